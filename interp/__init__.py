@@ -1,0 +1,1 @@
+"""Interpretability of neural networks: features found, described, and scored."""

@@ -1,0 +1,26 @@
+"""From a model to activations, and back into the model."""
+
+from interp.capture.intervene import EVERYWHERE, Add, Intervention, ProjectOut, Replace, Where, intervene
+from interp.capture.recording import record
+from interp.capture.selection import TokenSelection
+from interp.capture.store import load_activations, save_activations
+from interp.models.protocol import Batch, Call, Hook, Model, Prepared
+
+__all__ = [
+    "EVERYWHERE",
+    "Add",
+    "Batch",
+    "Call",
+    "Hook",
+    "Intervention",
+    "Model",
+    "Prepared",
+    "ProjectOut",
+    "Replace",
+    "TokenSelection",
+    "Where",
+    "intervene",
+    "load_activations",
+    "record",
+    "save_activations",
+]

@@ -1,0 +1,140 @@
+"""intervene(): change what a site holds while the network runs: add, project out, replace."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from interp.core import InputError
+from interp.models.protocol import Call, Hook, Model
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which tokens an intervention touches: those of the prompt, those being generated, and from which position on.
+
+    A token's place is known with and without a key-value cache alike, so cached and uncached decoding are the same computation.
+    """
+
+    prompt: bool = True
+    generated: bool = True
+    first_position: int = 0
+
+    def mask(self, call: Call) -> Bool[Tensor, "batch position"] | None:
+        """The touched tokens; None means every one (and for networks without tokens, everything)."""
+        if call.positions is None or self == Where():
+            return None
+        touched = call.positions >= self.first_position
+        if call.prompt_length is None:
+            return touched & self.prompt
+        generated = call.positions >= call.prompt_length[:, None]
+        return touched & ((generated & self.generated) | (~generated & self.prompt))
+
+
+EVERYWHERE = Where()
+
+
+@dataclass(frozen=True)
+class Intervention(ABC):
+    """A hook that changes a site; `where` limits it to some tokens. It returns a new tensor and never writes in place."""
+
+    def __call__(self, value: Tensor, call: Call) -> Tensor:
+        last = value.movedim(1, -1) if value.ndim == 4 else value
+        changed = self._change(last.float()).to(value.dtype)
+        changed = changed.movedim(-1, 1) if value.ndim == 4 else changed
+        mask = self._where().mask(call)
+        return changed if mask is None else torch.where(mask[..., None], changed, value)
+
+    @abstractmethod
+    def _change(self, value: Tensor) -> Tensor:
+        """The new value, the feature axis last."""
+
+    @abstractmethod
+    def _where(self) -> Where: ...
+
+
+@dataclass(frozen=True)
+class Add(Intervention):
+    """Add a vector: `x + vector`.
+
+    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own, the batch being grouped by cell (so one forward
+    call serves many features and strengths).
+    """
+
+    vector: Float[Tensor, "*cell d"]
+    where: Where = EVERYWHERE
+
+    def _change(self, value: Tensor) -> Tensor:
+        return value + _per_element(self.vector, value)
+
+    def _where(self) -> Where:
+        return self.where
+
+
+@dataclass(frozen=True)
+class ProjectOut(Intervention):
+    """Remove the span of some directions: `x − Q Qᵀ x`, Q an orthonormal basis of `directions [k, d]`."""
+
+    directions: Float[Tensor, "k d"]
+    where: Where = EVERYWHERE
+
+    def _change(self, value: Tensor) -> Tensor:
+        basis = torch.linalg.qr(self.directions.float().T).Q.to(value.device)
+        return value - (value @ basis) @ basis.T
+
+    def _where(self) -> Where:
+        return self.where
+
+
+@dataclass(frozen=True)
+class Replace(Intervention):
+    """Put another value in place: `vector [d]` everywhere, or `[cell, d]` by element of the batch."""
+
+    vector: Float[Tensor, "*cell d"]
+    where: Where = EVERYWHERE
+
+    def _change(self, value: Tensor) -> Tensor:
+        return _per_element(self.vector, value).expand_as(value)
+
+    def _where(self) -> Where:
+        return self.where
+
+
+@contextmanager
+def intervene(model: Model, interventions: Mapping[str, Hook]) -> Iterator[None]:
+    """Change sites for the length of a `with` block; every `run` and `generate` inside it is subject to it, prefill and decoding alike.
+
+    Raises:
+        InputError: a site does not exist, or a vector is not as wide as its site.
+
+    Example:
+        >>> with interp.intervene(model, {"L15.resid_post": Add(2.0 * direction)}):
+        ...     model.generate("I think that")
+    """
+    for site, change in interventions.items():
+        _check_width(model, site, change)
+    with model.hooked(interventions):
+        yield
+
+
+def _check_width(model: Any, site: str, change: Hook) -> None:
+    vector = change.directions if isinstance(change, ProjectOut) else getattr(change, "vector", None)
+    if vector is None or not (width := model.sites.width(site)):
+        return
+    if vector.shape[-1] != width:
+        raise InputError(f"the intervention at {site} is {vector.shape[-1]} wide but the site {width}; use a direction of that site")
+
+
+def _per_element(vector: Tensor, value: Tensor) -> Tensor:
+    vector = vector.to(value.device, torch.float32)
+    if vector.ndim == 1:
+        return vector
+    if value.shape[0] % len(vector):
+        raise InputError(f"{len(vector)} vectors cannot be spread over a batch of {value.shape[0]}; give one, or a divisor of the batch")
+    spread = vector.repeat_interleave(value.shape[0] // len(vector), dim=0)
+    return spread.reshape(len(spread), *(1,) * (value.ndim - 2), -1)

@@ -1,0 +1,153 @@
+"""record(): run a network over inputs and keep what chosen sites held."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp.capture.selection import TokenSelection
+from interp.core import Activations, Contexts, InputError, Progress, Provenance, silent, text_hash
+from interp.models.protocol import Batch, Call, Model, Prepared
+
+
+@overload
+def record(
+    model: Model, inputs: Any, sites: str, *, selection: TokenSelection = ..., batch_size: int | None = ..., progress: Progress = ...
+) -> Activations: ...
+
+
+@overload
+def record(
+    model: Model, inputs: Any, sites: Sequence[str], *, selection: TokenSelection = ..., batch_size: int | None = ..., progress: Progress = ...
+) -> dict[str, Activations]: ...
+
+
+@torch.no_grad()
+def record(
+    model: Model,
+    inputs: Any,
+    sites: str | Sequence[str],
+    *,
+    selection: TokenSelection = TokenSelection(),  # noqa: B008 - frozen
+    batch_size: int | None = None,
+    progress: Progress = silent,
+) -> Activations | dict[str, Activations]:
+    """What one site (or several, in one pass) held while the network ran over the inputs.
+
+    One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images), or per input (vectors), in the order of the
+    inputs. Nothing after the last needed site is computed.
+
+    Args:
+        inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.
+        sites: one site gives `Activations`, a list of sites a dict of them by the names asked for.
+        batch_size: sequences (or images) per forward call; chosen by length if left out.
+
+    Raises:
+        InputError: a site does not exist, or no row is left; the message says why.
+
+    Cost: one forward pass per batch up to the last site; peak memory about 2 × the activations.
+
+    Example:
+        >>> acts = interp.record(model, ["The sea was calm.", "Stir the soup."], "L15.mlp")
+    """
+    wanted = [sites] if isinstance(sites, str) else list(sites)
+    if not wanted:
+        raise InputError("no site was given; `model.sites` lists them")
+    names = [model.sites.resolve(site) for site in wanted]
+    start = time.perf_counter()
+    prepared = model.prepare(inputs, batch_size)
+    collectors = {name: _Collector(name, selection) for name in names}
+    for number, batch in enumerate(prepared.batches):
+        model.run(batch, {name: collector.hook for name, collector in collectors.items()}, stop_after=names)
+        progress("record", number + 1, len(prepared.batches), "batch")
+    provenance = Provenance(
+        "record",
+        model=model.name,
+        weight_hash=model.weight_hash,
+        corpus_hash=text_hash(prepared.items),
+        selection=str(selection) if prepared.tokens else "every position",
+        cost={"seconds": time.perf_counter() - start, "forward_batches": len(prepared.batches)},
+    )
+    finished = {name: collector.finish(prepared, provenance) for name, collector in collectors.items()}
+    return finished[names[0]] if isinstance(sites, str) else {site: finished[name] for site, name in zip(wanted, names, strict=True)}
+
+
+@dataclass
+class _Rows:
+    """The rows of one hook call and what each was."""
+
+    values: Tensor
+    item: np.ndarray
+    position: np.ndarray
+    step: int
+
+
+@dataclass
+class _Collector:
+    """Gathers the rows of one site over batches."""
+
+    site: str
+    selection: TokenSelection
+    rows: list[_Rows] = field(default_factory=list)
+
+    def hook(self, value: Tensor, call: Call) -> None:
+        assert call.batch is not None
+        self.rows.append(rows_of(value, call, call.batch, self.selection))
+
+    def finish(self, prepared: Prepared, provenance: Provenance) -> Activations:
+        item = np.concatenate([rows.item for rows in self.rows])
+        position = np.concatenate([rows.position for rows in self.rows])
+        step = np.concatenate([np.full(len(rows.item), rows.step) for rows in self.rows])
+        if len(item) == 0:
+            raise InputError(
+                f"no row is left at {self.site}: {provenance.selection}; give longer texts or another TokenSelection "
+                f"({len(prepared.items)} inputs, longest {max((len(t) for t in prepared.tokens), default=0)} tokens)"
+            )
+        order = np.lexsort((position, step, item))
+        contexts = Contexts(item[order], position[order], step[order], prepared.items, prepared.tokens)
+        return Activations(self._ordered(order), contexts, self.site, provenance.derive("record", site=self.site, cost=provenance.cost))
+
+    def _ordered(self, order: np.ndarray) -> Tensor:
+        destination = torch.empty(len(order), dtype=torch.long)
+        destination[torch.from_numpy(order)] = torch.arange(len(order))
+        first = self.rows[0].values
+        result = torch.empty(len(order), first.shape[1], dtype=first.dtype)
+        start = 0
+        for rows in self.rows:
+            result[destination[start : start + len(rows.item)]] = rows.values
+            start += len(rows.item)
+            # Dropped as soon as placed, so that memory peaks at twice the activations, not more.
+            rows.values = first[:0]
+        return result
+
+
+def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
+    """A site's value as rows: kept tokens of `[batch, position, d]`, pixels of `[batch, d, y, x]`, elements of `[batch, d]`.
+
+    Raises:
+        InputError: the value has another number of axes.
+    """
+    if value.ndim == 3:
+        return _token_rows(value, call, batch, selection)
+    if value.ndim == 4:
+        count, width, height, breadth = value.shape
+        rows = value.permute(0, 2, 3, 1).reshape(-1, width)
+        pixels = height * breadth
+        return _Rows(rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step)
+    if value.ndim == 2:
+        return _Rows(value.cpu().clone(), batch.items, np.zeros(len(batch.items), int), call.step)
+    raise InputError(f"{call.site} holds a value of shape {tuple(value.shape)}; rows can be made of 2, 3 or 4 axes, choose another site")
+
+
+def _token_rows(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
+    if call.positions is None:
+        count, length, _ = value.shape
+        return _Rows(value.flatten(0, 1).cpu().clone(), batch.items.repeat(length), np.tile(np.arange(length), count), call.step)
+    mask = selection.mask(batch, call.positions)
+    element = torch.nonzero(mask, as_tuple=True)[0].cpu().numpy()
+    position = call.positions[mask].cpu().numpy() + batch.offsets[element]
+    return _Rows(value[mask].cpu(), batch.items[element], position, call.step)

@@ -1,0 +1,128 @@
+"""Activations and their contexts: what a site held, row by row, and what each row was."""
+
+import html
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.core.errors import InputError
+from interp.core.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class Window:
+    """A row's surroundings: tokens before, the token itself, tokens after, and the row number of each where it was recorded (else -1)."""
+
+    before: tuple[str, ...]
+    token: str
+    after: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens of the window in order."""
+        return (*self.before, self.token, *self.after)
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """What each row was.
+
+    `item [row]` numbers the input (a text, an image), `position [row]` the token (or the flattened pixel) in it, `step [row]` the sampling
+    step of a diffusion network (0 elsewhere). `items` names every input: the text itself, or a name for an image. `tokens` holds each
+    text's tokens as strings; it is empty for images.
+    """
+
+    item: Int[np.ndarray, " row"]
+    position: Int[np.ndarray, " row"]
+    step: Int[np.ndarray, " row"]
+    items: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def take(self, rows: Int[np.ndarray, " kept"]) -> "Contexts":
+        """The contexts of some rows; inputs keep their numbers."""
+        return replace(self, item=self.item[rows], position=self.position[rows], step=self.step[rows])
+
+    def token(self, row: int) -> str:
+        """The token of a row, or the position's number for an image."""
+        item, position = int(self.item[row]), int(self.position[row])
+        return self.tokens[item][position] if self.tokens else f"#{position}"
+
+    def window(self, row: int, radius: int = 15) -> Window:
+        """The tokens around a row, at most `radius` on either side, within the same text."""
+        item, position = int(self.item[row]), int(self.position[row])
+        if not self.tokens:
+            return Window((), self.token(row), (), (row,))
+        tokens = self.tokens[item]
+        start, stop = max(0, position - radius), min(len(tokens), position + radius + 1)
+        here = {int(self.position[r]): int(r) for r in np.flatnonzero(self.item == item)}
+        rows = tuple(here.get(p, -1) for p in range(start, stop))
+        return Window(tokens[start:position], tokens[position], tokens[position + 1 : stop], rows)
+
+    def describe(self, row: int) -> str:
+        """One row in words, for error messages."""
+        item, position = int(self.item[row]), int(self.position[row])
+        name = self.items[item] if self.items else str(item)
+        shown = name if len(name) <= 60 else name[:57] + "..."
+        return f"row {row}: token {self.token(row)!r} at position {position} of input {item} ({shown!r})"
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the provenance.
+
+    Raises:
+        InputError: values and contexts differ in length.
+
+    Example:
+        >>> acts = interp.record(model, ["The sea was calm."], "L15.mlp")
+        >>> acts.values.shape, acts.contexts.token(0)
+    """
+
+    values: Float[Tensor, "row d"]
+    contexts: Contexts
+    site: str
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.contexts):
+            raise InputError(f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they must describe the same rows")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Int[np.ndarray, " kept"]) -> "Activations":
+        """Some rows, with their contexts."""
+        kept = self.values[torch.from_numpy(np.asarray(rows, dtype=np.int64))]
+        return replace(self, values=kept, contexts=self.contexts.take(rows))
+
+    def of_items(self, items: Int[np.ndarray, " item"]) -> "Activations":
+        """The rows of some inputs, by the inputs' numbers."""
+        return self.take(np.flatnonzero(np.isin(self.contexts.item, items)))
+
+    def require_finite(self) -> None:
+        """Check every value.
+
+        Raises:
+            InputError: a value is NaN or infinite; the message names the first such row and its context.
+        """
+        finite = torch.isfinite(self.values).all(dim=1)
+        if not bool(finite.all()):
+            row = int(torch.nonzero(~finite)[0])
+            raise InputError(
+                f"{int((~finite).sum())} of {len(self)} rows of {self.site} are not finite, first {self.contexts.describe(row)}; "
+                "record again in float32 or leave those inputs out"
+            )
+
+    def _repr_html_(self) -> str:
+        rows, width = self.values.shape
+        return (
+            f"<p><b>Activations</b> {html.escape(self.site)}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} inputs, "
+            f"{html.escape(str(self.values.dtype))}; {html.escape(self.provenance.selection or '')}</p>"
+        )

@@ -1,0 +1,70 @@
+"""Provenance: where an artifact came from and what it cost; it travels with every artifact."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+PACKAGES = ("interp", "torch", "numpy", "transformers", "transformer-lens", "diffusers")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that numbers depend on; a package that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def text_hash(texts: Iterable[str]) -> str:
+    """sha256 over texts, each with its length, so that moving a boundary changes the hash."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an artifact was made.
+
+    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and `selection` say from what; `cost` holds measured
+    seconds, passes and bytes by name; `versions` the packages.
+    """
+
+    method: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    model: str | None = None
+    weight_hash: str | None = None
+    corpus_hash: str | None = None
+    site: str | None = None
+    selection: str | None = None
+    cost: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=package_versions)
+
+    def derive(self, method: str, **changes: Any) -> "Provenance":
+        """The provenance of something made from this: same source, new method; give `parameters`, `seed` or `cost` to set them."""
+        fresh: dict[str, Any] = {"parameters": {}, "seed": None, "cost": {}}
+        return replace(self, method=method, **{**fresh, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Json-ready values."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Provenance":
+        """The inverse of `to_dict`."""
+        return cls(**values)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{json.dumps(self.to_dict(), indent=1)}</pre>".replace("<script", "&lt;script")

@@ -1,0 +1,76 @@
+"""Score: a number that can be believed, because it carries its interval, n, seed and control."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number with a confidence interval, how many cases it rests on, the seed and the same number of a control.
+
+    `control` is the value of the same measurement where nothing should be found; `interval` names how low and high were computed.
+
+    Example:
+        >>> str(Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52))
+        '0.910 [0.880, 0.940] (n=50, control 0.520)'
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seed: int
+    control: float | None = None
+    interval: str = "bootstrap 95%"
+
+    def __str__(self) -> str:
+        control = "" if self.control is None else f", control {self.control:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n}{control})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{self}</code>"
+
+    def to_dict(self) -> dict[str, float | int | str | None]:
+        """The score as json-ready values; a non-finite number becomes None."""
+        return {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in asdict(self).items()}
+
+
+def bootstrap_indices(n: int, resamples: int, seed: int) -> np.ndarray:
+    """`[resamples, n]` indices drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+
+
+def bootstrap_mean(values: Float[np.ndarray, " case"], *, seed: int, resamples: int = 2000, control: float | None = None) -> Score:
+    """The mean of `values` with its 95 % percentile bootstrap interval (Efron 1979).
+
+    Raises:
+        InputError: there are no values.
+    """
+    return bootstrap_statistic(values, lambda sample: sample.mean(axis=-1), seed=seed, resamples=resamples, control=control)
+
+
+def bootstrap_statistic(
+    values: Float[np.ndarray, " case"],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    control: float | None = None,
+) -> Score:
+    """Any statistic over the last axis with its 95 % percentile bootstrap interval.
+
+    Raises:
+        InputError: there are no values.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        raise InputError("a score needs at least one value, got none")
+    draws = statistic(values[bootstrap_indices(len(values), resamples, seed)])
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Score(float(statistic(values)), float(low), float(high), len(values), seed, control)

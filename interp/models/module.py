@@ -1,0 +1,129 @@
+"""Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its submodules' outputs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interp.core import InputError, Sites
+from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.identity import module_hash
+from interp.models.protocol import Batch, Frame, Hook, Prepared
+
+DEFAULT_BATCH = 64
+
+
+class ModuleModel:
+    """A torch module whose forward takes one tensor with a batch axis.
+
+    Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in images `[batch, channel, y, x]`, last in
+    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact.
+
+    Example:
+        >>> model = interp.wrap(torchvision_resnet)
+        >>> interp.record(model, images, "module:layer3")
+    """
+
+    def __init__(self, module: nn.Module, *, name: str | None = None, example: Tensor | None = None) -> None:
+        self.module = module
+        self.name = name or type(module).__name__
+        self._example = example
+
+    @cached_property
+    def _points(self) -> dict[str, Point]:
+        return {f"module:{name}": Point(part, "output") for name, part in self.module.named_modules() if name}
+
+    @cached_property
+    def sites(self) -> Sites:
+        """Every submodule's output, with what is known of its shape."""
+        shapes = {site: _stated_shape(point.module) for site, point in self._points.items()}
+        if self._example is not None:
+            shapes |= self._measured_shapes(self._example)
+        return Sites(shapes, {site.removeprefix("module:"): site for site in shapes})
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """sha256 of the weights in memory."""
+        return module_hash(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+
+    def prepare(self, inputs: Tensor | Sequence[Tensor], batch_size: int | None = None) -> Prepared:
+        """One tensor with a batch axis, or a sequence of tensors of one shape, as batches.
+
+        Raises:
+            InputError: there is nothing, or the tensors differ in shape.
+        """
+        stacked = inputs if isinstance(inputs, Tensor) else _stack(inputs)
+        if stacked.ndim < 2 or len(stacked) == 0:
+            raise InputError(f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least one element")
+        size = batch_size or DEFAULT_BATCH
+        batches = [
+            Batch({"input": stacked[start : start + size].to(self.device)}, np.arange(start, min(start + size, len(stacked))), np.zeros(1, int))
+            for start in range(0, len(stacked), size)
+        ]
+        return Prepared(tuple(f"input {number}" for number in range(len(stacked))), (), batches)
+
+    def run(self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None) -> Any:
+        """One forward call with hooks; gradients follow torch's own setting.
+
+        Raises:
+            InputError: a site does not exist, or a hook changes the shape.
+        """
+        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=len(inputs)).batches[0]
+        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
+        with self._session(hooks, stops, batch), ended_early():
+            return self.module(batch.inputs["input"])
+        return None
+
+    def hooked(self, hooks: Mapping[str, Hook]) -> Any:
+        """Keep hooks in place for the length of a `with` block."""
+        return self._session(hooks, [], None)
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self.name}</b>: torch module with {len(self._points)} submodules</p>"
+
+    @contextmanager
+    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
+        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
+        ends = [self.sites.resolve(site) for site in stops]
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(self.module))
+            stack.enter_context(placed(self._points, resolved, Frame(batch), ends))
+            yield
+
+    def _measured_shapes(self, example: Tensor) -> dict[str, tuple[int | None, ...]]:
+        seen: dict[str, tuple[int | None, ...]] = {}
+
+        def look(site: str) -> Hook:
+            def hook(value: Tensor, call: Any) -> None:
+                seen[site] = tuple(value.shape[1:])
+
+            return hook
+
+        with torch.no_grad(), evaluating(self.module), placed(self._points, {site: look(site) for site in self._points}, Frame()):
+            self.module(example.to(self.device))
+        return seen
+
+
+def _stack(inputs: Sequence[Tensor]) -> Tensor:
+    shapes = sorted({tuple(value.shape) for value in inputs})
+    if len(shapes) != 1:
+        raise InputError(f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors of one shape, or none were given")
+    return torch.stack(list(inputs))
+
+
+def _stated_shape(part: nn.Module) -> tuple[int | None, ...]:
+    """The shape a layer states in its own attributes; all axes open where it states none."""
+    if isinstance(part, nn.Conv2d):
+        return (part.out_channels, None, None)
+    if isinstance(part, nn.Linear):
+        return (part.out_features,)
+    return (None,)

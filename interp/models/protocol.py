@@ -1,0 +1,96 @@
+"""The one door into a network: `run(inputs, hooks, stop_after)`.
+
+Recording, steering, patching and attribution are hook functions over `run`; nothing else of a network is needed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from interp.core import Sites
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one forward call, ready for the network.
+
+    `inputs` are the arguments of the network's forward; `items [batch]` numbers the input each element came from, `offsets [batch]` the
+    position of its first token there. `keep [batch, position]` is False on padding, `special` True on tokens the tokenizer added (BOS).
+    """
+
+    inputs: Mapping[str, Any]
+    items: Int[np.ndarray, " batch"]
+    offsets: Int[np.ndarray, " batch"]
+    keep: Bool[Tensor, "batch position"] | None = None
+    special: Bool[Tensor, "batch position"] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A whole set of inputs: the name of each (its text), its tokens, and the batches that run them, longest first."""
+
+    items: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...]
+    batches: Sequence[Batch]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a hook is told besides the value.
+
+    `positions [batch, position]` are token positions in each sequence, -1 on padding (None for networks without tokens);
+    `prompt_length [batch]` is set while generating; `step` is the sampling step of a diffusion network.
+    """
+
+    site: str
+    batch: Batch | None = None
+    positions: Int[Tensor, "batch position"] | None = None
+    prompt_length: Int[Tensor, " batch"] | None = None
+    step: int = 0
+
+
+Hook = Callable[[Tensor, Call], Tensor | None]
+"""Gets the value at a site; returns a new tensor of the same shape to replace it, or None to leave it. Never writes in place."""
+
+
+class Model(Protocol):
+    """Any network: a language model, a UNet, a classifier.
+
+    `weight_hash` identifies the weights in provenance. `run` returns what the network returns, or None when `stop_after` ended it early.
+    """
+
+    name: str
+
+    @property
+    def sites(self) -> Sites: ...
+
+    @property
+    def weight_hash(self) -> str: ...
+
+    def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared: ...
+
+    def run(
+        self, inputs: Any, hooks: Mapping[str, Hook] = ..., *, stop_after: str | Iterable[str] | None = None
+    ) -> Any: ...
+
+    def hooked(self, hooks: Mapping[str, Hook]) -> AbstractContextManager[None]: ...
+
+
+@dataclass
+class Frame:
+    """Where a forward call stands; adapters update it, hooks receive it as a `Call`."""
+
+    batch: Batch | None = None
+    positions: Tensor | None = None
+    prompt_length: Tensor | None = None
+    step: int = 0
+    armed: bool = field(default=True)
+
+    def call(self, site: str) -> Call:
+        """The frame as seen from one site."""
+        return Call(site, self.batch, self.positions, self.prompt_length, self.step)

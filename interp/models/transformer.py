@@ -1,0 +1,272 @@
+"""Language models of transformers, seen through TransformerLens' knowledge of architectures (only import of transformer_lens: see anatomy).
+
+The wrapped module is never changed: hooks are torch's own and live inside a `with`.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp.core import InputError, Sites
+from interp.core.names import require_known
+from interp.models.anatomy import Anatomy, examine
+from interp.models.hooks import ended_early, evaluating, placed
+from interp.models.protocol import Batch, Frame, Hook, Prepared
+from interp.models.tokens import Padding, batches, positions_of, tokenize
+from interp.models.identity import module_hash
+
+DEFAULT_SEGMENT = 512
+TOKEN_BUDGET = 1024
+"""Tokens of a default batch: on two CPU cores larger batches are not faster, and this bounds memory."""
+
+
+class TransformerModel:
+    """A causal language model: sites, `run`, `generate`, and what its vocabulary makes of a direction.
+
+    Example:
+        >>> model = interp.load_model("smollm2-135m-instruct")
+        >>> logits = model.run("The capital of France is")
+        >>> model.generate("The capital of France is", max_new_tokens=3)
+    """
+
+    def __init__(self, module: Any, tokenizer: Any | None, *, name: str | None = None, weight_hash: str | None = None) -> None:
+        self.module = module
+        self.tokenizer = tokenizer
+        self.name = name or type(module).__name__
+        self._weight_hash = weight_hash
+        self._generating: Tensor | None = None
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """Where the parts are."""
+        return examine(self.module)
+
+    @property
+    def sites(self) -> Sites:
+        """Every site with its shape."""
+        return self.anatomy.sites
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """sha256 of the weights (of the file they came from, or of the module in memory)."""
+        return self._weight_hash or module_hash(self.module)
+
+    @property
+    def n_layers(self) -> int:
+        """How many blocks the network has."""
+        return self.anatomy.n_layers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.module.device
+        return device
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence the network takes."""
+        return int(getattr(self.module.config, "max_position_embeddings", None) or DEFAULT_SEGMENT)
+
+    def prepare(self, inputs: Any, batch_size: int | None = None, *, padding: Padding = "right", token_budget: int = TOKEN_BUDGET) -> Prepared:
+        """Texts, chats or token ids as batches; a text longer than the network takes (or 512 tokens) becomes several sequences."""
+        return batches(
+            tokenize(inputs, self.tokenizer),
+            pad_id=self._pad_id,
+            segment=min(self.context_length, DEFAULT_SEGMENT),
+            batch_size=batch_size,
+            token_budget=token_budget,
+            device=self.device,
+            padding=padding,
+        )
+
+    def run(
+        self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None, logits_to_keep: int = 0
+    ) -> Float[Tensor, "batch position vocabulary"] | None:
+        """One forward call with hooks; gradients follow torch's own setting.
+
+        With `stop_after` nothing after the last of those sites is computed and None is returned; `logits_to_keep` unembeds only the last
+        positions (0: all). Inputs that do not fit one batch belong in `prepare`.
+
+        Raises:
+            InputError: a site does not exist, or a hook changes the shape.
+        """
+        batch = inputs if isinstance(inputs, Batch) else self._single(inputs)
+        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
+        with self._session(hooks, stops, batch), ended_early():
+            logits: Tensor = self.module(**batch.inputs, use_cache=False, logits_to_keep=logits_to_keep).logits
+            return logits
+        return None
+
+    def hooked(self, hooks: Mapping[str, Hook]) -> Any:
+        """Keep hooks in place for the length of a `with` block: every `run` and `generate` inside it is subject to them."""
+        return self._session(hooks, [], None)
+
+    def generate(self, prompts: Any, *, max_new_tokens: int = 50, seed: int | None = None, **options: Any) -> Any:
+        """Continue prompts; `options` are transformers' own generation options, by their names there (`do_sample`, `top_k`, `use_cache`, …).
+
+        One text gives one string, several give a list; `num_return_sequences` gives that many per prompt, prompt by prompt. Sampling draws
+        from `seed` and leaves torch's global generator as it was. Without `do_sample` decoding is greedy.
+
+        Raises:
+            InputError: an option does not exist; the message names the nearest.
+        """
+        options = {"do_sample": False, **options}
+        self._check_options(options)
+        prepared = self.prepare(prompts, batch_size=len(self._as_list(prompts)), padding="left")
+        batch = prepared.batches[0]
+        ids = self._sampled(batch, max_new_tokens, seed, options)
+        width = batch.inputs["input_ids"].shape[1]
+        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in self._in_order(ids, batch)]  # type: ignore[union-attr]
+        return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
+
+    def generate_ids(self, batch: Batch, *, max_new_tokens: int, seed: int | None = None, **options: Any) -> Tensor:
+        """`generate` on a left-padded batch: token ids, prompt included."""
+        return self._sampled(batch, max_new_tokens, seed, {"do_sample": False, **options})
+
+    @torch.no_grad()
+    def residual_effect(self, site: str, directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d_model"]:
+        """What a direction at a site adds to the residual stream: at an MLP's neurons its image under the down projection.
+
+        Where an extra norm follows (Gemma), the image with the bias is passed through it. At residual sites it is the direction itself.
+
+        Raises:
+            InputError: the site does not write to the residual stream directly.
+        """
+        site = self.sites.resolve(site)
+        layer, _, kind = site.partition(".")
+        if kind == "mlp":
+            index = int(layer[1:])
+            down, norm = self.anatomy.down_projections[index], self.anatomy.mlp_norms[index]
+            assert down is not None
+            image = down(directions.to(self.module.dtype).to(self.device))
+            if norm is not None:
+                return norm(image).float()  # type: ignore[no-any-return]
+            bias = getattr(down, "bias", None)
+            return (image if bias is None else image - bias).float()  # type: ignore[no-any-return]
+        if self.sites.width(site) != self.anatomy.d_model:
+            raise InputError(f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, mlp_out, attn_out or resid site")
+        return directions.to(self.device).float()
+
+    @torch.no_grad()
+    def vocabulary_effect(self, residual: Float[Tensor, "feature d_model"]) -> Float[Tensor, "feature vocabulary"]:
+        """Logits a residual vector promotes when read on its own: `unembed(ln_final(vector))` (the logit lens, nostalgebraist 2020)."""
+        normed = self.anatomy.final_norm(residual.to(self.module.dtype).to(self.device))
+        logits: Tensor = self.anatomy.unembed(normed)
+        return logits.float()
+
+    def bridge(self) -> Any:
+        """A TransformerLens `TransformerBridge` of this network for tools that need one.
+
+        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on.
+        """
+        from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+
+        shared = {id(parameter): parameter for parameter in self.module.parameters()}
+        twin = copy.deepcopy(self.module, shared)
+        return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=self.tokenizer)
+
+    def _repr_html_(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.module.parameters())
+        return f"<p><b>{self.name}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
+
+    @property
+    def _pad_id(self) -> int:
+        # Masked positions never count, so any valid id will do where a tokenizer names none.
+        candidates = (getattr(self.tokenizer, "pad_token_id", None), getattr(self.tokenizer, "eos_token_id", None))
+        return next((token for token in candidates if token is not None), 0)
+
+    def _as_list(self, prompts: Any) -> list[Any]:
+        return tokenize(prompts, self.tokenizer)
+
+    def _single(self, inputs: Any) -> Batch:
+        prepared = self.prepare(inputs, batch_size=len(self._as_list(inputs)))
+        if len(prepared.batches) != 1:
+            raise InputError(
+                f"the inputs make {len(prepared.batches)} batches (a text is longer than {DEFAULT_SEGMENT} tokens); "
+                "use model.prepare(inputs) and run its batches"
+            )
+        batch = prepared.batches[0]
+        order = torch.from_numpy(batch.items.argsort(kind="stable"))
+        return Batch(
+            {key: value[order] for key, value in batch.inputs.items()},
+            batch.items[order.numpy()],
+            batch.offsets[order.numpy()],
+            None if batch.keep is None else batch.keep[order],
+            None if batch.special is None else batch.special[order],
+        )
+
+    def _in_order(self, ids: Tensor, batch: Batch) -> Tensor:
+        copies = len(ids) // len(batch.items)
+        grouped = ids.reshape(len(batch.items), copies, -1)
+        return grouped[torch.from_numpy(batch.items.argsort(kind="stable"))].reshape(len(ids), -1)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        if self.tokenizer is None:
+            raise InputError("generate needs a tokenizer to give texts; use wrap(module, tokenizer), or generate_ids")
+        known = [name for name in self.module.generation_config.to_dict() if not name.startswith("_")]
+        for name in options:
+            require_known("generation option", name, known, "the names are those of transformers' GenerationConfig")
+
+    @torch.no_grad()
+    def _sampled(self, batch: Batch, max_new_tokens: int, seed: int | None, options: Mapping[str, Any]) -> Tensor:
+        inputs = {key: batch.inputs[key] for key in ("input_ids", "attention_mask")}
+        self._generating = inputs["attention_mask"].sum(dim=1)
+        try:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), evaluating(self.module):
+                if seed is not None:
+                    torch.manual_seed(seed)
+                ids: Tensor = self.module.generate(**inputs, **self._generation(max_new_tokens, options))
+                return ids
+        finally:
+            self._generating = None
+
+    def _generation(self, max_new_tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Transformers' options with the sampling defaults of a model's own file silenced when decoding is greedy (they would only warn)."""
+        neutral = {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
+        return {"pad_token_id": self._pad_id, "max_new_tokens": max_new_tokens, **neutral, **options}
+
+    @contextmanager
+    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
+        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
+        ends = [self.sites.resolve(site) for site in stops]
+        frame = Frame(batch)
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(self.module))
+            tracker = self.module.register_forward_pre_hook(self._tracker(frame), with_kwargs=True)
+            stack.callback(tracker.remove)
+            stack.enter_context(placed(self.anatomy.points, resolved, frame, ends))
+            yield
+
+    def _tracker(self, frame: Frame) -> Any:
+        def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            ids = kwargs["input_ids"] if kwargs.get("input_ids") is not None else kwargs.get("inputs_embeds", args[0] if args else None)
+            frame.positions = _positions(ids, kwargs)
+            frame.prompt_length = self._prompt_length(len(frame.positions))
+
+        return track
+
+    def _prompt_length(self, rows: int) -> Tensor | None:
+        if self._generating is None:
+            return None
+        # Several returned sequences per prompt, or beams: each prompt's row is repeated in place.
+        return self._generating.repeat_interleave(rows // len(self._generating))
+
+
+def _positions(ids: Any, kwargs: Mapping[str, Any]) -> Tensor:
+    rows, length = ids.shape[:2]
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        # With a cache the mask covers past and present; the present is its end.
+        return positions_of(mask)[:, -length:]
+    if kwargs.get("position_ids") is not None:
+        given: Tensor = kwargs["position_ids"]
+        return given.expand(rows, length)
+    past = kwargs.get("past_key_values")
+    start = 0 if past is None else int(past.get_seq_length())
+    return torch.arange(start, start + length, device=ids.device).expand(rows, length)

@@ -1,0 +1,224 @@
+"""Diffusion UNets of diffusers as Models (only import of diffusers). Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp.core import InputError, Sites, UnavailableError
+from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.identity import module_hash
+from interp.models.protocol import Batch, Frame, Hook, Prepared
+
+DEFAULT_BATCH = 16
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """Images to sample: one per seed, deterministically (DDIM, eta 0; Song, Meng & Ermon 2021) in `steps` steps.
+
+    `conditions [image, token, width]` are the text embeddings of a conditional UNet, in the order of the seeds.
+
+    Example:
+        >>> interp.record(unet, SamplingPlan(seeds=(0, 1), steps=20), "mid")
+    """
+
+    seeds: tuple[int, ...]
+    steps: int = 50
+    conditions: Float[Tensor, "image token width"] | None = None
+
+
+@dataclass(frozen=True)
+class NoisedImages:
+    """Images looked at once, at one noise level: `images [image, channel, y, x]` are given to the UNet as they are at `timestep`."""
+
+    images: Float[Tensor, "image channel y x"]
+    timestep: int
+    conditions: Float[Tensor, "image token width"] | None = None
+
+
+class UNetModel:
+    """A `UNet2DModel` or `UNet2DConditionModel`.
+
+    A hook is called once per sampling step, with the step's number in `call.step`. `scheduler` is the network's own (diffusers); without one a
+    DDIM scheduler with its defaults is used.
+
+    Example:
+        >>> unet = interp.load_model("path/to/diffusers/folder")
+        >>> images = unet.run(SamplingPlan(seeds=(0,), steps=10))
+    """
+
+    def __init__(self, module: Any, scheduler: Any | None = None, *, name: str | None = None, weight_hash: str | None = None) -> None:
+        self.module = module
+        self.scheduler = scheduler
+        self.name = name or type(module).__name__
+        self._weight_hash = weight_hash
+
+    @cached_property
+    def _points(self) -> dict[str, Point]:
+        parts = {f"down{i}": block for i, block in enumerate(self.module.down_blocks)}
+        if self.module.mid_block is not None:
+            parts["mid"] = self.module.mid_block
+        parts |= {f"up{i}": block for i, block in enumerate(self.module.up_blocks)}
+        return {site: Point(part, "output") for site, part in {**parts, "eps": self.module}.items()}
+
+    @cached_property
+    def sites(self) -> Sites:
+        """Every site with its channels."""
+        channels = list(self.module.config.block_out_channels)
+        widths = {f"down{i}": width for i, width in enumerate(channels)}
+        widths["mid"] = channels[-1]
+        widths |= {f"up{i}": width for i, width in enumerate(reversed(channels))}
+        widths["eps"] = self.module.config.out_channels
+        return Sites({site: (widths[site], None, None) for site in self._points})
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """sha256 of the weights (of the file they came from, or of the module in memory)."""
+        return self._weight_hash or module_hash(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.module.device
+        return device
+
+    def prepare(self, inputs: SamplingPlan | NoisedImages, batch_size: int | None = None) -> Prepared:
+        """A plan or images as batches.
+
+        Raises:
+            InputError: neither a plan nor noised images, none of them, or conditions of another number.
+        """
+        size = batch_size or DEFAULT_BATCH
+        count = _count(inputs)
+        batches = [
+            Batch({"part": _part(inputs, start, start + size)}, np.arange(start, min(start + size, count)), np.zeros(1, int))
+            for start in range(0, count, size)
+        ]
+        names = [f"seed {seed}" for seed in inputs.seeds] if isinstance(inputs, SamplingPlan) else [f"image {i}" for i in range(count)]
+        return Prepared(tuple(names), (), batches)
+
+    def run(self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None) -> Tensor | None:
+        """Sample the plan (the images are returned) or look at noised images once (the predicted noise is returned).
+
+        With `stop_after` the last step ends after those sites and None is returned: earlier steps are needed to reach it.
+
+        Raises:
+            InputError: a site does not exist, or a hook changes the shape.
+        """
+        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=_count(inputs)).batches[0]
+        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
+        part = batch.inputs["part"]
+        frame = Frame(batch)
+        with self._session(hooks, stops, frame), ended_early():
+            if isinstance(part, NoisedImages):
+                return self._predict(part.images.to(self.device), part.timestep, part.conditions)
+            return self._sample(part, frame)
+        return None
+
+    def hooked(self, hooks: Mapping[str, Hook]) -> Any:
+        """Keep hooks in place for the length of a `with` block."""
+        return self._session(hooks, [], Frame())
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self.name}</b>: UNet with {len(self.module.down_blocks)} levels, sites {', '.join(self.sites)}</p>"
+
+    def _predict(self, images: Tensor, timestep: Any, conditions: Tensor | None) -> Tensor:
+        extra = {} if conditions is None else {"encoder_hidden_states": conditions.to(images)}
+        eps: Tensor = self.module(images, timestep, **extra).sample
+        return eps
+
+    def _sample(self, plan: SamplingPlan, frame: Frame) -> Tensor:
+        scheduler = self._scheduler(plan.steps)
+        images = self._noise(plan.seeds) * scheduler.init_noise_sigma
+        for step, timestep in enumerate(scheduler.timesteps):
+            frame.step, frame.armed = step, step == plan.steps - 1
+            eps = self._predict(scheduler.scale_model_input(images, timestep), timestep, plan.conditions)
+            images = scheduler.step(eps, timestep, images).prev_sample
+        return images
+
+    def _scheduler(self, steps: int) -> Any:
+        from diffusers import DDIMScheduler
+
+        # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any other kind.
+        scheduler = DDIMScheduler.from_config(self.scheduler.config) if self.scheduler is not None else DDIMScheduler()
+        scheduler.set_timesteps(steps)
+        return scheduler
+
+    def _noise(self, seeds: Sequence[int]) -> Tensor:
+        size = self.module.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (self.module.config.in_channels, height, width)
+        drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(drawn).to(self.device, self.module.dtype)
+
+    @contextmanager
+    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], frame: Frame) -> Iterator[None]:
+        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
+        ends = [self.sites.resolve(site) for site in stops]
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(self.module))
+            stack.enter_context(placed(self._points, resolved, frame, ends))
+            yield
+
+
+def is_unet(module: nn.Module) -> bool:
+    """Whether a module is one of diffusers' UNets (asked without importing diffusers)."""
+    return type(module).__name__ in ("UNet2DModel", "UNet2DConditionModel")
+
+
+def is_unet_folder(folder: Path) -> bool:
+    """Whether a folder holds a UNet, alone or inside a pipeline."""
+    return (folder / "unet" / "config.json").is_file() or "UNet2D" in _class_name(folder / "config.json")
+
+
+def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None = None) -> UNetModel:
+    """A UNet from a folder of diffusers (a pipeline or a bare network); only safetensors are read.
+
+    Raises:
+        UnavailableError: the folder cannot be read as a UNet.
+    """
+    import diffusers
+
+    inside = folder / "unet" if (folder / "unet").is_dir() else folder
+    kind = _class_name(inside / "config.json")
+    try:
+        module = getattr(diffusers, kind).from_pretrained(inside, use_safetensors=True, local_files_only=True)
+        schedule = folder / "scheduler"
+        scheduler = diffusers.DDIMScheduler.from_pretrained(schedule) if schedule.is_dir() else None
+    except (OSError, AttributeError, ValueError) as error:
+        raise UnavailableError(f"cannot load a UNet from {folder}: {error}") from error
+    return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
+
+
+def _class_name(config: Path) -> str:
+    import json
+
+    if not config.is_file():
+        return ""
+    return str(json.loads(config.read_text(encoding="utf-8")).get("_class_name", ""))
+
+
+def _count(inputs: SamplingPlan | NoisedImages) -> int:
+    if not isinstance(inputs, SamplingPlan | NoisedImages):
+        raise InputError(f"a UNet takes a SamplingPlan or NoisedImages, not {type(inputs).__name__}")
+    count = len(inputs.seeds) if isinstance(inputs, SamplingPlan) else len(inputs.images)
+    if count == 0:
+        raise InputError("no images were asked for; give at least one seed or image")
+    if inputs.conditions is not None and len(inputs.conditions) != count:
+        raise InputError(f"{len(inputs.conditions)} conditions were given for {count} images; give one per image")
+    return count
+
+
+def _part(inputs: SamplingPlan | NoisedImages, start: int, stop: int) -> SamplingPlan | NoisedImages:
+    conditions = None if inputs.conditions is None else inputs.conditions[start:stop]
+    if isinstance(inputs, SamplingPlan):
+        return SamplingPlan(inputs.seeds[start:stop], inputs.steps, conditions)
+    return NoisedImages(inputs.images[start:stop], inputs.timestep, conditions)

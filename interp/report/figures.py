@@ -1,0 +1,215 @@
+"""Figures of a report: steering against strength, detection by concept, reconstruction against sparsity."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from interp.report.tables import control_methods, method_titles
+
+# Chosen to stay apart under the common colour vision deficiencies and to reach 3:1 on white and on near-black alike.
+PALETTE = ("#2b78c5", "#d1600a", "#0b9073", "#b3609e", "#8c7a1f", "#7a6fd0")
+GREY = "#868b94"
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
+FONT = "Inter, ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+
+
+def plotly_source() -> str:
+    """Plotly's own script, which a page carries so that it needs no network."""
+    source: str = get_plotlyjs()
+    return source
+
+
+def method_colors(data: Mapping[str, Any]) -> dict[str, str]:
+    """One colour per method, the same in every figure and in the page; controls are grey."""
+    controls = control_methods(data) | {family["method"] for family in data["steering"]["families"] if family["control"]}
+    named = [item["method"] for item in data["methods"]]
+    named += [item["method"] for item in data["detection"]["summary"]]
+    named += [family["method"] for family in data["steering"]["families"]]
+    methods = [name for name in dict.fromkeys(named) if name not in controls]
+    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(methods)} | dict.fromkeys(controls, GREY)
+
+
+def dose_response(data: Mapping[str, Any]) -> go.Figure:
+    """Mean steering score of each family against the measured strength, with intervals; controls in grey.
+
+    Strength is the KL divergence in nats that steering causes on the next-token distribution, so families are compared where they disturb
+    the model equally. A family without a strength above zero (no steering) is a level line.
+
+    Example:
+        >>> dose_response(data).show()
+    """
+    colors = method_colors(data)
+    strengths = sorted({kl for kl in data["steering"]["strengths_kl"] if kl > 0})
+    families = sorted(data["steering"]["families"], key=_family_order)
+    figure = go.Figure()
+    for number, family in reversed(list(enumerate(families))):
+        curve = [point for point in family["curve"] if point["score"]["value"] is not None]
+        color = GREY if family["control"] else colors[family["method"]]
+        positive = [point for point in curve if point["kl"] > 0]
+        shift = 1.01 ** (number - (len(families) - 1) / 2)
+        if positive:
+            figure.add_trace(_curve(family, positive, color, shift))
+        elif curve and strengths:
+            figure.add_trace(_level(family, curve[0]["score"], strengths))
+    figure.update_xaxes(type="log", title="Measured strength, KL in nats", tickvals=strengths, ticktext=[f"{kl:g}" for kl in strengths])
+    figure.update_yaxes(title="Steering score (0 to 2)", rangemode="tozero")
+    return _styled(figure, 440)
+
+
+def detection(data: Mapping[str, Any]) -> go.Figure:
+    """AUROC of the best feature of each method for each concept, with intervals; the control in grey.
+
+    Concepts are sorted by the best AUROC any feature reaches.
+
+    Example:
+        >>> detection(data).show()
+    """
+    concepts = sorted(data["detection"]["concepts"], key=_best_auroc)
+    titles, colors, controls = method_titles(data), method_colors(data), control_methods(data)
+    names = [item["method"] for concept in concepts for item in concept["best"]]
+    methods = sorted(dict.fromkeys(names), key=lambda name: name not in controls)
+    figure = go.Figure()
+    for number, method in enumerate(methods):
+        shift = 0.14 * (number - (len(methods) - 1) / 2)
+        points = [
+            (row + shift, concept["concept"], item)
+            for row, concept in enumerate(concepts)
+            for item in concept["best"]
+            if item["method"] == method and item["auroc"]["value"] is not None
+        ]
+        symbol = "line-ns-open" if method in controls else SYMBOLS[number % len(SYMBOLS)]
+        figure.add_trace(_dots(titles[method], points, colors[method], symbol))
+    rows = list(range(len(concepts)))
+    figure.update_yaxes(tickvals=rows, ticktext=[_plain(concept["concept"]) for concept in concepts], range=[-0.7, len(concepts) - 0.3])
+    figure.update_xaxes(title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1)
+    figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
+    return _styled(figure, 150 + 24 * max(len(concepts), 4))
+
+
+def reconstruction(data: Mapping[str, Any]) -> go.Figure:
+    """Variance explained against how many features are active per token, one point per method, with intervals.
+
+    Example:
+        >>> reconstruction(data).show()
+    """
+    colors = method_colors(data)
+    figure = go.Figure()
+    for number, method in enumerate(data["methods"]):
+        score = method["explained_variance"]
+        if score["value"] is None:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[method["l0"]],
+                y=[score["value"]],
+                error_y=_error([score]),
+                mode="markers",
+                name=_plain(method["title"]),
+                marker={"color": colors[method["method"]], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+                hovertemplate="%{fullData.name}<br>%{x:.1f} active per token<br>%{y:.3f} explained<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="Features active per token", rangemode="tozero")
+    figure.update_yaxes(title="Variance explained", rangemode="tozero")
+    return _styled(figure, 320)
+
+
+def _family_order(family: Mapping[str, Any]) -> tuple[bool, float]:
+    """Controls last, the highest score first: the order in which the curves lie above each other."""
+    value = family["report"]["value"]
+    return family["control"], -1.0 * (value if value is not None else -1.0)
+
+
+def _level(family: Mapping[str, Any], score: Mapping[str, Any], strengths: Sequence[float]) -> go.Scatter:
+    return go.Scatter(
+        x=[strengths[0], strengths[-1]],
+        y=[score["value"], score["value"]],
+        mode="lines",
+        name=_plain(family["title"]),
+        line={"color": GREY, "width": 1.25, "dash": "dot"},
+        hovertemplate="%{fullData.name}: %{y:.2f}<extra></extra>",
+    )
+
+
+def _curve(family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color: str, shift: float) -> go.Scatter:
+    dash, symbol = ROUTE_STYLE.get(family["route"], ("solid", "square"))
+    return go.Scatter(
+        x=[point["kl"] * shift for point in curve],
+        y=[point["score"]["value"] for point in curve],
+        error_y=_error([point["score"] for point in curve]),
+        customdata=[[point["kl"], _bracket(point["score"])] for point in curve],
+        mode="lines+markers",
+        name=_plain(family["title"]),
+        line={"color": color, "width": 1.5 if family["control"] else 2.25, "dash": dash},
+        marker={"color": color, "size": 7, "symbol": symbol},
+        hovertemplate="%{fullData.name}<br>KL %{customdata[0]:g}: %{y:.2f} %{customdata[1]}<extra></extra>",
+    )
+
+
+def _dots(title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], color: str, symbol: str) -> go.Scatter:
+    scores = [item["auroc"] for _, _, item in points]
+    return go.Scatter(
+        x=[score["value"] for score in scores],
+        y=[row for row, _, _ in points],
+        error_x=_error(scores),
+        customdata=[
+            [_plain(concept), _bracket(item["auroc"]), "" if item["feature"] is None else f", feature {item['feature']}"]
+            for _, concept, item in points
+        ],
+        mode="markers",
+        name=_plain(title),
+        marker={"color": color, "size": 8, "symbol": symbol},
+        hovertemplate="%{customdata[0]}<br>%{fullData.name}%{customdata[2]}: %{x:.3f} %{customdata[1]}<extra></extra>",
+    )
+
+
+def _error(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def reach(score: Mapping[str, Any], bound: str) -> float:
+        return 0.0 if score[bound] is None else abs(score[bound] - score["value"])
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [reach(score, "high") for score in scores],
+        "arrayminus": [reach(score, "low") for score in scores],
+        "thickness": 1,
+        "width": 0,
+    }
+
+
+def _bracket(score: Mapping[str, Any]) -> str:
+    return "" if score["low"] is None or score["high"] is None else f"[{score['low']:.2f}, {score['high']:.2f}]"
+
+
+def _best_auroc(concept: Mapping[str, Any]) -> float:
+    return max((item["auroc"]["value"] for item in concept["best"] if item["auroc"]["value"] is not None), default=0.0)
+
+
+def _lowest_auroc(concepts: Sequence[Mapping[str, Any]]) -> float:
+    lows = [item["auroc"]["low"] for concept in concepts for item in concept["best"] if item["auroc"]["low"] is not None]
+    return min(0.48, *lows, 1.0)
+
+
+def _plain(text: str) -> str:
+    """Plotly reads a few html tags in labels, and a corpus may hold them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 64, "r": 16, "t": 16, "b": 56},
+        font={"family": FONT, "size": 13, "color": "#3c4149"},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"align": "left"},
+        legend={"orientation": "h", "y": -0.02, "yref": "container", "yanchor": "bottom", "x": 0, "traceorder": "reversed"},
+    )
+    axis = {"gridcolor": "rgba(134,139,148,.22)", "zeroline": False, "linecolor": "rgba(134,139,148,.5)", "automargin": True, "ticks": ""}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure

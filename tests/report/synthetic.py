@@ -1,0 +1,196 @@
+"""A report's data drawn from a seed, with texts that try to break the page."""
+
+from typing import Any
+
+import numpy as np
+
+HOSTILE = (
+    "<script>window.__pwned = 1</script>",
+    "</script><script>window.__pwned = 2</script>",
+    "<!--<script>",
+    "<img src=x onerror='window.__pwned = 3'>",
+    "\u2028window.__pwned = 4\u2029",
+    "\u202egnp\u202c & \"quotes\" ' ` ${window.__pwned = 5} {{ 7 * 7 }}",
+)
+CONCEPTS = ("cooking", "the sea", "law", "sadness", "football", "money", "winter", "medicine", "<script>alert(1)</script>")
+WORDS = "the old kitchen smelled of butter and bread while she waited for news from the harbour and counted every coin in silence".split()
+STRENGTHS = (0.1, 0.25, 0.5, 1.0, 2.0)
+PROMPTS = ("I think that", "The most important thing is", "Yesterday we went", HOSTILE[0])
+
+
+def score(rng: np.random.Generator, value: float | None, spread: float = 0.06, control: float | None = None) -> dict[str, Any]:
+    low, high = (None, None) if value is None else (value - spread * rng.uniform(0.7, 1.3), value + spread * rng.uniform(0.7, 1.3))
+    return {"value": value, "low": low, "high": high, "n": 24, "seed": 0, "control": control, "interval": "bootstrap 95%"}
+
+
+def sentence(rng: np.random.Generator, words: int) -> str:
+    return " ".join(rng.choice(WORDS, words)) + "."
+
+
+def context(rng: np.random.Generator, hostile: str) -> dict[str, Any]:
+    tokens = ["\n\n", *(" " + word for word in rng.choice(WORDS, 18)), hostile, "  ", ".", "\n", " Next", "\tcell"]
+    coefficients = rng.gamma(0.4, 1.0, len(tokens))
+    peak = int(rng.integers(1, 18))
+    coefficients[peak] = 4.5
+    return {"tokens": tokens, "coefficients": [round(float(value), 4) for value in coefficients], "peak": peak}
+
+
+def dose(rng: np.random.Generator, kl: float, sign: int, strength: float) -> dict[str, Any]:
+    value = strength * float(np.exp(-((np.log(kl / 0.6)) ** 2) / 1.6)) if sign > 0 else 0.08
+    return {
+        "kl": kl,
+        "measured_kl": kl * 0.98,
+        "alpha": 6 * kl**0.5,
+        "sign": sign,
+        "score": score(rng, value, 0.14),
+        "concept_score": min(2.0, value * 1.1),
+        "fluency_score": max(0.1, 1.9 - 0.5 * kl),
+        "continuations": [{"prompt": prompt, "text": f"{sentence(rng, 16)}\n\n{sentence(rng, 14)}"} for prompt in PROMPTS],
+    }
+
+
+def route(rng: np.random.Generator, name: str, strength: float) -> dict[str, Any]:
+    return {
+        "route": name,
+        "site": "L20.resid_post" if name == "companion" else "L15.mlp",
+        "dose": [dose(rng, kl, sign, strength) for sign in (1, -1) for kl in STRENGTHS],
+        "chosen": {"kl": 0.5, "sign": 1},
+        "report": score(rng, strength * 0.95, 0.15),
+        "control": score(rng, 0.12, 0.05),
+        "beats_control": strength > 0.4,
+        "lift": {"value": 0.61, "percentile": 97.0, "n_random": 40} if name == "companion" else None,
+        "unreachable": [] if name == "companion" else [4.0],
+    }
+
+
+def feature(rng: np.random.Generator, method: str, index: int) -> dict[str, Any]:
+    concept = CONCEPTS[index % len(CONCEPTS)] if index % 3 != 2 else None
+    auroc = float(rng.uniform(0.6, 0.98))
+    found = {
+        "concept": concept,
+        "auroc": score(rng, auroc, 0.02),
+        "auroc_other_concepts": score(rng, auroc - 0.05, 0.03),
+        "average_precision": score(rng, auroc - 0.2, 0.05),
+        "control_random": 0.53,
+        "control_shuffled": 0.5,
+    }
+    strength = float(rng.uniform(0.1, 1.7))
+    return {
+        "id": f"{method}-{index}",
+        "method": method,
+        "index": index,
+        "label": HOSTILE[index % len(HOSTILE)] if index % 7 == 6 else f"{', '.join(rng.choice(WORDS, 3, replace=False))} ({method} {index})",
+        "label_source": "top tokens",
+        "concept": concept,
+        "firing_rate": float(rng.uniform(0.001, 0.08)),
+        "nonzero_neurons": int(rng.integers(10, 400)),
+        "contexts": [] if index == 5 else [context(rng, HOSTILE[(index + shift) % len(HOSTILE)]) for shift in range(6)],
+        "promoted": [{"token": token, "logit": float(3 - place / 3)} for place, token in enumerate([" bread", "\n", HOSTILE[1], " butter", "oven"])],
+        "suppressed": [] if index == 4 else [{"token": token, "logit": float(-2 + place / 3)} for place, token in enumerate([" law", "coin", " "])],
+        "detection": found if concept else None,
+        "steering": {"concept": concept, "routes": [route(rng, "native", strength * 0.6), route(rng, "companion", strength)]}
+        if concept and index % 2 == 0
+        else None,
+    }
+
+
+def family(rng: np.random.Generator, method: str, name: str, peak: float, control: bool = False) -> dict[str, Any]:
+    titles = {"snmf": "semi-NMF", "sae": "top-k SAE", "difference-in-means": "difference in means", "random": "random direction"}
+    site = "L20.resid_post" if name == "companion" else "L15.mlp"
+    curve = [{"kl": kl, "score": score(rng, peak * float(np.exp(-((np.log(kl / 0.6)) ** 2) / 1.8)), 0.1)} for kl in STRENGTHS]
+    return {
+        "family": f"{method}-{name}",
+        "title": f"{titles[method]}, {name} at {site}",
+        "method": method,
+        "route": name,
+        "site": site,
+        "control": control,
+        "curve": curve,
+        "report": score(rng, peak * 0.96, 0.1),
+        "minus_best_control": None if control else score(rng, peak * 0.96 - 0.14, 0.11),
+        "unreachable": 0 if name == "companion" else 3,
+        "n": 24,
+    }
+
+
+def steering(rng: np.random.Generator) -> dict[str, Any]:
+    peaks = {("snmf", "companion"): 1.15, ("snmf", "native"): 0.7, ("sae", "companion"): 0.9, ("sae", "native"): 0.55}
+    peaks |= {("difference-in-means", "companion"): 1.05}
+    families = [family(rng, method, name, peak) for (method, name), peak in peaks.items()]
+    families += [family(rng, "random", "native", 0.11, control=True), family(rng, "random", "companion", 0.14, control=True)]
+    plain = {**families[-1], "family": "none", "title": "no steering", "method": "none", "route": "native", "minus_best_control": None}
+    families.append({**plain, "curve": [{"kl": 0.0, "score": score(rng, 0.06, 0.02)}], "report": score(rng, 0.06, 0.02)})
+    return {
+        "prompts_selection": ["Once upon a time", "My friend told me"],
+        "prompts_report": list(PROMPTS),
+        "strengths_kl": list(STRENGTHS),
+        "samples": 1,
+        "max_new_tokens": 50,
+        "unsteered": {
+            "score": {concept: score(rng, 0.07, 0.03) for concept in CONCEPTS},
+            "continuations": [{"prompt": prompt, "text": f"{prompt} {sentence(rng, 24)}"} for prompt in PROMPTS],
+        },
+        "families": families,
+    }
+
+
+def detection(rng: np.random.Generator) -> dict[str, Any]:
+    def best(method: str, found: int | None, center: float) -> dict[str, Any]:
+        value = float(np.clip(rng.normal(center, 0.06), 0.4, 0.99))
+        return {
+            "method": method,
+            "feature": found,
+            "auroc": score(rng, value, 0.02),
+            "auroc_other_concepts": score(rng, value - 0.04, 0.02),
+            "average_precision": score(rng, value - 0.1, 0.05),
+            "paper_score": None if found is None else 1.3,
+        }
+
+    centers = {"snmf": 0.88, "sae": 0.84, "difference-in-means": 0.94}
+    concepts = []
+    for number, concept in enumerate(CONCEPTS):
+        found = [best(method, number, center) for method, center in centers.items()]
+        concepts.append({"concept": concept, "best": [*found, best("random", None, 0.55)]})
+    summary = [
+        {"method": method, "concepts": len(CONCEPTS), "at_least_0.9": 4, "mean_auroc": score(rng, center, 0.03)}
+        for method, center in {**centers, "random": 0.55}.items()
+    ]
+    return {"concepts": concepts, "summary": summary}
+
+
+def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
+    """A whole report: two methods, steering, detection, a judge, and gaps where the schema allows them."""
+    rng = np.random.default_rng(seed)
+    numbers = {"snmf": ("semi-NMF", 0.41, 12.0, 0.01), "sae": ("top-k SAE", 0.52, 8.0, 1.0)}
+    methods = [
+        {
+            "method": method,
+            "title": title,
+            "features": features_per_method,
+            "explained_variance": score(rng, explained, 0.01),
+            "l0": active,
+            "direction_density": density,
+            "dead_fraction": 0.03,
+            "seconds": 41.2,
+        }
+        for method, (title, explained, active, density) in numbers.items()
+    ]
+    return {
+        "schema": 1,
+        "title": "Features of SmolLM2-135M-Instruct at L15.mlp",
+        "model": {"name": "smollm2-135m-instruct", "weight_hash": "5af571cbf074", "site": "L15.mlp", "companion_site": "L20.resid_post"},
+        "corpus": {"texts": 1740, "rows": 42312, "concepts": len(CONCEPTS), "selection": "without padding, BOS and the first position"},
+        "provenance": {"seed": 0, "note": HOSTILE[1], "versions": {"torch": "2.13"}},
+        "methods": methods,
+        "detection": detection(rng),
+        "judge": {
+            "name": "embedding similarity",
+            "auroc": score(rng, 0.947, 0.01, 0.5),
+            "accepted": list(CONCEPTS[:7]),
+            "refused": [{"concept": "sadness", "auroc": 0.71}],
+            "asked": 9600,
+            "failed": 12,
+        },
+        "steering": steering(rng),
+        "features": [feature(rng, method, index) for method in numbers for index in range(features_per_method)],
+    }
