@@ -22,7 +22,13 @@ def record(
 
 @overload
 def record(
-    model: Model, inputs: Any, sites: Sequence[str], *, selection: TokenSelection = ..., batch_size: int | None = ..., progress: Progress = ...
+    model: Model,
+    inputs: Any,
+    sites: Sequence[str],
+    *,
+    selection: TokenSelection = ...,
+    batch_size: int | None = ...,
+    progress: Progress = ...,
 ) -> dict[str, Activations]: ...
 
 

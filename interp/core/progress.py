@@ -1,8 +1,9 @@
 """Progress as a plain callback, so that the library never prints and every front end shows it its own way."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called with the stage's name, how many units are done, how many there are and what a unit is."""
 

@@ -1,1 +1,16 @@
+"""Does a feature fire on its concept and not elsewhere?"""
 
+from interp.detection.auroc import auroc, auroc_many, average_precision
+from interp.detection.detection import Detection, LabelledActivations, detect, detection_of, sentence_scores, summarise
+
+__all__ = [
+    "Detection",
+    "LabelledActivations",
+    "auroc",
+    "auroc_many",
+    "average_precision",
+    "detect",
+    "detection_of",
+    "sentence_scores",
+    "summarise",
+]

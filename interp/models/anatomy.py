@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from interp.core import InputError, Sites
 from interp.models.hooks import Point
@@ -45,7 +45,9 @@ class _Finder:
     def need(self, path: str) -> nn.Module:
         found = self.find(path)
         if found is None:
-            raise InputError(f"{type(self._module).__name__} has no part {path!r} where TransformerLens expects it; use its sites as a plain module")
+            raise InputError(
+                f"{type(self._module).__name__} has no part {path!r} where TransformerLens expects it; use its sites as a plain module"
+            )
         return found
 
 
@@ -68,7 +70,7 @@ def examine(module: Any) -> Anatomy:
         for name, point, width in _layer(finder, layer, d_model, n_heads, parallel):
             points[name], shapes[name] = point, (None, width)
     unembed = finder.need("unembed")
-    points["logits"], shapes["logits"] = Point(module, "output"), (None, int(unembed.weight.shape[0]))  # type: ignore[union-attr]
+    points["logits"], shapes["logits"] = Point(module, "output"), (None, _weight(unembed).shape[0])
     return Anatomy(
         n_layers,
         d_model,
@@ -118,8 +120,15 @@ def _heads(projection: nn.Module | None, layer: int, d_model: int, n_heads: int)
 
 
 def _input_width(projection: nn.Module) -> int:
-    shape = projection.weight.shape  # type: ignore[union-attr]
+    shape = _weight(projection).shape
     return int(shape[1] if isinstance(projection, nn.Linear) else shape[0])
+
+
+def _weight(part: nn.Module) -> Tensor:
+    weight = part.weight
+    if not isinstance(weight, Tensor):
+        raise InputError(f"{type(part).__name__} has no weight matrix; this architecture's sites cannot be listed")
+    return weight
 
 
 def _aliases(shapes: dict[str, tuple[int | None, ...]]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Weights from the model hub: what an earlier download left on this machine, or a download now; safetensors only, no remote code."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +88,15 @@ def _bar(stage: str, progress: Progress) -> type:
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, "file": io.StringIO()})  # type: ignore[no-untyped-call]
+            # Of the two byte counters only the one that counts what reached the disk is shown.
+            self._shown = options.get("unit") == "B" and not str(options.get("name")).endswith(".transfer")
+            self._done = 0
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
 
-        def update(self, n: float | None = 1) -> bool | None:
-            drawn: bool | None = super().update(n)
-            if self.unit == "B":
-                progress(stage, int(self.n), int(self.total or 0), "byte")
-            return drawn
+        def update(self, n: int | float | None = 1) -> bool | None:
+            self._done += int(n or 0)
+            if self._shown:
+                progress(stage, self._done, int(self.total or 0), "byte")
+            return None
 
     return Bar

@@ -92,7 +92,9 @@ def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtyp
             tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise UnavailableError(f"{located.folder} does not load as a language model: {first}; check that it holds config.json and safetensors") from error
+        raise UnavailableError(
+            f"{located.folder} does not load as a language model: {first}; check that it holds config.json and safetensors"
+        ) from error
     return TransformerModel(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
 
 

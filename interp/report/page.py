@@ -1,6 +1,7 @@
 """A report as one self-contained page: nothing is loaded from anywhere, and no text of a corpus or a model can act in it."""
 
 import base64
+import functools
 import gzip
 import hashlib
 import json
@@ -46,16 +47,15 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
 
 def page(data: Mapping[str, Any]) -> str:
     """The page's html for checked data."""
-    plotly = figures.plotly_source()
     script = "".join(_asset(name) for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(count=lambda value: f"{value:,}", score=tables.score_cell)
     return environment.from_string(_asset("page.html.j2")).render(
         data=data,
-        policy=_policy(script, plotly),
+        policy=_policy(script, figures.plotly_source()),
         style=_asset("page.css"),
         script=script,
-        plotly=base64.b64encode(gzip.compress(plotly.encode(), mtime=0)).decode(),
+        plotly=_packed_plotly(),
         findings=findings(data),
         tables=tables,
         titles=tables.method_titles(data),
@@ -94,6 +94,12 @@ def _score_top(features: Sequence[Mapping[str, Any]]) -> float:
     doses = [dose["score"] for item in features if item["steering"] for route in item["steering"]["routes"] for dose in route["dose"]]
     ends = [score["high"] if score["high"] is not None else score["value"] for score in doses if score["value"] is not None]
     return min(2.0, max(0.5, math.ceil(2 * max(ends, default=0.0)) / 2))
+
+
+@functools.cache
+def _packed_plotly() -> str:
+    """Plotly compressed to a third; the page unpacks it after its text is shown."""
+    return base64.b64encode(gzip.compress(figures.plotly_source().encode(), mtime=0)).decode()
 
 
 def _policy(*scripts: str) -> str:

@@ -216,9 +216,13 @@ def _check_features(features: Sequence[Mapping[str, Any]]) -> None:
             raise InputError(f"the report's data uses the id {feature['id']!r} twice, again at 'features[{number}]'; ids must be unique")
         seen.add(feature["id"])
         for which, context in enumerate(feature["contexts"]):
-            count = len(context["tokens"])
-            if len(context["coefficients"]) != count or not 0 <= context["peak"] < count:
-                raise InputError(
-                    f"'features[{number}].contexts[{which}]' has {count} tokens, {len(context['coefficients'])} coefficients and its peak at "
-                    f"{context['peak']}; one coefficient per token and a peak among them are needed"
-                )
+            _check_context(context, f"features[{number}].contexts[{which}]")
+
+
+def _check_context(context: Mapping[str, Any], path: str) -> None:
+    tokens, coefficients, peak = len(context["tokens"]), len(context["coefficients"]), context["peak"]
+    if coefficients != tokens or not 0 <= peak < tokens:
+        raise InputError(
+            f"{path!r} has {tokens} tokens, {coefficients} coefficients and its peak at {peak}; "
+            "one coefficient per token and a peak among them are needed"
+        )

@@ -10,10 +10,10 @@ HOSTILE = (
     "<!--<script>",
     "<img src=x onerror='window.__pwned = 3'>",
     "\u2028window.__pwned = 4\u2029",
-    "\u202egnp\u202c & \"quotes\" ' ` ${window.__pwned = 5} {{ 7 * 7 }}",
+    '\u202egnp\u202c & "quotes" \' ` ${window.__pwned = 5} {{ 7 * 7 }}',
 )
 CONCEPTS = ("cooking", "the sea", "law", "sadness", "football", "money", "winter", "medicine", "<script>alert(1)</script>")
-WORDS = "the old kitchen smelled of butter and bread while she waited for news from the harbour and counted every coin in silence".split()
+WORDS = ("the", "old", "kitchen", "smelled", "of", "butter", "bread", "she", "waited", "news", "harbour", "counted", "coin", "silence")
 STRENGTHS = (0.1, 0.25, 0.5, 1.0, 2.0)
 PROMPTS = ("I think that", "The most important thing is", "Yesterday we went", HOSTILE[0])
 
@@ -79,14 +79,20 @@ def feature(rng: np.random.Generator, method: str, index: int) -> dict[str, Any]
         "id": f"{method}-{index}",
         "method": method,
         "index": index,
-        "label": HOSTILE[index % len(HOSTILE)] if index % 7 == 6 else f"{', '.join(rng.choice(WORDS, 3, replace=False))} ({method} {index})",
+        "label": HOSTILE[index % len(HOSTILE)]
+        if index % 7 == 6
+        else f"{', '.join(rng.choice(WORDS, 3, replace=False))} ({method} {index})",
         "label_source": "top tokens",
         "concept": concept,
         "firing_rate": float(rng.uniform(0.001, 0.08)),
         "nonzero_neurons": int(rng.integers(10, 400)),
         "contexts": [] if index == 5 else [context(rng, HOSTILE[(index + shift) % len(HOSTILE)]) for shift in range(6)],
-        "promoted": [{"token": token, "logit": float(3 - place / 3)} for place, token in enumerate([" bread", "\n", HOSTILE[1], " butter", "oven"])],
-        "suppressed": [] if index == 4 else [{"token": token, "logit": float(-2 + place / 3)} for place, token in enumerate([" law", "coin", " "])],
+        "promoted": [
+            {"token": token, "logit": float(3 - place / 3)} for place, token in enumerate([" bread", "\n", HOSTILE[1], " butter", "oven"])
+        ],
+        "suppressed": []
+        if index == 4
+        else [{"token": token, "logit": float(-2 + place / 3)} for place, token in enumerate([" law", "coin", " "])],
         "detection": found if concept else None,
         "steering": {"concept": concept, "routes": [route(rng, "native", strength * 0.6), route(rng, "companion", strength)]}
         if concept and index % 2 == 0

@@ -1,0 +1,97 @@
+"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that bfloat16 and mapped files stream."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import Activations, InputError, Provenance
+
+CPU_CHUNK = 2048
+DEVICE_CHUNK = 65536
+
+
+def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
+    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's coefficients to stay in the cache."""
+    size = CPU_CHUNK if values.device.type == "cpu" else DEVICE_CHUNK
+    for start in range(0, len(values), size):
+        rows = slice(start, min(start + size, len(values)))
+        yield rows, values[rows].detach().to(torch.float32)
+
+
+def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
+    """Check every value, chunk by chunk.
+
+    Raises:
+        InputError: a value is NaN or infinite; the message names the first such row, with its context where there is one.
+    """
+    values = acts.values if isinstance(acts, Activations) else acts
+    for rows, chunk in row_chunks(values):
+        finite = torch.isfinite(chunk).all(dim=1)
+        if bool(finite.all()):
+            continue
+        if isinstance(acts, Activations):
+            acts.require_finite()
+        row = rows.start + int(torch.nonzero(~finite)[0])
+        raise InputError(f"row {row} of the activations is not finite; record again in float32 or leave that row out")
+
+
+def require_rows(acts: Activations | Float[Tensor, "row d"], role: str = "activations") -> Float[Tensor, "row d"]:
+    """The values of activations that something can be fitted to.
+
+    Raises:
+        InputError: there are no rows, a value is not finite, or every value is zero.
+    """
+    values = acts.values if isinstance(acts, Activations) else acts
+    if values.ndim != 2 or not values.is_floating_point():
+        raise InputError(f"{role} are {tuple(values.shape)} of {values.dtype}; expected a floating-point tensor [row, d]")
+    if values.numel() == 0:
+        raise InputError(f"{role} are empty ({tuple(values.shape)}); select at least one row")
+    require_finite(acts)
+    if not any(bool(chunk.any()) for _, chunk in row_chunks(values)):
+        raise InputError(f"every value of the {len(values)} rows of {role} is zero; check the site and the token selection")
+    return values
+
+
+def require_n_features(n_features: int, limit: int | None = None, reason: str = "") -> None:
+    """Check a number of features.
+
+    Raises:
+        InputError: it is below 1 or above `limit`.
+    """
+    if n_features < 1:
+        raise InputError(f"n_features is {n_features}; expected at least 1")
+    if limit is not None and n_features > limit:
+        raise InputError(f"n_features is {n_features}; expected at most {limit} ({reason}); ask for fewer features or record more rows")
+
+
+def require_sparsity(sparsity: float) -> None:
+    """Check a fraction of non-zero entries.
+
+    Raises:
+        InputError: it is not in (0, 1].
+    """
+    if not 0 < sparsity <= 1:
+        raise InputError(f"sparsity is {sparsity}; expected the fraction of non-zero entries of a direction, above 0 and at most 1")
+
+
+def require_positive(**values: float) -> None:
+    """Check that each named number is above zero.
+
+    Raises:
+        InputError: naming the first that is not.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise InputError(f"{name} is {value}; expected a number above 0")
+
+
+def fitted_from(
+    acts: Activations | Float[Tensor, "row d"], method: str, parameters: Mapping[str, Any], seed: int | None, cost: Mapping[str, float]
+) -> Provenance:
+    """The provenance of a dictionary: where its activations came from, and how it was fitted."""
+    source = acts.provenance if isinstance(acts, Activations) else Provenance(method)
+    site = acts.site if isinstance(acts, Activations) else None
+    return source.derive(method, parameters={**parameters, "rows": len(acts)}, seed=seed, cost=cost, site=site)

@@ -1,0 +1,39 @@
+"""describe(): contexts, vocabulary effect and a label for every feature of a dictionary."""
+
+from typing import Any
+
+from interp.core import Activations, Progress, silent
+from interp.decompose.dictionary import Dictionary
+from interp.features.contexts import firing_rate, top_contexts
+from interp.features.feature import Feature
+from interp.features.labels import label_features
+from interp.features.vocabulary import token_effects
+
+
+def describe(
+    dictionary: Dictionary, acts: Activations, model: Any = None, *, count: int = 25, progress: Progress = silent
+) -> tuple[Feature, ...]:
+    """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and an offline label.
+
+    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and may be left out (a UNet has no vocabulary).
+
+    Raises:
+        InputError: the activations are of another site.
+
+    Cost: one encoding of the activations and one unembedding per feature.
+
+    Example:
+        >>> features = interp.describe(snmf, acts, model)
+        >>> features[12].label, features[12].promoted[:3]
+    """
+    coefficients = dictionary.encode(acts).float().cpu().numpy()
+    reads = model is not None and hasattr(model, "vocabulary_effect")
+    effects = token_effects(model, dictionary.site, dictionary.directions) if reads else None
+    features = []
+    for index in range(len(dictionary)):
+        own = coefficients[:, index]
+        promoted, suppressed = effects[index] if effects else ((), ())
+        contexts = top_contexts(own, acts.contexts, count=count)
+        features.append(Feature(dictionary, index, firing_rate(own), contexts, promoted, suppressed))
+        progress("describe", index + 1, len(dictionary), "feature")
+    return label_features(features)

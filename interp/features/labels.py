@@ -1,0 +1,59 @@
+"""Offline labels: the words that set a feature's contexts apart from all other features' contexts."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from interp.features.feature import Feature, FeatureContext
+
+WORD = re.compile(r"[^\W\d_]{3,}")
+PRIOR = 0.5
+NEAR = 4
+STOPWORDS = frozenset(
+    "the and for that with was were are you your this from have has had not but they them their his her she its our out all "
+    "who what when where which will would could should been being than then there here about into over after before one two".split()
+)
+
+
+def distinctive_words(contexts: Sequence[Sequence[FeatureContext]], count: int = 3) -> list[tuple[str, ...]]:
+    """For every feature the words near its peaks with the highest log-odds against all other features' contexts.
+
+    Log-odds with an uninformative prior of one half per word, divided by its standard error (Monroe, Colaresi & Quinn 2008, eq. 22); only words
+    with a score above 1.5 count, so a feature without common words gets none.
+    """
+    counts = [Counter(word for context in own for word in _words(context)) for own in contexts]
+    total = sum(counts, Counter[str]())
+    everything = sum(total.values())
+    return [_distinctive(own, total, everything, count) for own in counts]
+
+
+def label_features(features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """Every feature with a label from its distinctive words, or from its peak tokens where it has none."""
+    words = distinctive_words([feature.contexts for feature in features])
+    return tuple(_labelled(feature, own) for feature, own in zip(features, words, strict=True))
+
+
+def _labelled(feature: Feature, words: tuple[str, ...]) -> Feature:
+    if words:
+        return feature.named(", ".join(words), "distinctive words")
+    peaks = Counter(context.tokens[context.peak].strip() for context in feature.contexts)
+    tokens = [token for token, _ in peaks.most_common(3) if token]
+    return feature.named(f"on {' '.join(repr(token) for token in tokens)}" if tokens else "never fires", "distinctive words")
+
+
+def _words(context: FeatureContext) -> set[str]:
+    near = context.tokens[max(0, context.peak - NEAR) : context.peak + NEAR + 1]
+    return {word for word in WORD.findall("".join(near).lower()) if word not in STOPWORDS}
+
+
+def _distinctive(own: Counter[str], total: Counter[str], everything: int, count: int) -> tuple[str, ...]:
+    inside = sum(own.values())
+    scored = [(_log_odds(own[word], total[word] - own[word], inside, everything - inside), word) for word in own if own[word] >= 2]
+    return tuple(word for score, word in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:count] if score > 1.5)
+
+
+def _log_odds(here: int, elsewhere: int, inside: int, outside: int) -> float:
+    a, b = here + PRIOR, elsewhere + PRIOR
+    odds = math.log(a / (inside + 1 - here + PRIOR)) - math.log(b / (outside + 1 - elsewhere + PRIOR))
+    return odds / math.sqrt(1 / a + 1 / b)

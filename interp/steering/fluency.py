@@ -1,0 +1,86 @@
+"""Fluency without a language-model judge: how surprising a text is to the unsteered model, and how much it repeats itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.core import InputError
+from interp.models.protocol import Batch
+from interp.models.transformer import TransformerModel
+from interp.steering.judge import SCALE
+
+REAL_WORDS = 24
+PROMPT_WORDS = 4
+
+
+@dataclass(frozen=True)
+class Fluency:
+    """Maps a continuation to 0–2 by quantiles of real text.
+
+    `surprise [text]` are the mean negative log-probabilities per token of real continuations under the same model, sorted; `repetition` is the
+    99th percentile of their share of repeated word pairs. A continuation no more surprising than the median real one scores 2; the score falls
+    linearly with its quantile to 0 beyond the most surprising one, times the share of its word pairs that are not excess repetition.
+    """
+
+    surprise: Float[np.ndarray, " text"]
+    repetition: float
+
+    def score(self, surprise: Float[np.ndarray, " text"], repetition: Float[np.ndarray, " text"]) -> Float[np.ndarray, " text"]:
+        """Scores of continuations from their surprise and repetition; an empty continuation (NaN surprise) scores 0."""
+        below = np.searchsorted(self.surprise, np.nan_to_num(surprise, nan=np.inf), side="left") / len(self.surprise)
+        natural = np.clip(2 * (1 - below), 0, 1)
+        excess = np.clip((repetition - self.repetition) / max(1 - self.repetition, 1e-9), 0, 1)
+        return np.asarray(SCALE * natural * (1 - excess))
+
+
+def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
+    """Learn what real text looks like to a model: each text is cut after four words and its next words are the continuation.
+
+    Raises:
+        InputError: fewer than 20 texts are long enough for quantiles.
+
+    Cost: one forward pass over the texts.
+    """
+    words = [text.split() for text in texts]
+    usable = [own for own in words if len(own) >= PROMPT_WORDS + 5]
+    if len(usable) < 20:
+        raise InputError(f"{len(usable)} texts have 9 words or more; at least 20 are needed for quantiles of real text")
+    prompts = [" ".join(own[:PROMPT_WORDS]) for own in usable]
+    continuations = [" " + " ".join(own[PROMPT_WORDS:REAL_WORDS]) for own in usable]
+    real = np.sort(surprises(model, prompts, continuations))
+    return Fluency(real, float(np.quantile([repetition_rate(text) for text in continuations], 0.99)))
+
+
+def surprises(model: TransformerModel, prompts: Sequence[str], continuations: Sequence[str]) -> Float[np.ndarray, " text"]:
+    """Mean negative log-probability per continuation token (nats) given its prompt, under the model as it is; NaN where there is no token.
+
+    Cost: one forward pass over prompts and continuations.
+    """
+    pairs = list(zip(prompts, continuations, strict=True))
+    prepared = model.prepare([prompt + text for prompt, text in pairs])
+    lengths = np.array([len(model.prepare([prompt]).tokens[0]) for prompt in dict.fromkeys(prompts)])
+    start = dict(zip(dict.fromkeys(prompts), lengths, strict=True))
+    result = np.full(len(pairs), np.nan)
+    for batch in prepared.batches:
+        result[batch.items] = _batch_surprise(model, batch, [start[pairs[item][0]] for item in batch.items])
+    return result
+
+
+def repetition_rate(text: str) -> float:
+    """The share of word pairs that occurred before in the text."""
+    words = text.lower().split()
+    pairs = list(zip(words, words[1:], strict=False))
+    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def _batch_surprise(model: TransformerModel, batch: Batch, starts: Sequence[int]) -> Float[np.ndarray, " text"]:
+    logprobs = model.token_logprobs(batch).cpu().numpy()
+    assert batch.keep is not None
+    keep = batch.keep.cpu().numpy().copy()
+    for row, start in enumerate(starts):
+        keep[row, :start] = False
+    count = keep.sum(axis=1)
+    total = -(logprobs * keep).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,0 +1,88 @@
+"""Continuations of many steered cells at once: one forward call serves many directions and strengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.capture import Add
+from interp.core import Progress, silent
+from interp.models.decoding import Sampling
+from interp.models.protocol import Batch
+from interp.models.transformer import TransformerModel
+
+ROWS_PER_CALL = 96
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to generate under: a vector to add at a site (or nothing), with the strength it stands for; `target` numbers what it belongs to."""
+
+    target: int | None
+    site: str
+    vector: Float[Tensor, " d"]
+    kl: float
+    sign: int
+    alpha: float
+    measured_kl: float
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A prompt and what the model made of it."""
+
+    prompt: str
+    text: str
+
+
+def continuations(
+    model: TransformerModel,
+    cells: Sequence[Cell],
+    prompts: Sequence[str],
+    samples: int,
+    sampling: Sampling,
+    seed: int,
+    *,
+    progress: Progress = silent,
+) -> list[tuple[Continuation, ...]]:
+    """For every cell `samples` continuations of every prompt, prompt by prompt; a cell that was not reached gets none.
+
+    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the same draws and a text does not depend on what shares
+    its batch.
+
+    Cost: one cached forward call per new token and 96 rows.
+    """
+    seeds = [seed * 100_003 + number for number in range(len(prompts) * samples)]
+    rows = len(prompts) * samples
+    result: list[tuple[Continuation, ...]] = [() for _ in cells]
+    for site in dict.fromkeys(cell.site for cell in cells if cell.reached):
+        here = [number for number, cell in enumerate(cells) if cell.site == site and cell.reached]
+        size = max(1, ROWS_PER_CALL // rows)
+        for start in range(0, len(here), size):
+            group = here[start : start + size]
+            texts = _generate(model, [cells[number] for number in group], prompts, samples, sampling, seeds)
+            for position, number in enumerate(group):
+                own = texts[position * rows : (position + 1) * rows]
+                result[number] = tuple(Continuation(prompts[row // samples], text) for row, text in enumerate(own))
+            progress(f"generate at {site or 'no site'}", min(start + size, len(here)), len(here), "cell")
+    return result
+
+
+def _generate(
+    model: TransformerModel, cells: Sequence[Cell], prompts: Sequence[str], samples: int, sampling: Sampling, seeds: Sequence[int]
+) -> list[str]:
+    asked = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
+    batch = _in_order(model.prepare(asked, batch_size=len(asked), padding="left").batches[0])
+    hooks = {} if not cells[0].site else {cells[0].site: Add(torch.stack([cell.vector for cell in cells]))}
+    with model.hooked(hooks):
+        return model.sample(batch, sampling, list(seeds) * len(cells))
+
+
+def _in_order(batch: Batch) -> Batch:
+    order = torch.from_numpy(np.argsort(batch.items, kind="stable"))
+    inputs = {key: value[order] for key, value in batch.inputs.items()}
+    return Batch(inputs, batch.items[order.numpy()], batch.offsets[order.numpy()])

@@ -1,0 +1,53 @@
+"""What a judge is: texts and the concept each should show, to a concept score and a fluency score, failures counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from interp.core import Score
+
+SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Scores from 0 to 2 of every text; a text the judge failed on has NaN in both and True in `failed`, and is left out of every mean."""
+
+    concept: Float[np.ndarray, " text"]
+    fluency: Float[np.ndarray, " text"]
+    failed: Bool[np.ndarray, " text"]
+
+    @property
+    def score(self) -> Float[np.ndarray, " text"]:
+        """The harmonic mean of concept and fluency, 0 where either is 0 (AxBench, Wu et al. 2025)."""
+        total = self.concept + self.fluency
+        return np.where(
+            total > 0, 2 * self.concept * self.fluency / np.where(total > 0, total, 1.0), np.where(np.isnan(total), np.nan, 0.0)
+        )
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How well a judge tells concepts apart on sentences it was not fitted on: `auroc` over accepted concepts, and each concept's own.
+
+    A refused concept is one the judge cannot tell apart; it refuses to judge it.
+    """
+
+    auroc: Score
+    by_concept: dict[str, float]
+    accepted: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+class Judge(Protocol):
+    """Anything that scores texts."""
+
+    name: str
+    reliability: Reliability
+
+    def judge(self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]) -> Judgement:
+        """Scores of continuations `texts` of `prompts`, each for its own concept."""
+        ...

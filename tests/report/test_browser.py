@@ -1,0 +1,219 @@
+"""The page in a real browser, from disk: it works, it loads nothing, and no text of the corpus ran."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from interp.report.page import write_report
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,900",
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"),
+]
+Open = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, synthetic: ModuleType) -> Path:
+    return write_report(synthetic.report_data(), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def opened(driver: Any, page: Path) -> Open:
+    """Open the page afresh, as if a link had been followed."""
+
+    def go(anchor: str = "") -> Any:
+        driver.get("about:blank")
+        for kind in ("browser", "performance"):
+            driver.get_log(kind)
+        driver.get(page.as_uri() + anchor)
+        return driver
+
+    return go
+
+
+def wait(driver: Any, expression: str) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 15).until(lambda d: d.execute_script(f"return {expression}"))
+
+
+def ids(driver: Any) -> list[str]:
+    return driver.execute_script("return [...document.querySelectorAll('#list a')].map((a) => a.dataset.id)")
+
+
+def put(driver: Any, field: str, value: str | bool) -> None:
+    name = "checked" if isinstance(value, bool) else "value"
+    script = (
+        f"const f = document.getElementById(arguments[0]); f.{name} = arguments[1]; f.dispatchEvent(new Event('input', {{bubbles: true}}))"
+    )
+    driver.execute_script(script, field, value)
+
+
+def text(driver: Any, selector: str) -> str:
+    return driver.execute_script("return document.querySelector(arguments[0]).innerText", selector)
+
+
+def test_it_loads_from_disk_draws_its_figures_and_asks_nobody(opened: Open, page: Path) -> None:
+    driver = opened("")
+    wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 3")
+    assert driver.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    assert page.as_uri() in requested
+    assert all(url == page.as_uri() or url.startswith(("data:", "blob:")) for url in requested)
+
+
+def test_no_text_of_the_corpus_ran_and_the_policy_would_stop_it(opened: Open) -> None:
+    driver = opened("#snmf-6")
+    wait(driver, "window.Plotly !== undefined")
+    assert "<script>" in text(driver, "#entry h3")
+    for _ in range(12):
+        driver.find_element("id", "next").click() if driver.find_element("id", "next").is_enabled() else None
+    assert driver.execute_script("return window.__pwned === undefined")
+    inject = (
+        "const s = document.createElement('script'); s.textContent = 'window.__pwned = 9'; document.body.append(s); return window.__pwned"
+    )
+    assert driver.execute_script(inject) is None
+    assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
+
+
+def test_search_and_filters_narrow_the_list(opened: Open, synthetic: ModuleType) -> None:
+    features = synthetic.report_data()["features"]
+    driver = opened("")
+    assert len(ids(driver)) == 40
+    put(driver, "search", "sae-13")
+    assert ids(driver) == ["sae-13"]
+    assert text(driver, "#count") == "1 of 40 features"
+    put(driver, "search", "no such words anywhere")
+    assert ids(driver) == []
+    assert "No feature matches" in text(driver, "#list")
+    put(driver, "search", "")
+    put(driver, "method", "snmf")
+    put(driver, "steered", True)
+    assert set(ids(driver)) == {f["id"] for f in features if f["method"] == "snmf" and f["steering"]}
+    put(driver, "beats", True)
+    beating = {f["id"] for f in features if f["steering"] and any(route["beats_control"] for route in f["steering"]["routes"])}
+    assert set(ids(driver)) == {name for name in beating if name.startswith("snmf")}
+    put(driver, "concept", "law")
+    assert set(ids(driver)) == {f["id"] for f in features if f["id"] in beating and f["method"] == "snmf" and f["concept"] == "law"}
+
+
+def test_sorting_reorders_and_puts_the_unmeasured_last(opened: Open, synthetic: ModuleType) -> None:
+    features = {f["id"]: f for f in synthetic.report_data()["features"]}
+    driver = opened("")
+    by_margin = ids(driver)
+    put(driver, "sort", "firing")
+    rates = [features[name]["firing_rate"] for name in ids(driver)]
+    assert rates == sorted(rates, reverse=True)
+    assert ids(driver) != by_margin
+    put(driver, "sort", "auroc")
+    found = [features[name]["detection"] for name in ids(driver)]
+    measured = [item["auroc"]["value"] for item in found if item]
+    assert measured == sorted(measured, reverse=True)
+    assert found[len(measured) :] == [None] * (40 - len(measured))
+    assert 0 < len(measured) < 40
+
+
+def test_a_deep_link_opens_its_feature_and_next_and_previous_walk(opened: Open) -> None:
+    driver = opened("#snmf-12")
+    assert "feature 12" in text(driver, "#entry .meta")
+    assert driver.execute_script("return document.querySelector('#list a[aria-current]').dataset.id") == "snmf-12"
+    assert 0 <= driver.execute_script("return document.getElementById('entry').getBoundingClientRect().top") < 450
+    order = ids(driver)
+    driver.find_element("id", "next").click()
+    wait(driver, f"location.hash === '#{order[order.index('snmf-12') + 1]}'")
+    driver.find_element("id", "previous").click()
+    wait(driver, "location.hash === '#snmf-12'")
+    driver.find_element("id", "entry").send_keys("k")
+    wait(driver, f"location.hash === '#{order[order.index('snmf-12') - 1]}'")
+
+
+def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, synthetic: ModuleType) -> None:
+    feature = next(f for f in synthetic.report_data()["features"] if f["id"] == "snmf-12")
+    driver = opened("#snmf-12")
+    context = feature["contexts"][0]
+    peak = driver.find_element("css selector", ".contexts li .peak")
+    assert peak.text == context["tokens"][context["peak"]].strip()
+    assert peak.get_attribute("title") == "4.500"
+    assert text(driver, ".contexts li").startswith("⏎⏎ ")
+    assert text(driver, ".tokens.up li").startswith("␣bread")
+    assert len(driver.find_elements("css selector", ".chart svg[role=img]")) == 2
+    companion = feature["steering"]["routes"][1]
+    chosen = next(d for d in companion["dose"] if d["kl"] == 0.5 and d["sign"] == 1)
+    shown = text(driver, ".doses dd.chosen")
+    assert shown.split() == chosen["continuations"][0]["text"].split()
+    assert not text(driver, ".doses dd.plain").startswith(chosen["continuations"][0]["prompt"])
+    assert len(driver.find_elements("css selector", ".prompt")) == 2
+    driver.find_element("css selector", ".prompt ~ button").send_keys("\ue007")
+    assert len(driver.find_elements("css selector", ".prompt")) == len(synthetic.PROMPTS)
+
+
+def test_what_was_not_measured_is_said(opened: Open, synthetic: ModuleType) -> None:
+    bare = next(f["id"] for f in synthetic.report_data()["features"] if f["detection"] is None and f["steering"] is None)
+    driver = opened(f"#{bare}")
+    assert "was not steered" in text(driver, "#entry")
+    assert "Detection was not measured" in text(driver, "#entry")
+    driver.get(driver.current_url.split("#")[0] + "#snmf-5")
+    wait(driver, "document.querySelector('#entry .meta').innerText.includes('feature 5')")
+    assert "fired nowhere" in text(driver, "#entry")
+    driver.get(driver.current_url.split("#")[0] + "#snmf-12")
+    wait(driver, "document.querySelector('#entry .meta').innerText.includes('feature 12')")
+    assert "was not steered" not in text(driver, "#entry")
+
+
+def test_on_a_phone_nothing_overflows_and_a_feature_takes_the_screen(opened: Open) -> None:
+    driver = opened("")
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})
+    try:
+        driver = opened("#snmf-12")
+        wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 3")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+        assert not driver.find_element("id", "list").is_displayed()
+        driver.find_element("class name", "back").click()
+        wait(driver, "!document.body.classList.contains('reading')")
+        assert driver.find_element("id", "list").is_displayed()
+        assert not driver.find_element("id", "entry").is_displayed()
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_theme_follows_the_button(opened: Open) -> None:
+    driver = opened("")
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    light = driver.execute_script(ground)
+    assert text(driver, "#theme") == "Dark"
+    driver.execute_script("document.getElementById('theme').click()")
+    assert driver.execute_script(ground) != light
+    assert text(driver, "#theme") == "Light"
