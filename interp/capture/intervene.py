@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -78,14 +79,25 @@ class Add(Intervention):
 
 @dataclass(frozen=True)
 class ProjectOut(Intervention):
-    """Remove the span of some directions: `x − Q Qᵀ x`, Q an orthonormal basis of `directions [k, d]`."""
+    """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of `directions [k, d]` (which may be dependent)."""
 
     directions: Float[Tensor, "k d"]
     where: Where = EVERYWHERE
 
+    def __post_init__(self) -> None:
+        if self.directions.ndim != 2:
+            raise InputError(f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give one direction as `direction[None]`")
+
+    @cached_property
+    def _basis(self) -> Float[Tensor, "rank d"]:
+        _, strengths, rows = torch.linalg.svd(self.directions.double(), full_matrices=False)
+        # By their norm alone directions may differ by orders of magnitude; only what rounding made is left out.
+        floor = torch.finfo(torch.float32).eps * max(self.directions.shape) * strengths.max(dim=0, keepdim=True).values
+        return rows[strengths > floor].float()
+
     def _change(self, value: Tensor) -> Tensor:
-        basis = torch.linalg.qr(self.directions.float().T).Q.to(value.device)
-        return value - (value @ basis) @ basis.T
+        basis = self._basis.to(value.device)
+        return value - (value @ basis.T) @ basis
 
     def _where(self) -> Where:
         return self.where

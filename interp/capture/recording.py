@@ -99,23 +99,38 @@ class _Collector:
     site: str
     selection: TokenSelection
     rows: list[_Rows] = field(default_factory=list)
+    seen: tuple[int, int] | None = None
 
     def hook(self, value: Tensor, call: Call) -> None:
         assert call.batch is not None
-        self.rows.append(rows_of(value, call, call.batch, self.selection))
+        now = (id(call.batch), call.step)
+        # A module may run several times in one forward call (a shared rectifier); its first run counts, as when it is recorded alone.
+        if now != self.seen:
+            self.rows.append(rows_of(value, call, call.batch, self.selection))
+        self.seen = now
 
     def finish(self, prepared: Prepared, provenance: Provenance) -> Activations:
-        item = np.concatenate([rows.item for rows in self.rows])
-        position = np.concatenate([rows.position for rows in self.rows])
-        step = np.concatenate([np.full(len(rows.item), rows.step) for rows in self.rows])
+        item = np.concatenate([np.empty(0, int), *(rows.item for rows in self.rows)])
+        position = np.concatenate([np.empty(0, int), *(rows.position for rows in self.rows)])
+        step = np.concatenate([np.empty(0, int), *(np.full(len(rows.item), rows.step) for rows in self.rows)])
         if len(item) == 0:
-            raise InputError(
-                f"no row is left at {self.site}: {provenance.selection}; give longer texts or another TokenSelection "
-                f"({len(prepared.items)} inputs, longest {max((len(t) for t in prepared.tokens), default=0)} tokens)"
-            )
+            raise InputError(self._emptiness(prepared, provenance))
         order = np.lexsort((position, step, item))
         contexts = Contexts(item[order], position[order], step[order], prepared.items, prepared.tokens)
-        return Activations(self._ordered(order), contexts, self.site, provenance.derive("record", site=self.site, cost=provenance.cost))
+        derived = provenance.derive("record", site=self.site, cost=provenance.cost)
+        acts = Activations(self._ordered(order), contexts, self.site, derived)
+        if not (prepared.tokens and self.selection.which == "last"):
+            return acts
+        # Of a long text every piece gave its last token; only the text's own last one was asked for.
+        return acts.take(np.flatnonzero(np.diff(contexts.item, append=-1)))
+
+    def _emptiness(self, prepared: Prepared, provenance: Provenance) -> str:
+        if not self.rows and prepared.batches:
+            return f"the network ran without reaching {self.site}; choose a site that it uses"
+        return (
+            f"no row is left at {self.site}: {provenance.selection}; give longer texts or another TokenSelection "
+            f"({len(prepared.items)} inputs, longest {max((len(t) for t in prepared.tokens), default=0)} tokens)"
+        )
 
     def _ordered(self, order: np.ndarray) -> Tensor:
         destination = torch.empty(len(order), dtype=torch.long)
@@ -141,7 +156,8 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
         return _token_rows(value, call, batch, selection)
     if value.ndim == 4:
         count, width, height, breadth = value.shape
-        rows = value.permute(0, 2, 3, 1).reshape(-1, width)
+        # A copy even where a view would do: the network may overwrite its activation in place.
+        rows = value.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).reshape(-1, width)
         pixels = height * breadth
         return _Rows(rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step)
     if value.ndim == 2:

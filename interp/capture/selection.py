@@ -18,7 +18,8 @@ class TokenSelection:
     """The rule by which tokens become rows; it is part of every result.
 
     Padding never counts. By default neither do special tokens (BOS) nor the first position of a sequence: without context it behaves unlike
-    all others, and one massive row ruins a factorisation. `which="last"` keeps only each sequence's last token.
+    all others, and one massive row ruins a factorisation. `which="last"` keeps only the last of each text's
+    tokens that count.
     """
 
     skip_special: bool = True
@@ -34,9 +35,9 @@ class TokenSelection:
         if self.skip_special and batch.special is not None:
             mask = mask & ~batch.special
         if self.which == "last":
-            last = positions == positions.max(dim=1, keepdim=True).values
-            mask = mask & last
-        return torch.as_tensor(mask)
+            counted = torch.where(mask, positions, -1)
+            mask = mask & (counted == counted.max(dim=1, keepdim=True).values)
+        return mask
 
     def __str__(self) -> str:
         parts = ["padding left out"]

@@ -9,25 +9,24 @@ from interp.core import Activations, Contexts, InputError, Provenance, Unavailab
 from interp.core.files import read_json, replacing_folder, write_json
 
 SHARD_BYTES = 256 * 2**20
+NOTE = "activations.json"
 
 
 def save_activations(acts: Activations, folder: str | Path) -> Path:
     """Write activations to a folder, whole or not at all; `load_activations` reads them back bit for bit.
 
     Raises:
-        UnavailableError: the folder cannot be written.
+        InputError: the folder holds something else, which would be lost.
+        UnavailableError: the disk is full or the folder cannot be written.
     """
-    import safetensors.torch
-
     target = Path(folder)
     rows = max(1, SHARD_BYTES // (acts.values.shape[1] * acts.values.element_size()))
     starts = range(0, len(acts), rows)
-    with replacing_folder(target) as temporary:
+    with replacing_folder(target, NOTE) as temporary:
         for number, start in enumerate(starts):
-            shard = acts.values[start : start + rows].contiguous()
-            safetensors.torch.save_file({"values": shard}, temporary / f"values-{number:05d}.safetensors")
+            _write_shard(acts.values[start : start + rows], temporary / f"values-{number:05d}.safetensors")
         _write_contexts(acts.contexts, temporary)
-        write_json(temporary / "activations.json", {"site": acts.site, "shards": len(starts), "provenance": acts.provenance.to_dict()})
+        write_json(temporary / NOTE, {"site": acts.site, "shards": len(starts), "provenance": acts.provenance.to_dict()})
     return target
 
 
@@ -41,14 +40,24 @@ def load_activations(folder: str | Path) -> Activations:
     import safetensors.torch
 
     source = Path(folder)
-    note = read_json(source / "activations.json")
-    paths = [source / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))]
+    note = read_json(source / NOTE)
     try:
+        paths = [source / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))]
         shards = [safetensors.torch.load_file(path)["values"] for path in paths]
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UnavailableError(f"cannot read {source}: {error}; record again or restore the missing shard") from error
-    values = shards[0] if len(shards) == 1 else torch.cat(shards)
-    return Activations(values, _read_contexts(source), note["site"], Provenance.from_dict(note["provenance"]))
+        values = shards[0] if len(shards) == 1 else torch.cat(shards)
+        return Activations(values, _read_contexts(source), note["site"], Provenance.from_dict(note["provenance"]))
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise UnavailableError(f"cannot read {source}: {error}; record again or restore the missing file") from error
+
+
+def _write_shard(values: torch.Tensor, path: Path) -> None:
+    import safetensors
+    import safetensors.torch
+
+    try:
+        safetensors.torch.save_file({"values": values.contiguous()}, path)
+    except safetensors.SafetensorError as error:
+        raise UnavailableError(f"cannot write {path.parent}: {error}; free some space or choose another folder") from error
 
 
 def _write_contexts(contexts: Contexts, folder: Path) -> None:

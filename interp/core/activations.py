@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.core.errors import InputError
@@ -45,8 +45,9 @@ class Contexts:
     def __len__(self) -> int:
         return len(self.item)
 
-    def take(self, rows: Int[np.ndarray, " kept"]) -> "Contexts":
-        """The contexts of some rows; inputs keep their numbers."""
+    def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Contexts":
+        """The contexts of some rows (their numbers, or a mask over all); inputs keep their numbers."""
+        rows = _row_numbers(rows)
         return replace(self, item=self.item[rows], position=self.position[rows], step=self.step[rows])
 
     def token(self, row: int) -> str:
@@ -73,6 +74,11 @@ class Contexts:
         return f"row {row}: token {self.token(row)!r} at position {position} of input {item} ({shown!r})"
 
 
+def _row_numbers(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Activations:
     """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the provenance.
@@ -97,9 +103,10 @@ class Activations:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: Int[np.ndarray, " kept"]) -> "Activations":
-        """Some rows, with their contexts."""
-        kept = self.values[torch.from_numpy(np.asarray(rows, dtype=np.int64))]
+    def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Activations":
+        """Some rows (their numbers, or a mask over all), with their contexts."""
+        rows = _row_numbers(rows)
+        kept = self.values[torch.from_numpy(rows)]
         return replace(self, values=kept, contexts=self.contexts.take(rows))
 
     def of_items(self, items: Int[np.ndarray, " item"]) -> "Activations":

@@ -2,14 +2,14 @@
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from interp.core.errors import UnavailableError
+from interp.core.errors import InputError, UnavailableError
 
 
 @contextmanager
@@ -22,9 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(path)
+        temporary.touch(exist_ok=False)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -37,24 +36,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
     """Give a temporary folder beside `path`; on success it takes the place of `path`, on failure it is removed.
 
+    A folder that is already there is replaced only if it is empty or holds the file `marker` (without a marker: any folder).
+
     Raises:
+        InputError: what is there is a file, or a folder of something else.
         UnavailableError: the disk is full or the folder cannot be written.
     """
+    _require_replaceable(path, marker)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = _beside(path)
+        temporary.mkdir()
         yield temporary
-        if path.exists():
-            stale = temporary.with_name(temporary.name + ".old")
-            os.replace(path, stale)
-            os.replace(temporary, path)
-            shutil.rmtree(stale)
-        else:
-            os.replace(temporary, path)
+        _exchange(temporary, path)
     except OSError as error:
         if isinstance(error, UnavailableError):
             raise
@@ -62,6 +60,32 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    # Not tempfile: what it makes only the user can read, and results are there to be shared.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _exchange(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    stale = temporary.with_name(temporary.name + ".old")
+    os.replace(path, stale)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.replace(stale, path)
+        raise
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def _require_replaceable(path: Path, marker: str | None) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; give the name of a folder")
+    if marker and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
+        raise InputError(f"{path} holds something else (no {marker}) and would be lost; give a new or empty folder")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,5 +107,5 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UnavailableError(f"cannot read {path}: {error}") from error

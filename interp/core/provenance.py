@@ -1,6 +1,7 @@
 """Provenance: where an artifact came from and what it cost; it travels with every artifact."""
 
 import hashlib
+import html
 import importlib.metadata
 import json
 import platform
@@ -67,4 +68,4 @@ class Provenance:
         return cls(**values)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{json.dumps(self.to_dict(), indent=1)}</pre>".replace("<script", "&lt;script")
+        return f"<pre>{html.escape(json.dumps(self.to_dict(), indent=1, ensure_ascii=False))}</pre>"

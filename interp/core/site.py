@@ -1,5 +1,6 @@
 """Sites: the places in a network whose activation can be read or changed."""
 
+import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -44,11 +45,10 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         return require_known("site", name, self.shapes, "`interp sites MODEL` or `model.sites` lists all")
 
     def width(self, name: str) -> int:
-        """The length of the feature axis of a site (the only fixed axis of a token or channel site)."""
+        """The length of the feature axis of a site (the first of an image's three axes, else the last); 0 where it is not known."""
         shape = self[name]
-        fixed = [axis for axis in shape if axis is not None]
-        return fixed[0] if None in shape else fixed[-1]
+        return (shape[0] if len(shape) == 3 else shape[-1]) or 0
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td><code>{name}</code></td><td>{shape}</td></tr>" for name, shape in list(self.shapes.items())[:60])
+        rows = "".join(f"<tr><td><code>{html.escape(name)}</code></td><td>{shape}</td></tr>" for name, shape in list(self.shapes.items())[:60])
         return f"<table><tr><th>site</th><th>shape</th></tr>{rows}</table><p>{len(self)} sites</p>"

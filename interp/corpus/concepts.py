@@ -1,21 +1,24 @@
 """The labelled concept sentences that ship with the package, and their fixed splits."""
 
-import json
+import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import interp
 from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
 from interp.core.names import require_known
 
-FIT_SENTENCES = 30
-"""Of a concept's 40 sentences in the first style, how many serve for fitting and choosing; the rest, with the held-out style, for reporting."""
+FIT_SHARE = 0.75
+"""Of a concept's sentences in the first style, the share for fitting and choosing; the rest, with the held-out style, are for reporting."""
+
+Split = Literal["fit", "held_out"]
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` to report on (new sentences, half in another style).
+    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` to report on (new, half in another style).
 
     Example:
         >>> cooking = interp.corpus.load_concepts()["cooking"]
@@ -60,18 +63,22 @@ class LabelledTexts:
 def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     """The concepts that ship with the package, or those of a folder laid out the same way.
 
-    A folder holds one json file per concept (`name`, `description`, `sentences`, `held_out`) and files `neutral*.json` (`sentences`).
+    A folder holds one json file per concept (`name`, `description`, `sentences`, `held_out`) and files `neutral*.json` (`sentences`). The
+    first three quarters of a concept's `sentences` are for fitting, the others and `held_out` for reporting; of the neutral ones every
+    fourth reports.
 
     Raises:
         UnavailableError: the folder or a file cannot be read.
-        InputError: a file lacks a key, or there are no concepts or no neutral sentences.
+        InputError: a file lacks a key or its value is of another type, or there are no concepts or no neutral sentences.
+
+    Example:
+        >>> concepts = interp.load_concepts()
+        >>> concepts.names, concepts["sea"].fit[0]
     """
     source = Path(folder) if folder else data_folder() / "concepts"
     files = {path: read_json(path) for path in sorted(source.glob("*.json"))}
-    neutral = [
-        sentence for path, value in files.items() if path.stem.startswith("neutral") for sentence in _field(path, value, "sentences")
-    ]
-    concepts = tuple(_concept(path, value) for path, value in files.items() if not path.stem.startswith("neutral"))
+    neutral = [text for path, value in files.items() if _is_neutral(path) for text in _sentences(path, value, "sentences")]
+    concepts = tuple(_concept(path, value) for path, value in files.items() if not _is_neutral(path))
     if not concepts or not neutral:
         raise InputError(f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; both are needed")
     # Every fourth neutral sentence reports, so that both splits hold all themes.
@@ -79,9 +86,13 @@ def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     return ConceptSet(concepts, Concept("neutral", "belongs to none of the concepts", fit, tuple(neutral[::4])))
 
 
-def labelled(concepts: ConceptSet, split: str) -> LabelledTexts:
-    """All sentences of one split (`fit` or `held_out`) with their labels, concept by concept, neutral last."""
-    require_known("split", split, ("fit", "held_out"))
+def labelled(concepts: ConceptSet, split: Split) -> LabelledTexts:
+    """All sentences of one split with their labels, concept by concept, neutral last.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    require_known("split", split, get_args(Split))
     pairs: list[tuple[str, str | None]] = [(text, concept.name) for concept in concepts.concepts for text in getattr(concept, split)]
     pairs += [(text, None) for text in getattr(concepts.neutral, split)]
     return LabelledTexts(tuple(text for text, _ in pairs), tuple(label for _, label in pairs))
@@ -99,7 +110,9 @@ def read_texts(path: str | Path) -> tuple[str, ...]:
         raw = source.read_bytes()
     except OSError as error:
         raise UnavailableError(f"cannot read {source}: {error.strerror}") from error
-    texts = tuple(line.strip() for line in _decoded(source, raw).splitlines() if line.strip())
+    # Lines end where files say so; str.splitlines would also cut at characters that occur inside texts (U+2028, form feeds).
+    lines = io.StringIO(_decoded(source, raw), newline=None)
+    texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
         raise InputError(f"{source} holds no text; give one text per line")
     return texts
@@ -117,23 +130,37 @@ def _decoded(source: Path, raw: bytes) -> str:
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
+        # The codec counts from after the byte order mark; what it read is in the error.
+        line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
-            f"{source} is not UTF-8: line {line} holds byte 0x{raw[error.start]:02x}; convert it, e.g. `iconv -f latin1 -t utf-8`"
+            f"{source} is not {encoding.removesuffix('-sig').upper()}: line {line} holds byte 0x{error.object[error.start]:02x}; "
+            "convert it, e.g. `iconv -f latin1 -t utf-8`"
         ) from error
 
 
+def _is_neutral(path: Path) -> bool:
+    return path.stem.startswith("neutral")
+
+
 def _concept(path: Path, value: object) -> Concept:
-    sentences, held_out = _field(path, value, "sentences"), _field(path, value, "held_out")
-    cut = max(1, round(len(sentences) * FIT_SENTENCES / 40))
-    name, description = str(_field(path, value, "name")), str(_field(path, value, "description"))
+    sentences, held_out = _sentences(path, value, "sentences"), _sentences(path, value, "held_out")
+    cut = max(1, round(len(sentences) * FIT_SHARE))
+    name, description = _field(path, value, "name", str), _field(path, value, "description", str)
     return Concept(name, description, tuple(sentences[:cut]), (*sentences[cut:], *held_out))
 
 
-def _field(path: Path, value: object, key: str) -> list[str]:
-    if not isinstance(value, dict) or key not in value:
-        raise InputError(
-            f"{path} has no {key!r}; a concept file holds name, description, sentences and held_out ({json.dumps(value)[:40]}…)"
-        )
-    found: list[str] = value[key]
+def _sentences(path: Path, value: object, key: str) -> list[str]:
+    found: list[str] = _field(path, value, key, list)
+    wrong = [item for item in found if not isinstance(item, str) or not item.strip()]
+    if wrong:
+        raise InputError(f"{path}: {key!r} holds {wrong[0]!r}; every entry must be a sentence")
     return found
+
+
+def _field(path: Path, value: object, key: str, kind: type) -> Any:
+    if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+        raise InputError(
+            f"{path} has no {key!r} of type {kind.__name__}; a concept file holds name, description, sentences and held_out, "
+            "a neutral file sentences"
+        )
+    return value[key]

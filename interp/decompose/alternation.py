@@ -1,4 +1,4 @@
-"""The alternation behind semi-NMF, on sums that stream: everything it needs of the activations is read once an iteration, chunk by chunk."""
+"""The alternation behind semi-NMF: it reads the activations once an iteration, chunk by chunk, and keeps only sums that stream."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ Update = Callable[[Float[Tensor, "feature column"], Float[Tensor, "feature colum
 def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"], float]:
     """A factor for every row that brings massive rows to an ordinary norm, and the norm above which a row is massive.
 
-    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if larger): such rows (attention sinks) would take the
-    squared error for themselves. All other factors are 1.
+    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if larger): such rows (attention sinks)
+    would take the squared error for themselves. All other factors are 1.
     """
     norms = torch.cat([chunk.norm(dim=1) for _, chunk in row_chunks(values)])
     present = norms[norms > 0].sort().values
@@ -31,9 +31,31 @@ def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"],
     return torch.where(norms > limit, ordinary / norms.clamp(min=ordinary), torch.ones_like(norms)), limit
 
 
-def annealed_support(width: int, kept: int, step: int, steps: int) -> int:
-    """How many entries a direction keeps at `step`: geometric from `width` to `kept` over `steps`."""
-    return kept if step >= steps else max(kept, round(width * (kept / width) ** (step / steps)))
+@dataclass(frozen=True)
+class Schedule:
+    """How a fit tightens over its first `steps` iterations.
+
+    A direction's entries shrink geometrically from `width` to `kept`; in the second half the surplus features go, the least used first:
+    what two of them shared has by then been found by one.
+    """
+
+    width: int
+    kept: int
+    n_started: int
+    n_features: int
+    steps: int
+
+    def support(self, step: int) -> int:
+        """How many entries a direction keeps."""
+        if step >= self.steps:
+            return self.kept
+        return max(self.kept, round(self.width * (self.kept / self.width) ** (step / self.steps)))
+
+    def features(self, step: int) -> int:
+        """How many features there are."""
+        if step >= self.steps:
+            return self.n_features
+        return round(self.n_started - (self.n_started - self.n_features) * max(0.0, 2 * step / self.steps - 1))
 
 
 def winners(directions: Float[Tensor, "feature d"], kept: int) -> Float[Tensor, "feature d"]:
@@ -72,6 +94,24 @@ class Scaled:
         for rows, chunk in row_chunks(self.values):
             yield rows, chunk, self.scale[rows]
 
+    def sample(self, count: int, generator: torch.Generator) -> "Scaled":
+        """At most `count` rows drawn without replacement, in order."""
+        if len(self.values) <= count:
+            return self
+        rows = torch.randperm(len(self.values), generator=generator)[:count].sort().values.to(self.values.device)
+        return Scaled(self.values[rows].detach(), self.scale[rows], self.limit)
+
+    def coefficients(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Float[Tensor, "row feature"]:
+        """Every row's coefficients of given directions, after some sweeps from zero."""
+        gram, parts = directions @ directions.T, []
+        for _, chunk, scale in self.chunks():
+            target = directions @ chunk.T * scale
+            part = torch.zeros_like(target)
+            for _ in range(sweeps):
+                hals_sweep(part, target, gram)
+            parts.append(part.T)
+        return torch.cat(parts)
+
     def row(self, index: int) -> Float[Tensor, " d"]:
         """One scaled row."""
         return self.values[index].detach().to(torch.float32) * self.scale[index]
@@ -88,20 +128,20 @@ class Best:
 class Alternation:
     """Alternates between sparse directions and non-negative coefficients.
 
-    After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients' products with themselves and with the activations:
-    all that the next directions need.
+    After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients' products with themselves and with the
+    activations: all that the next directions need.
     """
 
     def __init__(
         self,
         data: Scaled,
         first: Float[Tensor, "row feature"],
-        kept: int,
+        schedule: Schedule,
         solver: Literal["hals", "multiplicative"],
         generator: torch.Generator,
     ) -> None:
         self.data = data
-        self.kept = kept
+        self.schedule = schedule
         self.solver = solver
         self.generator = generator
         # One contiguous [feature, chunk] block for each chunk of rows: it stays in the cache during its updates.
@@ -113,23 +153,34 @@ class Alternation:
         self.gram = torch.zeros(first.shape[1], first.shape[1], device=first.device)
         self.cross = torch.zeros(first.shape[1], width, device=first.device)
         self.best = Best(self.cross, float("inf"))
-        self.passes = 0
+        self.n_steps = 0
         for part, (_, chunk, scale) in zip(self.coefficients, data.chunks(), strict=True):
             self._accumulate(part, chunk, scale)
 
-    def step(self, support: int) -> float:
+    def step(self) -> float:
         """Directions from the current coefficients, then better coefficients; the relative error of the two together."""
-        directions = winners(self._least_squares(), support)
+        directions = winners(self._least_squares(), self.schedule.support(self.n_steps))
+        directions = self._prune(directions, self.schedule.features(self.n_steps))
         norms = directions.norm(dim=1)
         directions = directions / torch.where(norms > 0, norms, 1.0)[:, None]
         dead = torch.nonzero(norms == 0).flatten().tolist()
         if dead:
-            self._revive(directions, dead)
+            self._revive(directions, norms, dead)
         update = hals_sweep if self.solver == "hals" else multiplicative_update
         loss = self._pass(directions, norms, update)
-        if support <= self.kept and loss < self.best.loss:
+        if self.n_steps >= self.schedule.steps and loss < self.best.loss:
             self.best = Best(directions, loss)
+        self.n_steps += 1
         return loss
+
+    def _prune(self, directions: Float[Tensor, "feature d"], n_features: int) -> Float[Tensor, "kept d"]:
+        """Drop the features that carry the least energy, so that `n_features` are left."""
+        if len(directions) <= n_features:
+            return directions
+        energy = self.gram.diagonal() * directions.square().sum(dim=1)
+        chosen = energy.topk(n_features).indices.sort().values
+        self.coefficients = [part[chosen] for part in self.coefficients]
+        return directions[chosen]
 
     def refit(self, rounds: int) -> float:
         """Solve coefficients and kept entries to the end with the support of the best directions held; the relative error of `encode`."""
@@ -158,7 +209,7 @@ class Alternation:
             factor, info = torch.linalg.cholesky_ex(scaled + ridge * torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device))
             failed, ridge = int(info), 10 * ridge
         solved = torch.cholesky_solve(self.cross.double() * inverse_root[:, None], factor)
-        return (solved * inverse_root[:, None]).float()
+        return (solved * inverse_root[:, None]).float().contiguous()
 
     def _on_support(self, directions: Float[Tensor, "feature d"], mask: Tensor) -> Float[Tensor, "feature d"]:
         """Coordinate descent over directions with their support held: never increases the error."""
@@ -171,20 +222,21 @@ class Alternation:
                     refitted[feature] += mask[feature] * slope / bend
         return refitted
 
-    def _revive(self, directions: Float[Tensor, "feature d"], dead: list[int]) -> None:
+    def _revive(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], dead: list[int]) -> None:
         """Point unused directions at what the worst explained rows lack; at random where nothing is lacking."""
         worst = self.residual.topk(len(dead)).indices.tolist()
+        size = self.coefficients[0].shape[1]
         for feature, row in zip(dead, worst, strict=True):
-            lacking = winners(self.data.row(row)[None], self.kept)[0]
-            if float(self.residual[row]) <= RIDGE * self.energy / len(self.residual):
-                lacking = winners(torch.randn(1, directions.shape[1], generator=self.generator), self.kept)[0].to(directions)
+            explained = (self.coefficients[row // size][:, row % size] * norms) @ directions
+            lacking = winners((self.data.row(row) - explained)[None], self.schedule.kept)[0]
+            if float(lacking.square().sum()) <= RIDGE * self.energy / len(self.residual):
+                lacking = winners(torch.randn(1, directions.shape[1], generator=self.generator), self.schedule.kept)[0].to(directions)
             directions[feature] = lacking / lacking.norm()
 
     def _pass(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], update: Update) -> float:
         """Read the activations once: update every chunk's coefficients, add up the sums, and measure the error."""
         directions_gram = directions @ directions.T
-        self.gram.zero_()
-        self.cross.zero_()
+        self.gram, self.cross = torch.zeros_like(directions_gram), torch.zeros_like(directions)
         for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
             target = directions @ chunk.T
             target *= scale
@@ -192,7 +244,6 @@ class Alternation:
             update(part, target, directions_gram)
             self.residual[rows] = self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)
             self._accumulate(part, chunk, scale)
-        self.passes += 1
         return max(0.0, float(self.residual.sum(dtype=torch.float64))) / self.energy
 
     def _accumulate(self, part: Float[Tensor, "feature chunk"], chunk: Float[Tensor, "chunk d"], scale: Float[Tensor, " chunk"]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
 
-CPU_CHUNK = 2048
+CPU_CHUNK = 4096
 DEVICE_CHUNK = 65536
 
 
@@ -19,6 +19,14 @@ def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Te
     for start in range(0, len(values), size):
         rows = slice(start, min(start + size, len(values)))
         yield rows, values[rows].detach().to(torch.float32)
+
+
+def column_mean(values: Float[Tensor, "row d"]) -> Float[Tensor, " d"]:
+    """The mean row, added up in float64."""
+    total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
+    for _, chunk in row_chunks(values):
+        total += chunk.sum(dim=0, dtype=torch.float64)
+    return (total / len(values)).to(torch.float32)
 
 
 def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
@@ -77,7 +85,7 @@ def require_sparsity(sparsity: float) -> None:
         raise InputError(f"sparsity is {sparsity}; expected the fraction of non-zero entries of a direction, above 0 and at most 1")
 
 
-def require_positive(**values: float) -> None:
+def require_positive(values: Mapping[str, int | float]) -> None:
     """Check that each named number is above zero.
 
     Raises:

@@ -9,21 +9,23 @@ The letters of the papers, in one place:
 | coefficients `[row, feature]`      | G                                 | Yᵀ                             | W            |
 """
 
+import html
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
+from interp.decompose.checks import require_finite, row_chunks
 
 Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dictionary(ABC):
     """A set of features of one site: `acts ≈ coefficients @ directions + offset`.
 
@@ -38,39 +40,67 @@ class Dictionary(ABC):
 
     @property
     def site(self) -> str:
-        """The site the dictionary was fitted at."""
+        """The site the dictionary was fitted at; empty if it was fitted to a bare tensor."""
         return self.provenance.site or ""
 
     def __len__(self) -> int:
         return len(self.directions)
 
     def encode(self, acts: Activations | Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
-        """How much of each feature each row holds.
+        """How much of each feature each row holds; rows are read chunk by chunk.
 
         Raises:
             InputError: the activations are of another site or width, or not finite.
         """
-        return self._encode(self._values(acts))
+        self.require_same_space(acts)
+        require_finite(acts)
+        values = acts.values if isinstance(acts, Activations) else acts
+        empty = self.directions.new_zeros(0, len(self))
+        with torch.no_grad():
+            return torch.cat([empty, *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values))])
 
     def decode(self, coefficients: Float[Tensor, "row feature"]) -> Float[Tensor, "row d"]:
-        """Activations from coefficients."""
+        """Activations from coefficients.
+
+        Raises:
+            InputError: there are not as many coefficients in a row as features.
+        """
+        if coefficients.shape[1] != len(self):
+            raise InputError(f"coefficients are {coefficients.shape[1]} wide, the dictionary has {len(self)} features; encode with it")
         return coefficients @ self.directions + self.offset
+
+    def save(self, folder: str | Path) -> None:
+        """Write the dictionary to a folder, whole or not at all; `load_dictionary` reads it.
+
+        Raises:
+            InputError: the folder holds something other than a dictionary.
+            UnavailableError: the folder cannot be written.
+        """
+        from interp.decompose.storage import save_dictionary
+
+        save_dictionary(self, folder)
+
+    def require_same_space(self, acts: Activations | Float[Tensor, "row d"]) -> None:
+        """Check that activations are of the site and width that the dictionary was fitted to.
+
+        Raises:
+            InputError: they are not.
+        """
+        if isinstance(acts, Activations) and self.provenance.site is not None and acts.site != self.site:
+            raise InputError(
+                f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; record {self.site!r} or fit at {acts.site!r}"
+            )
+        width = acts.values.shape[1] if isinstance(acts, Activations) else acts.shape[1]
+        if width != self.directions.shape[1]:
+            raise InputError(
+                f"activations are {width} wide, the dictionary {self.directions.shape[1]}; record the site {self.site!r} of the same model"
+            )
 
     @abstractmethod
     def _encode(self, values: Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]: ...
 
-    def _values(self, acts: Activations | Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
-        if isinstance(acts, Activations):
-            if acts.site != self.site:
-                raise InputError(
-                    f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; record {self.site!r} or fit at {acts.site!r}"
-                )
-            acts.require_finite()
-            values = acts.values
-        else:
-            values = acts
-        if values.shape[1] != self.directions.shape[1]:
-            raise InputError(
-                f"activations are {values.shape[1]} wide, the dictionary {self.directions.shape[1]}; record the site {self.site!r} of the same model"
-            )
-        return values.to(self.directions)
+    def _repr_html_(self) -> str:
+        features, width = self.directions.shape
+        return (
+            f"<p><b>{type(self).__name__}</b> {html.escape(self.site)}: {features:,} features × {width:,}, seed {self.provenance.seed}</p>"
+        )

@@ -13,8 +13,9 @@ def hals_sweep(
 ) -> None:
     """One sweep of exact coordinate minimisation over the features of every column, in place.
 
-    Minimises `½ yᵀ gram y − yᵀ target` over `y ≥ 0` one feature at a time (Cichocki & Phan 2009, eq. 22; Gillis & Glineur 2012). A feature
-    whose Gram diagonal is zero is left as it is. Cost: `2·feature²·column` FLOP; features go in blocks so that most of it is one matrix product.
+    Minimises `½ yᵀ gram y − yᵀ target` over `y ≥ 0` one feature at a time (Cichocki & Phan 2009, eq. 22; Gillis & Glineur 2012). A
+    feature whose Gram diagonal is zero is left as it is. Cost: `2·feature²·column` FLOP; features go in blocks so that most of it is one
+    matrix product.
     """
     curvature = gram.diagonal().tolist()
     for start in range(0, len(gram), BLOCK):

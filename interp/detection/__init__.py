@@ -1,7 +1,7 @@
 """Does a feature fire on its concept and not elsewhere?"""
 
 from interp.detection.auroc import auroc, auroc_many, average_precision
-from interp.detection.detection import Detection, LabelledActivations, detect, detection_of, sentence_scores, summarise
+from interp.detection.detection import Detection, LabelledActivations, detect, detection_of, sentence_cosines, sentence_scores, summarise
 
 __all__ = [
     "Detection",
@@ -11,6 +11,7 @@ __all__ = [
     "average_precision",
     "detect",
     "detection_of",
+    "sentence_cosines",
     "sentence_scores",
     "summarise",
 ]

@@ -7,6 +7,7 @@ from scipy.stats import rankdata
 from interp.core import InputError, Score
 
 RESAMPLES = 1000
+INTERVAL = "stratified bootstrap 95%"
 
 
 def auroc_many(scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndarray, " case"]) -> Float[np.ndarray, " feature"]:
@@ -16,8 +17,7 @@ def auroc_many(scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndar
         InputError: one of the two classes is empty.
     """
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
-        raise InputError(f"AUROC needs cases of both classes, got {n_positive} positive and {n_negative} negative")
+    _require_both(n_positive, n_negative)
     ranks = rankdata(scores, axis=0)
     above = ranks[positive].sum(axis=0) - n_positive * (n_positive + 1) / 2
     return np.asarray(above / (n_positive * n_negative))
@@ -25,6 +25,9 @@ def auroc_many(scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndar
 
 def auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], *, seed: int, control: float | None = None) -> Score:
     """AUROC with a stratified percentile bootstrap interval: positives and negatives are resampled each for themselves.
+
+    Raises:
+        InputError: one of the two classes is empty.
 
     Cost: one comparison per pair of a positive and a negative case, then two matrix products for all resamples.
     """
@@ -34,33 +37,43 @@ def auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"
     first = _weights(generator, wins.shape[0])
     second = _weights(generator, wins.shape[1])
     low, high = np.quantile(((first @ wins) * second).sum(axis=1), [0.025, 0.975])
-    return Score(value, float(low), float(high), len(scores), seed, control, "stratified bootstrap 95%")
+    return Score(value, float(low), float(high), len(scores), seed, control, INTERVAL)
 
 
 def average_precision(
     scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], *, seed: int, control: float | None = None
 ) -> Score:
-    """Average precision (scikit-learn's definition) with a bootstrap interval; its chance level, the share of positives, is the control."""
+    """Average precision (scikit-learn's definition) with a bootstrap interval; its chance level, the share of positives, is the control.
+
+    Raises:
+        InputError: one of the two classes is empty.
+
+    Cost: 201 sorts of the cases.
+    """
     from sklearn.metrics import average_precision_score
 
-    generator = np.random.default_rng(seed)
     yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
-    draws = []
-    for _ in range(RESAMPLES // 5):
-        rows = np.concatenate([generator.choice(yes, len(yes)), generator.choice(no, len(no))])
-        draws.append(average_precision_score(positive[rows], scores[rows]))
-    low, high = np.quantile(draws, [0.025, 0.975])
+    _require_both(len(yes), len(no))
+    # Only the order matters, and scikit-learn refuses infinite scores.
+    ranks = rankdata(scores)
+    generator = np.random.default_rng(seed)
+    resamples = [np.concatenate([generator.choice(yes, len(yes)), generator.choice(no, len(no))]) for _ in range(RESAMPLES // 5)]
+    low, high = np.quantile([average_precision_score(positive[rows], ranks[rows]) for rows in resamples], [0.025, 0.975])
     chance = float(positive.mean()) if control is None else control
-    return Score(
-        float(average_precision_score(positive, scores)), float(low), float(high), len(scores), seed, chance, "stratified bootstrap 95%"
-    )
+    return Score(float(average_precision_score(positive, ranks)), float(low), float(high), len(scores), seed, chance, INTERVAL)
 
 
-def _pairwise(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    difference = positive[:, None] - negative[None, :]
-    return (difference > 0) + 0.5 * (difference == 0)
+def _require_both(n_positive: int, n_negative: int) -> None:
+    if not n_positive or not n_negative:
+        raise InputError(
+            f"cases of both classes are needed, got {n_positive} positive and {n_negative} negative; label at least one of each"
+        )
 
 
-def _weights(generator: np.random.Generator, n: int) -> np.ndarray:
+def _pairwise(positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"]) -> Float[np.ndarray, "positive negative"]:
+    return (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+
+
+def _weights(generator: np.random.Generator, n: int) -> Float[np.ndarray, "resample case"]:
     """How often each case is drawn, as shares, for every resample."""
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n

@@ -1,21 +1,23 @@
 """Does a feature fire on its concept and not elsewhere?
 
-One measurement for every dictionary: a sentence's score is the feature's largest coefficient over its tokens; the feature of a concept is chosen on the
-fit split, and everything reported is measured on the held-out split, beside shuffled labels and random directions.
+One measurement for every dictionary: a sentence's score is the feature's largest coefficient over its tokens; the feature of a concept is
+chosen on the fit split, and everything reported is measured on the held-out split, beside shuffled labels and random directions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from interp.core import Activations, InputError, Score, bootstrap_mean
+from interp.decompose.checks import require_finite, row_chunks
 from interp.decompose.dictionary import Dictionary
 from interp.detection.auroc import auroc, auroc_many, average_precision
 
 GOOD = 0.9
-CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class LabelledActivations:
 class Detection:
     """How well one feature detects one concept, on sentences used neither to fit nor to choose it.
 
-    `auroc` is against neutral sentences (its control: the same number with shuffled labels), `auroc_others` against sentences of the other concepts,
-    `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a mean is not positive). `chosen_on` is the AUROC on the fit split.
+    `auroc` is against neutral sentences (its control: the same number with shuffled labels), `auroc_others` against sentences of the other
+    concepts (NaN with n 0 where there is no other concept), `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a
+    mean is not positive). `chosen_on` is the AUROC on the fit split.
     """
 
     concept: str
@@ -51,111 +54,144 @@ class Detection:
 def sentence_scores(dictionary: Dictionary, acts: Activations) -> Float[np.ndarray, "item feature"]:
     """Every input's largest coefficient of every feature; an input that left no row scores minus infinity, below every other.
 
+    Raises:
+        InputError: the activations are of another site or width than the dictionary's, or not finite.
+
     Cost: one encoding of the activations, in chunks of rows.
     """
-    result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
-    for start in range(0, len(acts), CHUNK):
-        coefficients = dictionary.encode(acts.values[start : start + CHUNK]).float().cpu().numpy()
-        np.maximum.at(result, acts.contexts.item[start : start + CHUNK], coefficients)
-    return result
+    dictionary.require_same_space(acts)
+    require_finite(acts)
+    return _largest(dictionary, acts, dictionary.encode)
 
 
 def sentence_cosines(dictionary: Dictionary, acts: Activations) -> Float[np.ndarray, "item feature"]:
-    """Every input's largest cosine between a row and every direction (the score of Shafran et al. 2025)."""
-    result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
-    for start in range(0, len(acts), CHUNK):
-        rows = acts.values[start : start + CHUNK].float()
-        cosines = (rows @ dictionary.directions.T / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)).cpu().numpy()
-        np.maximum.at(result, acts.contexts.item[start : start + CHUNK], cosines)
-    return result
+    """Every input's largest cosine between a row and every direction (Shafran et al. 2025); minus infinity where no row is left.
+
+    Raises:
+        InputError: the activations are of another site or width than the dictionary's, or not finite.
+    """
+    dictionary.require_same_space(acts)
+    require_finite(acts)
+    directions = torch.nn.functional.normalize(dictionary.directions, dim=1)
+    return _largest(dictionary, acts, lambda rows: torch.nn.functional.normalize(rows.to(directions), dim=1) @ directions.T)
 
 
 def detect(dictionary: Dictionary, fit: LabelledActivations, held_out: LabelledActivations, *, seed: int = 0) -> tuple[Detection, ...]:
     """For every concept the feature that detects it best on `fit`, scored on `held_out`.
 
+    A supervised dictionary (difference in means) has one direction per concept and no choice to make.
+
     Raises:
-        InputError: a split has no labelled or no neutral sentences.
+        InputError: a split has no sentences of a concept or no neutral ones, or activations of another site.
+
+    Cost: one encoding of both splits; per concept one AUROC of every feature and two bootstraps.
 
     Example:
         >>> rows = interp.detection.detect(snmf, fit, held_out)
         >>> [(row.concept, row.feature, str(row.auroc)) for row in rows]
     """
-    chosen_scores, reported = sentence_scores(dictionary, fit.acts), sentence_scores(dictionary, held_out.acts)
-    cosines = sentence_cosines(dictionary, held_out.acts)
-    concepts = sorted({label for label in fit.labels if label is not None})
-    return tuple(_best(concept, dictionary, chosen_scores, fit.labels, reported, cosines, held_out.labels, seed) for concept in concepts)
+    on_fit, reported = sentence_scores(dictionary, fit.acts), _measured(dictionary, held_out)
+    return tuple(_best(concept, dictionary, on_fit, fit.labels, reported, seed) for concept in _concepts(fit.labels))
 
 
 def detection_of(
     dictionary: Dictionary, feature: int, concept: str, held_out: LabelledActivations, *, chosen_on: float = float("nan"), seed: int = 0
 ) -> Detection:
-    """How well a given feature detects a given concept on held-out sentences."""
-    reported, cosines = sentence_scores(dictionary, held_out.acts), sentence_cosines(dictionary, held_out.acts)
-    return _measure(concept, dictionary.method, feature, reported[:, feature], cosines[:, feature], held_out.labels, chosen_on, seed)
+    """How well a given feature detects a given concept on held-out sentences.
+
+    Raises:
+        InputError: there are no sentences of the concept or no neutral ones, or the activations are of another site.
+    """
+    return _detection(concept, feature, _measured(dictionary, held_out), chosen_on, seed)
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
-    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its bootstrap interval (control: shuffled labels)."""
+    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its interval (control: shuffled labels).
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not rows:
+        raise InputError("no detections to summarise; detect at least one concept")
     control = float(np.mean([row.auroc.control for row in rows]))
     mean = bootstrap_mean(np.array([row.auroc.value for row in rows]), seed=seed, control=control)
     return sum(row.auroc.value >= GOOD for row in rows), mean
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """One split under one dictionary: every sentence's score and cosine of every feature, and its label."""
+
+    method: str
+    scores: Float[np.ndarray, "item feature"]
+    cosines: Float[np.ndarray, "item feature"]
+    labels: tuple[str | None, ...]
+
+
+def _measured(dictionary: Dictionary, split: LabelledActivations) -> _Measured:
+    return _Measured(dictionary.method, sentence_scores(dictionary, split.acts), sentence_cosines(dictionary, split.acts), split.labels)
+
+
+def _largest(dictionary: Dictionary, acts: Activations, score: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "item feature"]:
+    result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
+    with torch.no_grad():
+        for rows, values in row_chunks(acts.values):
+            np.maximum.at(result, acts.contexts.item[rows], score(values).float().cpu().numpy())
+    return result
+
+
 def _best(
     concept: str,
     dictionary: Dictionary,
-    chosen_scores: Float[np.ndarray, "item feature"],
+    on_fit: Float[np.ndarray, "item feature"],
     fit_labels: Sequence[str | None],
-    reported: Float[np.ndarray, "other_item feature"],
-    cosines: Float[np.ndarray, "other_item feature"],
-    held_out_labels: Sequence[str | None],
+    reported: _Measured,
     seed: int,
 ) -> Detection:
-    here, against = _classes(fit_labels, concept)
-    rows = here | against
-    on_fit = auroc_many(chosen_scores[rows], here[rows])
-    # A supervised dictionary has one direction per concept and no choice to make.
-    names = list(dictionary.provenance.parameters.get("names", ()))
-    feature = names.index(concept) if concept in names else int(on_fit.argmax())
-    return _measure(
-        concept, dictionary.method, feature, reported[:, feature], cosines[:, feature], held_out_labels, float(on_fit[feature]), seed
-    )
-
-
-def _measure(
-    concept: str,
-    method: str,
-    feature: int,
-    scores: Float[np.ndarray, " item"],
-    cosines: Float[np.ndarray, " item"],
-    labels: Sequence[str | None],
-    chosen_on: float,
-    seed: int,
-) -> Detection:
-    here, neutral = _classes(labels, concept)
-    others = np.array([label not in (concept, None) for label in labels])
+    here, neutral = _classes(fit_labels, concept)
     rows = here | neutral
+    aurocs = auroc_many(on_fit[rows], here[rows])
+    names = list(dictionary.provenance.parameters.get("names", ()))
+    feature = names.index(concept) if concept in names else int(aurocs.argmax())
+    return _detection(concept, feature, reported, float(aurocs[feature]), seed)
+
+
+def _detection(concept: str, feature: int, split: _Measured, chosen_on: float, seed: int) -> Detection:
+    here, neutral = _classes(split.labels, concept)
+    others = ~here & ~neutral
+    rows, scores, cosines = here | neutral, split.scores[:, feature], split.cosines[:, feature]
     shuffled = np.random.default_rng(seed).permutation(here[rows])
-    control = float(auroc_many(scores[rows][:, None], shuffled)[0])
+    control = float(auroc_many(scores[rows, None], shuffled)[0])
     return Detection(
         concept,
-        method,
+        split.method,
         feature,
         auroc(scores[rows], here[rows], seed=seed, control=control),
-        auroc(scores[here | others], here[here | others], seed=seed),
+        auroc(scores[here | others], here[here | others], seed=seed) if others.any() else Score(np.nan, np.nan, np.nan, 0, seed),
         average_precision(scores[rows], here[rows], seed=seed),
-        _log_ratio(cosines[here].mean(), cosines[neutral].mean()),
+        _log_ratio(cosines[here], cosines[neutral]),
         chosen_on,
     )
+
+
+def _concepts(labels: Sequence[str | None]) -> list[str]:
+    found = sorted({label for label in labels if label is not None})
+    if not found:
+        raise InputError(f"none of the {len(labels)} sentences is labelled with a concept; label some")
+    return found
 
 
 def _classes(labels: Sequence[str | None], concept: str) -> tuple[Bool[np.ndarray, " item"], Bool[np.ndarray, " item"]]:
     here = np.array([label == concept for label in labels])
     neutral = np.array([label is None for label in labels])
     if not here.any() or not neutral.any():
-        raise InputError(f"{int(here.sum())} sentences of {concept!r} and {int(neutral.sum())} neutral ones; both are needed")
+        raise InputError(f"{int(here.sum())} sentences of {concept!r} and {int(neutral.sum())} neutral ones; both are needed, add some")
     return here, neutral
 
 
-def _log_ratio(concept: float, neutral: float) -> float | None:
-    return float(np.log(concept / neutral)) if concept > 0 and neutral > 0 else None
+def _log_ratio(concept: Float[np.ndarray, " here"], neutral: Float[np.ndarray, " neutral"]) -> float | None:
+    """Shafran et al.'s score; a sentence that left no row has no cosine and no part in a mean."""
+    concept, neutral = concept[np.isfinite(concept)], neutral[np.isfinite(neutral)]
+    if not len(concept) or not len(neutral) or concept.mean() <= 0 or neutral.mean() <= 0:
+        return None
+    return float(np.log(concept.mean() / neutral.mean()))

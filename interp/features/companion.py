@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError
+from interp.decompose.checks import column_mean, require_finite, row_chunks
 from interp.decompose.dictionary import Dictionary
 from interp.features.feature import Feature
 
-CHUNK = 8192
+TINY = 1e-30
 
 
 def companions(dictionary: Dictionary, acts: Activations, elsewhere: Activations) -> Float[Tensor, "feature d_site"]:
@@ -20,20 +22,25 @@ def companions(dictionary: Dictionary, acts: Activations, elsewhere: Activations
     coefficient on row t of `acts` and `h_t` the same row of `elsewhere`. A feature that never fires gets a zero vector.
 
     Raises:
-        InputError: the two recordings are not of the same rows.
+        InputError: `acts` are not of the dictionary's site, the two recordings are not of the same rows, or a value is not finite.
+
+    Source: ours. The weighted mean is that of a soft assignment (Bishop 2006, eq. 9.17), with a feature's coefficients as responsibilities.
 
     Cost: one encoding of `acts` and one product `[feature, row] @ [row, d_site]`, in chunks of rows.
     """
+    dictionary.require_same_space(acts)
     _check_same_rows(acts, elsewhere)
+    require_finite(acts)
+    require_finite(elsewhere)
+    mean = column_mean(elsewhere.values)
     weighted = torch.zeros(len(dictionary), elsewhere.values.shape[1])
     total = torch.zeros(len(dictionary))
-    for start in range(0, len(acts), CHUNK):
-        coefficients = dictionary.encode(acts.values[start : start + CHUNK]).clamp(min=0).float()
-        weighted += coefficients.T @ elsewhere.values[start : start + CHUNK].float()
+    for rows, there in row_chunks(elsewhere.values):
+        coefficients = dictionary.encode(acts.values[rows]).clamp(min=0).cpu()
+        # Centred before it is weighed: a site's mean can be a hundred times longer than what sets features apart.
+        weighted += coefficients.T @ (there - mean)
         total += coefficients.sum(dim=0)
-    mean = elsewhere.values.float().mean(dim=0)
-    raw = torch.where(total[:, None] > 0, weighted / total.clamp(min=1e-30)[:, None] - mean, torch.zeros(()))
-    return torch.nn.functional.normalize(raw, dim=1)
+    return torch.nn.functional.normalize(weighted / total.clamp(min=TINY)[:, None], dim=1)
 
 
 def companion(feature: Feature, acts: Mapping[str, Activations], site: str) -> Float[Tensor, " d_site"]:
@@ -57,6 +64,7 @@ def companion(feature: Feature, acts: Mapping[str, Activations], site: str) -> F
 
 
 def _check_same_rows(acts: Activations, elsewhere: Activations) -> None:
-    same = len(acts) == len(elsewhere) and bool((acts.contexts.item == elsewhere.contexts.item).all())
-    if not same or not bool((acts.contexts.position == elsewhere.contexts.position).all()):
+    here, there = acts.contexts, elsewhere.contexts
+    pairs = ((here.item, there.item), (here.position, there.position), (here.step, there.step))
+    if here.items != there.items or not all(np.array_equal(one, other) for one, other in pairs):
         raise InputError(f"{acts.site} and {elsewhere.site} were recorded on different rows; record both sites in one call")

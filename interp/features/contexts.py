@@ -1,9 +1,7 @@
 """The input side of a feature: where it fires."""
 
-from typing import Any
-
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from interp.core import Contexts
 from interp.features.feature import FeatureContext
@@ -16,7 +14,10 @@ def top_contexts(
 ) -> tuple[FeatureContext, ...]:
     """The rows with the largest coefficients, at most one per input, each with the coefficients of the tokens around it.
 
-    Rows on which the feature does not fire (coefficient ≤ 0) are not contexts, so a dead feature has none.
+    Rows on which the feature does not fire (coefficient ≤ 0) are not contexts, so a dead feature has none. A token around the peak that
+    was not recorded (the first of a text) has coefficient 0.
+
+    Cost: one sort of the rows, and one pass over them for every context.
     """
     chosen = _best_row_per_item(coefficients, contexts.item, count)
     return tuple(_context(row, coefficients, contexts, radius) for row in chosen)
@@ -28,7 +29,7 @@ def firing_rate(coefficients: Float[np.ndarray, " row"]) -> float:
     return float((coefficients > FIRING_SHARE * top).mean()) if top > 0 else 0.0
 
 
-def _best_row_per_item(coefficients: Any, item: Any, count: int) -> list[int]:
+def _best_row_per_item(coefficients: Float[np.ndarray, " row"], item: Int[np.ndarray, " row"], count: int) -> list[int]:
     chosen: list[int] = []
     seen: set[int] = set()
     for row in np.argsort(-coefficients, kind="stable"):
@@ -40,7 +41,7 @@ def _best_row_per_item(coefficients: Any, item: Any, count: int) -> list[int]:
     return chosen
 
 
-def _context(row: int, coefficients: Any, contexts: Contexts, radius: int) -> FeatureContext:
+def _context(row: int, coefficients: Float[np.ndarray, " row"], contexts: Contexts, radius: int) -> FeatureContext:
     window = contexts.window(row, radius)
     values = tuple(float(coefficients[other]) if other >= 0 else 0.0 for other in window.rows)
     return FeatureContext(window.tokens, values, len(window.before))

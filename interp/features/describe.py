@@ -15,7 +15,8 @@ def describe(
 ) -> tuple[Feature, ...]:
     """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and an offline label.
 
-    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and may be left out (a UNet has no vocabulary).
+    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and may be left out (a UNet has no
+    vocabulary).
 
     Raises:
         InputError: the activations are of another site.

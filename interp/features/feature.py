@@ -34,8 +34,8 @@ class TokenEffect:
 class Feature:
     """One direction of a dictionary.
 
-    `direction [d]` has unit norm at `site`; `firing_rate` is the share of rows with a coefficient above 5 % of the largest; `nonzero` the number of
-    neurons it uses. `contexts`, `promoted` and `suppressed` are filled by `describe`.
+    `direction [d]` has unit norm at `site`; `firing_rate` is the share of rows with a coefficient above 5 % of the largest; `nonzero` the
+    number of neurons it uses. `contexts`, `promoted` and `suppressed` are filled by `describe`.
     """
 
     dictionary: Dictionary
@@ -80,7 +80,8 @@ class Feature:
         rows = "".join(f"<li>{_shaded(context)}</li>" for context in self.contexts[:5])
         promoted = ", ".join(html.escape(repr(effect.token)) for effect in self.promoted[:8])
         return (
-            f"<p><b>{html.escape(self.id)}</b> {html.escape(self.label)} ({html.escape(self.site)}, fires on {self.firing_rate:.1%} of rows)</p>"
+            f"<p><b>{html.escape(self.id)}</b> {html.escape(self.label)} "
+            f"({html.escape(self.site)}, fires on {self.firing_rate:.1%} of rows)</p>"
             f"<ul>{rows}</ul><p>promotes {promoted}</p>"
         )
 

@@ -4,23 +4,26 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from interp.features.feature import Feature, FeatureContext
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.5
 NEAR = 4
-STOPWORDS = frozenset(
+COMMON = (
     "the and for that with was were are you your this from have has had not but they them their his her she its our out all "
-    "who what when where which will would could should been being than then there here about into over after before one two".split()
+    "who what when where which will would could should been being than then there here about into over after before one two"
 )
+STOPWORDS = frozenset(COMMON.split())
 
 
 def distinctive_words(contexts: Sequence[Sequence[FeatureContext]], count: int = 3) -> list[tuple[str, ...]]:
     """For every feature the words near its peaks with the highest log-odds against all other features' contexts.
 
-    Log-odds with an uninformative prior of one half per word, divided by its standard error (Monroe, Colaresi & Quinn 2008, eq. 22); only words
-    with a score above 1.5 count, so a feature without common words gets none.
+    A word counts once per context. Its score is the difference of its log-odds in the feature's contexts and in all others, with half a
+    count added to the word and to all other words, divided by its standard error (Monroe, Colaresi & Quinn 2008, eq. 16 and 22). Only
+    words in two contexts or more with a score above 1.5 count, so a feature without common words gets none.
     """
     counts = [Counter(word for context in own for word in _words(context)) for own in contexts]
     total = sum(counts, Counter[str]())
@@ -43,8 +46,12 @@ def _labelled(feature: Feature, words: tuple[str, ...]) -> Feature:
 
 
 def _words(context: FeatureContext) -> set[str]:
-    near = context.tokens[max(0, context.peak - NEAR) : context.peak + NEAR + 1]
-    return {word for word in WORD.findall("".join(near).lower()) if word not in STOPWORDS}
+    """The whole words within four tokens of the peak; a word that is cut there counts with its letters beyond."""
+    ends = list(accumulate(len(token) for token in context.tokens))
+    first, last = context.peak - NEAR, min(context.peak + NEAR, len(ends) - 1)
+    start, stop = (ends[first - 1] if first > 0 else 0), ends[last]
+    words = {found.group().lower() for found in WORD.finditer("".join(context.tokens)) if found.start() < stop and found.end() > start}
+    return words - STOPWORDS
 
 
 def _distinctive(own: Counter[str], total: Counter[str], everything: int, count: int) -> tuple[str, ...]:
@@ -55,5 +62,5 @@ def _distinctive(own: Counter[str], total: Counter[str], everything: int, count:
 
 def _log_odds(here: int, elsewhere: int, inside: int, outside: int) -> float:
     a, b = here + PRIOR, elsewhere + PRIOR
-    odds = math.log(a / (inside + 1 - here + PRIOR)) - math.log(b / (outside + 1 - elsewhere + PRIOR))
+    odds = math.log(a / (inside - here + PRIOR)) - math.log(b / (outside - elsewhere + PRIOR))
     return odds / math.sqrt(1 / a + 1 / b)

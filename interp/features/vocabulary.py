@@ -3,10 +3,13 @@
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.features.feature import TokenEffect
+
+CHUNK = 64
+"""Directions read at once: 64 × a vocabulary of 256,000 is 66 MB."""
 
 
 class Vocabulary(Protocol):
@@ -22,21 +25,36 @@ class Vocabulary(Protocol):
 def token_effects(
     model: Vocabulary, site: str, directions: Float[Tensor, "feature d"], count: int = 15
 ) -> list[tuple[tuple[TokenEffect, ...], tuple[TokenEffect, ...]]]:
-    """For every direction its most promoted and most suppressed tokens.
+    """For every direction its most promoted and most suppressed tokens, fewer than `count` where the vocabulary is smaller.
 
-    Definition: the logits `unembed(ln_final(W_out · direction))` (Geva et al. 2022; Shafran et al. 2025), minus their mean over the vocabulary,
-    which no softmax sees.
+    Definition: the logits `unembed(ln_final(W_out · direction))` (Geva et al. 2022; Shafran et al. 2025), minus their mean over the
+    vocabulary, which no softmax sees.
+
+    Raises:
+        InputError: the site has no direct effect on the residual stream.
 
     Cost: one unembedding per direction.
     """
-    logits = model.vocabulary_effect(model.residual_effect(site, directions))
+    residual = model.residual_effect(site, directions)
+    return [effects for start in range(0, len(residual), CHUNK) for effects in _read(model, residual[start : start + CHUNK], count)]
+
+
+def _read(
+    model: Vocabulary, residual: Float[Tensor, "feature d_model"], count: int
+) -> list[tuple[tuple[TokenEffect, ...], tuple[TokenEffect, ...]]]:
+    logits = model.vocabulary_effect(residual)
     logits = logits - logits.mean(dim=1, keepdim=True)
-    best, worst = torch.topk(logits, count, dim=1), torch.topk(-logits, count, dim=1)
+    shown = min(count, logits.shape[1])
+    best, worst = torch.topk(logits, shown, dim=1), torch.topk(-logits, shown, dim=1)
     return [
         (_effects(model, best.indices[row], best.values[row]), _effects(model, worst.indices[row], -worst.values[row]))
-        for row in range(len(directions))
+        for row in range(len(residual))
     ]
 
 
-def _effects(model: Vocabulary, ids: Tensor, logits: Tensor) -> tuple[TokenEffect, ...]:
-    return tuple(TokenEffect(model.tokenizer.decode([token]), logit) for token, logit in zip(ids.tolist(), logits.tolist(), strict=True))
+def _effects(model: Vocabulary, ids: Int[Tensor, " shown"], logits: Float[Tensor, " shown"]) -> tuple[TokenEffect, ...]:
+    return tuple(TokenEffect(_name(model, token), logit) for token, logit in zip(ids.tolist(), logits.tolist(), strict=True))
+
+
+def _name(model: Vocabulary, token: int) -> str:
+    return str(token) if model.tokenizer is None else str(model.tokenizer.decode([token]))

@@ -1,5 +1,6 @@
 """Sampling continuations of many rows at once, each row with a seed of its own, so that a text does not depend on what shares its batch."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,13 +42,13 @@ def sample_ids(module: Any, batch: Batch, sampling: Sampling, seeds: Sequence[in
     )
     stops = torch.tensor(list(stop_ids), device=ids.device, dtype=torch.long)
     done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    past, drawn, current = None, [], ids
+    name, cache, drawn, current = cache_name(module), None, [], ids
     for step in range(sampling.max_new_tokens):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -current.shape[1] :]
         output = module(
-            input_ids=current, attention_mask=mask, position_ids=positions, past_key_values=past, use_cache=True, logits_to_keep=1
+            input_ids=current, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1, **{name: cache}
         )
-        past = output.past_key_values
+        cache = output[name]
         token = _draw(output.logits[:, -1].float(), uniform[:, step], sampling)
         token = torch.where(done, -1, token)
         done = done | torch.isin(token, stops)
@@ -59,6 +60,11 @@ def sample_ids(module: Any, batch: Batch, sampling: Sampling, seeds: Sequence[in
     return torch.stack(drawn, dim=1)
 
 
+def cache_name(module: Any) -> str:
+    """What the forward of a language model calls its key-value cache (transformers renamed it in version 5)."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
+
+
 def _draw(logits: Float[Tensor, "batch vocabulary"], uniform: Float[Tensor, " batch"], sampling: Sampling) -> Int[Tensor, " batch"]:
     """One token per row by inverting the cumulative distribution at the row's own uniform number."""
     values, tokens = torch.topk(logits / sampling.temperature, min(sampling.top_k, logits.shape[1]), dim=1)
@@ -66,5 +72,6 @@ def _draw(logits: Float[Tensor, "batch vocabulary"], uniform: Float[Tensor, " ba
     before = probability.cumsum(dim=1) - probability
     kept = torch.where(before < sampling.top_p, probability, 0.0)
     cumulative = kept.cumsum(dim=1)
-    choice = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1).clamp(max=tokens.shape[1] - 1)
+    # Rounding may put the number at the whole mass; the last kept token is then meant, not the last of all.
+    choice = torch.minimum((cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1), (kept > 0).sum(dim=1) - 1)
     return tokens.gather(1, choice[:, None])[:, 0]

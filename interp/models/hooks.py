@@ -12,6 +12,10 @@ from interp.core import InputError
 from interp.models.protocol import Call, Frame, Hook
 
 
+_CHANGES = "_interp_changed_heads"
+"""Attribute of an output projection's result: what hooks that ran before added to each head, so that later hooks see the changed head."""
+
+
 class _Stopped(Exception):  # noqa: N818 - control flow, not an error
     """Ends a forward call once everything that was asked for has been computed."""
 
@@ -69,7 +73,7 @@ def _reaction(site: str, hook: Hook | None, frame: Frame, waiting: set[str]) -> 
     stops = bool(waiting)
 
     def react(value: Tensor) -> Tensor:
-        new = value if hook is None else _call_hook(hook, value, frame.call(site))
+        new = value if hook is None else _call_hook(hook, value, frame.call(site, value))
         if stops and frame.armed:
             waiting.discard(site)
             if not waiting:
@@ -124,10 +128,19 @@ def _on_output(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
 
 
 def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    assert point.columns is not None
+    head = point.columns.start
+
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        contribution = args[0][..., point.columns] @ projection_rows(module, point.columns)
+        changes = getattr(output, _CHANGES, {})
+        own = args[0][..., point.columns] @ projection_rows(module, point.columns)
+        contribution = own + changes[head] if head in changes else own
         new = react(contribution)
-        return output if new is contribution else output + (new - contribution)
+        if new is contribution:
+            return output
+        changed = output + (new - contribution)
+        setattr(changed, _CHANGES, {**changes, head: new - own})
+        return changed
 
     return hook
 

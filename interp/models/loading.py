@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from interp.core import Progress, UnavailableError, silent
+from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.names import require_known
 from interp.models.anatomy import supported
 from interp.models.encoder import SentenceEncoder
@@ -39,14 +39,11 @@ def load_model(
         >>> model = interp.load_model("smollm2-135m-instruct")
     """
     require_known("dtype", dtype, DTYPES)
-    folder = Path(name).expanduser()
-    if folder.is_dir() and is_unet_folder(folder):
-        unet = load_unet(folder)
+    located = locate(name, progress=progress)
+    if is_unet_folder(located.folder):
+        unet = load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
         unet.module.to(device=device, dtype=DTYPES[dtype])
         return unet
-    located = locate(str(name), progress=progress)
-    if is_unet_folder(located.folder):
-        return load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
     return _load_language_model(located, device, DTYPES[dtype], trust_remote_code)
 
 
@@ -71,9 +68,14 @@ def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = 
     A causal language model of transformers gets the sites of a language model (give its tokenizer to use texts), a UNet of diffusers those of a
     UNet, anything else one site per submodule (`example`, one input batch, makes their shapes exact).
 
+    Raises:
+        InputError: `module` is not a torch module.
+
     Example:
         >>> model = interp.wrap(GPT2LMHeadModel.from_pretrained("my-folder"), tokenizer)
     """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"wrap takes a torch module, not {type(module).__name__}; of a pipeline give the network in it (`pipeline.unet`)")
     if is_unet(module):
         return UNetModel(module, name=name)
     if hasattr(module, "generate") and supported(module):

@@ -1,5 +1,7 @@
 """Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its submodules' outputs."""
 
+import html
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from interp.core import InputError, Sites
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
-from interp.models.protocol import Batch, Frame, Hook, Prepared
+from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 
 DEFAULT_BATCH = 64
 
@@ -21,7 +23,8 @@ class ModuleModel:
     """A torch module whose forward takes one tensor with a batch axis.
 
     Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in images `[batch, channel, y, x]`, last in
-    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact.
+    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact. Of a submodule
+    that runs several times in one forward call, the first run is recorded; an intervention changes every run.
 
     Example:
         >>> model = interp.wrap(torchvision_resnet)
@@ -64,12 +67,12 @@ class ModuleModel:
         stacked = inputs if isinstance(inputs, Tensor) else _stack(inputs)
         if stacked.ndim < 2 or len(stacked) == 0:
             raise InputError(f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least one element")
-        size = batch_size or DEFAULT_BATCH
+        size = checked_batch_size(batch_size) or DEFAULT_BATCH
         batches = [
             Batch(
                 {"input": stacked[start : start + size].to(self.device)},
                 np.arange(start, min(start + size, len(stacked))),
-                np.zeros(1, int),
+                np.zeros(len(stacked[start : start + size]), int),
             )
             for start in range(0, len(stacked), size)
         ]
@@ -81,7 +84,7 @@ class ModuleModel:
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
         """
-        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=len(inputs)).batches[0]
+        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         with self._session(hooks, stops, batch), ended_early():
             return self.module(batch.inputs["input"])
@@ -92,7 +95,7 @@ class ModuleModel:
         return self._session(hooks, [], None)
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self.name}</b>: torch module with {len(self._points)} submodules</p>"
+        return f"<p><b>{html.escape(self.name)}</b>: torch module with {len(self._points)} submodules</p>"
 
     @contextmanager
     def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
@@ -118,6 +121,11 @@ class ModuleModel:
 
 
 def _stack(inputs: Sequence[Tensor]) -> Tensor:
+    if not isinstance(inputs, Sequence) or not all(isinstance(value, Tensor) for value in inputs):
+        raise InputError(
+            f"a plain module takes a tensor with a batch axis or a sequence of tensors, not {type(inputs).__name__}; "
+            "texts need a causal language model of transformers that TransformerLens knows"
+        )
     shapes = sorted({tuple(value.shape) for value in inputs})
     if len(shapes) != 1:
         raise InputError(f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors of one shape, or none were given")

@@ -6,13 +6,13 @@ Recording, steering, patching and attribution are hook functions over `run`; not
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from interp.core import Sites
+from interp.core import InputError, Sites
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ Hook = Callable[[Tensor, Call], Tensor | None]
 """Gets the value at a site; returns a new tensor of the same shape to replace it, or None to leave it. Never writes in place."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """Any network: a language model, a UNet, a classifier.
 
@@ -79,7 +80,18 @@ class Model(Protocol):
     def hooked(self, hooks: Mapping[str, Hook]) -> AbstractContextManager[None]: ...
 
 
-@dataclass
+def checked_batch_size(size: int | None) -> int | None:
+    """A batch size as given (None: to be chosen).
+
+    Raises:
+        InputError: it is less than 1.
+    """
+    if size is not None and size < 1:
+        raise InputError(f"batch_size is {size}; give at least 1, or leave it out")
+    return size
+
+
+@dataclass(eq=False)
 class Frame:
     """Where a forward call stands; adapters update it, hooks receive it as a `Call`."""
 
@@ -89,6 +101,10 @@ class Frame:
     step: int = 0
     armed: bool = field(default=True)
 
-    def call(self, site: str) -> Call:
+    def call(self, site: str, value: Tensor) -> Call:
         """The frame as seen from one site."""
-        return Call(site, self.batch, self.positions, self.prompt_length, self.step)
+        positions = self.positions
+        if positions is not None and value.ndim == 3:
+            # Where only the last positions are unembedded (every step of generation), the logits are those of the last positions.
+            positions = positions[:, positions.shape[1] - value.shape[1] :]
+        return Call(site, self.batch, positions, self.prompt_length, self.step)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.core import InputError
-from interp.models.protocol import Batch, Prepared
+from interp.models.protocol import Batch, Prepared, checked_batch_size
 
 Padding = Literal["right", "left"]
 
@@ -27,7 +27,7 @@ class _Sequence:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """One input as tokens: ids, the text of each, and which the tokenizer added."""
+    """One input as tokens: ids, the text of each, and which are special (BOS and its like)."""
 
     text: str
     ids: tuple[int, ...]
@@ -43,7 +43,7 @@ def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
     Raises:
         InputError: there is nothing, or not something that can be read as one of these.
     """
-    if isinstance(inputs, str):
+    if isinstance(inputs, str | Mapping):
         inputs = [inputs]
     if isinstance(inputs, Tensor):
         inputs = (inputs if inputs.ndim == 2 else inputs[None]).tolist()
@@ -66,6 +66,8 @@ def _one(value: Any, tokenizer: Any | None) -> Tokenized:
     if isinstance(value, str):
         return _from_text(value, tokenizer, add_special_tokens=True)
     if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        if not tokenizer.chat_template:
+            raise InputError("this model's tokenizer has no chat template, so it takes no chat messages; give their text instead")
         text = tokenizer.apply_chat_template(list(value), tokenize=False, add_generation_prompt=True)
         return _from_text(text, tokenizer, add_special_tokens=False)
     raise InputError(f"cannot read an input of type {type(value).__name__}: {str(value)[:60]!r}; expected text, chat messages or token ids")
@@ -75,9 +77,15 @@ def _from_ids(ids: tuple[int, ...], tokenizer: Any | None) -> Tokenized:
     if tokenizer is None:
         tokens = tuple(str(token) for token in ids)
         return Tokenized(" ".join(tokens), ids, tokens, (False,) * len(ids))
-    special = set(tokenizer.all_special_ids)
+    special = _special_ids(tokenizer)
     tokens = tuple(tokenizer.decode([token]) for token in ids)
     return Tokenized("".join(tokens), ids, tokens, tuple(token in special for token in ids))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """The ids that stand for no text: all special ones but the unknown word, unless it serves as one of the others too."""
+    others = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    return {token for token in tokenizer.all_special_ids if token != tokenizer.unk_token_id or token in others}
 
 
 def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokenized:
@@ -91,18 +99,26 @@ def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokeni
         verbose=False,
     )
     ids = tuple(encoded["input_ids"])
-    special = tuple(bool(flag) for flag in encoded["special_tokens_mask"])
+    added = [bool(flag) for flag in encoded["special_tokens_mask"]]
+    # A chat template writes its special tokens into the text; they count no more than those the tokenizer adds itself.
+    known = _special_ids(tokenizer)
+    special = tuple(flag or token in known for flag, token in zip(added, ids, strict=True))
     if not offsets_known:
         return Tokenized(text, ids, tuple(tokenizer.decode([token]) for token in ids), special)
-    return Tokenized(text, ids, _spans(text, encoded["offset_mapping"], ids, special, tokenizer), special)
+    return Tokenized(text, ids, _spans(text, encoded["offset_mapping"], ids, added, tokenizer), special)
 
 
-def _spans(text: str, offsets: Sequence[tuple[int, int]], ids: Sequence[int], special: Sequence[bool], tokenizer: Any) -> tuple[str, ...]:
-    """Every token with the text since the token before it, so that the tokens of a text join to the text."""
+def _spans(text: str, offsets: Sequence[tuple[int, int]], ids: Sequence[int], added: Sequence[bool], tokenizer: Any) -> tuple[str, ...]:
+    """Every token with the text since the token before it (the last one to the end), so that the tokens of a text join to the text."""
     tokens, end = [], 0
-    for (_, stop), token, added in zip(offsets, ids, special, strict=True):
-        tokens.append(tokenizer.decode([token]) if added else text[end:stop])
-        end = end if added else max(end, stop)
+    last = max((number for number, flag in enumerate(added) if not flag), default=-1)
+    for number, ((_, stop), token, flag) in enumerate(zip(offsets, ids, added, strict=True)):
+        if flag:
+            tokens.append(tokenizer.decode([token]))
+            continue
+        stop = len(text) if number == last else max(end, stop)
+        tokens.append(text[end:stop])
+        end = stop
     return tuple(tokens)
 
 
@@ -139,7 +155,7 @@ def _pieces(item: int, text: Tokenized, segment: int) -> Iterator[_Sequence]:
 def _groups(pieces: Sequence[_Sequence], batch_size: int | None, token_budget: int) -> Iterator[Sequence[_Sequence]]:
     start = 0
     while start < len(pieces):
-        size = batch_size or max(1, token_budget // len(pieces[start].ids))
+        size = checked_batch_size(batch_size) or max(1, token_budget // len(pieces[start].ids))
         yield pieces[start : start + size]
         start += size
 

@@ -4,19 +4,21 @@ The wrapped module is never changed: hooks are torch's own and live inside a `wi
 """
 
 import copy
+import html
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.core import InputError, Sites
 from interp.core.names import require_known
 from interp.models.anatomy import Anatomy, examine
-from interp.models.decoding import Sampling, sample_ids
+from interp.models.decoding import Sampling, cache_name, sample_ids
 from interp.models.hooks import ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.tokens import Padding, batches, positions_of, tokenize
@@ -25,6 +27,9 @@ from interp.models.identity import module_hash
 DEFAULT_SEGMENT = 512
 TOKEN_BUDGET = 1024
 """Tokens of a default batch: on two CPU cores larger batches are not faster, and this bounds memory."""
+
+CALLABLE_OPTIONS = ("logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "streamer")
+"""Options of transformers' generate that its GenerationConfig does not list."""
 
 
 class TransformerModel:
@@ -77,16 +82,15 @@ class TransformerModel:
     def prepare(
         self, inputs: Any, batch_size: int | None = None, *, padding: Padding = "right", token_budget: int = TOKEN_BUDGET
     ) -> Prepared:
-        """Texts, chats or token ids as batches; a text longer than the network takes (or 512 tokens) becomes several sequences."""
-        return batches(
-            tokenize(inputs, self.tokenizer),
-            pad_id=self._pad_id,
-            segment=min(self.context_length, DEFAULT_SEGMENT),
-            batch_size=batch_size,
-            token_budget=token_budget,
-            device=self.device,
-            padding=padding,
-        )
+        """Texts, chats or token ids as batches; a text longer than the network takes (or 512 tokens) becomes several sequences.
+
+        With left padding, which serves to continue texts, none is cut.
+
+        Raises:
+            InputError: there are no inputs, a token id is unknown to the network, or with left padding a text is empty or too long.
+        """
+        whole = padding == "left"
+        return self._batched(inputs, batch_size, padding, token_budget, whole=whole)
 
     def run(
         self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None, logits_to_keep: int = 0
@@ -110,42 +114,47 @@ class TransformerModel:
         """Keep hooks in place for the length of a `with` block: every `run` and `generate` inside it is subject to them."""
         return self._session(hooks, [], None)
 
-    def generate(self, prompts: Any, *, max_new_tokens: int = 50, seed: int | None = None, **options: Any) -> Any:
+    def generate(self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any) -> Any:
         """Continue prompts; `options` are transformers' own generation options, by their names there (`do_sample`, `top_k`, `use_cache`, …).
 
         One text gives one string, several give a list; `num_return_sequences` gives that many per prompt, prompt by prompt. Sampling draws
         from `seed` and leaves torch's global generator as it was. Without `do_sample` decoding is greedy.
 
         Raises:
-            InputError: an option does not exist; the message names the nearest.
+            InputError: an option does not exist (the message names the nearest), or a prompt is empty or longer than the network takes.
         """
         options = {"do_sample": False, **options}
         self._check_options(options)
-        prepared = self.prepare(prompts, batch_size=len(self._as_list(prompts)), padding="left")
-        batch = prepared.batches[0]
+        batch = self._single(prompts, padding="left")
         ids = self._sampled(batch, max_new_tokens, seed, options)
         width = batch.inputs["input_ids"].shape[1]
-        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in self._in_order(ids, batch)]  # type: ignore[union-attr]
+        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in ids]  # type: ignore[union-attr]
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def sample(self, batch: Batch, sampling: Sampling, seeds: Sequence[int]) -> list[str]:
         """Continuations of a left-padded batch, drawn with a seed per row: a row's text does not depend on what shares its batch.
 
+        Raises:
+            InputError: the batch is not padded on the left, or the number of seeds is not that of the rows.
+
         Cost: one cached forward call per new token for the whole batch.
         """
         if len(seeds) != len(batch.items):
             raise InputError(f"{len(seeds)} seeds were given for {len(batch.items)} rows; give one per row")
-        self._generating = batch.inputs["attention_mask"].sum(dim=1)
-        try:
-            with evaluating(self.module):
-                ids = sample_ids(self.module, batch, sampling, seeds, self._stop_ids)
-        finally:
-            self._generating = None
-        return [self.tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]  # type: ignore[union-attr]
+        if self.tokenizer is None:
+            raise InputError("this model was wrapped without a tokenizer and cannot give texts; use wrap(module, tokenizer)")
+        with self._continuing(batch), evaluating(self.module):
+            ids = sample_ids(self.module, batch, sampling, seeds, self._stop_ids)
+        return [self.tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]
 
     @torch.no_grad()
     def next_token_logprobs(self, batch: Batch) -> Float[Tensor, "batch vocabulary"]:
-        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in place apply."""
+        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in place apply.
+
+        Raises:
+            InputError: the batch is not padded on the left.
+        """
+        _require_left(batch)
         logits = self.run(batch, logits_to_keep=1)
         assert logits is not None
         return torch.log_softmax(logits[:, -1].float(), dim=-1)
@@ -178,9 +187,9 @@ class TransformerModel:
             assert down is not None
             image = down(directions.to(self.module.dtype).to(self.device))
             if norm is not None:
-                return norm(image).float()  # type: ignore[no-any-return]
+                return norm(image).float()
             bias = getattr(down, "bias", None)
-            return (image if bias is None else image - bias).float()  # type: ignore[no-any-return]
+            return (image if bias is None else image - bias).float()
         if self.sites.width(site) != self.anatomy.d_model:
             raise InputError(
                 f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, mlp_out, attn_out or resid site"
@@ -197,17 +206,19 @@ class TransformerModel:
     def bridge(self) -> Any:
         """A TransformerLens `TransformerBridge` of this network for tools that need one.
 
-        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on.
+        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on. A tokenizer
+        that was not loaded from a name or folder is left out: TransformerLens loads it anew from there.
         """
         from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
+        tokenizer = self.tokenizer if "name_or_path" in getattr(self.tokenizer, "init_kwargs", {}) else None
         shared = {id(parameter): parameter for parameter in self.module.parameters()}
         twin = copy.deepcopy(self.module, shared)
-        return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=self.tokenizer)
+        return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=tokenizer)
 
     def _repr_html_(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.module.parameters())
-        return f"<p><b>{self.name}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
+        return f"<p><b>{html.escape(self.name)}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
 
     @property
     def _pad_id(self) -> int:
@@ -220,17 +231,9 @@ class TransformerModel:
         named = self.module.generation_config.eos_token_id
         return [named] if isinstance(named, int) else list(named or [])
 
-    def _as_list(self, prompts: Any) -> list[Any]:
-        return tokenize(prompts, self.tokenizer)
-
-    def _single(self, inputs: Any) -> Batch:
-        prepared = self.prepare(inputs, batch_size=len(self._as_list(inputs)))
-        if len(prepared.batches) != 1:
-            raise InputError(
-                f"the inputs make {len(prepared.batches)} batches (a text is longer than {DEFAULT_SEGMENT} tokens); "
-                "use model.prepare(inputs) and run its batches"
-            )
-        batch = prepared.batches[0]
+    def _single(self, inputs: Any, padding: Padding = "right") -> Batch:
+        """All inputs as one batch, in their order."""
+        batch = self._batched(inputs, sys.maxsize, padding, TOKEN_BUDGET, whole=True).batches[0]
         order = torch.from_numpy(batch.items.argsort(kind="stable"))
         return Batch(
             {key: value[order] for key, value in batch.inputs.items()},
@@ -240,35 +243,57 @@ class TransformerModel:
             None if batch.special is None else batch.special[order],
         )
 
-    def _in_order(self, ids: Tensor, batch: Batch) -> Tensor:
-        copies = len(ids) // len(batch.items)
-        grouped = ids.reshape(len(batch.items), copies, -1)
-        return grouped[torch.from_numpy(batch.items.argsort(kind="stable"))].reshape(len(ids), -1)
+    def _batched(self, inputs: Any, batch_size: int | None, padding: Padding, token_budget: int, *, whole: bool) -> Prepared:
+        tokenized = tokenize(inputs, self.tokenizer)
+        vocabulary, longest = self.module.get_input_embeddings().num_embeddings, self.context_length
+        for number, text in enumerate(tokenized):
+            if text.ids and not 0 <= min(text.ids) <= max(text.ids) < vocabulary:
+                raise InputError(f"input {number} has token ids from {min(text.ids)} to {max(text.ids)}, the network knows 0 to {vocabulary - 1}")
+            if whole and not 1 <= len(text.ids) <= longest:
+                raise InputError(
+                    f"input {number} has {len(text.ids)} tokens, the network takes 1 to {longest}; "
+                    "give at least a word, and cut a long text (model.prepare(inputs) does)"
+                )
+        return batches(
+            tokenized,
+            pad_id=self._pad_id,
+            segment=longest if whole else min(longest, DEFAULT_SEGMENT),
+            batch_size=batch_size,
+            token_budget=token_budget,
+            device=self.device,
+            padding=padding,
+        )
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         if self.tokenizer is None:
-            raise InputError("generate needs a tokenizer to give texts; use wrap(module, tokenizer), or sample")
-        known = [name for name in self.module.generation_config.to_dict() if not name.startswith("_")]
+            raise InputError("this model was wrapped without a tokenizer and cannot give texts; use wrap(module, tokenizer)")
+        known = [*CALLABLE_OPTIONS, *(name for name in self.module.generation_config.to_dict() if not name.startswith("_"))]
         for name in options:
             require_known("generation option", name, known, "the names are those of transformers' GenerationConfig")
 
     @torch.no_grad()
-    def _sampled(self, batch: Batch, max_new_tokens: int, seed: int | None, options: Mapping[str, Any]) -> Tensor:
+    def _sampled(self, batch: Batch, max_new_tokens: int, seed: int, options: Mapping[str, Any]) -> Int[Tensor, "row position"]:
         inputs = {key: batch.inputs[key] for key in ("input_ids", "attention_mask")}
-        self._generating = inputs["attention_mask"].sum(dim=1)
+        with self._continuing(batch), _seeded(self.device, seed), evaluating(self.module):
+            given = self.module.generate(**inputs, **self._generation(max_new_tokens, options))
+        ids: Tensor = getattr(given, "sequences", given)
+        return ids
+
+    @contextmanager
+    def _continuing(self, batch: Batch) -> Iterator[None]:
+        """Hooks are told which tokens are the prompt's for the length of the block."""
+        _require_left(batch)
+        self._generating = batch.inputs["attention_mask"].sum(dim=1)
         try:
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), evaluating(self.module):
-                if seed is not None:
-                    torch.manual_seed(seed)
-                ids: Tensor = self.module.generate(**inputs, **self._generation(max_new_tokens, options))
-                return ids
+            yield
         finally:
             self._generating = None
 
     def _generation(self, max_new_tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
         """Transformers' options with the sampling defaults of a model's own file silenced when decoding is greedy (they would only warn)."""
         neutral = {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
-        return {"pad_token_id": self._pad_id, "max_new_tokens": max_new_tokens, **neutral, **options}
+        reader = {"tokenizer": self.tokenizer} if options.get("stop_strings") else {}
+        return {"pad_token_id": self._pad_id, "max_new_tokens": max_new_tokens, **neutral, **reader, **options}
 
     @contextmanager
     def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
@@ -285,7 +310,7 @@ class TransformerModel:
     def _tracker(self, frame: Frame) -> Any:
         def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = kwargs["input_ids"] if kwargs.get("input_ids") is not None else kwargs.get("inputs_embeds", args[0] if args else None)
-            frame.positions = _positions(ids, kwargs)
+            frame.positions = _positions(module, ids, kwargs)
             frame.prompt_length = self._prompt_length(len(frame.positions))
 
         return track
@@ -297,7 +322,23 @@ class TransformerModel:
         return self._generating.repeat_interleave(rows // len(self._generating))
 
 
-def _positions(ids: Any, kwargs: Mapping[str, Any]) -> Tensor:
+def _require_left(batch: Batch) -> None:
+    if not bool(batch.inputs["attention_mask"][:, -1].all()):
+        raise InputError('texts are continued from a batch that is padded on the left; use model.prepare(texts, padding="left")')
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Torch's generators of the CPU and of one device start from a seed for the length of the block, and come back."""
+    kind = device.type if device.type != "cpu" and hasattr(torch, device.type) else None
+    with torch.random.fork_rng(devices=[device] if kind else [], device_type=kind or "cuda"):
+        torch.default_generator.manual_seed(seed)
+        if kind:
+            getattr(torch, kind).manual_seed(seed)
+        yield
+
+
+def _positions(module: nn.Module, ids: Any, kwargs: Mapping[str, Any]) -> Tensor:
     rows, length = ids.shape[:2]
     mask = kwargs.get("attention_mask")
     if isinstance(mask, Tensor) and mask.ndim == 2:
@@ -306,6 +347,6 @@ def _positions(ids: Any, kwargs: Mapping[str, Any]) -> Tensor:
     if kwargs.get("position_ids") is not None:
         given: Tensor = kwargs["position_ids"]
         return given.expand(rows, length)
-    past = kwargs.get("past_key_values")
+    past = kwargs.get(cache_name(module))
     start = 0 if past is None else int(past.get_seq_length())
     return torch.arange(start, start + length, device=ids.device).expand(rows, length)

@@ -1,5 +1,7 @@
 """Diffusion UNets of diffusers as Models (only import of diffusers). Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`."""
 
+import html
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.core import InputError, Sites, UnavailableError
+from interp.core.files import read_json
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
-from interp.models.protocol import Batch, Frame, Hook, Prepared
+from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 
 DEFAULT_BATCH = 16
 
@@ -34,6 +37,10 @@ class SamplingPlan:
     steps: int = 50
     conditions: Float[Tensor, "image token width"] | None = None
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"{self.steps} sampling steps were asked for; give at least 1")
+
 
 @dataclass(frozen=True)
 class NoisedImages:
@@ -47,7 +54,8 @@ class NoisedImages:
 class UNetModel:
     """A `UNet2DModel` or `UNet2DConditionModel`.
 
-    A hook is called once per sampling step, with the step's number in `call.step`. `scheduler` is the network's own (diffusers); without one a
+    A hook is called once per sampling step, with the step's number in `call.step`. A change at `down{i}` goes on to the next level, not into the
+    skip connections. `scheduler` is the network's own (diffusers); without one a
     DDIM scheduler with its defaults is used.
 
     Example:
@@ -60,6 +68,7 @@ class UNetModel:
         self.scheduler = scheduler
         self.name = name or type(module).__name__
         self._weight_hash = weight_hash
+        self._frames: list[Frame] = []
 
     @cached_property
     def _points(self) -> dict[str, Point]:
@@ -96,10 +105,11 @@ class UNetModel:
         Raises:
             InputError: neither a plan nor noised images, none of them, or conditions of another number.
         """
-        size = batch_size or DEFAULT_BATCH
-        count = _count(inputs)
+        size = checked_batch_size(batch_size) or DEFAULT_BATCH
+        count = self._checked_count(inputs)
+        items = np.arange(count)
         batches = [
-            Batch({"part": _part(inputs, start, start + size)}, np.arange(start, min(start + size, count)), np.zeros(1, int))
+            Batch({"part": _part(inputs, start, start + size)}, items[start : start + size], np.zeros(len(items[start : start + size]), int))
             for start in range(0, count, size)
         ]
         names = [f"seed {seed}" for seed in inputs.seeds] if isinstance(inputs, SamplingPlan) else [f"image {i}" for i in range(count)]
@@ -113,14 +123,15 @@ class UNetModel:
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
         """
-        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=_count(inputs)).batches[0]
+        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         part = batch.inputs["part"]
         frame = Frame(batch)
         with self._session(hooks, stops, frame), ended_early():
             if isinstance(part, NoisedImages):
+                self._at_step(0, last=True)
                 return self._predict(part.images.to(self.device), part.timestep, part.conditions)
-            return self._sample(part, frame)
+            return self._sample(part)
         return None
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
@@ -128,18 +139,32 @@ class UNetModel:
         return self._session(hooks, [], Frame())
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self.name}</b>: UNet with {len(self.module.down_blocks)} levels, sites {', '.join(self.sites)}</p>"
+        return f"<p><b>{html.escape(self.name)}</b>: UNet with {len(self.module.down_blocks)} levels, sites {', '.join(self.sites)}</p>"
+
+    def _at_step(self, step: int, *, last: bool) -> None:
+        for frame in self._frames:
+            frame.step, frame.armed = step, last
+
+    def _checked_count(self, inputs: SamplingPlan | NoisedImages) -> int:
+        count = _count(inputs)
+        needed = type(self.module).__name__ == "UNet2DConditionModel"
+        if needed != (inputs.conditions is not None):
+            raise InputError(
+                f"this {type(self.module).__name__} {'needs conditions' if needed else 'takes no conditions'}; "
+                f"{'give' if needed else 'leave out'} conditions [image, token, width] in the {type(inputs).__name__}"
+            )
+        return count
 
     def _predict(self, images: Tensor, timestep: Any, conditions: Tensor | None) -> Tensor:
         extra = {} if conditions is None else {"encoder_hidden_states": conditions.to(images)}
         eps: Tensor = self.module(images, timestep, **extra).sample
         return eps
 
-    def _sample(self, plan: SamplingPlan, frame: Frame) -> Tensor:
+    def _sample(self, plan: SamplingPlan) -> Tensor:
         scheduler = self._scheduler(plan.steps)
         images = self._noise(plan.seeds) * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
-            frame.step, frame.armed = step, step == plan.steps - 1
+            self._at_step(step, last=step == plan.steps - 1)
             eps = self._predict(scheduler.scale_model_input(images, timestep), timestep, plan.conditions)
             images = scheduler.step(eps, timestep, images).prev_sample
         return images
@@ -149,11 +174,15 @@ class UNetModel:
 
         # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any other kind.
         scheduler = DDIMScheduler.from_config(self.scheduler.config) if self.scheduler is not None else DDIMScheduler()
+        if steps > scheduler.config.num_train_timesteps:
+            raise InputError(f"{steps} sampling steps were asked for, the network was trained on {scheduler.config.num_train_timesteps}; give fewer")
         scheduler.set_timesteps(steps)
         return scheduler
 
     def _noise(self, seeds: Sequence[int]) -> Tensor:
         size = self.module.config.sample_size
+        if size is None:
+            raise InputError("this UNet's configuration has no sample_size, so images cannot be sampled; give NoisedImages instead")
         height, width = (size, size) if isinstance(size, int) else size
         shape = (self.module.config.in_channels, height, width)
         drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -164,6 +193,9 @@ class UNetModel:
         resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
         ends = [self.sites.resolve(site) for site in stops]
         with ExitStack() as stack:
+            # Hooks of an outer `with` are told the step of the sampling inside it too.
+            self._frames.append(frame)
+            stack.callback(self._frames.remove, frame)
             stack.enter_context(evaluating(self.module))
             stack.enter_context(placed(self._points, resolved, frame, ends))
             yield
@@ -199,11 +231,7 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
 
 
 def _class_name(config: Path) -> str:
-    import json
-
-    if not config.is_file():
-        return ""
-    return str(json.loads(config.read_text(encoding="utf-8")).get("_class_name", ""))
+    return str(read_json(config).get("_class_name", "")) if config.is_file() else ""
 
 
 def _count(inputs: SamplingPlan | NoisedImages) -> int:

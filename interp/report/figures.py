@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 from interp.report.tables import control_methods, method_titles
 
 # Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
-PALETTE = ("#6892d8", "#e7632b", "#107548", "#b32699", "#8d55f4")
+PALETTE = ("#5f8cd6", "#e7632b", "#137f50", "#c02fa6", "#8d55f4")
 GREY = "#868b94"
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
@@ -114,7 +114,7 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
         )
     figure.update_xaxes(title="Features active per token", rangemode="tozero")
     figure.update_yaxes(title="Variance explained", rangemode="tozero")
-    return _styled(figure, 320)
+    return _styled(figure, 320).update_layout(legend_traceorder="normal")
 
 
 def _family_order(family: Mapping[str, Any]) -> tuple[bool, float]:

@@ -58,7 +58,7 @@ def page(data: Mapping[str, Any]) -> str:
         plotly=_packed_plotly(),
         findings=findings(data),
         tables=tables,
-        titles=tables.method_titles(data),
+        controls=tables.control_methods(data),
         provenance=json.dumps(data["provenance"], indent=1, ensure_ascii=False),
         embedded_data=embed_json(data),
         embedded_view=embed_json(_view(data)),

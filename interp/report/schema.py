@@ -1,5 +1,6 @@
 """What a report's data must hold; checked before a page is written, so that a gap is named by its path and not found by a reader."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -153,7 +154,8 @@ def validate(data: Mapping[str, Any]) -> None:
         InputError: the report's data lacks 'title'; add it (null is allowed only where the schema says so)
     """
     _check(data, REPORT, "")
-    _check_json(data, "")
+    if not _is_json(data):
+        _find_not_json(data, "")
     if data["schema"] != 1:
         raise InputError(f"the report's data has schema {data['schema']}, this version writes schema 1; assemble the data again")
     _check_features(data["features"])
@@ -169,16 +171,28 @@ def _check(value: Any, shape: Any, path: str) -> None:
             _check(item, shape.shape, _join(path, key))
     elif isinstance(shape, dict):
         _require(value, Mapping, path)
-        for key, inner in shape.items():
-            if key not in value:
-                raise InputError(f"the report's data lacks {_join(path, key)!r}; add it (null is allowed only where the schema says so)")
-            _check(value[key], inner, _join(path, key))
+        _check_keys(value, shape, path)
     elif isinstance(shape, list):
         _require(value, (list, tuple), path)
-        for number, item in enumerate(value):
-            _check(item, shape[0], f"{path}[{number}]")
+        _check_items(value, shape[0], path)
     else:
         _require(value, shape, path)
+
+
+def _check_keys(value: Mapping[str, Any], shapes: Mapping[str, Any], path: str) -> None:
+    for key, shape in shapes.items():
+        if key not in value:
+            raise InputError(f"the report's data lacks {_join(path, key)!r}; add it (null is allowed only where the schema says so)")
+        item = value[key]
+        if type(item) is not shape:  # most values are plain, and there are hundreds of thousands of them
+            _check(item, shape, _join(path, key))
+
+
+def _check_items(values: Sequence[Any], shape: Any, path: str) -> None:
+    plain = shape if isinstance(shape, tuple) else (shape,)
+    for number, item in enumerate(values):
+        if type(item) not in plain:
+            _check(item, shape, f"{path}[{number}]")
 
 
 def _require(value: Any, kind: Any, path: str) -> None:
@@ -192,15 +206,23 @@ def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _check_json(value: Any, path: str) -> None:
+def _is_json(data: Mapping[str, Any]) -> bool:
+    try:
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _find_not_json(value: Any, path: str) -> None:
     """Json knows no NaN, and UTF-8 no lone surrogate; either would make a file that nobody can read."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _check_json(str(key), path)
-            _check_json(item, _join(path, key))
+            _find_not_json(str(key), path)
+            _find_not_json(item, _join(path, key))
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            _check_json(item, f"{path}[{number}]")
+            _find_not_json(item, f"{path}[{number}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"the report's data has {value} at {path!r}; json has no such number, use null where a score is undefined")
     elif isinstance(value, str) and HALF_CHARACTER.search(value):

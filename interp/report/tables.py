@@ -109,7 +109,8 @@ def methods_table(data: Mapping[str, Any]) -> Table:
         for method in data["methods"]
     )
     header = ("Method", "Features", "Variance explained", "Active per token", "Neurons per direction", "Never active", "Time")
-    return Table("Reconstruction and sparsity", header, rows)
+    muted = frozenset(number for number, method in enumerate(data["methods"]) if method["method"] in control_methods(data))
+    return Table("Reconstruction and sparsity", header, rows, muted)
 
 
 def detection_table(data: Mapping[str, Any]) -> Table:

@@ -1,16 +1,19 @@
 """Fluency without a language-model judge: how surprising a text is to the unsteered model, and how much it repeats itself."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from interp.core import InputError
 from interp.models.protocol import Batch
 from interp.models.transformer import TransformerModel
 from interp.steering.judge import SCALE
 
+WORD = re.compile(r"\w+|[^\w\s]")
 REAL_WORDS = 24
 PROMPT_WORDS = 4
 
@@ -19,9 +22,10 @@ PROMPT_WORDS = 4
 class Fluency:
     """Maps a continuation to 0–2 by quantiles of real text.
 
-    `surprise [text]` are the mean negative log-probabilities per token of real continuations under the same model, sorted; `repetition` is the
-    99th percentile of their share of repeated word pairs. A continuation no more surprising than the median real one scores 2; the score falls
-    linearly with its quantile to 0 beyond the most surprising one, times the share of its word pairs that are not excess repetition.
+    `surprise [text]` are the mean negative log-probabilities per token of real continuations under the same model, sorted; `repetition` is
+    the 99th percentile of their share of repeated word pairs. A continuation no more surprising than the median real one scores 2; the
+    score falls linearly with its quantile to 0 beyond the most surprising one, times the share of its word pairs that are not excess
+    repetition.
     """
 
     surprise: Float[np.ndarray, " text"]
@@ -53,34 +57,36 @@ def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
     return Fluency(real, float(np.quantile([repetition_rate(text) for text in continuations], 0.99)))
 
 
-def surprises(model: TransformerModel, prompts: Sequence[str], continuations: Sequence[str]) -> Float[np.ndarray, " text"]:
+def surprises(model: TransformerModel, prompts: Sequence[str], texts: Sequence[str]) -> Float[np.ndarray, " text"]:
     """Mean negative log-probability per continuation token (nats) given its prompt, under the model as it is; NaN where there is no token.
 
     Cost: one forward pass over prompts and continuations.
     """
-    pairs = list(zip(prompts, continuations, strict=True))
-    prepared = model.prepare([prompt + text for prompt, text in pairs])
-    lengths = np.array([len(model.prepare([prompt]).tokens[0]) for prompt in dict.fromkeys(prompts)])
-    start = dict(zip(dict.fromkeys(prompts), lengths, strict=True))
-    result = np.full(len(pairs), np.nan)
-    for batch in prepared.batches:
-        result[batch.items] = _batch_surprise(model, batch, [start[pairs[item][0]] for item in batch.items])
-    return result
+    distinct = list(dict.fromkeys(prompts))
+    lengths = {prompt: len(tokens) for prompt, tokens in zip(distinct, model.prepare(distinct).tokens, strict=True)}
+    start = np.array([lengths[prompt] for prompt in prompts])
+    total, count = np.zeros(len(texts)), np.zeros(len(texts))
+    for batch in model.prepare([prompt + text for prompt, text in zip(prompts, texts, strict=True)]).batches:
+        surprise, tokens = _batch_surprise(model, batch, start[batch.items] - batch.offsets)
+        # A text longer than the network takes comes in several pieces.
+        np.add.at(total, batch.items, surprise)
+        np.add.at(count, batch.items, tokens)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def repetition_rate(text: str) -> float:
-    """The share of word pairs that occurred before in the text."""
-    words = text.lower().split()
-    pairs = list(zip(words, words[1:], strict=False))
+    """The share of pairs of neighbouring words (or punctuation marks) that occurred before in the text."""
+    words = WORD.findall(text.lower())
+    pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
-def _batch_surprise(model: TransformerModel, batch: Batch, starts: Sequence[int]) -> Float[np.ndarray, " text"]:
-    logprobs = model.token_logprobs(batch).cpu().numpy()
+def _batch_surprise(
+    model: TransformerModel, batch: Batch, starts: Int[np.ndarray, " batch"]
+) -> tuple[Float[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+    """Summed negative log-probability of every element's tokens from `starts` on, and how many they are; a first token has none."""
+    logprobs = model.token_logprobs(batch).cpu().double().numpy()
     assert batch.keep is not None
-    keep = batch.keep.cpu().numpy().copy()
-    for row, start in enumerate(starts):
-        keep[row, :start] = False
-    count = keep.sum(axis=1)
-    total = -(logprobs * keep).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    column = np.arange(logprobs.shape[1])
+    counted = batch.keep.cpu().numpy() & (column >= np.maximum(starts, 1)[:, None])
+    return -(logprobs * counted).sum(axis=1), counted.sum(axis=1).astype(float)

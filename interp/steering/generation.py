@@ -19,7 +19,7 @@ ROWS_PER_CALL = 96
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to generate under: a vector to add at a site (or nothing), with the strength it stands for; `target` numbers what it belongs to."""
+    """One thing to generate under: a vector to add at a site (or none) and the strength it stands for; `target` numbers what it is of."""
 
     target: int | None
     site: str
@@ -51,8 +51,8 @@ def continuations(
 ) -> list[tuple[Continuation, ...]]:
     """For every cell `samples` continuations of every prompt, prompt by prompt; a cell that was not reached gets none.
 
-    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the same draws and a text does not depend on what shares
-    its batch.
+    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the same draws and a text does not depend
+    on what shares its batch.
 
     Cost: one cached forward call per new token and 96 rows.
     """

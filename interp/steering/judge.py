@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,11 +22,10 @@ class Judgement:
 
     @property
     def score(self) -> Float[np.ndarray, " text"]:
-        """The harmonic mean of concept and fluency, 0 where either is 0 (AxBench, Wu et al. 2025)."""
+        """The harmonic mean of concept and fluency, 0 where either is 0 (AxBench, Wu et al. 2025); NaN where the judge failed."""
         total = self.concept + self.fluency
-        return np.where(
-            total > 0, 2 * self.concept * self.fluency / np.where(total > 0, total, 1.0), np.where(np.isnan(total), np.nan, 0.0)
-        )
+        harmonic = 2 * self.concept * self.fluency / np.where(total > 0, total, 1.0)
+        return np.where(self.failed, np.nan, harmonic)
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,23 @@ class Reliability:
 
 
 class Judge(Protocol):
-    """Anything that scores texts."""
+    """Anything that scores texts; this one method is all that `evaluate_steering` needs."""
+
+    def judge(self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]) -> Judgement:
+        """Scores of continuations `texts` of `prompts`, each for its own concept.
+
+        Everything that is to be judged comes in one call, a text once for every concept it is scored for: a judge looks at each text once,
+        or asks many questions at a time, as suits it.
+
+        Raises:
+            InputError: the judge refuses a concept.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuredJudge(Judge, Protocol):
+    """A judge that says how far it can be trusted."""
 
     name: str
     reliability: Reliability
-
-    def judge(self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]) -> Judgement:
-        """Scores of continuations `texts` of `prompts`, each for its own concept."""
-        ...

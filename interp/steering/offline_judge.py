@@ -1,11 +1,12 @@
 """The default judge: a sentence encoder with logistic regression for the concept, the unsteered model for fluency. No network, no key."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.core import InputError, Score, bootstrap_mean
 from interp.corpus import ConceptSet, labelled
@@ -17,12 +18,14 @@ from interp.steering.judge import SCALE, Judgement, Reliability
 
 NEUTRAL = "(none)"
 ACCEPTED = 0.9
-STRENGTHS = (1.0, 10.0, 100.0)
+INVERSE_PENALTIES = (1.0, 10.0, 100.0)
+FOLDS = 5
+FLUENCY_TEXTS = 150
 
 
 @dataclass(frozen=True)
 class OfflineJudge:
-    """Concept: the calibrated probability that a text belongs to the concept rather than to another one or to none, times two. Fluency: see `Fluency`.
+    """Concept: twice the calibrated probability that a text belongs to the concept, not to another or none. Fluency: see `Fluency`.
 
     It reports its own AUROC on held-out sentences and refuses a concept that it tells apart with less than .9.
 
@@ -44,80 +47,78 @@ class OfflineJudge:
         Raises:
             InputError: a concept is one the judge refuses.
 
-        Cost: one encoding and one forward pass per text.
+        Cost: one encoding and one forward pass per distinct text, however many concepts it is scored for.
         """
-        return self.judge_many(prompts, texts)(concepts)
+        known = self.reliability.accepted
+        for concept in dict.fromkeys(concepts):
+            if concept not in known:
+                raise InputError(f"the judge cannot tell {concept!r} apart (or does not know it); choose among {', '.join(known)}")
+        pairs = list(zip(prompts, texts, strict=True))
+        place = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        rows = np.array([place[pair] for pair in pairs])
+        probability, fluency = self._look([prompt for prompt, _ in place], [text for _, text in place])
+        classes = list(self.classifier.classes_)
+        columns = np.array([classes.index(concept) for concept in concepts])
+        return Judgement(SCALE * probability[rows, columns], fluency[rows], np.zeros(len(rows), dtype=bool))
 
-    def judge_many(self, prompts: Sequence[str], texts: Sequence[str]) -> "Judged":
-        """Look at texts once; the result scores them for any concepts at no further cost."""
+    def _look(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[Float[np.ndarray, "text class"], Float[np.ndarray, " text"]]:
         probability = self.classifier.predict_proba(self.encoder.encode(texts).numpy())
         repetition = np.array([repetition_rate(text) for text in texts])
-        fluency = self.fluency.score(surprises(self.model, prompts, texts), repetition)
-        return Judged(probability, fluency, tuple(self.classifier.classes_), self.reliability.refused)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Texts that have been looked at: `probability [text, concept]` and `fluency [text]`."""
-
-    probability: Float[np.ndarray, "text concept"]
-    fluency: Float[np.ndarray, " text"]
-    concepts: tuple[str, ...]
-    refused: tuple[str, ...]
-
-    def __call__(self, concepts: Sequence[str]) -> Judgement:
-        """Scores, each text for its own concept.
-
-        Raises:
-            InputError: a concept is unknown to the judge or one that it refuses.
-        """
-        for concept in dict.fromkeys(concepts):
-            if concept in self.refused or concept not in self.concepts:
-                raise InputError(f"the judge cannot tell {concept!r} apart (or does not know it); choose among {', '.join(self.concepts)}")
-        column = np.array([self.concepts.index(concept) for concept in concepts])
-        score = SCALE * self.probability[np.arange(len(column)), column]
-        return Judgement(score, self.fluency, np.zeros(len(column), dtype=bool))
+        return probability, self.fluency.score(surprises(self.model, prompts, texts), repetition)
 
 
 def fit_offline_judge(model: TransformerModel, encoder: SentenceEncoder, concepts: ConceptSet, *, seed: int = 0) -> OfflineJudge:
     """Fit the judge on the concepts' fit sentences and measure it on the held-out ones.
 
-    The regularisation is chosen by 5-fold cross-validated log-loss on the fit sentences alone, which is also what makes the probabilities calibrated.
+    The regularisation is chosen by 5-fold cross-validated log-loss on the fit sentences alone, which is also what makes the probabilities
+    calibrated.
+
+    Raises:
+        InputError: a concept has fewer than 2 sentences to fit on or none held out, or there are too few neutral ones to learn fluency
+        from.
 
     Cost: one encoding of all sentences, one forward pass over the neutral ones; a few seconds.
     """
     fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
     classifier = _classifier(encoder.encode(fit.texts).numpy(), [label or NEUTRAL for label in fit.labels], seed)
     probability = classifier.predict_proba(encoder.encode(held_out.texts).numpy())
-    reliability = _reliability(probability, tuple(classifier.classes_), [label or NEUTRAL for label in held_out.labels], seed)
-    return OfflineJudge(model, encoder, classifier, fit_fluency(model, concepts.neutral.fit[:150]), reliability)
+    reliability = _reliability(probability, classifier.classes_, [label or NEUTRAL for label in held_out.labels], seed)
+    return OfflineJudge(model, encoder, classifier, fit_fluency(model, concepts.neutral.fit[:FLUENCY_TEXTS]), reliability)
 
 
 def _classifier(embeddings: Float[np.ndarray, "text d"], labels: Sequence[str], seed: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    smallest, name = min((count, name) for name, count in Counter(labels).items())
+    if smallest < 2:
+        raise InputError(f"{name!r} has {smallest} sentence to fit on; give at least 2, better {FOLDS} or more")
+    folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
     losses = {
-        strength: -cross_val_score(
-            LogisticRegression(C=strength, max_iter=1000), embeddings, labels, cv=folds, scoring="neg_log_loss"
-        ).mean()
-        for strength in STRENGTHS
+        strength: -cross_val_score(_regression(strength), embeddings, labels, cv=folds, scoring="neg_log_loss").mean()
+        for strength in INVERSE_PENALTIES
     }
-    return LogisticRegression(C=min(losses, key=losses.__getitem__), max_iter=1000).fit(embeddings, labels)
+    return _regression(min(losses, key=losses.__getitem__)).fit(embeddings, labels)
 
 
-def _reliability(probability: np.ndarray, classes: tuple[str, ...], labels: Sequence[str], seed: int) -> Reliability:
+def _regression(strength: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=1000)
+
+
+def _reliability(probability: Float[np.ndarray, "text class"], classes: Sequence[str], labels: Sequence[str], seed: int) -> Reliability:
     truth = np.array(labels)
-    values = {
-        concept: float(auroc_many(probability[:, [column]], truth == concept)[0])
-        for column, concept in enumerate(classes)
-        if concept != NEUTRAL
-    }
+    shuffled = np.random.default_rng(seed).permutation(truth)
+    column = {str(concept): number for number, concept in enumerate(classes) if concept != NEUTRAL}
+    values = {concept: _auroc(probability, number, truth == concept) for concept, number in column.items()}
+    chance = [_auroc(probability, number, shuffled == concept) for concept, number in column.items()]
     accepted = tuple(concept for concept, value in values.items() if value >= ACCEPTED)
     refused = tuple(concept for concept in values if concept not in accepted)
-    shuffled = np.random.default_rng(seed).permutation(truth)
-    chance = [float(auroc_many(probability[:, [classes.index(concept)]], shuffled == concept)[0]) for concept in values]
-    known = [values[concept] for concept in accepted]
-    score = bootstrap_mean(np.array(known), seed=seed, control=float(np.mean(chance))) if known else Score(float("nan"), 0, 0, 0, seed)
+    known = np.array([values[concept] for concept in accepted])
+    control = float(np.mean(chance))
+    score = bootstrap_mean(known, seed=seed, control=control) if accepted else Score(np.nan, np.nan, np.nan, 0, seed, control)
     return Reliability(score, values, accepted, refused)
+
+
+def _auroc(probability: Float[np.ndarray, "text class"], column: int, positive: Bool[np.ndarray, " text"]) -> float:
+    return float(auroc_many(probability[:, [column]], positive)[0])

@@ -31,11 +31,14 @@ def steer(
 ) -> Iterator[float]:
     """Add `sign · alpha · direction` at a site for the length of a `with` block; gives the alpha that is used.
 
-    The strength is either `alpha`, a multiple of the unit direction, or `kl`, the divergence (nats) of the next-token distribution it causes, mean over
-    `prompts`. The direction is the feature's own, or `direction` (its companion, say) at `site`.
+    The strength is either `alpha`, a multiple of the unit direction, or `kl`, the divergence (nats) of the next-token distribution it
+    causes, mean over `prompts`, with the vector at all their positions, whatever `where` is. The direction is the feature's own, or
+    `direction` (its companion, say) at `site`.
 
     Raises:
-        InputError: neither or both of `kl` and `alpha` are given, the site is missing or of another width, or no strength reaches `kl`.
+        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the site is missing or of another width, or
+        no
+            strength reaches `kl`.
 
     Cost: nothing with `alpha`; about 20 short forward passes per prompt with `kl`.
 
@@ -47,23 +50,30 @@ def steer(
         raise InputError(f"give either kl or alpha, got kl={kl} and alpha={alpha}")
     if sign not in (1, -1):
         raise InputError(f"sign is 1 or -1, got {sign}")
-    vector, place = _vector(feature, direction, site)
-    strength = alpha if alpha is not None else _strength(model, prompts, place, sign * vector, float(kl or 0.0))
+    place = _place(model, feature, direction, site)
+    vector = _unit(feature, direction, place)
+    strength = _strength(model, prompts, place, sign * vector, kl) if kl is not None else alpha
+    assert strength is not None
     with intervene(model, {place: Add(sign * strength * vector, where)}):
         yield strength
 
 
-def _vector(feature: Feature | Tensor, direction: Tensor | None, site: str | None) -> tuple[Tensor, str]:
+def _place(model: TransformerModel, feature: Feature | Tensor, direction: Tensor | None, site: str | None) -> str:
+    own = feature.site if isinstance(feature, Feature) else None
+    if not (site or own):
+        raise InputError("a direction without a site cannot be added anywhere; give site=…, one of model.sites")
+    place = model.sites.resolve(site or own or "")
+    if own is not None and direction is None and place != model.sites.resolve(own):
+        raise InputError(f"the feature's direction lives at {own}, not {place}; give direction=interp.companion(feature, acts, {place!r})")
+    return place
+
+
+def _unit(feature: Feature | Tensor, direction: Tensor | None, place: str) -> Tensor:
     own = feature.direction if isinstance(feature, Feature) else feature
-    place = site or (feature.site if isinstance(feature, Feature) else None)
-    if place is None:
-        raise InputError("a bare direction needs a site; give site=…")
-    if isinstance(feature, Feature) and direction is None and place != feature.site:
-        raise InputError(
-            f"the feature's direction lives at {feature.site}, not {place}; give direction=interp.companion(feature, acts, {place!r})"
-        )
-    vector = own if direction is None else direction
-    return torch.nn.functional.normalize(vector.float(), dim=0), place
+    vector = (own if direction is None else direction).float()
+    if not float(vector.norm()) > 0:
+        raise InputError(f"the direction for {place} has no length or is not finite (its feature never fires?); choose another feature")
+    return torch.nn.functional.normalize(vector, dim=0)
 
 
 def _strength(model: TransformerModel, prompts: Sequence[str], site: str, vector: Tensor, kl: float) -> float:

@@ -1,30 +1,36 @@
 """Strength by effect: find the multiple of a direction whose effect on the next token is a given KL divergence."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.capture import Add
+from interp.capture import Add, record
 from interp.core import InputError, Progress, silent
 from interp.models.protocol import Batch
 from interp.models.transformer import TransformerModel
 
 TOKENS_PER_CALL = 1024
 GRID = (0.02, 10.0, 14)
-ROUNDS = 6
+ROUNDS = 15
 RELATIVE_TOLERANCE = 0.05
+BELOW_GRID = 1e-3
+"""How far below the weakest strength of the grid a target is looked for; divergence grows with the square of strength there."""
+SMALLEST = 1e-12
+LENGTH = 1e-6
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The strengths of some directions at one site.
 
-    `alpha [direction, target]` multiplies the unit direction; `kl [direction, target]` is the divergence measured at it, within 5 % of the target where
-    `reached` is True. Where it is False, no strength up to ten times the site's typical norm had that effect: `kl` is the largest that was seen.
+    `alpha [direction, target]` multiplies the unit direction; `kl [direction, target]` is the divergence measured at it, within 5 % of the
+    target where `reached` is True. Where it is False, no strength up to ten times the site's typical norm had that effect: `kl` is the
+    largest that was seen, at that `alpha`.
     """
 
     targets: tuple[float, ...]
@@ -47,8 +53,13 @@ def repeated(batch: Batch, times: int) -> Batch:
 def steering_kl(model: TransformerModel, prompts: Sequence[str], site: str, vectors: Float[Tensor, "cell d"]) -> Float[Tensor, " cell"]:
     """How far adding each vector at a site moves the next-token distribution: `KL(unsteered ‖ steered)` in nats, mean over prompts.
 
+    Raises:
+        InputError: the vectors are not as wide as the site.
+
     Cost: one forward call per about 1,024 tokens; a call serves many vectors.
     """
+    if vectors.shape[1] != (width := model.sites.width(site)):
+        raise InputError(f"directions for {site} are {vectors.shape[1]} wide but the site {width}; use directions of that site")
     batch = model.prepare(list(prompts), batch_size=len(prompts), padding="left").batches[0]
     plain = model.next_token_logprobs(batch)
     size = max(1, TOKENS_PER_CALL // batch.inputs["input_ids"].numel())
@@ -66,30 +77,51 @@ def calibrate(
 ) -> Calibration:
     """The strength at which each direction's effect is each target KL.
 
-    A grid over three decades, in units of the site's typical norm, brackets each target where the divergence first crosses it; false position
-    in log-log coordinates then closes in to 5 %. All open brackets of all directions share forward calls.
+    A grid over almost three decades, in units of the site's typical norm, brackets each target where the divergence first crosses it; false
+    position in log-log coordinates, every third time bisection, then closes in to 5 %. Open brackets of all directions share forward calls.
+
+    Args:
+        directions: of any length but zero; another sign is another direction, and is calibrated for itself.
+        targets: KL divergences in nats.
 
     Raises:
-        InputError: a target is not positive, or a direction has no length.
+        InputError: a target is not positive, a direction has no length or another width than the site, or the site holds nothing but zeros.
 
-    Cost: 14 grid points and at most 6 rounds, each `directions × prompts` short forward passes, batched.
+    Cost: 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes, batched.
+
+    Example:
+        >>> found = calibrate(model, ["I think that"], "L20.resid_post", directions, [0.15, 0.5])
+        >>> found.alpha[found.reached]
     """
-    if not targets or min(targets) <= 0:
-        raise InputError(f"target KL divergences must be positive, got {tuple(targets)}")
-    if bool((directions.norm(dim=1) < 1e-6).any()):
-        dead = int(torch.nonzero(directions.norm(dim=1) < 1e-6)[0])
-        raise InputError(f"direction {dead} at {site} has no length (its feature never fires); leave it out")
-    unit = torch.nn.functional.normalize(directions.float(), dim=1)
-    grid = typical_norm(model, prompts, site) * torch.logspace(*torch.log10(torch.tensor(GRID[:2])).tolist(), int(GRID[2]))
+    if not targets or not all(0 < target < math.inf for target in targets):
+        raise InputError(f"target KL divergences must be positive, got {tuple(targets)}; 0.1 to 1 nat is usual")
+    lengths = directions.norm(dim=1)
+    if not bool((lengths > LENGTH).all()):
+        dead = int(torch.nonzero(~(lengths > LENGTH))[0])
+        raise InputError(f"direction {dead} at {site} has no length or is not finite (its feature never fires?); leave it out")
+    unit = torch.nn.functional.normalize(directions.float(), dim=1).cpu()
+    grid = typical_norm(model, prompts, site) * torch.logspace(math.log10(GRID[0]), math.log10(GRID[1]), int(GRID[2]))
     curve = torch.stack([_step(model, prompts, site, unit, alpha, progress, number) for number, alpha in enumerate(grid)], dim=1)
-    return _close_in(model, prompts, site, unit, grid, curve, tuple(targets))
+    search = _Search.bracketed(grid, curve, torch.tensor(tuple(targets)))
+    for number in range(ROUNDS):
+        cells = torch.nonzero(search.open, as_tuple=True)
+        if not len(cells[0]):
+            break
+        trial = search.trial(bisect=number % 3 == 2)[cells]
+        search.narrow(cells, trial, steering_kl(model, prompts, site, unit[cells[0]] * trial.exp()[:, None]))
+    return Calibration(tuple(targets), search.best.exp(), search.best_kl)
 
 
 def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> float:
-    """The median norm of a site's rows over some prompts, first positions left out: the natural unit of strength there."""
-    from interp.capture import record
+    """The median norm of a site's rows over some prompts, first positions left out: the natural unit of strength there.
 
-    return float(record(model, list(prompts), site).values.float().norm(dim=1).median())
+    Raises:
+        InputError: it is zero, or no prompt has a second token.
+    """
+    norm = float(record(model, list(prompts), site).values.float().norm(dim=1).median())
+    if not norm > 0:
+        raise InputError(f"{site} holds only zeros for these prompts, so strengths there have no unit; choose another site or prompts")
+    return norm
 
 
 def _step(
@@ -108,31 +140,59 @@ def _kl(model: TransformerModel, batch: Batch, plain: Tensor, site: str, vectors
     return divergence.clamp(min=0).mean(dim=1).cpu()
 
 
-def _close_in(
-    model: TransformerModel, prompts: Sequence[str], site: str, unit: Tensor, grid: Tensor, curve: Tensor, targets: tuple[float, ...]
-) -> Calibration:
-    goals = torch.tensor(targets).expand(len(unit), len(targets))
-    above = curve[:, :, None] >= goals[:, None, :]
-    crossed = above.any(dim=1)
-    right = above.float().argmax(dim=1).clamp(min=1)
-    left = right - 1
-    low, high = grid[left].log(), grid[right].log()
-    low_kl, high_kl = curve.gather(1, left).clamp(min=1e-9).log(), curve.gather(1, right).clamp(min=1e-9).log()
-    # A target below the whole curve starts at the first point; one above it stays at the strongest that was tried.
-    best, best_kl = torch.where(crossed, high, grid[-1].log()), torch.where(crossed, high_kl.exp(), curve.max(dim=1, keepdim=True).values)
-    for _ in range(ROUNDS):
-        open_ = crossed & ((best_kl / goals - 1).abs() > RELATIVE_TOLERANCE)
-        if not bool(open_.any()):
-            break
-        share = ((goals.log() - low_kl) / (high_kl - low_kl).clamp(min=1e-6)).clamp(0.1, 0.9)
-        trial = low + share * (high - low)
-        rows = torch.nonzero(open_, as_tuple=True)
-        seen = trial.new_zeros(trial.shape)
-        seen[rows] = steering_kl(model, prompts, site, unit[rows[0]] * trial[rows].exp()[:, None])
-        best, best_kl = torch.where(open_, trial, best), torch.where(open_, seen, best_kl)
-        over = open_ & (seen >= goals)
-        under = open_ & ~over
-        logged = seen.clamp(min=1e-9).log()
-        high, high_kl = torch.where(over, trial, high), torch.where(over, logged, high_kl)
-        low, low_kl = torch.where(under, trial, low), torch.where(under, logged, low_kl)
-    return Calibration(targets, best.exp(), best_kl)
+@dataclass
+class _Search:
+    """Brackets `[direction, target]` in log strength, with the log divergence at either end, and the best strength seen so far."""
+
+    goals: Float[Tensor, " target"]
+    crossed: Bool[Tensor, "direction target"]
+    low: Float[Tensor, "direction target"]
+    high: Float[Tensor, "direction target"]
+    low_kl: Float[Tensor, "direction target"]
+    high_kl: Float[Tensor, "direction target"]
+    best: Float[Tensor, "direction target"]
+    best_kl: Float[Tensor, "direction target"]
+
+    @classmethod
+    def bracketed(cls, grid: Float[Tensor, " strength"], curve: Float[Tensor, "direction strength"], goals: Tensor) -> "_Search":
+        """Every target between the first strength of a grid whose divergence exceeds it and the strength before."""
+        strengths = torch.cat([grid[:1] * BELOW_GRID, grid]).log()
+        logged = torch.cat([curve[:, :1] * BELOW_GRID**2, curve], dim=1).clamp(min=SMALLEST).log()
+        above = curve[:, :, None] >= goals
+        right = above.float().argmax(dim=1) + 1
+        largest = curve.max(dim=1, keepdim=True)
+        crossed = above.any(dim=1)
+        best = torch.where(crossed, right - 1, largest.indices)
+        return cls(
+            goals,
+            crossed,
+            strengths[right - 1],
+            strengths[right],
+            logged.gather(1, right - 1),
+            logged.gather(1, right),
+            grid[best].log(),
+            curve.gather(1, best),
+        )
+
+    @property
+    def open(self) -> Bool[Tensor, "direction target"]:
+        """Where the target lies in a bracket and has not been met."""
+        return self.crossed & ((self.best_kl / self.goals - 1).abs() > RELATIVE_TOLERANCE)
+
+    def trial(self, *, bisect: bool) -> Float[Tensor, "direction target"]:
+        """The log strength to try next in every bracket."""
+        share = ((self.goals.log() - self.low_kl) / (self.high_kl - self.low_kl).clamp(min=1e-6)).clamp(0.05, 0.95)
+        return self.low + (0.5 if bisect else share) * (self.high - self.low)
+
+    def narrow(self, cells: tuple[Tensor, ...], trial: Float[Tensor, " cell"], seen: Float[Tensor, " cell"]) -> None:
+        """Put the divergences that were measured at some trials in place."""
+        logged, goals = seen.clamp(min=SMALLEST).log(), self.goals[cells[1]]
+        over = seen >= goals
+        closer = (logged - goals.log()).abs() < (self.best_kl[cells].clamp(min=SMALLEST).log() - goals.log()).abs()
+        for where, strength, effect, measured in (
+            (over, self.high, self.high_kl, logged),
+            (~over, self.low, self.low_kl, logged),
+            (closer, self.best, self.best_kl, seen),
+        ):
+            place = tuple(axis[where] for axis in cells)
+            strength[place], effect[place] = trial[where], measured[where]

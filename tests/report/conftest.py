@@ -1,5 +1,6 @@
 """The synthetic report that every test of this folder reads."""
 
+import copy
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,12 @@ def synthetic() -> ModuleType:
     return load_synthetic()
 
 
-@pytest.fixture
-def data(synthetic: ModuleType) -> dict[str, Any]:
+@pytest.fixture(scope="session")
+def pristine(synthetic: ModuleType) -> dict[str, Any]:
     return synthetic.report_data()
+
+
+@pytest.fixture
+def data(pristine: dict[str, Any]) -> dict[str, Any]:
+    """A copy that a test may change."""
+    return copy.deepcopy(pristine)

@@ -167,7 +167,11 @@ def detection(rng: np.random.Generator) -> dict[str, Any]:
 def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
     """A whole report: two methods, steering, detection, a judge, and gaps where the schema allows them."""
     rng = np.random.default_rng(seed)
-    numbers = {"snmf": ("semi-NMF", 0.41, 12.0, 0.01), "sae": ("top-k SAE", 0.52, 8.0, 1.0)}
+    numbers = {
+        "snmf": ("semi-NMF", 0.41, 12.0, 0.01),
+        "sae": ("top-k SAE", 0.52, 8.0, 1.0),
+        "random": ("random directions", 0.03, 10.0, 1.0),
+    }
     methods = [
         {
             "method": method,
@@ -198,5 +202,5 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
             "failed": 12,
         },
         "steering": steering(rng),
-        "features": [feature(rng, method, index) for method in numbers for index in range(features_per_method)],
+        "features": [feature(rng, method, index) for method in ("snmf", "sae") for index in range(features_per_method)],
     }

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -45,8 +44,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, synthetic: ModuleType) -> Path:
-    return write_report(synthetic.report_data(), tmp_path_factory.mktemp("report"))
+def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
+    return write_report(pristine, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture
@@ -99,8 +98,6 @@ def test_no_text_of_the_corpus_ran_and_the_policy_would_stop_it(opened: Open) ->
     driver = opened("#snmf-6")
     wait(driver, "window.Plotly !== undefined")
     assert "<script>" in text(driver, "#entry h3")
-    for _ in range(12):
-        driver.find_element("id", "next").click() if driver.find_element("id", "next").is_enabled() else None
     assert driver.execute_script("return window.__pwned === undefined")
     inject = (
         "const s = document.createElement('script'); s.textContent = 'window.__pwned = 9'; document.body.append(s); return window.__pwned"
@@ -109,8 +106,8 @@ def test_no_text_of_the_corpus_ran_and_the_policy_would_stop_it(opened: Open) ->
     assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
 
 
-def test_search_and_filters_narrow_the_list(opened: Open, synthetic: ModuleType) -> None:
-    features = synthetic.report_data()["features"]
+def test_search_and_filters_narrow_the_list(opened: Open, pristine: dict[str, Any]) -> None:
+    features = pristine["features"]
     driver = opened("")
     assert len(ids(driver)) == 40
     put(driver, "search", "sae-13")
@@ -126,12 +123,14 @@ def test_search_and_filters_narrow_the_list(opened: Open, synthetic: ModuleType)
     put(driver, "beats", True)
     beating = {f["id"] for f in features if f["steering"] and any(route["beats_control"] for route in f["steering"]["routes"])}
     assert set(ids(driver)) == {name for name in beating if name.startswith("snmf")}
-    put(driver, "concept", "law")
-    assert set(ids(driver)) == {f["id"] for f in features if f["id"] in beating and f["method"] == "snmf" and f["concept"] == "law"}
+    put(driver, "concept", "the sea")
+    at_sea = {f["id"] for f in features if f["id"] in beating and f["method"] == "snmf" and f["concept"] == "the sea"}
+    assert set(ids(driver)) == at_sea
+    assert 0 < len(at_sea) < len(beating)
 
 
-def test_sorting_reorders_and_puts_the_unmeasured_last(opened: Open, synthetic: ModuleType) -> None:
-    features = {f["id"]: f for f in synthetic.report_data()["features"]}
+def test_sorting_reorders_and_puts_the_unmeasured_last(opened: Open, pristine: dict[str, Any]) -> None:
+    features = {f["id"]: f for f in pristine["features"]}
     driver = opened("")
     by_margin = ids(driver)
     put(driver, "sort", "firing")
@@ -160,8 +159,8 @@ def test_a_deep_link_opens_its_feature_and_next_and_previous_walk(opened: Open) 
     wait(driver, f"location.hash === '#{order[order.index('snmf-12') - 1]}'")
 
 
-def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, synthetic: ModuleType) -> None:
-    feature = next(f for f in synthetic.report_data()["features"] if f["id"] == "snmf-12")
+def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, pristine: dict[str, Any]) -> None:
+    feature = next(f for f in pristine["features"] if f["id"] == "snmf-12")
     driver = opened("#snmf-12")
     context = feature["contexts"][0]
     peak = driver.find_element("css selector", ".contexts li .peak")
@@ -177,11 +176,11 @@ def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, synthe
     assert not text(driver, ".doses dd.plain").startswith(chosen["continuations"][0]["prompt"])
     assert len(driver.find_elements("css selector", ".prompt")) == 2
     driver.find_element("css selector", ".prompt ~ button").send_keys("\ue007")
-    assert len(driver.find_elements("css selector", ".prompt")) == len(synthetic.PROMPTS)
+    assert len(driver.find_elements("css selector", ".prompt")) == len(pristine["steering"]["prompts_report"])
 
 
-def test_what_was_not_measured_is_said(opened: Open, synthetic: ModuleType) -> None:
-    bare = next(f["id"] for f in synthetic.report_data()["features"] if f["detection"] is None and f["steering"] is None)
+def test_what_was_not_measured_is_said(opened: Open, pristine: dict[str, Any]) -> None:
+    bare = next(f["id"] for f in pristine["features"] if f["detection"] is None and f["steering"] is None)
     driver = opened(f"#{bare}")
     assert "was not steered" in text(driver, "#entry")
     assert "Detection was not measured" in text(driver, "#entry")

@@ -54,7 +54,7 @@ def test_undefined_scores_are_left_out(data: dict[str, Any]) -> None:
     data["steering"]["families"][0]["curve"][1]["score"] |= {"value": None, "low": None, "high": None}
     assert len(trace(figures.dose_response(data), data["steering"]["families"][0]["title"]).y) == 4
     data["methods"][0]["explained_variance"]["value"] = None
-    assert [item.name for item in figures.reconstruction(data).data] == ["top-k SAE"]
+    assert [item.name for item in figures.reconstruction(data).data] == ["top-k SAE", "random directions"]
 
 
 def test_detection_puts_the_best_concept_on_top(data: dict[str, Any]) -> None:

@@ -45,9 +45,9 @@ def parsed(page: Path) -> Reader:
     return reader
 
 
-@pytest.fixture
-def page(data: dict[str, Any], tmp_path: Path) -> Path:
-    return write_report(data, tmp_path / "report")
+@pytest.fixture(scope="module")
+def page(pristine: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(pristine, tmp_path_factory.mktemp("report"))
 
 
 def test_the_data_beside_and_inside_the_page_are_the_data(data: dict[str, Any], page: Path) -> None:
@@ -102,6 +102,12 @@ def test_same_data_same_bytes(data: dict[str, Any], page: Path, tmp_path: Path) 
     assert again.read_bytes() == page.read_bytes()
     data["title"] += "!"
     assert write_report(data, tmp_path / "again").read_bytes() != page.read_bytes()
+
+
+def test_the_lede_names_methods_and_no_control(page: Path) -> None:
+    lede = page.read_text(encoding="utf-8").split('<p class="lede">')[1].split("</p>")[0]
+    assert "semi-NMF (20) and top-k SAE (20)." in lede
+    assert "random" not in lede
 
 
 def test_refused_data_leave_the_old_report(data: dict[str, Any], page: Path) -> None:

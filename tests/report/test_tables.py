@@ -42,7 +42,8 @@ def test_every_family_concept_and_method_has_its_row(data: dict[str, Any]) -> No
     assert [row[0] for row in families.rows] == [family["title"] for family in data["steering"]["families"]]
     assert families.muted == {5, 6, 7}
     assert len(tables.concepts_table(data).rows) == sum(len(item["best"]) for item in data["detection"]["concepts"])
-    assert [row[1] for row in tables.methods_table(data).rows] == ["20", "20"]
+    assert [row[0] for row in tables.methods_table(data).rows] == ["semi-NMF", "top-k SAE", "random directions"]
+    assert tables.methods_table(data).muted == {2}
     curve = tables.curve_table(data)
     assert curve.header == ("Family", "KL 0", "KL 0.1", "KL 0.25", "KL 0.5", "KL 1", "KL 2")
     assert curve.rows[0][1] == "–"

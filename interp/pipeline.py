@@ -1,0 +1,182 @@
+"""The main job: from a pretrained language model to a feature report. One function, stage by stage."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from interp.capture import record
+from interp.core import Activations, InputError, Progress, silent
+from interp.core.names import require_known
+from interp.corpus import LabelledTexts, labelled, load_concepts
+from interp.decompose import (
+    Dictionary,
+    fit_difference_in_means_many,
+    fit_pca,
+    fit_sae,
+    fit_snmf,
+    random_dictionary,
+    reconstruction,
+    save_dictionary,
+)
+from interp.detection import Detection, LabelledActivations, detect
+from interp.features import companions, describe
+from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
+from interp.report import MethodRun, Run, report_data, write_report
+from interp.steering import OfflineJudge, Protocol, Target, evaluate_steering, fit_offline_judge
+
+MethodName = Literal["snmf", "sae", "pca"]
+SAE_STEPS = 600
+DEFAULT_METHODS: tuple[MethodName, ...] = ("snmf", "sae", "pca")
+TITLES = {
+    "snmf": "semi-NMF",
+    "sae": "SAE (top-k)",
+    "pca": "PCA",
+    "difference_in_means": "difference in means (supervised)",
+    "random": "random directions",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the main job does; the defaults are sized for two CPU cores and five minutes.
+
+    `site` and `companion_site` default to the half and two thirds of the network's depth, where measurement on the default model put them
+    (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
+    """
+
+    model: str = DEFAULT_MODEL
+    site: str | None = None
+    companion_site: str | None = None
+    methods: tuple[MethodName, ...] = DEFAULT_METHODS
+    features: int = 100
+    sparsity: float = 0.01
+    texts: tuple[str, ...] | None = None
+    steered_concepts: int = 6
+    protocol: Protocol = field(default_factory=Protocol)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            require_known("method", method, get_args(MethodName))
+
+
+def main_job(settings: Settings, folder: str | Path, *, progress: Progress = silent) -> Path:
+    """Find, describe and score the features of one layer of a language model, and write a page about them; returns the page's path.
+
+    Record the site (and the companion site) on the texts; fit every method; describe the features; choose each concept's feature on the fit
+    sentences and score its detection on held-out ones; steer with the features of the best-detected concepts, natively and by companion, beside
+    difference in means, random directions and no steering; write the page, its data and the dictionaries.
+
+    Raises:
+        InputError: a setting does not fit the model or the texts.
+        UnavailableError: the weights cannot be had or the folder cannot be written.
+    """
+    start = time.perf_counter()
+    target = Path(folder)
+    model, site, elsewhere = _open(settings, progress)
+    concepts = load_concepts()
+    fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
+    known = record(model, fit.texts, [site, elsewhere], progress=progress)
+    acts = known if settings.texts is None else record(model, settings.texts, [site, elsewhere], progress=progress)
+    unseen = LabelledActivations(record(model, held_out.texts, site, progress=progress), held_out.labels)
+    on_fit = LabelledActivations(known[site], fit.labels)
+    dictionaries = _fit(settings, acts[site], known[site], fit, progress)
+    features = {
+        name: describe(dictionary, acts[site], model, progress=progress) for name, dictionary in dictionaries.items() if name != "random"
+    }
+    found = {name: detect(dictionary, on_fit, unseen, seed=settings.seed) for name, dictionary in dictionaries.items()}
+    judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
+    chosen = _concepts_to_steer(found, settings, judge)
+    targets = _targets(dictionaries, found, acts, known, fit, chosen, site, elsewhere)
+    steering = evaluate_steering(model, targets, judge=judge, protocol=settings.protocol, seed=settings.seed, progress=progress)
+    methods = {
+        name: MethodRun(
+            TITLES[name], dictionary, reconstruction(dictionary, unseen.acts, seed=settings.seed), found[name], features.get(name, ())
+        )
+        for name, dictionary in dictionaries.items()
+    }
+    seconds = time.perf_counter() - start
+    run = Run(model.name, elsewhere, acts[site], len(concepts), methods, steering, judge.name, judge.reliability, settings.seed, seconds)
+    for name, dictionary in dictionaries.items():
+        if name != "random":
+            save_dictionary(dictionary, target / "dictionaries" / name)
+    return write_report(report_data(run), target)
+
+
+def default_sites(model: TransformerModel) -> tuple[str, str]:
+    """The site whose features are found and the one whose companions steer: the MLP at half depth, the residual stream at two thirds."""
+    return f"L{model.n_layers // 2}.mlp", f"L{model.n_layers * 2 // 3}.resid_post"
+
+
+def _open(settings: Settings, progress: Progress) -> tuple[TransformerModel, str, str]:
+    model = load_model(settings.model, progress=progress)
+    if not isinstance(model, TransformerModel):
+        raise InputError(f"{settings.model!r} is not a language model; the report describes language models")
+    site, elsewhere = default_sites(model)
+    site, elsewhere = model.sites.resolve(settings.site or site), model.sites.resolve(settings.companion_site or elsewhere)
+    return model, site, elsewhere
+
+
+def _fit(settings: Settings, acts: Activations, known: Activations, fit: LabelledTexts, progress: Progress) -> dict[str, Dictionary]:
+    """Every method on the same rows; difference in means is supervised and uses the labelled sentences."""
+    seed, count = settings.seed, settings.features
+    makers: dict[MethodName, Callable[[], Dictionary]] = {
+        "snmf": lambda: fit_snmf(acts, count, sparsity=settings.sparsity, seed=seed, progress=progress),
+        "sae": lambda: fit_sae(acts, count, steps=SAE_STEPS, seed=seed, progress=progress),
+        "pca": lambda: fit_pca(acts, min(count, *acts.values.shape), seed=seed),
+    }
+    fitted: dict[str, Dictionary] = {method: makers[method]() for method in settings.methods}
+    fitted["difference_in_means"] = supervised(known, fit)
+    fitted["random"] = random_dictionary(acts, count, seed=seed)
+    return fitted
+
+
+def supervised(known: Activations, fit: LabelledTexts) -> Dictionary:
+    """One difference-in-means direction per concept of the labelled sentences."""
+    labels = np.array([label or "" for label in fit.labels])
+    groups: Mapping[str, Activations] = {name: known.of_items(np.flatnonzero(labels == name)) for name in sorted(set(labels) - {""})}
+    return fit_difference_in_means_many(groups, known.of_items(np.flatnonzero(labels == "")))
+
+
+def _concepts_to_steer(found: Mapping[str, Sequence[Detection]], settings: Settings, judge: OfflineJudge) -> list[str]:
+    """The concepts that the unsupervised methods detect best on the fit sentences, among those the judge accepts: the same for every method."""
+    names: list[MethodName] = [method for method in settings.methods if method != "pca"] or list(settings.methods)
+    score = {
+        rows[0].concept: float(np.mean([row.chosen_on for row in rows]))
+        for rows in zip(*(found[name] for name in names), strict=True)
+        if rows[0].concept in judge.reliability.accepted
+    }
+    return sorted(score, key=lambda concept: -score[concept])[: settings.steered_concepts]
+
+
+def _targets(
+    dictionaries: Mapping[str, Dictionary],
+    found: Mapping[str, Sequence[Detection]],
+    acts: Mapping[str, Activations],
+    known: Mapping[str, Activations],
+    fit: LabelledTexts,
+    chosen: Sequence[str],
+    site: str,
+    elsewhere: str,
+) -> list[Target]:
+    """Native and companion directions of every method but PCA and the controls; difference in means has a direction of its own at either site."""
+    targets = []
+    for name in [name for name in ("snmf", "sae", "difference_in_means") if name in dictionaries]:
+        dictionary = dictionaries[name]
+        away = (
+            supervised(known[elsewhere], fit).directions
+            if name == "difference_in_means"
+            else companions(dictionary, acts[site], acts[elsewhere])
+        )
+        for row in found[name]:
+            if row.concept in chosen:
+                own = Target(
+                    f"{name} native", name, "native", site, dictionary.directions[row.feature], row.concept, f"{name}-{row.feature}"
+                )
+                far = replace(own, family=f"{name} companion", route="companion", site=elsewhere, direction=away[row.feature])
+                targets += [own] + [far] * bool(far.direction.norm() > 0)
+    return targets
