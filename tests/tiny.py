@@ -45,8 +45,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "pythia": ("GPTNeoX", {**_USUAL, "rotary_pct": 0.5}),
     "qwen2": ("Qwen2", _GROUPED),
     "mistral": ("Mistral", {**_GROUPED, "sliding_window": 4}),
+    "opt": ("OPT", {**_USUAL, "ffn_dim": NEURONS, "word_embed_proj_dim": WIDTH}),
+    "bloom": ("Bloom", {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS}),
 }
-"""Name to the prefix of transformers' classes and the configuration; GPT-2's blocks are sequential, Pythia's parallel."""
+"""Name to the prefix of transformers' classes and the configuration; Pythia's blocks are parallel, OPT's flatten their tokens, BLOOM's parts add the residual themselves."""
 
 
 def language(name: str, vocabulary: int = 300, seed: int = 0) -> Any:
@@ -73,7 +75,7 @@ def _fill(module: nn.Module, seed: int) -> None:
 
 
 def tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE trained on a few sentences, with padding and end tokens, a chat template and, if asked, a start token on every text."""
+    """A byte-level BPE trained on a few sentences, with a chat template and, if asked, a start token before every text."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

@@ -63,8 +63,8 @@ class Intervention(ABC):
 class Add(Intervention):
     """Add a vector: `x + vector`.
 
-    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own, the batch being grouped by cell (so one forward
-    call serves many features and strengths).
+    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own, the batch being grouped by cell (so one
+    forward call serves many features and strengths).
     """
 
     vector: Float[Tensor, "*cell d"]
@@ -79,14 +79,19 @@ class Add(Intervention):
 
 @dataclass(frozen=True)
 class ProjectOut(Intervention):
-    """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of `directions [k, d]` (which may be dependent)."""
+    """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of `directions [k, d]`.
+
+    The directions may depend on each other.
+    """
 
     directions: Float[Tensor, "k d"]
     where: Where = EVERYWHERE
 
     def __post_init__(self) -> None:
         if self.directions.ndim != 2:
-            raise InputError(f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give one direction as `direction[None]`")
+            raise InputError(
+                f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give one direction as `direction[None]`"
+            )
 
     @cached_property
     def _basis(self) -> Float[Tensor, "rank d"]:

@@ -44,8 +44,8 @@ def record(
 ) -> Activations | dict[str, Activations]:
     """What one site (or several, in one pass) held while the network ran over the inputs.
 
-    One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images), or per input (vectors), in the order of the
-    inputs. Nothing after the last needed site is computed.
+    One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images), or per input (vectors), in the order of
+    the inputs. Nothing after the last needed site is computed.
 
     Args:
         inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.

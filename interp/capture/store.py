@@ -66,8 +66,11 @@ def _write_contexts(contexts: Contexts, folder: Path) -> None:
 
     rows = pyarrow.table({"item": contexts.item, "position": contexts.position, "step": contexts.step})
     tokens = list(contexts.tokens) if contexts.tokens else [None] * len(contexts.items)
-    columns = {"item": pyarrow.array(contexts.items, pyarrow.string()), "tokens": pyarrow.array(tokens, pyarrow.list_(pyarrow.string()))}
     try:
+        columns = {
+            "item": pyarrow.array(contexts.items, pyarrow.string()),
+            "tokens": pyarrow.array(tokens, pyarrow.list_(pyarrow.string())),
+        }
         pyarrow.feather.write_feather(rows, str(folder / "rows.arrow"))
         pyarrow.feather.write_feather(pyarrow.table(columns), str(folder / "items.arrow"))
     except UnicodeEncodeError as error:

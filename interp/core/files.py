@@ -1,7 +1,6 @@
 """Writing files so that a killed run leaves either the old one or the new one."""
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = _beside(path)
         temporary.touch(exist_ok=False)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if isinstance(error, UnavailableError):
             raise
@@ -69,14 +68,14 @@ def _beside(path: Path) -> Path:
 
 def _exchange(temporary: Path, path: Path) -> None:
     if not path.exists():
-        os.replace(temporary, path)
+        temporary.replace(path)
         return
     stale = temporary.with_name(temporary.name + ".old")
-    os.replace(path, stale)
+    path.replace(stale)
     try:
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        os.replace(stale, path)
+        stale.replace(path)
         raise
     shutil.rmtree(stale, ignore_errors=True)
 

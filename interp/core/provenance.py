@@ -37,8 +37,8 @@ def text_hash(texts: Iterable[str]) -> str:
 class Provenance:
     """How an artifact was made.
 
-    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and `selection` say from what; `cost` holds measured
-    seconds, passes and bytes by name; `versions` the packages.
+    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and `selection` say from what; `cost` holds
+    measured seconds, passes and bytes by name; `versions` the packages.
     """
 
     method: str
@@ -52,10 +52,17 @@ class Provenance:
     cost: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=package_versions)
 
-    def derive(self, method: str, **changes: Any) -> "Provenance":
-        """The provenance of something made from this: same source, new method; give `parameters`, `seed` or `cost` to set them."""
-        fresh: dict[str, Any] = {"parameters": {}, "seed": None, "cost": {}}
-        return replace(self, method=method, **{**fresh, **changes})
+    def derive(
+        self,
+        method: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        cost: Mapping[str, float] | None = None,
+        site: str | None = None,
+    ) -> "Provenance":
+        """The provenance of something made from this: same source (and site, unless one is given), all else new."""
+        return replace(self, method=method, parameters=parameters or {}, seed=seed, cost=cost or {}, site=site or self.site)
 
     def to_dict(self) -> dict[str, Any]:
         """Json-ready values."""

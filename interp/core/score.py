@@ -1,7 +1,7 @@
 """Score: a number that can be believed, because it carries its interval, n, seed and control."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -41,9 +41,16 @@ class Score:
         return {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in asdict(self).items()}
 
 
-def bootstrap_indices(n: int, resamples: int, seed: int) -> np.ndarray:
-    """`[resamples, n]` indices drawn with replacement."""
-    return np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+DRAWS_AT_ONCE = 2**22
+"""Resampled values held at once; it bounds memory and changes no number."""
+
+
+def bootstrap_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`[resamples, n]` indices drawn with replacement, some resamples at a time."""
+    generator = np.random.default_rng(seed)
+    size = max(1, DRAWS_AT_ONCE // n)
+    for start in range(0, resamples, size):
+        yield generator.integers(0, n, size=(min(size, resamples - start), n))
 
 
 def bootstrap_mean(values: Float[np.ndarray, " case"], *, seed: int, resamples: int = 2000, control: float | None = None) -> Score:
@@ -71,6 +78,6 @@ def bootstrap_statistic(
     values = np.asarray(values, dtype=float)
     if values.size == 0:
         raise InputError("a score needs at least one value, got none")
-    draws = statistic(values[bootstrap_indices(len(values), resamples, seed)])
+    draws = np.concatenate([statistic(values[indices]) for indices in bootstrap_indices(len(values), resamples, seed)])
     low, high = np.quantile(draws, [0.025, 0.975])
     return Score(float(statistic(values)), float(low), float(high), len(values), seed, control)

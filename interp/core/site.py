@@ -50,5 +50,7 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         return (shape[0] if len(shape) == 3 else shape[-1]) or 0
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td><code>{html.escape(name)}</code></td><td>{shape}</td></tr>" for name, shape in list(self.shapes.items())[:60])
+        rows = "".join(
+            f"<tr><td><code>{html.escape(name)}</code></td><td>{shape}</td></tr>" for name, shape in list(self.shapes.items())[:60]
+        )
         return f"<table><tr><th>site</th><th>shape</th></tr>{rows}</table><p>{len(self)} sites</p>"

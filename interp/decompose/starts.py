@@ -11,8 +11,8 @@ from interp.decompose.checks import row_chunks
 
 Init = Literal["kmeans", "random", "svd"]
 
-SAMPLE_PER_CENTRE = 64
-LLOYD_ROUNDS = 10
+SAMPLE_PER_CENTRE = 16
+LLOYD_ROUNDS = 5
 SUBSPACE_ROUNDS = 6
 
 

@@ -1,6 +1,6 @@
 """The output side of a feature: the tokens its direction promotes and suppresses when read on its own."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ CHUNK = 64
 """Directions read at once: 64 × a vocabulary of 256,000 is 66 MB."""
 
 
+@runtime_checkable
 class Vocabulary(Protocol):
     """What is needed of a language model to read a direction in its vocabulary."""
 

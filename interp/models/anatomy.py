@@ -4,6 +4,7 @@ TransformerLens' own bridge replaces submodules, which changes state_dict keys a
 architectures is used here: the adapter maps `blocks.3.mlp.out` to `model.layers.3.mlp.down_proj`, and plain torch hooks do the rest.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -95,20 +96,27 @@ def _layer(finder: _Finder, layer: int, d_model: int, n_heads: int, parallel: bo
     block = finder.need(f"blocks.{layer}")
     yield f"L{layer}.resid_pre", Point(block, "input"), d_model
     # What is added to the residual stream: after the extra norm where an architecture (Gemma) has one.
-    attention = finder.find(f"blocks.{layer}.ln1_post") or finder.find(f"blocks.{layer}.attn")
+    projection = finder.find(f"blocks.{layer}.attn.o")
+    attention = finder.find(f"blocks.{layer}.ln1_post") or _added(finder.find(f"blocks.{layer}.attn"), projection)
     if attention is not None:
         yield f"L{layer}.attn_out", Point(attention, "output"), d_model
-    yield from _heads(finder.find(f"blocks.{layer}.attn.o"), layer, d_model, n_heads)
+    yield from _heads(projection, layer, d_model, n_heads)
     middle = finder.find(f"blocks.{layer}.ln2")
     if middle is not None and not parallel:
         yield f"L{layer}.resid_mid", Point(middle, "input"), d_model
     down = finder.find(f"blocks.{layer}.mlp.out")
     if down is not None:
         yield f"L{layer}.mlp", Point(down, "input"), _input_width(down)
-    mlp = finder.find(f"blocks.{layer}.ln2_post") or finder.find(f"blocks.{layer}.mlp")
+    mlp = finder.find(f"blocks.{layer}.ln2_post") or _added(finder.find(f"blocks.{layer}.mlp"), down) or down
     if mlp is not None:
         yield f"L{layer}.mlp_out", Point(mlp, "output"), d_model
     yield f"L{layer}.resid_post", Point(block, "output"), d_model
+
+
+def _added(part: nn.Module | None, projection: nn.Module | None) -> nn.Module | None:
+    """The module whose output is added to the residual stream: the part itself, or its projection where the part does the adding (BLOOM)."""
+    adds = part is not None and "residual" in inspect.signature(part.forward).parameters
+    return projection if adds else part
 
 
 def _heads(projection: nn.Module | None, layer: int, d_model: int, n_heads: int) -> Iterator[tuple[str, Point, int]]:
@@ -125,7 +133,7 @@ def _input_width(projection: nn.Module) -> int:
 
 
 def _weight(part: nn.Module) -> Tensor:
-    weight = part.weight
+    weight = getattr(part, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(f"{type(part).__name__} has no weight matrix; this architecture's sites cannot be listed")
     return weight

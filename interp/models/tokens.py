@@ -1,6 +1,6 @@
 """From texts, chat messages or token ids to padded batches, longest first, with each token's own text kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +47,8 @@ def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
         inputs = [inputs]
     if isinstance(inputs, Tensor):
         inputs = (inputs if inputs.ndim == 2 else inputs[None]).tolist()
+    if not isinstance(inputs, Iterable):
+        raise InputError(f"cannot read inputs of type {type(inputs).__name__}; expected texts, chat messages or token ids")
     if not isinstance(inputs, Sequence):
         inputs = list(inputs)
     if inputs and isinstance(inputs[0], Mapping):
@@ -89,6 +91,10 @@ def _special_ids(tokenizer: Any) -> set[int]:
 
 
 def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokenized:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(
+            f"a text holds half a surrogate pair, which is no character: {text[:60]!r}; clean it with text.encode(errors='ignore')"
+        )
     offsets_known = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(
         text,

@@ -20,9 +20,9 @@ from interp.core.names import require_known
 from interp.models.anatomy import Anatomy, examine
 from interp.models.decoding import Sampling, cache_name, sample_ids
 from interp.models.hooks import ended_early, evaluating, placed
+from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.tokens import Padding, batches, positions_of, tokenize
-from interp.models.identity import module_hash
 
 DEFAULT_SEGMENT = 512
 TOKEN_BUDGET = 1024
@@ -115,7 +115,7 @@ class TransformerModel:
         return self._session(hooks, [], None)
 
     def generate(self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any) -> Any:
-        """Continue prompts; `options` are transformers' own generation options, by their names there (`do_sample`, `top_k`, `use_cache`, …).
+        """Continue prompts; `options` are transformers' own generation options, by their names there (`do_sample`, `top_k`, …).
 
         One text gives one string, several give a list; `num_return_sequences` gives that many per prompt, prompt by prompt. Sampling draws
         from `seed` and leaves torch's global generator as it was. Without `do_sample` decoding is greedy.
@@ -206,8 +206,8 @@ class TransformerModel:
     def bridge(self) -> Any:
         """A TransformerLens `TransformerBridge` of this network for tools that need one.
 
-        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on. A tokenizer
-        that was not loaded from a name or folder is left out: TransformerLens loads it anew from there.
+        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on. A
+        tokenizer that was not loaded from a name or folder is left out: TransformerLens loads it anew from there.
         """
         from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
@@ -218,7 +218,8 @@ class TransformerModel:
 
     def _repr_html_(self) -> str:
         parameters = sum(parameter.numel() for parameter in self.module.parameters())
-        return f"<p><b>{html.escape(self.name)}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
+        name = html.escape(self.name)
+        return f"<p><b>{name}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
 
     @property
     def _pad_id(self) -> int:
@@ -248,7 +249,9 @@ class TransformerModel:
         vocabulary, longest = self.module.get_input_embeddings().num_embeddings, self.context_length
         for number, text in enumerate(tokenized):
             if text.ids and not 0 <= min(text.ids) <= max(text.ids) < vocabulary:
-                raise InputError(f"input {number} has token ids from {min(text.ids)} to {max(text.ids)}, the network knows 0 to {vocabulary - 1}")
+                raise InputError(
+                    f"input {number} has token ids from {min(text.ids)} to {max(text.ids)}, the network knows 0 to {vocabulary - 1}"
+                )
             if whole and not 1 <= len(text.ids) <= longest:
                 raise InputError(
                     f"input {number} has {len(text.ids)} tokens, the network takes 1 to {longest}; "
@@ -290,7 +293,7 @@ class TransformerModel:
             self._generating = None
 
     def _generation(self, max_new_tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Transformers' options with the sampling defaults of a model's own file silenced when decoding is greedy (they would only warn)."""
+        """Transformers' options; the sampling defaults of a model's own file are silenced in greedy decoding (they would only warn)."""
         neutral = {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
         reader = {"tokenizer": self.tokenizer} if options.get("stop_strings") else {}
         return {"pad_token_id": self._pad_id, "max_new_tokens": max_new_tokens, **neutral, **reader, **options}

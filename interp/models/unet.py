@@ -1,4 +1,7 @@
-"""Diffusion UNets of diffusers as Models (only import of diffusers). Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`."""
+"""Diffusion UNets of diffusers as Models (only import of diffusers).
+
+Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`.
+"""
 
 import html
 import sys
@@ -54,8 +57,8 @@ class NoisedImages:
 class UNetModel:
     """A `UNet2DModel` or `UNet2DConditionModel`.
 
-    A hook is called once per sampling step, with the step's number in `call.step`. A change at `down{i}` goes on to the next level, not into the
-    skip connections. `scheduler` is the network's own (diffusers); without one a
+    A hook is called once per sampling step, with the step's number in `call.step`. A change at `down{i}` goes on to the next level, not
+    into the skip connections. `scheduler` is the network's own (diffusers); without one a
     DDIM scheduler with its defaults is used.
 
     Example:
@@ -99,7 +102,7 @@ class UNetModel:
         device: torch.device = self.module.device
         return device
 
-    def prepare(self, inputs: SamplingPlan | NoisedImages, batch_size: int | None = None) -> Prepared:
+    def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared:
         """A plan or images as batches.
 
         Raises:
@@ -109,7 +112,9 @@ class UNetModel:
         count = self._checked_count(inputs)
         items = np.arange(count)
         batches = [
-            Batch({"part": _part(inputs, start, start + size)}, items[start : start + size], np.zeros(len(items[start : start + size]), int))
+            Batch(
+                {"part": _part(inputs, start, start + size)}, items[start : start + size], np.zeros(len(items[start : start + size]), int)
+            )
             for start in range(0, count, size)
         ]
         names = [f"seed {seed}" for seed in inputs.seeds] if isinstance(inputs, SamplingPlan) else [f"image {i}" for i in range(count)]
@@ -145,7 +150,7 @@ class UNetModel:
         for frame in self._frames:
             frame.step, frame.armed = step, last
 
-    def _checked_count(self, inputs: SamplingPlan | NoisedImages) -> int:
+    def _checked_count(self, inputs: Any) -> int:
         count = _count(inputs)
         needed = type(self.module).__name__ == "UNet2DConditionModel"
         if needed != (inputs.conditions is not None):
@@ -175,7 +180,9 @@ class UNetModel:
         # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any other kind.
         scheduler = DDIMScheduler.from_config(self.scheduler.config) if self.scheduler is not None else DDIMScheduler()
         if steps > scheduler.config.num_train_timesteps:
-            raise InputError(f"{steps} sampling steps were asked for, the network was trained on {scheduler.config.num_train_timesteps}; give fewer")
+            raise InputError(
+                f"{steps} sampling steps were asked for, the network was trained on {scheduler.config.num_train_timesteps}; give fewer"
+            )
         scheduler.set_timesteps(steps)
         return scheduler
 
@@ -218,6 +225,7 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
         UnavailableError: the folder cannot be read as a UNet.
     """
     import diffusers
+    from safetensors import SafetensorError
 
     inside = folder / "unet" if (folder / "unet").is_dir() else folder
     kind = _class_name(inside / "config.json")
@@ -225,8 +233,8 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
         module = getattr(diffusers, kind).from_pretrained(inside, use_safetensors=True, local_files_only=True)
         schedule = folder / "scheduler"
         scheduler = diffusers.DDIMScheduler.from_pretrained(schedule) if schedule.is_dir() else None
-    except (OSError, AttributeError, ValueError) as error:
-        raise UnavailableError(f"cannot load a UNet from {folder}: {error}") from error
+    except (OSError, AttributeError, ValueError, SafetensorError) as error:
+        raise UnavailableError(f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files are whole") from error
     return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
 
 
@@ -234,7 +242,7 @@ def _class_name(config: Path) -> str:
     return str(read_json(config).get("_class_name", "")) if config.is_file() else ""
 
 
-def _count(inputs: SamplingPlan | NoisedImages) -> int:
+def _count(inputs: Any) -> int:
     if not isinstance(inputs, SamplingPlan | NoisedImages):
         raise InputError(f"a UNet takes a SamplingPlan or NoisedImages, not {type(inputs).__name__}")
     count = len(inputs.seeds) if isinstance(inputs, SamplingPlan) else len(inputs.images)

@@ -41,6 +41,7 @@ class Reliability:
     refused: tuple[str, ...]
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Anything that scores texts; this one method is all that `evaluate_steering` needs."""
 

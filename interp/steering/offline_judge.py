@@ -82,7 +82,7 @@ def fit_offline_judge(model: TransformerModel, encoder: SentenceEncoder, concept
     fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
     classifier = _classifier(encoder.encode(fit.texts).numpy(), [label or NEUTRAL for label in fit.labels], seed)
     probability = classifier.predict_proba(encoder.encode(held_out.texts).numpy())
-    reliability = _reliability(probability, classifier.classes_, [label or NEUTRAL for label in held_out.labels], seed)
+    reliability = _reliability(probability, list(classifier.classes_), [label or NEUTRAL for label in held_out.labels], seed)
     return OfflineJudge(model, encoder, classifier, fit_fluency(model, concepts.neutral.fit[:FLUENCY_TEXTS]), reliability)
 
 

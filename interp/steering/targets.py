@@ -55,14 +55,14 @@ class Protocol:
             raise InputError(f"selection and report prompts must be non-empty and differ; both hold {shared}")
         if self.n_random < 1 or self.samples < 1 or not self.strengths or min(self.strengths) <= 0:
             raise InputError(
-                f"strengths {self.strengths}, samples {self.samples}, n_random {self.n_random}: at least one of each, all above 0, is needed"
+                f"strengths {self.strengths}, samples {self.samples}, n_random {self.n_random}: at least one of each, above 0, is needed"
             )
         if set(self.signs) not in ({1}, {-1}, {1, -1}):
             raise InputError(f"signs are {self.signs}; give (1,), (-1,) or (1, -1)")
 
 
 def random_targets(targets: Sequence[Target], count: int, seed: int) -> list[Target]:
-    """Random unit directions of each site used: `count` dense ones, and `count` with the support size of the sparsest target."""
+    """Random unit directions of each site: `count` dense, and where its targets are sparse also `count` as sparse as the sparsest."""
     result = []
     for site in dict.fromkeys(target.site for target in targets):
         here = [target.direction for target in targets if target.site == site]

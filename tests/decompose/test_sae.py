@@ -3,6 +3,7 @@ import torch
 
 from interp.core import InputError
 from interp.decompose import fit_sae, match_directions, random_dictionary, reconstruction
+from interp.decompose import sae as module
 from interp.decompose.sae import schedule
 from tests.decompose import planted
 
@@ -55,24 +56,19 @@ def test_the_schedule_warms_up_and_decays():
     assert factors[-1] == pytest.approx(0.05)
 
 
-def test_the_auxiliary_loss_revives_latents_that_are_switched_off():
-    from interp.decompose import sae as module
-
+def test_the_auxiliary_loss_revives_latents_that_never_win(monkeypatch):
     acts, _ = planted.mixture(1, n_rows=1000, width=32, n_features=8, support=32)
 
     def silent_after(weight):
-        trainer = module._Trainer(acts, 8, 2, 512, 0)
+        monkeypatch.setattr(module, "AUXILIARY_WEIGHT", weight)
+        trainer = module._Trainer(acts, 32, 2, 512, 0)
         with torch.no_grad():
-            trainer.bias[:4] = -1.0
-        before, module.AUXILIARY_WEIGHT = module.AUXILIARY_WEIGHT, weight
-        try:
-            for _ in range(100):
-                trainer.step(256, 3e-3)
-        finally:
-            module.AUXILIARY_WEIGHT = before
+            trainer.encoder[:, :16] *= 0.05
+        for _ in range(60):
+            trainer.step(128, 3e-3)
         return int((trainer.silent_rows >= 512).sum())
 
-    assert silent_after(1 / 32) <= silent_after(0.0)
+    assert silent_after(1 / 32) < silent_after(0.0)
 
 
 @pytest.mark.parametrize("arguments", [{"k": 0}, {"k": 5}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}])

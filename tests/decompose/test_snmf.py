@@ -189,9 +189,9 @@ def test_entries_and_surplus_features_shrink_to_their_targets():
 def test_progress_counts_iterations(small):
     calls = []
     snmf = fit_snmf(small[0], 4, progress=lambda *call: calls.append(call))
-    assert calls[0] == ("semi-NMF annealing", 1, 51, "iterations")
-    assert calls[51] == ("semi-NMF", 1, 500, "iterations")
-    assert len(calls) == 51 + snmf.n_iterations
+    assert calls[0] == ("semi-NMF annealing", 1, 50, "iterations")
+    assert calls[50] == ("semi-NMF", 1, 500, "iterations")
+    assert len(calls) == 50 + snmf.n_iterations
 
 
 @pytest.mark.parametrize(

@@ -77,14 +77,19 @@ USES: dict[str, Callable[[TransformerModel], Any]] = {
     "bridge": lambda model: model.bridge(),
     "lens": lambda model: model.vocabulary_effect(model.residual_effect("L0.mlp", torch.ones(1, tiny.NEURONS))),
     "steer": lambda model: steered(model),
-    "unknown site": lambda model: pytest.raises(InputError, model.run, PROMPTS, {"L1.mlp": in_place, "L9.mlp": in_place}),
-    "broken hook": lambda model: pytest.raises(Interrupted, model.run, PROMPTS, {"L0.mlp": lambda v, c: None, "L1.mlp": broken}),
-    "interrupted hook": lambda model: pytest.raises(KeyboardInterrupt, model.run, PROMPTS, {"L1.head0": interrupted}),
-    "in place": lambda model: pytest.raises(InputError, model.run, PROMPTS, {"L1.mlp": in_place}),
-    "misshapen": lambda model: pytest.raises(InputError, model.run, PROMPTS, {"logits": misshapen}),
-    "broken generation": lambda model: pytest.raises(Interrupted, hooked_generation, model, broken),
-    "interrupted generation": lambda model: pytest.raises(KeyboardInterrupt, hooked_generation, model, interrupted),
+    "unknown site": lambda model: fails(InputError, model.run, PROMPTS, {"L1.mlp": in_place, "L9.mlp": in_place}),
+    "broken hook": lambda model: fails(Interrupted, model.run, PROMPTS, {"L0.mlp": lambda v, c: None, "L1.mlp": broken}),
+    "interrupted hook": lambda model: fails(KeyboardInterrupt, model.run, PROMPTS, {"L1.head0": interrupted}),
+    "in place": lambda model: fails(InputError, model.run, PROMPTS, {"L1.mlp": in_place}),
+    "misshapen": lambda model: fails(InputError, model.run, PROMPTS, {"logits": misshapen}),
+    "broken generation": lambda model: fails(Interrupted, hooked_generation, model, broken),
+    "interrupted generation": lambda model: fails(KeyboardInterrupt, hooked_generation, model, interrupted),
 }
+
+
+def fails(error: type[BaseException], call: Callable[..., Any], *args: Any) -> None:
+    with pytest.raises(error):
+        call(*args)
 
 
 def left(model: TransformerModel) -> Any:
