@@ -48,7 +48,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("OPT", {**_USUAL, "ffn_dim": NEURONS, "word_embed_proj_dim": WIDTH}),
     "bloom": ("Bloom", {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS}),
 }
-"""Name to the prefix of transformers' classes and the configuration; Pythia's blocks are parallel, OPT's flatten their tokens, BLOOM's parts add the residual themselves."""
+"""Name to the prefix of transformers' classes and the configuration.
+
+Pythia's blocks are parallel, OPT's flatten their tokens, BLOOM's parts add the residual themselves.
+"""
 
 
 def language(name: str, vocabulary: int = 300, seed: int = 0) -> Any:

@@ -43,7 +43,7 @@ def save_dictionary(dictionary: Dictionary, folder: str | Path) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in values.items() if isinstance(value, Tensor)}
     scalars = {name: value for name, value in values.items() if name != "provenance" and name not in tensors}
     description = {"format": FORMAT, "method": dictionary.method, "provenance": dictionary.provenance.to_dict(), "scalars": scalars}
-    with replacing_folder(target) as temporary:
+    with replacing_folder(target, DESCRIPTION) as temporary:
         save_file(tensors, temporary / TENSORS)
         write_json(temporary / DESCRIPTION, description)
 

@@ -74,7 +74,7 @@ def _average_precisions(
     found = np.cumsum(weights[:, order] * positive[order], axis=1)[:, last_of_ties]
     shown = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
     recall_gain = np.diff(found, axis=1, prepend=0) / found[:, -1:]
-    return (recall_gain * found / np.maximum(shown, 1)).sum(axis=1)
+    return np.asarray((recall_gain * found / np.maximum(shown, 1)).sum(axis=1))
 
 
 def _require_both(n_positive: int, n_negative: int) -> None:
@@ -85,7 +85,7 @@ def _require_both(n_positive: int, n_negative: int) -> None:
 
 
 def _pairwise(positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"]) -> Float[np.ndarray, "positive negative"]:
-    return (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    return np.asarray((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative))
 
 
 def _weights(generator: np.random.Generator, n: int) -> Float[np.ndarray, "resample case"]:

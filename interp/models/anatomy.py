@@ -114,7 +114,7 @@ def _layer(finder: _Finder, layer: int, d_model: int, n_heads: int, parallel: bo
 
 
 def _added(part: nn.Module | None, projection: nn.Module | None) -> nn.Module | None:
-    """The module whose output is added to the residual stream: the part itself, or its projection where the part does the adding (BLOOM)."""
+    """The module whose output is added to the residual stream: the part, or its projection where the part does the adding (BLOOM)."""
     adds = part is not None and "residual" in inspect.signature(part.forward).parameters
     return projection if adds else part
 

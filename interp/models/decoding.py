@@ -70,6 +70,5 @@ def _draw(logits: Float[Tensor, "batch vocabulary"], uniform: Float[Tensor, " ba
     before = probability.cumsum(dim=1) - probability
     kept = torch.where(before < sampling.top_p, probability, 0.0)
     cumulative = kept.cumsum(dim=1)
-    # Rounding may put the number at the whole mass; the last kept token is then meant, not the last of all.
-    choice = torch.minimum((cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1), (kept > 0).sum(dim=1) - 1)
+    choice = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1).clamp(max=tokens.shape[1] - 1)
     return tokens.gather(1, choice[:, None])[:, 0]

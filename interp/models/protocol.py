@@ -105,7 +105,7 @@ class Frame:
         """A value with its token axis: OPT's layers put all tokens of a batch in one row after the other."""
         if self.positions is None or value.ndim != 2 or len(value) != self.positions.numel():
             return value
-        return value.unflatten(0, self.positions.shape)
+        return value.reshape(*self.positions.shape, -1)
 
     def call(self, site: str, value: Tensor) -> Call:
         """The frame as seen from one site."""

@@ -9,8 +9,7 @@ from interp.core import Activations, Score
 from interp.decompose import Dictionary, Reconstruction
 from interp.detection import Detection, summarise
 from interp.features import Feature, FeatureContext
-from interp.steering import Reliability, SteeringResult, TargetResult
-from interp.steering.evaluate import Dose, FamilyResult
+from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
 
 SHOWN_CONTEXTS = 10
 SHOWN_TOKENS = 12

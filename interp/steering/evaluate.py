@@ -13,8 +13,6 @@ from interp.steering.compare import compare
 from interp.steering.generation import Cell, continuations
 from interp.steering.judge import Judge, MeasuredJudge
 from interp.steering.judged import judge_cells
-from interp.steering.results import Dose as Dose
-from interp.steering.results import FamilyResult as FamilyResult
 from interp.steering.results import SteeringResult
 from interp.steering.strengths import Calibration, calibrate
 from interp.steering.targets import Protocol, Target, random_targets

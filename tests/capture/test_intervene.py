@@ -74,8 +74,9 @@ def by_hand(model: TransformerModel, prompt: str, kind: str, where: Where) -> st
     return model.tokenizer.decode(ids[start:], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("where", WHERES)
-@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize(
+    ("kind", "where"), [*(("add", where) for where in WHERES), ("project out", "everywhere"), ("replace", "prompt"), ("replace", "from 2")]
+)
 def test_every_way_to_decode_gives_the_same_tokens(model: TransformerModel, plain: list[str], kind: str, where: str) -> None:
     change = CHANGES[kind](WHERES[where])
     with interp.intervene(model, {"L1.resid_post": change}):

@@ -230,9 +230,9 @@ def test_classifier_rows_are_copies_of_what_was_there(size: int) -> None:
 
 def test_a_module_used_twice_gives_its_first_run_however_it_is_recorded() -> None:
     shared = torch.nn.Tanh()
-    module = torch.nn.Sequential(torch.nn.Linear(3, 3), shared, torch.nn.Linear(3, 3), shared)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), shared, torch.nn.Linear(3, 3), shared, torch.nn.Linear(3, 2))
     model, inputs = interp.wrap(module), torch.eye(3)
-    together = interp.record(model, inputs, ["1", "2"])
+    together = interp.record(model, inputs, ["1", "4"])
     assert torch.equal(interp.record(model, inputs, "1").values, together["1"].values)
     assert torch.allclose(together["1"].values, torch.tanh(module[0](inputs)).detach())
 

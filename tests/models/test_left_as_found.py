@@ -107,7 +107,7 @@ def hooked_generation(model: TransformerModel, hook: Any) -> None:
         model.generate(PROMPTS, max_new_tokens=3)
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama", "gemma3", "pythia"])
+@pytest.fixture(scope="module", params=["gpt2", "llama", "pythia"])
 def network(request: pytest.FixtureRequest) -> Any:
     return tiny.language(request.param)
 
