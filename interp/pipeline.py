@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 from interp.capture import record
 from interp.core import Activations, InputError, Progress, silent
@@ -26,7 +27,7 @@ from interp.detection import Detection, LabelledActivations, detect
 from interp.features import companions, describe
 from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
 from interp.report import MethodRun, Run, report_data, write_report
-from interp.steering import OfflineJudge, Protocol, Target, evaluate_steering, fit_offline_judge
+from interp.steering import OfflineJudge, Protocol, Route, Target, evaluate_steering, fit_offline_judge
 
 MethodName = Literal["snmf", "sae", "pca"]
 SAE_STEPS = 600
@@ -46,6 +47,7 @@ class Settings:
 
     `site` and `companion_site` default to the half and two thirds of the network's depth, where measurement on the default model put them
     (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
+    `concept_names` restricts the shipped concepts to some of them.
     """
 
     model: str = DEFAULT_MODEL
@@ -55,7 +57,8 @@ class Settings:
     features: int = 100
     sparsity: float = 0.01
     texts: tuple[str, ...] | None = None
-    steered_concepts: int = 6
+    concept_names: tuple[str, ...] | None = None
+    steered_concepts: int = 5
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
 
@@ -78,7 +81,7 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     start = time.perf_counter()
     target = Path(folder)
     model, site, elsewhere = _open(settings, progress)
-    concepts = load_concepts()
+    concepts = load_concepts().only(settings.concept_names)
     fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
     known = record(model, fit.texts, [site, elsewhere], progress=progress)
     acts = known if settings.texts is None else record(model, settings.texts, [site, elsewhere], progress=progress)
@@ -91,7 +94,7 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     found = {name: detect(dictionary, on_fit, unseen, seed=settings.seed) for name, dictionary in dictionaries.items()}
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
     chosen = _concepts_to_steer(found, settings, judge)
-    targets = _targets(dictionaries, found, acts, known, fit, chosen, site, elsewhere)
+    targets = _targets(settings, dictionaries, found, acts, known, fit, chosen, site, elsewhere)
     steering = evaluate_steering(model, targets, judge=judge, protocol=settings.protocol, seed=settings.seed, progress=progress)
     methods = {
         name: MethodRun(
@@ -143,17 +146,28 @@ def supervised(known: Activations, fit: LabelledTexts) -> Dictionary:
 
 
 def _concepts_to_steer(found: Mapping[str, Sequence[Detection]], settings: Settings, judge: OfflineJudge) -> list[str]:
-    """The concepts that the unsupervised methods detect best on the fit sentences, among those the judge accepts: the same for every method."""
-    names: list[MethodName] = [method for method in settings.methods if method != "pca"] or list(settings.methods)
-    score = {
-        rows[0].concept: float(np.mean([row.chosen_on for row in rows]))
-        for rows in zip(*(found[name] for name in names), strict=True)
-        if rows[0].concept in judge.reliability.accepted
-    }
-    return sorted(score, key=lambda concept: -score[concept])[: settings.steered_concepts]
+    """The concepts that the unsupervised methods tell apart best on the fit sentences, among those the judge accepts: the same for every method.
+
+    A concept is passed over where a method would use a feature that already stands for another one.
+    """
+    by_concept = {rows[0].concept: rows for rows in zip(*(found[name] for name in _unsupervised(settings)), strict=True)}
+    chosen: list[str] = []
+    used: set[tuple[str, int]] = set()
+    for concept in sorted(by_concept, key=lambda name: -float(np.mean([row.chosen_on for row in by_concept[name]]))):
+        features = {(row.method, row.feature) for row in by_concept[concept]}
+        if concept in judge.reliability.accepted and not features & used and len(chosen) < settings.steered_concepts:
+            chosen.append(concept)
+            used |= features
+    return chosen
+
+
+def _unsupervised(settings: Settings) -> list[MethodName]:
+    """The methods to steer with: PCA only where nothing else was asked for, since its components stand for no single concept."""
+    return [method for method in settings.methods if method != "pca"] or list(settings.methods)
 
 
 def _targets(
+    settings: Settings,
     dictionaries: Mapping[str, Dictionary],
     found: Mapping[str, Sequence[Detection]],
     acts: Mapping[str, Activations],
@@ -163,20 +177,19 @@ def _targets(
     site: str,
     elsewhere: str,
 ) -> list[Target]:
-    """Native and companion directions of every method but PCA and the controls; difference in means has a direction of its own at either site."""
+    """Companions of every unsupervised method, the first method's own directions beside them, and difference in means at the companion site."""
     targets = []
-    for name in [name for name in ("snmf", "sae", "difference_in_means") if name in dictionaries]:
-        dictionary = dictionaries[name]
-        away = (
-            supervised(known[elsewhere], fit).directions
-            if name == "difference_in_means"
-            else companions(dictionary, acts[site], acts[elsewhere])
-        )
+    for name in _unsupervised(settings):
+        away = companions(dictionaries[name], acts[site], acts[elsewhere])
         for row in found[name]:
-            if row.concept in chosen:
-                own = Target(
-                    f"{name} native", name, "native", site, dictionary.directions[row.feature], row.concept, f"{name}-{row.feature}"
-                )
-                far = replace(own, family=f"{name} companion", route="companion", site=elsewhere, direction=away[row.feature])
-                targets += [own] + [far] * bool(far.direction.norm() > 0)
-    return targets
+            if row.concept in chosen and bool(away[row.feature].norm() > 0):
+                targets.append(_target(name, "companion", elsewhere, away[row.feature], row))
+            if row.concept in chosen and name == settings.methods[0]:
+                targets.append(_target(name, "native", site, dictionaries[name].directions[row.feature], row))
+    there = supervised(known[elsewhere], fit).directions
+    rows = [row for row in found["difference_in_means"] if row.concept in chosen]
+    return targets + [_target("difference_in_means", "companion", elsewhere, there[row.feature], row) for row in rows]
+
+
+def _target(name: str, route: Route, site: str, direction: Tensor, row: Detection) -> Target:
+    return Target(f"{name} {route}", name, route, site, direction, row.concept, f"{name}-{row.feature}")

@@ -1,6 +1,7 @@
 """The labelled concept sentences that ship with the package, and their fixed splits."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,6 +46,14 @@ class ConceptSet:
 
     def __len__(self) -> int:
         return len(self.concepts)
+
+    def only(self, names: Sequence[str] | None) -> "ConceptSet":
+        """The set restricted to some concepts (all, if `names` is None); neutral sentences stay.
+
+        Raises:
+            InputError: a concept does not exist.
+        """
+        return self if names is None else ConceptSet(tuple(self[name] for name in names), self.neutral)
 
     @property
     def names(self) -> tuple[str, ...]:

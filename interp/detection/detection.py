@@ -38,7 +38,7 @@ class Detection:
 
     `auroc` is against neutral sentences (its control: the same number with shuffled labels), `auroc_others` against sentences of the other
     concepts (NaN with n 0 where there is no other concept), `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a
-    mean is not positive). `chosen_on` is the AUROC on the fit split.
+    mean is not positive). `chosen_on` is the AUROC against all other sentences of the fit split, by which the feature was chosen.
     """
 
     concept: str
@@ -77,7 +77,7 @@ def sentence_cosines(dictionary: Dictionary, acts: Activations) -> Float[np.ndar
 
 
 def detect(dictionary: Dictionary, fit: LabelledActivations, held_out: LabelledActivations, *, seed: int = 0) -> tuple[Detection, ...]:
-    """For every concept the feature that detects it best on `fit`, scored on `held_out`.
+    """For every concept the feature that best tells it from all other sentences of `fit`, scored on `held_out`.
 
     A supervised dictionary (difference in means) has one direction per concept and no choice to make.
 
@@ -148,9 +148,9 @@ def _best(
     reported: _Measured,
     seed: int,
 ) -> Detection:
-    here, neutral = _classes(fit_labels, concept)
-    rows = here | neutral
-    aurocs = auroc_many(on_fit[rows], here[rows])
+    here, _ = _classes(fit_labels, concept)
+    # Against everything else, other concepts included: a feature of all vivid sentences would do well against neutral ones alone.
+    aurocs = auroc_many(on_fit, here)
     names = list(dictionary.provenance.parameters.get("names", ()))
     feature = names.index(concept) if concept in names else int(aurocs.argmax())
     return _detection(concept, feature, reported, float(aurocs[feature]), seed)

@@ -4,7 +4,7 @@ from interp.steering.evaluate import evaluate_steering
 from interp.steering.judge import Judge, Judgement, MeasuredJudge, Reliability
 from interp.steering.offline_judge import OfflineJudge, fit_offline_judge
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
-from interp.steering.steer import steer
+from interp.steering.adding import steer
 from interp.steering.strengths import Calibration, calibrate, steering_kl
 from interp.steering.targets import Protocol, Route, Target
 

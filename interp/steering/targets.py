@@ -11,9 +11,17 @@ from torch import Tensor
 from interp.core import InputError
 from interp.models.decoding import Sampling
 
-SELECTION_PROMPTS = ("I think that", "The most important thing is")
-REPORT_PROMPTS = ("It seems to me that", "Yesterday we talked about", "My friend told me that", "This is a story about")
-STRENGTHS = (0.15, 0.4, 1.0)
+SELECTION_PROMPTS = ("I think that", "The most important thing is", "We were surprised that")
+REPORT_PROMPTS = (
+    "It seems to me that",
+    "Yesterday we talked about",
+    "My friend told me that",
+    "This is a story about",
+    "There is something about",
+    "People often say that",
+    "The first thing I noticed was",
+)
+STRENGTHS = (0.25, 0.5, 1.0)
 Route = Literal["native", "companion", "random", "unsteered"]
 
 
@@ -45,8 +53,8 @@ class Protocol:
     signs: tuple[int, ...] = (1,)
     selection_prompts: tuple[str, ...] = SELECTION_PROMPTS
     report_prompts: tuple[str, ...] = REPORT_PROMPTS
-    samples: int = 2
-    n_random: int = 4
+    samples: int = 1
+    n_random: int = 3
     sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=20))
 
     def __post_init__(self) -> None:

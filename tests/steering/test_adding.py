@@ -8,7 +8,7 @@ from interp.core import InputError, Provenance
 from interp.decompose.random_directions import RandomDirections
 from interp.features import Feature
 from interp.steering import steer, steering_kl
-from interp.steering.steer import PROMPTS
+from interp.steering.adding import PROMPTS
 
 SITE = "L1.resid_post"
 TEXT = "The sea was calm"
