@@ -1,6 +1,7 @@
 """The command line. Every command is one call of the package."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +9,22 @@ import typer
 
 from interp.core.errors import InterpError
 
+WRONG, STOPPED = 2, 130
+# Typer's complaints about arguments share this base; where it is defined differs between typer's versions.
+UsageError = next(base for base in typer.BadParameter.__bases__ if issubclass(base, Exception))
+
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find the features of a neural network, describe them, and score whether they detect and steer.",
 )
+
+
+@app.callback(invoke_without_command=True)
+def start(context: typer.Context) -> None:
+    """Find the features of a neural network, describe them, and score whether they detect and steer."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -28,7 +38,7 @@ def report(
     texts: Annotated[
         Path | None, typer.Option(help="Text file, one text per line, to find features on; the shipped sentences if left out.")
     ] = None,
-    steered: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 6,
+    steered: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write index.html, features.json and the dictionaries to.")] = Path("report"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
@@ -45,7 +55,7 @@ def report(
         model=model,
         site=site,
         companion_site=companion_site,
-        methods=tuple(method) if method else DEFAULT_METHODS,  # type: ignore[arg-type]
+        methods=tuple(dict.fromkeys(method)) if method else DEFAULT_METHODS,  # type: ignore[arg-type]
         features=features,
         sparsity=sparsity,
         texts=read_texts(texts) if texts else None,
@@ -86,24 +96,26 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
     )
 
 
-def main() -> None:
-    """Run the command line; errors of the package become one line and exit code 2, Ctrl-C exit code 130."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on the process's arguments (or some others) and return its exit code.
+
+    An error of the package, or of the arguments, is one line and exit code 2; Ctrl-C is exit code 130.
+    """
     try:
-        app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False) or 0
     except InterpError as error:
-        typer.secho(f"interp: {error}", fg="red", err=True)
-        sys.exit(2)
+        return _complain(str(error), WRONG)
+    except UsageError as error:
+        return _complain(f"{error.format_message()} (see `interp COMMAND --help`)", WRONG)  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
-        typer.secho("interp: stopped; nothing half-written was left", err=True)
-        sys.exit(130)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except Exception as error:
-        if type(error).__module__.startswith("click"):
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(2)
-        raise
+        code = STOPPED
+    return _complain("stopped; nothing half-written was left", STOPPED) if code == STOPPED else int(code)
+
+
+def _complain(message: str, code: int) -> int:
+    typer.secho(f"interp: {message}", fg="red", err=True)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,14 +11,19 @@ from interp.core.progress import Progress, silent
 
 @contextmanager
 def shown(quiet: bool) -> Iterator[Progress]:
-    """A progress display for the length of a block: bars with rate and estimate in a terminal, plain lines elsewhere, nothing with `quiet`."""
-    if quiet:
-        yield silent
-    elif sys.stderr.isatty():
-        with _bars() as progress:
-            yield progress
-    else:
-        yield _Lines()
+    """A progress display for the length of a block: bars with rate and estimate in a terminal, plain lines elsewhere, nothing with `quiet`.
+
+    Warnings of the package take one line each, with and without `quiet`.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _warning_line
+        if quiet:
+            yield silent
+        elif sys.stderr.isatty():
+            with _bars() as progress:
+                yield progress
+        else:
+            yield _Lines()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -34,18 +40,40 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(drawn)
 
 
+def _warning_line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+    sys.stderr.write(f"{category.__name__}: {' '.join(str(message).split())}\n")
+
+
+def _rate(speed: float | None, unit: str) -> str:
+    return "" if not speed else f"{speed:.1f} {unit}/s"
+
+
 @contextmanager
 def _bars() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(_rate(task.finished_speed or task.speed, task.fields["unit"]), style="progress.data.speed")
 
     columns = (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<34}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[unit]}", markup=False),
+        Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -78,6 +106,6 @@ class _Lines:
             del self._started[stage]
         if first or done >= total or now - self._printed > 10:
             self._printed = now
-            rate = f", {done / (now - start):.1f} {unit}/s" if now > start and done else ""
-            sys.stderr.write(f"{stage}: {done}/{total} {unit}{rate}\n")
+            rate = _rate(done / (now - start), unit) if now > start else ""
+            sys.stderr.write(f"{stage}: {done}/{total} {unit}{rate and ', ' + rate}\n")
             sys.stderr.flush()

@@ -182,7 +182,7 @@ def _feature(feature: Feature, run: Run) -> dict[str, Any]:
         "promoted": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.promoted[:SHOWN_TOKENS]],
         "suppressed": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.suppressed[:SHOWN_TOKENS]],
         "detection": None if detection is None else _feature_detection(detection, run),
-        "steering": {"concept": routes[0].target.concept, "routes": [_route(result) for result in routes]} if routes else None,
+        "steering": {"concept": routes[0].target.concept, "routes": [_route(result, run.seed) for result in routes]} if routes else None,
     }
 
 
@@ -209,15 +209,15 @@ def _feature_detection(row: Detection, run: Run) -> dict[str, Any]:
     }
 
 
-def _route(result: TargetResult) -> dict[str, Any]:
+def _route(result: TargetResult, seed: int) -> dict[str, Any]:
     assert result.chosen is not None
     chosen = result.doses[result.chosen]
     return {
         "route": result.target.route,
         "site": result.target.site,
-        "dose": [_dose(dose) for dose in result.doses if dose.score is not None],
+        "dose": [_dose(dose, seed) for dose in result.doses if dose.score is not None],
         "chosen": {"kl": chosen.kl, "sign": chosen.sign},
-        "report": _score(result.report, 0),
+        "report": _score(result.report, seed),
         "control": result.control.to_dict(),
         "beats_control": result.beats_control,
         "lift": None,
@@ -225,13 +225,13 @@ def _route(result: TargetResult) -> dict[str, Any]:
     }
 
 
-def _dose(dose: Dose) -> dict[str, Any]:
+def _dose(dose: Dose, seed: int) -> dict[str, Any]:
     return {
         "kl": dose.kl,
         "measured_kl": _rounded(dose.measured_kl),
         "alpha": _rounded(dose.alpha),
         "sign": dose.sign,
-        "score": _score(dose.score, 0),
+        "score": _score(dose.score, seed),
         "concept_score": dose.concept_score,
         "fluency_score": dose.fluency_score,
         "continuations": [{"prompt": text.prompt, "text": text.text} for text in dose.continuations],
