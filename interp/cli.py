@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from interp.core.errors import InterpError
+from interp.core.names import require_known
+
+if TYPE_CHECKING:
+    from interp.pipeline import MethodName
 
 WRONG, STOPPED = 2, 130
 # Typer's complaints about arguments share this base; where it is defined differs between typer's versions.
@@ -17,28 +21,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the features of a neural network, describe them, and score whether they detect and steer.",
 )
-
-
-@app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
-    """Find the features of a neural network, describe them, and score whether they detect and steer."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command()
 def report(
     model: Annotated[str, typer.Option(help="Catalog name, hub id, local folder or .gguf file.")] = "smollm2-135m-instruct",
-    site: Annotated[str | None, typer.Option(help="Where features are found, e.g. L15.mlp; half depth if left out.")] = None,
-    companion_site: Annotated[str | None, typer.Option(help="Where companions steer, e.g. L20.resid_post; two thirds if left out.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where features are found, e.g. L5.mlp; at a sixth of the depth if left out.")] = None,
+    companion_site: Annotated[str | None, typer.Option(help="Where companions steer, e.g. L15.resid_post; half depth if left out.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="snmf, sae or pca; may be given several times. All if left out.")] = None,
     features: Annotated[int, typer.Option(min=1, help="Features per dictionary.")] = 100,
     sparsity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of neurons a semi-NMF direction keeps.")] = 0.01,
     texts: Annotated[
         Path | None, typer.Option(help="Text file, one text per line, to find features on; the shipped sentences if left out.")
     ] = None,
-    steered: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 5,
+    steered: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write index.html, features.json and the dictionaries to.")] = Path("report"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
@@ -49,13 +47,13 @@ def report(
     """
     from interp.console import shown
     from interp.corpus import read_texts
-    from interp.pipeline import DEFAULT_METHODS, Settings, main_job
+    from interp.pipeline import Settings, main_job
 
     settings = Settings(
         model=model,
         site=site,
         companion_site=companion_site,
-        methods=tuple(dict.fromkeys(method)) if method else DEFAULT_METHODS,  # type: ignore[arg-type]
+        methods=_methods(method or ()),
         features=features,
         sparsity=sparsity,
         texts=read_texts(texts) if texts else None,
@@ -96,13 +94,23 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
     )
 
 
+def _methods(names: Sequence[str]) -> "tuple[MethodName, ...]":
+    """The methods asked for, each once, or all."""
+    from interp.pipeline import DEFAULT_METHODS, MethodName
+
+    for name in names:
+        require_known("method", name, get_args(MethodName))
+    return tuple(cast("MethodName", name) for name in dict.fromkeys(names)) or DEFAULT_METHODS
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line on the process's arguments (or some others) and return its exit code.
+    """Run the command line on the process's arguments (or some others) and return its exit code; without any, show the help.
 
     An error of the package, or of the arguments, is one line and exit code 2; Ctrl-C is exit code 130.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(arguments, standalone_mode=False) or 0
+        code = app(given or ["--help"], standalone_mode=False) or 0
     except InterpError as error:
         return _complain(str(error), WRONG)
     except UsageError as error:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from interp.core.progress import Progress, silent
 
@@ -37,75 +38,80 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     drawn = Table(*header, box=None, header_style="bold")
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    Console(markup=False).print(drawn)
 
 
 def _warning_line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     sys.stderr.write(f"{category.__name__}: {' '.join(str(message).split())}\n")
 
 
-def _rate(speed: float | None, unit: str) -> str:
-    return "" if not speed else f"{speed:.1f} {unit}/s"
+def _ends(done: int, total: int) -> bool:
+    # A download whose size is not known has a total of 0 from beginning to end.
+    return 0 < total <= done
+
+
+def _rate(speed: float | None) -> str:
+    return "" if not speed else f"{speed:,.1f}/s"
 
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        ProgressColumn,
-        Task,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(_rate(task.finished_speed or task.speed, task.fields["unit"]), style="progress.data.speed")
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
 
+    # Narrow enough for 80 columns with the longest stage's name.
     columns = (
-        TextColumn("{task.description:<34}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}", markup=False),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(bar_width=12),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[unit]}", markup=False),
         Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, rich.TaskID] = {}
 
         def progress(stage: str, done: int, total: int, unit: str) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, unit=unit)
-            bars.update(tasks[stage], completed=done, total=total)
-            if done >= total:
+                _stop(bars, tasks)
+                tasks[stage] = bars.add_task(stage, total=total or None, unit=unit)
+            bars.update(tasks[stage], completed=done, total=total or None)
+            if _ends(done, total):
                 # The same stage may run again, for another site or method: it gets a bar of its own.
                 del tasks[stage]
 
         yield progress
+        _stop(bars, tasks)
+
+
+def _stop(bars: Any, tasks: dict[Any, Any]) -> None:
+    """Stages come one after another: what is open when the next one begins has met its tolerance before its last step."""
+    for task in tasks.values():
+        bars.update(task, total=bars.tasks[task].completed)
+    tasks.clear()
 
 
 class _Lines:
     """One line when a stage begins, at most one every ten seconds while it runs, one when it ends."""
 
     def __init__(self) -> None:
-        self._started: dict[str, float] = {}
-        self._printed = 0.0
+        self._stage: str | None = None
+        self._started = self._printed = 0.0
 
     def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
         now = time.monotonic()
-        first = stage not in self._started
-        start = self._started.setdefault(stage, now)
-        if done >= total:
-            del self._started[stage]
-        if first or done >= total or now - self._printed > 10:
+        first = stage != self._stage
+        if first:
+            self._stage, self._started = stage, now
+        if first or _ends(done, total) or now - self._printed > 10:
             self._printed = now
-            rate = _rate(done / (now - start), unit) if now > start else ""
-            sys.stderr.write(f"{stage}: {done}/{total} {unit}{rate and ', ' + rate}\n")
+            rate = _rate(done / (now - self._started)) if now > self._started else ""
+            sys.stderr.write(f"{stage}: {done}/{total or '?'} {unit}{rate and ', ' + rate}\n")
             sys.stderr.flush()
+        if _ends(done, total):
+            self._stage = None

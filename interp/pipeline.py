@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.capture import record
 from interp.core import Activations, InputError, Progress, silent
+from interp.core.files import require_writable
 from interp.core.names import require_known
 from interp.corpus import LabelledTexts, labelled, load_concepts
 from interp.decompose import (
@@ -45,7 +46,7 @@ TITLES = {
 class Settings:
     """What the main job does; the defaults are sized for two CPU cores and five minutes.
 
-    `site` and `companion_site` default to the half and two thirds of the network's depth, where measurement on the default model put them
+    `site` and `companion_site` default to a sixth and half of the network's depth, where measurement on the default model put them
     (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
     `concept_names` restricts the shipped concepts to some of them.
     """
@@ -58,7 +59,7 @@ class Settings:
     sparsity: float = 0.01
     texts: tuple[str, ...] | None = None
     concept_names: tuple[str, ...] | None = None
-    steered_concepts: int = 5
+    steered_concepts: int = 4
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
 
@@ -79,7 +80,7 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
         UnavailableError: the weights cannot be had or the folder cannot be written.
     """
     start = time.perf_counter()
-    target = Path(folder)
+    target = require_writable(Path(folder))
     model, site, elsewhere = _open(settings, progress)
     concepts = load_concepts().only(settings.concept_names)
     fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
@@ -111,8 +112,8 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
 
 
 def default_sites(model: TransformerModel) -> tuple[str, str]:
-    """The site whose features are found and the one whose companions steer: the MLP at half depth, the residual stream at two thirds."""
-    return f"L{model.n_layers // 2}.mlp", f"L{model.n_layers * 2 // 3}.resid_post"
+    """The site whose features are found and the one whose companions steer: the MLP at a sixth of the depth, the residual stream at half."""
+    return f"L{model.n_layers // 6}.mlp", f"L{model.n_layers // 2}.resid_post"
 
 
 def _open(settings: Settings, progress: Progress) -> tuple[TransformerModel, str, str]:
@@ -184,7 +185,7 @@ def _targets(
         for row in found[name]:
             if row.concept in chosen and bool(away[row.feature].norm() > 0):
                 targets.append(_target(name, "companion", elsewhere, away[row.feature], row))
-            if row.concept in chosen and name == settings.methods[0]:
+            if row.concept in chosen and name == _unsupervised(settings)[0]:
                 targets.append(_target(name, "native", site, dictionaries[name].directions[row.feature], row))
     there = supervised(known[elsewhere], fit).directions
     rows = [row for row in found["difference_in_means"] if row.concept in chosen]

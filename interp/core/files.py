@@ -87,6 +87,22 @@ def _require_replaceable(path: Path, marker: str | None) -> None:
         raise InputError(f"{path} holds something else (no {marker}) and would be lost; give a new or empty folder")
 
 
+def require_writable(folder: Path) -> Path:
+    """Make a folder, if need be, and see that it can be written to: asked before long work whose results it is to hold.
+
+    Raises:
+        InputError: what is there is a file.
+        UnavailableError: the disk is full or the folder cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; give the name of a folder")
+    probe = folder / ".writable"
+    with replacing(probe):
+        pass
+    probe.unlink()
+    return folder
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:

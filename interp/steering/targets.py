@@ -11,7 +11,7 @@ from torch import Tensor
 from interp.core import InputError
 from interp.models.decoding import Sampling
 
-SELECTION_PROMPTS = ("I think that", "The most important thing is", "We were surprised that")
+SELECTION_PROMPTS = ("I think that", "The most important thing is")
 REPORT_PROMPTS = (
     "It seems to me that",
     "Yesterday we talked about",
@@ -19,7 +19,6 @@ REPORT_PROMPTS = (
     "This is a story about",
     "There is something about",
     "People often say that",
-    "The first thing I noticed was",
 )
 STRENGTHS = (0.25, 0.5, 1.0)
 Route = Literal["native", "companion", "random", "unsteered"]
