@@ -39,7 +39,12 @@ def main() -> None:
         for method, fitter in {"snmf": fit_snmf, "sae": lambda acts, k, seed: fit_sae(acts, k, steps=600, seed=seed)}.items():
             start = time.perf_counter()
             dictionary = fitter(known[site], arguments.features, seed=arguments.seed)
-            rows = detect(dictionary, LabelledActivations(known[site], fit.labels), LabelledActivations(unseen[site], held_out.labels), seed=arguments.seed)
+            rows = detect(
+                dictionary,
+                LabelledActivations(known[site], fit.labels),
+                LabelledActivations(unseen[site], held_out.labels),
+                seed=arguments.seed,
+            )
             good, mean = summarise(rows)
             chosen = float(np.mean([row.chosen_on for row in rows]))
             others = float(np.mean([row.auroc_others.value for row in rows]))
@@ -50,7 +55,9 @@ def main() -> None:
             results["detection"].append(entry)
             _write(results)
     judge = fit_offline_judge(model, load_encoder(), concepts)
-    site = arguments.steer_site or max(mlps, key=lambda name: sum(np.mean([row.chosen_on for row in fitted[name, m][1]]) for m in ("snmf", "sae")))
+    site = arguments.steer_site or max(
+        mlps, key=lambda name: sum(np.mean([row.chosen_on for row in fitted[name, m][1]]) for m in ("snmf", "sae"))
+    )
     targets = []
     for method in ("snmf", "sae"):
         dictionary, rows = fitted[site, method]
@@ -58,12 +65,15 @@ def main() -> None:
         for place in residuals:
             away = companions(dictionary, known[site], known[place])
             targets += [
-                Target(f"{method} at {place}", method, "companion", place, away[row.feature], row.concept, f"{method}-{row.feature}") for row in best
+                Target(f"{method} at {place}", method, "companion", place, away[row.feature], row.concept, f"{method}-{row.feature}")
+                for row in best
             ]
     result = evaluate_steering(model, targets, judge=judge, protocol=Protocol(strengths=(0.5, 1.0), n_random=1), seed=arguments.seed)
     for family in result.families:
         print(f"companions of {site}: {family.family:32} {family.report!s:>48}", flush=True)
-        results["steering"].append({"of": site, "family": family.family, "report": None if family.report is None else family.report.to_dict()})
+        results["steering"].append(
+            {"of": site, "family": family.family, "report": None if family.report is None else family.report.to_dict()}
+        )
     _write(results)
 
 

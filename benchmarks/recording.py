@@ -35,13 +35,17 @@ def main() -> None:
     texts = list(labelled(load_concepts(), "fit").texts[:: max(1, 1140 // arguments.texts)])[: arguments.texts]
     rows = _compare(_contestants(model, texts, arguments.layer), arguments.runs)
     tokens = sum(int(batch.inputs["attention_mask"].sum()) for batch in model.prepare(texts).batches)
-    print(f"L{arguments.layer}.mlp of {model.name}, {len(texts)} texts, {tokens} tokens, {torch.get_num_threads()} threads, median of {arguments.runs}")
+    print(
+        f"L{arguments.layer}.mlp of {model.name}, {len(texts)} texts, {tokens} tokens, {torch.get_num_threads()} threads, median of {arguments.runs}"
+    )
     print(f"{'what':28} {'seconds':>8} {'tokens/s':>9} {'ratio to bare':>14}")
     for row in rows:
         row["tokens_per_second"] = tokens / row["seconds"]
         print(f"{row['what']:28} {row['seconds']:8.2f} {row['tokens_per_second']:9.0f} {row['ratio']:14.3f}")
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"site": f"L{arguments.layer}.mlp", "tokens": tokens, "runs": arguments.runs, "rows": rows}, indent=1) + "\n")
+    RESULTS.write_text(
+        json.dumps({"site": f"L{arguments.layer}.mlp", "tokens": tokens, "runs": arguments.runs, "rows": rows}, indent=1) + "\n"
+    )
 
 
 def _contestants(model: interp.models.TransformerModel, texts: list[str], layer: int) -> dict[str, Callable[[], object]]:

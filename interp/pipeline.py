@@ -59,7 +59,7 @@ class Settings:
     sparsity: float = 0.01
     texts: tuple[str, ...] | None = None
     concept_names: tuple[str, ...] | None = None
-    steered_concepts: int = 4
+    steered_concepts: int = 5
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
 

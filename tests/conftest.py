@@ -1,5 +1,10 @@
 """Shape annotations of the package are checked at run time in every test."""
 
-from jaxtyping import install_import_hook
+import os
+
+# Threads that wait must not spin: on a busy machine spinning starves the thread that works. Read once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("interp", "beartype.beartype")

@@ -30,9 +30,9 @@ def test_a_committed_notebook_was_run_in_order_without_errors_and_is_small(path:
     nbformat.validate(notebook)
     assert path.stat().st_size < 200_000
     assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
-    kinds = {output["output_type"] for cell in code_cells(notebook) for output in cell.outputs}
-    assert kinds == {"stream", "execute_result"}
-    assert "/home/" not in path.read_text(encoding="utf-8"), "no path of the machine it ran on"
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert {output["output_type"] for output in outputs} == {"stream", "execute_result"}
+    assert {output["name"] for output in outputs if output["output_type"] == "stream"} == {"stdout"}, "no warnings of the machine it ran on"
 
 
 @pytest.mark.slow

@@ -103,6 +103,11 @@ class Activations:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        # Short even for thousands of texts, which the generated one would print whole.
+        rows, width = self.values.shape
+        return f"Activations({self.site}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} inputs, {self.values.dtype})"
+
     def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Activations":
         """Some rows (their numbers, or a mask over all), with their contexts."""
         rows = _row_numbers(rows)

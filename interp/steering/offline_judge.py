@@ -88,16 +88,19 @@ def fit_offline_judge(model: TransformerModel, encoder: SentenceEncoder, concept
 
 def _classifier(embeddings: Float[np.ndarray, "text d"], labels: Sequence[str], seed: int) -> Any:
     from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from threadpoolctl import threadpool_limits
 
     smallest, name = min((count, name) for name, count in Counter(labels).items())
     if smallest < 2:
         raise InputError(f"{name!r} has {smallest} sentence to fit on; give at least 2, better {FOLDS} or more")
     folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
-    losses = {
-        strength: -cross_val_score(_regression(strength), embeddings, labels, cv=folds, scoring="neg_log_loss").mean()
-        for strength in INVERSE_PENALTIES
-    }
-    return _regression(min(losses, key=losses.__getitem__)).fit(embeddings, labels)
+    # The products are small: more threads would wait for each other longer than they work.
+    with threadpool_limits(1):
+        losses = {
+            strength: -cross_val_score(_regression(strength), embeddings, labels, cv=folds, scoring="neg_log_loss").mean()
+            for strength in INVERSE_PENALTIES
+        }
+        return _regression(min(losses, key=losses.__getitem__)).fit(embeddings, labels)
 
 
 def _regression(strength: float) -> Any:

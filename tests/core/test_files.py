@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from interp.core import InputError, UnavailableError
-from interp.core.files import read_json, replacing, replacing_folder, write_json, write_text
+from interp.core.files import read_json, replacing, replacing_folder, require_writable, write_json, write_text
 
 
 def fill(path: Path) -> None:
@@ -114,3 +114,19 @@ def test_json_round_trip_and_refusals(tmp_path: Path) -> None:
     path.write_bytes(b'{"a": "\xff"}')
     with pytest.raises(UnavailableError, match="cannot read"):
         read_json(path)
+
+
+def test_a_writable_folder_is_made_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "kept").touch()
+    assert require_writable(tmp_path / "new" / "deep") == tmp_path / "new" / "deep"
+    assert require_writable(tmp_path / "old") == tmp_path / "old"
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / part for part in ("new", "new/deep", "old", "old/kept")]
+
+
+def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give the name of a folder"):
+        require_writable(tmp_path / "file")
+    with pytest.raises(UnavailableError, match=r"cannot write .*Not a directory; .*choose another folder"):
+        require_writable(tmp_path / "file" / "folder")

@@ -56,6 +56,12 @@ def test_rows_and_contexts_must_be_as_many() -> None:
         Activations(torch.zeros(2, 2), contexts(), "x", Provenance("record"))
 
 
+def test_many_long_texts_are_not_printed_whole() -> None:
+    long = Contexts(np.arange(3), np.zeros(3, int), np.zeros(3, int), ("word " * 1000,) * 3, (("word ",) * 1000,) * 3)
+    shown = repr(Activations(torch.zeros(3, 2), long, "L0.mlp", Provenance("record")))
+    assert shown == "Activations(L0.mlp: 3 rows × 2, 3 inputs, torch.float32)"
+
+
 def test_windows_end_with_the_text() -> None:
     window = contexts().window(1, radius=5)
     assert (window.before, window.token, window.after) == (("a", "b"), "c", ())
