@@ -1,7 +1,8 @@
 """Which layer's features, and which site's companions? The measurement behind the default sites.
 
-For every MLP site: dictionaries fitted on the fit sentences, each concept's feature chosen there, scored on held-out sentences. The default is chosen by
-the *fit* column; the held-out columns are reported beside it. Then, for one MLP site, companions at several residual sites, steered at equal KL.
+For every MLP site: dictionaries fitted on the fit sentences, each concept's feature chosen there, scored on held-out sentences.
+The default is chosen by the *fit* column; the held-out columns are reported beside it. Then, for one MLP site, companions at
+several residual sites, steered at equal KL.
 
     python benchmarks/layers.py                     # SmolLM2-135M-Instruct; about ten minutes on two cores
 """

@@ -35,9 +35,8 @@ def main() -> None:
     texts = list(labelled(load_concepts(), "fit").texts[:: max(1, 1140 // arguments.texts)])[: arguments.texts]
     rows = _compare(_contestants(model, texts, arguments.layer), arguments.runs)
     tokens = sum(int(batch.inputs["attention_mask"].sum()) for batch in model.prepare(texts).batches)
-    print(
-        f"L{arguments.layer}.mlp of {model.name}, {len(texts)} texts, {tokens} tokens, {torch.get_num_threads()} threads, median of {arguments.runs}"
-    )
+    setting = f"{len(texts)} texts, {tokens} tokens, {torch.get_num_threads()} threads, median of {arguments.runs}"
+    print(f"L{arguments.layer}.mlp of {model.name}: {setting}")
     print(f"{'what':28} {'seconds':>8} {'tokens/s':>9} {'ratio to bare':>14}")
     for row in rows:
         row["tokens_per_second"] = tokens / row["seconds"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 # Threads that wait must not spin: on a busy machine spinning made small products five times slower. Read once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import typer  # noqa: E402
+import typer
 
-from interp.core.errors import InterpError  # noqa: E402
-from interp.core.names import require_known  # noqa: E402
+from interp.core.errors import InterpError
+from interp.core.names import require_known
 
 if TYPE_CHECKING:
     from interp.pipeline import MethodName

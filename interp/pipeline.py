@@ -1,13 +1,10 @@
 """The main job: from a pretrained language model to a feature report. One function, stage by stage."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
-
-import numpy as np
-from torch import Tensor
 
 from interp.capture import record
 from interp.core import Activations, InputError, Progress, silent
@@ -16,7 +13,6 @@ from interp.core.names import require_known
 from interp.corpus import LabelledTexts, labelled, load_concepts
 from interp.decompose import (
     Dictionary,
-    fit_difference_in_means_many,
     fit_pca,
     fit_sae,
     fit_snmf,
@@ -24,11 +20,11 @@ from interp.decompose import (
     reconstruction,
     save_dictionary,
 )
-from interp.detection import Detection, LabelledActivations, detect
-from interp.features import companions, describe
+from interp.detection import LabelledActivations, detect
+from interp.features import concept_means, describe
 from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
 from interp.report import MethodRun, Run, report_data, write_report
-from interp.steering import OfflineJudge, Protocol, Route, Target, evaluate_steering, fit_offline_judge
+from interp.steering import Protocol, concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
 
 MethodName = Literal["snmf", "sae", "pca"]
 SAE_STEPS = 600
@@ -72,8 +68,8 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     """Find, describe and score the features of one layer of a language model, and write a page about them; returns the page's path.
 
     Record the site (and the companion site) on the texts; fit every method; describe the features; choose each concept's feature on the fit
-    sentences and score its detection on held-out ones; steer with the features of the best-detected concepts, natively and by companion, beside
-    difference in means, random directions and no steering; write the page, its data and the dictionaries.
+    sentences and score its detection on held-out ones; steer with the features of the best-detected concepts, natively and by companion,
+    beside difference in means, random directions and no steering; write the page, its data and the dictionaries.
 
     Raises:
         InputError: a setting does not fit the model or the texts.
@@ -94,8 +90,10 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     }
     found = {name: detect(dictionary, on_fit, unseen, seed=settings.seed) for name, dictionary in dictionaries.items()}
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
-    chosen = _concepts_to_steer(found, settings, judge)
-    targets = _targets(settings, dictionaries, found, acts, known, fit, chosen, site, elsewhere)
+    steerers: list[MethodName] = [method for method in settings.methods if method != "pca"] or list(settings.methods)
+    chosen = concepts_to_steer([found[name] for name in steerers], judge.reliability.accepted, settings.steered_concepts)
+    there = concept_means(known[elsewhere], fit.labels)
+    targets = steering_targets({name: dictionaries[name] for name in steerers}, there, found, acts, chosen, (site, elsewhere))
     steering = evaluate_steering(model, targets, judge=judge, protocol=settings.protocol, seed=settings.seed, progress=progress)
     methods = {
         name: MethodRun(
@@ -112,7 +110,7 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
 
 
 def default_sites(model: TransformerModel) -> tuple[str, str]:
-    """The site whose features are found and the one whose companions steer: the MLP at a sixth of the depth, the residual stream at half."""
+    """Where features are found and where companions steer: the MLP at a sixth of the depth, the residual stream at half."""
     return f"L{model.n_layers // 6}.mlp", f"L{model.n_layers // 2}.resid_post"
 
 
@@ -134,63 +132,6 @@ def _fit(settings: Settings, acts: Activations, known: Activations, fit: Labelle
         "pca": lambda: fit_pca(acts, min(count, *acts.values.shape), seed=seed),
     }
     fitted: dict[str, Dictionary] = {method: makers[method]() for method in settings.methods}
-    fitted["difference_in_means"] = supervised(known, fit)
+    fitted["difference_in_means"] = concept_means(known, fit.labels)
     fitted["random"] = random_dictionary(acts, count, seed=seed)
     return fitted
-
-
-def supervised(known: Activations, fit: LabelledTexts) -> Dictionary:
-    """One difference-in-means direction per concept of the labelled sentences."""
-    labels = np.array([label or "" for label in fit.labels])
-    groups: Mapping[str, Activations] = {name: known.of_items(np.flatnonzero(labels == name)) for name in sorted(set(labels) - {""})}
-    return fit_difference_in_means_many(groups, known.of_items(np.flatnonzero(labels == "")))
-
-
-def _concepts_to_steer(found: Mapping[str, Sequence[Detection]], settings: Settings, judge: OfflineJudge) -> list[str]:
-    """The concepts that the unsupervised methods tell apart best on the fit sentences, among those the judge accepts: the same for every method.
-
-    A concept is passed over where a method would use a feature that already stands for another one.
-    """
-    by_concept = {rows[0].concept: rows for rows in zip(*(found[name] for name in _unsupervised(settings)), strict=True)}
-    chosen: list[str] = []
-    used: set[tuple[str, int]] = set()
-    for concept in sorted(by_concept, key=lambda name: -float(np.mean([row.chosen_on for row in by_concept[name]]))):
-        features = {(row.method, row.feature) for row in by_concept[concept]}
-        if concept in judge.reliability.accepted and not features & used and len(chosen) < settings.steered_concepts:
-            chosen.append(concept)
-            used |= features
-    return chosen
-
-
-def _unsupervised(settings: Settings) -> list[MethodName]:
-    """The methods to steer with: PCA only where nothing else was asked for, since its components stand for no single concept."""
-    return [method for method in settings.methods if method != "pca"] or list(settings.methods)
-
-
-def _targets(
-    settings: Settings,
-    dictionaries: Mapping[str, Dictionary],
-    found: Mapping[str, Sequence[Detection]],
-    acts: Mapping[str, Activations],
-    known: Mapping[str, Activations],
-    fit: LabelledTexts,
-    chosen: Sequence[str],
-    site: str,
-    elsewhere: str,
-) -> list[Target]:
-    """Companions of every unsupervised method, the first method's own directions beside them, and difference in means at the companion site."""
-    targets = []
-    for name in _unsupervised(settings):
-        away = companions(dictionaries[name], acts[site], acts[elsewhere])
-        for row in found[name]:
-            if row.concept in chosen and bool(away[row.feature].norm() > 0):
-                targets.append(_target(name, "companion", elsewhere, away[row.feature], row))
-            if row.concept in chosen and name == _unsupervised(settings)[0]:
-                targets.append(_target(name, "native", site, dictionaries[name].directions[row.feature], row))
-    there = supervised(known[elsewhere], fit).directions
-    rows = [row for row in found["difference_in_means"] if row.concept in chosen]
-    return targets + [_target("difference_in_means", "companion", elsewhere, there[row.feature], row) for row in rows]
-
-
-def _target(name: str, route: Route, site: str, direction: Tensor, row: Detection) -> Target:
-    return Target(f"{name} {route}", name, route, site, direction, row.concept, f"{name}-{row.feature}")

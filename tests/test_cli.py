@@ -252,9 +252,7 @@ def test_activations_that_are_not_finite_are_refused_with_their_context(tmp_path
     texts = tmp_path / "texts.txt"
     texts.write_text("The sea was calm.\nA zoo by the sea.\n", encoding="utf-8")
     line = refused(capsys, "report", "--quiet", "--model", folder, "--texts", texts, "--features", "3", "--out", tmp_path / "out")
-    assert re.search(
-        r"rows of L\d.mlp are not finite, first row \d+: token '[^']+' at position \d+ of input 1 \('A zoo by the sea.'\)", line
-    )
+    assert re.search(r"rows of L\d.mlp are not finite, first row \d+: token .+ at position \d+ of input 1 \('A zoo by the sea.'\)", line)
     assert list((tmp_path / "out").iterdir()) == []
 
 

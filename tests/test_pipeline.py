@@ -185,9 +185,10 @@ def test_a_setting_that_does_not_fit_is_named(language: Path, tmp_path: Path, wr
 
 
 @pytest.mark.slow
-def test_the_default_model_is_reported_on(tmp_path: Path) -> None:
-    """Under a minute on two cores that do nothing else."""
+def test_the_default_model_is_reported_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer neutral sentences than are shipped: under a minute on two cores that do nothing else."""
     names = ("cooking", "football", "weather")
+    monkeypatch.setattr("interp.pipeline.load_concepts", lambda: small.concepts(names, neutral=60))
     protocol = Protocol(
         strengths=(0.5,),
         selection_prompts=("I think that",),
