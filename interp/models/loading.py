@@ -1,6 +1,6 @@
 """From a name, a folder, a file or a module in memory to a Model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,24 @@ def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtyp
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with _quiet_loading(located.folder, "a language model"):
-        module = AutoModelForCausalLM.from_pretrained(
-            located.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+        module, loading = AutoModelForCausalLM.from_pretrained(
+            located.folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
+        _require_all_weights(located.folder, sorted(loading["missing_keys"]))
         tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
     return TransformerModel(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
+
+
+def _require_all_weights(folder: Path, missing: Sequence[str]) -> None:
+    """Weights that a file lacks would be filled with random numbers, and every score would be about those."""
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UnavailableError(f"{folder} lacks weights of a language model: {missing[0]}{more}; check that it is one, or fetch it again")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import tiny
 import torch
 from diffusers import DDIMPipeline, DDPMScheduler
@@ -99,3 +100,13 @@ def test_an_encoder_gives_unit_means(folder: Path) -> None:
         with torch.no_grad():
             mean = module(torch.tensor([tiny.tokenizer()(text)["input_ids"]])).last_hidden_state[0].mean(dim=0)
         assert torch.allclose(row, mean / mean.norm(), atol=1e-5)
+
+
+def test_a_language_model_without_all_its_weights_is_refused(folder: Path) -> None:
+    path = tiny.save(tiny.language("llama"), folder / "incomplete")
+    weights = safetensors.torch.load_file(path / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "layers.1.mlp.down_proj" not in name}
+    assert len(kept) == len(weights) - 1
+    safetensors.torch.save_file(kept, path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UnavailableError, match=r"layers\.1\.mlp\.down_proj"):
+        interp.load_model(path)
