@@ -86,8 +86,8 @@ def _write(results: dict) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--layers", type=int, nargs="+", default=[5, 10, 15, 18, 20, 22, 24, 25, 26, 27, 28, 29])
-    parser.add_argument("--companions", type=int, nargs="+", default=[12, 15, 20, 24])
+    parser.add_argument("--layers", type=int, nargs="+", default=[3, 5, 7, 25])
+    parser.add_argument("--companions", type=int, nargs="+", default=[10, 15, 20])
     parser.add_argument("--steer-site")
     parser.add_argument("--features", type=int, default=100)
     parser.add_argument("--steered", type=int, default=4)

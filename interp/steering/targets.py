@@ -54,7 +54,7 @@ class Protocol:
     report_prompts: tuple[str, ...] = REPORT_PROMPTS
     samples: int = 1
     n_random: int = 3
-    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=20))
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=16))
 
     def __post_init__(self) -> None:
         shared = sorted(set(self.selection_prompts) & set(self.report_prompts))
