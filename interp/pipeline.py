@@ -21,7 +21,7 @@ from interp.decompose import (
     save_dictionary,
 )
 from interp.detection import LabelledActivations, detect
-from interp.features import concept_means, describe
+from interp.features import companions, concept_means, describe
 from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
 from interp.report import MethodRun, Run, report_data, write_report
 from interp.steering import Protocol, concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
@@ -85,27 +85,36 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     unseen = LabelledActivations(record(model, held_out.texts, site, progress=progress), held_out.labels)
     on_fit = LabelledActivations(known[site], fit.labels)
     dictionaries = _fit(settings, acts[site], known[site], fit, progress)
-    features = {
-        name: describe(dictionary, acts[site], model, progress=progress) for name, dictionary in dictionaries.items() if name != "random"
+    codes, codes_unseen = ({name: one.encode(rows) for name, one in dictionaries.items()} for rows in (acts[site], unseen.acts))
+    codes_known = codes if acts is known else {name: one.encode(known[site]) for name, one in dictionaries.items()}
+    described = {name: one for name, one in dictionaries.items() if name != "random"}
+    features = {name: describe(one, acts[site], model, coefficients=codes[name], progress=progress) for name, one in described.items()}
+    found = {
+        name: detect(one, on_fit, unseen, coefficients=(codes_known[name], codes_unseen[name]), seed=settings.seed)
+        for name, one in dictionaries.items()
     }
-    found = {name: detect(dictionary, on_fit, unseen, seed=settings.seed) for name, dictionary in dictionaries.items()}
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
-    steerers: list[MethodName] = [method for method in settings.methods if method != "pca"] or list(settings.methods)
+    steerers: list[str] = [method for method in settings.methods if method != "pca"] or list(settings.methods)
     chosen = concepts_to_steer([found[name] for name in steerers], judge.reliability.accepted, settings.steered_concepts)
     there = concept_means(known[elsewhere], fit.labels)
-    targets = steering_targets({name: dictionaries[name] for name in steerers}, there, found, acts, chosen, (site, elsewhere))
+    steering_with = {name: dictionaries[name] for name in steerers}
+    away = {name: companions(one, acts[site], acts[elsewhere], coefficients=codes[name]) for name, one in steering_with.items()}
+    targets = steering_targets(steering_with, away, there, found, chosen, (site, elsewhere))
     steering = evaluate_steering(model, targets, judge=judge, protocol=settings.protocol, seed=settings.seed, progress=progress)
     methods = {
         name: MethodRun(
-            TITLES[name], dictionary, reconstruction(dictionary, unseen.acts, seed=settings.seed), found[name], features.get(name, ())
+            TITLES[name],
+            dictionary,
+            reconstruction(dictionary, unseen.acts, coefficients=codes_unseen[name], seed=settings.seed),
+            found[name],
+            features.get(name, ()),
         )
         for name, dictionary in dictionaries.items()
     }
     seconds = time.perf_counter() - start
     run = Run(model.name, elsewhere, acts[site], len(concepts), methods, steering, judge.name, judge.reliability, settings.seed, seconds)
-    for name, dictionary in dictionaries.items():
-        if name != "random":
-            save_dictionary(dictionary, target / "dictionaries" / name)
+    for name, dictionary in described.items():
+        save_dictionary(dictionary, target / "dictionaries" / name)
     return write_report(report_data(run), target)
 
 

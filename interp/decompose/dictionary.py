@@ -59,6 +59,23 @@ class Dictionary(ABC):
         with torch.no_grad():
             return torch.cat([empty, *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values))])
 
+    def encoded(
+        self, acts: Activations | Float[Tensor, "row d"], given: Float[Tensor, "row feature"] | None = None
+    ) -> Float[Tensor, "row feature"]:
+        """The coefficients of some activations: `given` where they have been computed before, else `encode(acts)`.
+
+        Raises:
+            InputError: the activations are of another site or width, or not finite, or `given` are not their coefficients by shape.
+        """
+        if given is None:
+            return self.encode(acts)
+        self.require_same_space(acts)
+        require_finite(acts)
+        rows = len(acts)
+        if tuple(given.shape) != (rows, len(self)):
+            raise InputError(f"coefficients are {tuple(given.shape)}, expected {(rows, len(self))}: one row each and one feature each")
+        return given
+
     def decode(self, coefficients: Float[Tensor, "row feature"]) -> Float[Tensor, "row d"]:
         """Activations from coefficients.
 

@@ -30,11 +30,18 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruction(dictionary: Dictionary, acts: Activations | Float[Tensor, "row d"], *, seed: int = 0) -> Reconstruction:
+def reconstruction(
+    dictionary: Dictionary,
+    acts: Activations | Float[Tensor, "row d"],
+    *,
+    coefficients: Float[Tensor, "row feature"] | None = None,
+    seed: int = 0,
+) -> Reconstruction:
     """Measure a dictionary's reconstruction of some rows.
 
     `explained variance = 1 − Σ‖acts − decode(encode(acts))‖² / Σ‖acts − mean of acts‖²`, bootstrapped over inputs (over runs of
     consecutive rows where there are no contexts; at most 1,000 groups). It is negative for a dictionary that does worse than the mean.
+    `coefficients` of the rows spare the encoding where they are known.
 
     Raises:
         InputError: the activations are of another site or width, empty, not finite, or all the same row.
@@ -45,17 +52,17 @@ def reconstruction(dictionary: Dictionary, acts: Activations | Float[Tensor, "ro
         >>> reconstruction(snmf, held_out_acts).explained_variance
     """
     values = require_rows(acts)
-    dictionary.require_same_space(acts)
+    encoded = dictionary.encoded(acts, coefficients)
     mean = column_mean(values)
     errors, active, used = [], 0, torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device)
     generator = torch.Generator().manual_seed(seed)
-    for _, chunk in row_chunks(values):
-        coefficients = dictionary.encode(chunk)
-        active += int((coefficients != 0).sum())
-        used |= (coefficients != 0).any(dim=0)
-        others = coefficients[torch.randperm(len(chunk), generator=generator).to(coefficients.device)]
+    for rows, chunk in row_chunks(values):
+        own = encoded[rows]
+        active += int((own != 0).sum())
+        used |= (own != 0).any(dim=0)
+        others = own[torch.randperm(len(chunk), generator=generator).to(own.device)]
         chunk = chunk.to(dictionary.directions)
-        parts = (chunk - dictionary.decode(coefficients), chunk - dictionary.decode(others), chunk - mean.to(chunk))
+        parts = (chunk - dictionary.decode(own), chunk - dictionary.decode(others), chunk - mean.to(chunk))
         errors.append(torch.stack([part.square().sum(dim=1, dtype=torch.float64) for part in parts]).cpu())
     return Reconstruction(
         _explained(torch.cat(errors, dim=1).numpy(), _groups(acts), seed),

@@ -1,5 +1,7 @@
 """Area under the ROC curve and average precision with bootstrap intervals, for many features at once."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
@@ -33,9 +35,7 @@ def auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"
     """
     value = float(auroc_many(scores[:, None], positive)[0])
     wins = _pairwise(scores[positive], scores[~positive])
-    generator = np.random.default_rng(seed)
-    first = _weights(generator, wins.shape[0])
-    second = _weights(generator, wins.shape[1])
+    first, second = _stratified(seed, *wins.shape)
     low, high = np.quantile(((first @ wins) * second).sum(axis=1), [0.025, 0.975])
     return Score(value, float(low), float(high), len(scores), seed, control, INTERVAL)
 
@@ -55,10 +55,10 @@ def average_precision(
     """
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     _require_both(n_positive, n_negative)
-    generator = np.random.default_rng(seed)
+    first, second = _stratified(seed, n_positive, n_negative)
     drawn = np.empty((RESAMPLES, len(scores)))
-    drawn[:, positive] = n_positive * _weights(generator, n_positive)
-    drawn[:, ~positive] = n_negative * _weights(generator, n_negative)
+    drawn[:, positive] = n_positive * first
+    drawn[:, ~positive] = n_negative * second
     value = float(_average_precisions(scores, positive, np.ones((1, len(scores))))[0])
     low, high = np.quantile(_average_precisions(scores, positive, drawn), [0.025, 0.975])
     chance = n_positive / len(scores) if control is None else control
@@ -86,6 +86,18 @@ def _require_both(n_positive: int, n_negative: int) -> None:
 
 def _pairwise(positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"]) -> Float[np.ndarray, "positive negative"]:
     return np.asarray((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative))
+
+
+@lru_cache(maxsize=4)
+def _stratified(
+    seed: int, n_positive: int, n_negative: int
+) -> tuple[Float[np.ndarray, "resample positive"], Float[np.ndarray, "resample negative"]]:
+    """The resamples of a seed and class sizes: many concepts share them, and drawing takes longer than using them."""
+    generator = np.random.default_rng(seed)
+    both = _weights(generator, n_positive), _weights(generator, n_negative)
+    for weights in both:
+        weights.flags.writeable = False
+    return both
 
 
 def _weights(generator: np.random.Generator, n: int) -> Float[np.ndarray, "resample case"]:

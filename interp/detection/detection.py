@@ -51,17 +51,20 @@ class Detection:
     chosen_on: float
 
 
-def sentence_scores(dictionary: Dictionary, acts: Activations) -> Float[np.ndarray, "item feature"]:
+def sentence_scores(
+    dictionary: Dictionary, acts: Activations, *, coefficients: Float[Tensor, "row feature"] | None = None
+) -> Float[np.ndarray, "item feature"]:
     """Every input's largest coefficient of every feature; an input that left no row scores minus infinity, below every other.
+
+    `coefficients` of the activations spare the encoding where they are known.
 
     Raises:
         InputError: the activations are of another site or width than the dictionary's, or not finite.
 
-    Cost: one encoding of the activations, in chunks of rows.
+    Cost: one encoding of the activations.
     """
-    dictionary.require_same_space(acts)
-    require_finite(acts)
-    return _largest(dictionary, acts, dictionary.encode)
+    encoded = dictionary.encoded(acts, coefficients)
+    return _largest(dictionary, acts, lambda rows, values: encoded[rows])
 
 
 def sentence_cosines(dictionary: Dictionary, acts: Activations) -> Float[np.ndarray, "item feature"]:
@@ -73,11 +76,20 @@ def sentence_cosines(dictionary: Dictionary, acts: Activations) -> Float[np.ndar
     dictionary.require_same_space(acts)
     require_finite(acts)
     directions = torch.nn.functional.normalize(dictionary.directions, dim=1)
-    return _largest(dictionary, acts, lambda rows: torch.nn.functional.normalize(rows.to(directions), dim=1) @ directions.T)
+    return _largest(dictionary, acts, lambda rows, values: torch.nn.functional.normalize(values.to(directions), dim=1) @ directions.T)
 
 
-def detect(dictionary: Dictionary, fit: LabelledActivations, held_out: LabelledActivations, *, seed: int = 0) -> tuple[Detection, ...]:
+def detect(
+    dictionary: Dictionary,
+    fit: LabelledActivations,
+    held_out: LabelledActivations,
+    *,
+    coefficients: tuple[Float[Tensor, "row feature"], Float[Tensor, "held_out_row feature"]] | None = None,
+    seed: int = 0,
+) -> tuple[Detection, ...]:
     """For every concept the feature that best tells it from all other sentences of `fit`, scored on `held_out`.
+
+    `coefficients` of the two splits spare the encoding where they are known.
 
     A supervised dictionary (difference in means) has one direction per concept and no choice to make.
 
@@ -90,7 +102,8 @@ def detect(dictionary: Dictionary, fit: LabelledActivations, held_out: LabelledA
         >>> rows = interp.detection.detect(snmf, fit, held_out)
         >>> [(row.concept, row.feature, str(row.auroc)) for row in rows]
     """
-    on_fit, reported = sentence_scores(dictionary, fit.acts), _measured(dictionary, held_out)
+    first, second = coefficients or (None, None)
+    on_fit, reported = sentence_scores(dictionary, fit.acts, coefficients=first), _measured(dictionary, held_out, second)
     return tuple(_best(concept, dictionary, on_fit, fit.labels, reported, seed) for concept in _concepts(fit.labels))
 
 
@@ -102,7 +115,7 @@ def detection_of(
     Raises:
         InputError: there are no sentences of the concept or no neutral ones, or the activations are of another site.
     """
-    return _detection(concept, feature, _measured(dictionary, held_out), chosen_on, seed)
+    return _detection(concept, feature, _measured(dictionary, held_out, None), chosen_on, seed)
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
@@ -128,15 +141,16 @@ class _Measured:
     labels: tuple[str | None, ...]
 
 
-def _measured(dictionary: Dictionary, split: LabelledActivations) -> _Measured:
-    return _Measured(dictionary.method, sentence_scores(dictionary, split.acts), sentence_cosines(dictionary, split.acts), split.labels)
+def _measured(dictionary: Dictionary, split: LabelledActivations, coefficients: Tensor | None) -> _Measured:
+    scores = sentence_scores(dictionary, split.acts, coefficients=coefficients)
+    return _Measured(dictionary.method, scores, sentence_cosines(dictionary, split.acts), split.labels)
 
 
-def _largest(dictionary: Dictionary, acts: Activations, score: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "item feature"]:
+def _largest(dictionary: Dictionary, acts: Activations, score: Callable[[slice, Tensor], Tensor]) -> Float[np.ndarray, "item feature"]:
     result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
     with torch.no_grad():
         for rows, values in row_chunks(acts.values):
-            np.maximum.at(result, acts.contexts.item[rows], score(values).float().cpu().numpy())
+            np.maximum.at(result, acts.contexts.item[rows], score(rows, values).float().cpu().numpy())
     return result
 
 

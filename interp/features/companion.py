@@ -15,11 +15,14 @@ from interp.features.feature import Feature
 TINY = 1e-30
 
 
-def companions(dictionary: Dictionary, acts: Activations, elsewhere: Activations) -> Float[Tensor, "feature d_site"]:
+def companions(
+    dictionary: Dictionary, acts: Activations, elsewhere: Activations, *, coefficients: Float[Tensor, "row feature"] | None = None
+) -> Float[Tensor, "feature d_site"]:
     """Every feature's unit direction at another site of the same run.
 
     Definition: `companion_f = Σ_t c_tf h_t / Σ_t c_tf − mean_t h_t`, scaled to unit norm, with `c_tf` the positive part of the feature's
     coefficient on row t of `acts` and `h_t` the same row of `elsewhere`. A feature that never fires gets a zero vector.
+    `coefficients` of `acts` spare the encoding where they are known.
 
     Raises:
         InputError: `acts` are not of the dictionary's site, the two recordings are not of the same rows, or a value is not finite.
@@ -28,18 +31,17 @@ def companions(dictionary: Dictionary, acts: Activations, elsewhere: Activations
 
     Cost: one encoding of `acts` and one product `[feature, row] @ [row, d_site]`, in chunks of rows.
     """
-    dictionary.require_same_space(acts)
     _check_same_rows(acts, elsewhere)
-    require_finite(acts)
     require_finite(elsewhere)
+    encoded = dictionary.encoded(acts, coefficients)
     mean = column_mean(elsewhere.values)
     weighted = torch.zeros(len(dictionary), elsewhere.values.shape[1])
     total = torch.zeros(len(dictionary))
     for rows, there in row_chunks(elsewhere.values):
-        coefficients = dictionary.encode(acts.values[rows]).clamp(min=0).cpu()
+        weights = encoded[rows].clamp(min=0).cpu()
         # Centred before it is weighed: a site's mean can be a hundred times longer than what sets features apart.
-        weighted += coefficients.T @ (there - mean)
-        total += coefficients.sum(dim=0)
+        weighted += weights.T @ (there - mean)
+        total += weights.sum(dim=0)
     return torch.nn.functional.normalize(weighted / total.clamp(min=TINY)[:, None], dim=1)
 
 

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.core import Activations, Progress, silent
 from interp.decompose.dictionary import Dictionary
 from interp.features.contexts import firing_rate, top_contexts
@@ -11,12 +14,18 @@ from interp.features.vocabulary import token_effects
 
 
 def describe(
-    dictionary: Dictionary, acts: Activations, model: Any = None, *, count: int = 25, progress: Progress = silent
+    dictionary: Dictionary,
+    acts: Activations,
+    model: Any = None,
+    *,
+    count: int = 25,
+    coefficients: Float[Tensor, "row feature"] | None = None,
+    progress: Progress = silent,
 ) -> tuple[Feature, ...]:
     """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and an offline label.
 
     `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and may be left out (a UNet has no
-    vocabulary).
+    vocabulary). `coefficients` of the activations spare the encoding where they are known.
 
     Raises:
         InputError: the activations are of another site.
@@ -27,12 +36,12 @@ def describe(
         >>> features = interp.describe(snmf, acts, model)
         >>> features[12].label, features[12].promoted[:3]
     """
-    coefficients = dictionary.encode(acts).float().cpu().numpy()
+    encoded = dictionary.encoded(acts, coefficients).float().cpu().numpy()
     reads = model is not None and hasattr(model, "vocabulary_effect")
     effects = token_effects(model, dictionary.site, dictionary.directions) if reads else None
     features = []
     for index in range(len(dictionary)):
-        own = coefficients[:, index]
+        own = encoded[:, index]
         promoted, suppressed = effects[index] if effects else ((), ())
         contexts = top_contexts(own, acts.contexts, count=count)
         features.append(Feature(dictionary, index, firing_rate(own), contexts, promoted, suppressed))

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import Activations
 from interp.decompose import Dictionary, DifferenceInMeans
 from interp.detection import Detection
-from interp.features import companions
 from interp.steering.targets import Route, Target
 
 
@@ -31,23 +30,24 @@ def concepts_to_steer(found: Sequence[Sequence[Detection]], accepted: Sequence[s
 
 def steering_targets(
     dictionaries: Mapping[str, Dictionary],
+    away: Mapping[str, Float[Tensor, "feature d_site"]],
     reference: DifferenceInMeans,
     found: Mapping[str, Sequence[Detection]],
-    acts: Mapping[str, Activations],
     chosen: Sequence[str],
     sites: tuple[str, str],
 ) -> list[Target]:
     """Companions of every dictionary's features, the first dictionary's own directions beside them, and the supervised reference.
 
-    `sites` are where the dictionaries were fitted and where companions steer; `reference` was fitted at the latter. A feature that never
-    fires has no companion and is left out.
+    `sites` are where the dictionaries were fitted and where companions steer; `away` holds each dictionary's companions there, and
+    `reference` was fitted there. A feature that never fires has no companion and is left out.
     """
     site, elsewhere = sites
     targets = []
     for number, (name, dictionary) in enumerate(dictionaries.items()):
-        away = companions(dictionary, acts[site], acts[elsewhere])
         rows = [row for row in found[name] if row.concept in chosen]
-        targets += [_target(name, "companion", elsewhere, away[row.feature], row) for row in rows if bool(away[row.feature].norm() > 0)]
+        targets += [
+            _target(name, "companion", elsewhere, away[name][row.feature], row) for row in rows if bool(away[name][row.feature].norm() > 0)
+        ]
         if number == 0:
             targets += [_target(name, "native", site, dictionary.directions[row.feature], row) for row in rows]
     supervised = [row for row in found[reference.method] if row.concept in chosen]

@@ -87,7 +87,7 @@ def calibrate(
     Raises:
         InputError: a target is not positive, a direction has no length or another width than the site, or the site holds nothing but zeros.
 
-    Cost: 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes, batched.
+    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes, batched.
 
     Example:
         >>> found = calibrate(model, ["I think that"], "L20.resid_post", directions, [0.15, 0.5])
@@ -101,7 +101,7 @@ def calibrate(
         raise InputError(f"direction {dead} at {site} has no length or is not finite (its feature never fires?); leave it out")
     unit = torch.nn.functional.normalize(directions.float(), dim=1).cpu()
     grid = typical_norm(model, prompts, site) * torch.logspace(math.log10(GRID[0]), math.log10(GRID[1]), int(GRID[2]))
-    curve = torch.stack([_step(model, prompts, site, unit, alpha, progress, number) for number, alpha in enumerate(grid)], dim=1)
+    curve = _curve(model, prompts, site, unit, grid, max(targets), progress)
     search = _Search.bracketed(grid, curve, torch.tensor(tuple(targets)))
     for number in range(ROUNDS):
         cells = torch.nonzero(search.open, as_tuple=True)
@@ -124,12 +124,18 @@ def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> 
     return norm
 
 
-def _step(
-    model: TransformerModel, prompts: Sequence[str], site: str, unit: Tensor, alpha: Tensor, progress: Progress, number: int
-) -> Tensor:
-    result = steering_kl(model, prompts, site, unit * alpha)
-    progress(f"calibrate at {site}", number + 1, int(GRID[2]), "strength")
-    return result
+def _curve(
+    model: TransformerModel, prompts: Sequence[str], site: str, unit: Tensor, grid: Tensor, highest: float, progress: Progress
+) -> Float[Tensor, "direction strength"]:
+    """The divergence at every strength of a rising grid, infinite beyond the first above the highest target: none is sought there."""
+    curve = torch.full((len(unit), len(grid)), torch.inf)
+    below = torch.arange(len(unit))
+    for number, alpha in enumerate(grid):
+        if len(below):
+            curve[below, number] = steering_kl(model, prompts, site, unit[below] * alpha)
+            below = below[curve[below, number] < highest]
+        progress(f"calibrate at {site}", number + 1, len(grid), "strength")
+    return curve
 
 
 def _kl(model: TransformerModel, batch: Batch, plain: Tensor, site: str, vectors: Tensor) -> Tensor:
