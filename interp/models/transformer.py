@@ -160,15 +160,16 @@ class TransformerModel:
         return torch.log_softmax(logits[:, -1].float(), dim=-1)
 
     @torch.no_grad()
-    def token_logprobs(self, batch: Batch) -> Float[Tensor, "batch position"]:
-        """Log-probability of every token given those before it; 0 at the first position and on padding."""
-        logits = self.run(batch)
-        assert logits is not None
+    def token_logprobs(self, batch: Batch, *, start: int = 1) -> Float[Tensor, "batch position"]:
+        """Log-probability of every token given those before it; 0 at the first position, on padding, and before `start`."""
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
-        chosen = logits[:, :-1].gather(2, ids[:, 1:, None])[..., 0].float()
+        start = min(max(start, 1), ids.shape[1])
+        logits = self.run(batch, logits_to_keep=ids.shape[1] - start + 1)
+        assert logits is not None
+        chosen = logits[:, :-1].gather(2, ids[:, start:, None])[..., 0].float()
         own = chosen - torch.logsumexp(logits[:, :-1].float(), dim=-1)
-        both = (mask[:, 1:] * mask[:, :-1]).bool()
-        return torch.nn.functional.pad(torch.where(both, own, torch.zeros_like(own)), (1, 0))
+        both = (mask[:, start:] * mask[:, start - 1 : -1]).bool()
+        return torch.nn.functional.pad(torch.where(both, own, torch.zeros_like(own)), (start, 0))
 
     @torch.no_grad()
     def residual_effect(self, site: str, directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d_model"]:

@@ -85,7 +85,7 @@ def _batch_surprise(
     model: TransformerModel, batch: Batch, starts: Int[np.ndarray, " batch"]
 ) -> tuple[Float[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
     """Summed negative log-probability of every element's tokens from `starts` on, and how many they are; a first token has none."""
-    logprobs = model.token_logprobs(batch).cpu().double().numpy()
+    logprobs = model.token_logprobs(batch, start=max(1, int(starts.min()))).cpu().double().numpy()
     assert batch.keep is not None
     column = np.arange(logprobs.shape[1])
     counted = batch.keep.cpu().numpy() & (column >= np.maximum(starts, 1)[:, None])

@@ -46,3 +46,23 @@ def test_a_feature_without_extent_stays_at_its_value():
     gram, target, codes = torch.diag(torch.tensor([1.0, 0.0])), torch.tensor([[2.0], [5.0]]), torch.tensor([[0.0], [3.0]])
     hals_sweep(codes, target, gram)
     assert codes.flatten().tolist() == [2.0, 3.0]
+
+
+def test_directions_that_are_not_independent_are_solved_as_well():
+    basis, rows = problem(n_features=20, width=12, columns=60)
+    basis = torch.cat([basis, basis[:5], torch.zeros(1, 12)])
+    rows[3] = 0
+    ours = solve_nnls(basis @ rows.T, basis @ basis.T, tolerance=1e-6)
+    errors = (rows - ours.T @ basis).norm(dim=1)
+    theirs = [scipy.optimize.nnls(basis.T.double().numpy(), row.double().numpy())[1] for row in rows]
+    np.testing.assert_allclose(errors.numpy(), theirs, atol=1e-4)
+    assert bool((ours >= 0).all())
+    assert float(ours[:, 3].abs().max()) == 0
+
+
+def test_what_pivoting_leaves_open_is_swept_to_the_end(monkeypatch):
+    basis, rows = problem()
+    target, gram = basis @ rows.T, basis @ basis.T
+    pivoted = solve_nnls(target, gram, tolerance=1e-6)
+    monkeypatch.setattr("interp.decompose.nnls.PIVOTS", 0)
+    np.testing.assert_allclose(solve_nnls(target, gram, tolerance=1e-6).numpy(), pivoted.numpy(), atol=1e-4)
