@@ -12,10 +12,11 @@ from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
 from interp.core.names import require_known
-from interp.decompose.alternation import Alternation, Scaled, Schedule, massive_rows
+from interp.decompose.alternation import Alternation, Schedule
 from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.nnls import solve_nnls
+from interp.decompose.scaled import Scaled, massive_rows
 from interp.decompose.starts import Init, first_coefficients
 
 Solver = Literal["hals", "multiplicative"]

@@ -1,0 +1,67 @@
+"""Rows as semi-NMF sees them: raw, but with massive ones at an ordinary norm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.decompose.checks import row_chunks
+from interp.decompose.nnls import hals_sweep
+
+MASSIVE = 10.0
+
+
+def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"], float]:
+    """A factor for every row that brings massive rows to an ordinary norm, and the norm above which a row is massive.
+
+    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if larger): such rows (attention sinks)
+    would take the squared error for themselves. All other factors are 1.
+    """
+    norms = torch.cat([chunk.norm(dim=1) for _, chunk in row_chunks(values)])
+    present = norms[norms > 0].sort().values
+    ordinary = max(float(present[len(present) // 2]), 0.3 * float(present[int(0.95 * len(present))]))
+    limit = MASSIVE * ordinary
+    return torch.where(norms > limit, ordinary / norms.clamp(min=ordinary), torch.ones_like(norms)), limit
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Rows with a factor each; factors other than 1 mark massive rows."""
+
+    values: Float[Tensor, "row d"]
+    scale: Float[Tensor, " row"]
+    limit: float
+
+    @property
+    def n_massive(self) -> int:
+        """How many rows enter at a smaller norm than their own."""
+        return int((self.scale != 1).sum())
+
+    def chunks(self) -> Iterator[tuple[slice, Float[Tensor, "chunk d"], Float[Tensor, " chunk"]]]:
+        """Chunks of rows, unscaled, with their factors."""
+        for rows, chunk in row_chunks(self.values):
+            yield rows, chunk, self.scale[rows]
+
+    def sample(self, count: int, generator: torch.Generator) -> "Scaled":
+        """At most `count` rows drawn without replacement, in order."""
+        if len(self.values) <= count:
+            return self
+        rows = torch.randperm(len(self.values), generator=generator)[:count].sort().values.to(self.values.device)
+        return Scaled(self.values[rows].detach(), self.scale[rows], self.limit)
+
+    def coefficients(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Float[Tensor, "row feature"]:
+        """Every row's coefficients of given directions, after some sweeps from zero."""
+        gram, parts = directions @ directions.T, []
+        for _, chunk, scale in self.chunks():
+            target = directions @ chunk.T * scale
+            part = torch.zeros_like(target)
+            for _ in range(sweeps):
+                hals_sweep(part, target, gram)
+            parts.append(part.T)
+        return torch.cat(parts)
+
+    def row(self, index: int) -> Float[Tensor, " d"]:
+        """One scaled row."""
+        return self.values[index].detach().to(torch.float32) * self.scale[index]
