@@ -6,7 +6,8 @@ import torch
 
 from interp.core import ConvergenceWarning, InputError
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.alternation import Schedule, massive_rows, multiplicative_update
+from interp.decompose.alternation import Schedule, multiplicative_update
+from interp.decompose.scaled import massive_rows
 from tests.decompose import planted
 
 
