@@ -7,50 +7,79 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interp.capture import TokenSelection, intervene, load_activations, record, save_activations
+    from interp.capture import (
+        TokenSelection,
+        appending_activations,
+        intervene,
+        load_activations,
+        open_activations,
+        record,
+        save_activations,
+    )
+    from interp.comparison import Comparison, LiftProtocol, compare
     from interp.core import Activations, Score
     from interp.corpus import load_concepts
     from interp.decompose import (
         Dictionary,
+        SnmfStream,
         fit_difference_in_means,
+        fit_hierarchy,
         fit_pca,
         fit_sae,
         fit_snmf,
         load_dictionary,
+        load_public_sae,
         random_dictionary,
+        stability,
+        sweep_sae,
     )
-    from interp.features import Feature, companion, companions, describe
+    from interp.detection import sparse_probing
+    from interp.features import Feature, companion, companions, describe, loss_recovered
     from interp.models import SamplingPlan, load_model, wrap
     from interp.pipeline import Settings, main_job
-    from interp.steering import evaluate_steering, fit_offline_judge, steer
+    from interp.steering import EndpointJudge, evaluate_steering, fit_offline_judge, likelihood_lift, steer
 
 _HOMES = {
     "Activations": "core",
+    "Comparison": "comparison",
     "Dictionary": "decompose",
+    "EndpointJudge": "steering",
     "Feature": "features",
+    "LiftProtocol": "comparison",
     "SamplingPlan": "models",
     "Score": "core",
+    "Settings": "pipeline",
+    "SnmfStream": "decompose",
     "TokenSelection": "capture",
+    "appending_activations": "capture",
     "companion": "features",
     "companions": "features",
+    "compare": "comparison",
     "describe": "features",
     "evaluate_steering": "steering",
     "fit_difference_in_means": "decompose",
+    "fit_hierarchy": "decompose",
     "fit_offline_judge": "steering",
     "fit_pca": "decompose",
     "fit_sae": "decompose",
     "fit_snmf": "decompose",
     "intervene": "capture",
+    "likelihood_lift": "steering",
     "load_activations": "capture",
     "load_concepts": "corpus",
     "load_dictionary": "decompose",
     "load_model": "models",
+    "load_public_sae": "decompose",
+    "loss_recovered": "features",
+    "main_job": "pipeline",
+    "open_activations": "capture",
     "random_dictionary": "decompose",
     "record": "capture",
-    "Settings": "pipeline",
-    "main_job": "pipeline",
     "save_activations": "capture",
+    "sparse_probing": "detection",
+    "stability": "decompose",
     "steer": "steering",
+    "sweep_sae": "decompose",
     "wrap": "models",
 }
 

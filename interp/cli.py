@@ -15,7 +15,7 @@ from interp.core.errors import InterpError
 from interp.core.names import require_known
 
 if TYPE_CHECKING:
-    from interp.pipeline import MethodName
+    from interp.decompose import Unsupervised
 
 WRONG, STOPPED = 2, 130
 # Typer's complaints about arguments share this base; where it is defined differs between typer's versions.
@@ -41,6 +41,7 @@ def report(
         Path | None, typer.Option(help="Text file, one text per line, to find features on; the shipped sentences if left out.")
     ] = None,
     steered: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 5,
+    stability: Annotated[int, typer.Option(min=0, help="Fit again from so many other seeds, to see which features come back.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write index.html, features.json and the dictionaries to.")] = Path("report"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
@@ -62,10 +63,47 @@ def report(
         sparsity=sparsity,
         texts=read_texts(texts) if texts else None,
         steered_concepts=steered,
+        stability=stability,
         seed=seed,
     )
     with shown(quiet) as progress:
         page = main_job(settings, out, progress=progress)
+    typer.echo(str(page))
+
+
+@app.command()
+def compare(
+    model: Annotated[str, typer.Option(help="Catalog name, hub id, local folder or .gguf file.")] = "smollm2-135m-instruct",
+    site: Annotated[list[str] | None, typer.Option(help="Where dictionaries are fitted; several times for several. Three MLPs.")] = None,
+    place: Annotated[list[str] | None, typer.Option(help="Where companions steer; several times for several. Two residual sites.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="snmf, sae or pca; may be given several times. All if left out.")] = None,
+    features: Annotated[list[int] | None, typer.Option(min=1, help="Features per dictionary; may be given several times. 100.")] = None,
+    concepts: Annotated[int, typer.Option(min=1, help="How many concepts are steered with.")] = 6,
+    sparsity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of neurons a semi-NMF direction keeps.")] = 0.01,
+    random: Annotated[int, typer.Option(min=1, help="Random directions that a likelihood lift is set against.")] = 50,
+    sentences: Annotated[int, typer.Option(min=2, help="Held-out sentences of each concept for the lift; twice as many others.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the result; a run that was stopped goes on there.")] = Path("comparison"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
+) -> None:
+    """Compare methods, layers and sizes: what their features detect, and how they steer, natively and by companions."""
+    from interp.comparison import Comparison, LiftProtocol, compare
+    from interp.console import shown
+    from interp.report import write_comparison
+
+    settings = Comparison(
+        model=model,
+        sites=tuple(site or ()),
+        places=tuple(place or ()),
+        methods=_methods(method or ()),
+        sizes=tuple(features or (100,)),
+        sparsity=sparsity,
+        concepts=concepts,
+        lift=LiftProtocol(n_random=random, concept_sentences=sentences, other_sentences=2 * sentences),
+        seed=seed,
+    )
+    with shown(quiet) as progress:
+        page = write_comparison(compare(settings, out, progress=progress), out)
     typer.echo(str(page))
 
 
@@ -98,13 +136,14 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
     )
 
 
-def _methods(names: Sequence[str]) -> "tuple[MethodName, ...]":
+def _methods(names: Sequence[str]) -> "tuple[Unsupervised, ...]":
     """The methods asked for, each once, or all."""
-    from interp.pipeline import DEFAULT_METHODS, MethodName
+    from interp.decompose import Unsupervised
+    from interp.pipeline import DEFAULT_METHODS
 
     for name in names:
-        require_known("method", name, get_args(MethodName))
-    return tuple(cast("MethodName", name) for name in dict.fromkeys(names)) or DEFAULT_METHODS
+        require_known("method", name, get_args(Unsupervised))
+    return tuple(cast("Unsupervised", name) for name in dict.fromkeys(names)) or DEFAULT_METHODS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,10 +1,11 @@
 """The main job: from a pretrained language model to a feature report. One function, stage by stage."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, get_args
 
 from interp.capture import record
 from interp.core import Activations, InputError, Progress, silent
@@ -12,30 +13,23 @@ from interp.core.files import require_writable
 from interp.core.names import require_known
 from interp.corpus import LabelledTexts, labelled, load_concepts
 from interp.decompose import (
+    COEFFICIENT_SPARSITY,
     Dictionary,
-    fit_pca,
-    fit_sae,
-    fit_snmf,
+    Stability,
+    Unsupervised,
+    fit_unsupervised,
     random_dictionary,
     reconstruction,
     save_dictionary,
+    stability,
 )
 from interp.detection import LabelledActivations, detect
 from interp.features import companions, concept_means, describe
 from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
-from interp.report import MethodRun, Run, report_data, write_report
+from interp.report import METHOD_TITLES, MethodRun, Run, report_data, write_report
 from interp.steering import Protocol, concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
 
-MethodName = Literal["snmf", "sae", "pca"]
-SAE_STEPS = 600
-DEFAULT_METHODS: tuple[MethodName, ...] = ("snmf", "sae", "pca")
-TITLES = {
-    "snmf": "semi-NMF",
-    "sae": "SAE (top-k)",
-    "pca": "PCA",
-    "difference_in_means": "difference in means (supervised)",
-    "random": "random directions",
-}
+DEFAULT_METHODS: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
 
 
 @dataclass(frozen=True)
@@ -44,24 +38,27 @@ class Settings:
 
     `site` and `companion_site` default to a sixth and half of the network's depth, where measurement on the default model put them
     (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
-    `concept_names` restricts the shipped concepts to some of them.
+    `concept_names` restricts the shipped concepts to some of them. With `stability` above 0 every method is fitted again from that many
+    other seeds and on halves of the texts, and every feature says how well it is found again.
     """
 
     model: str = DEFAULT_MODEL
     site: str | None = None
     companion_site: str | None = None
-    methods: tuple[MethodName, ...] = DEFAULT_METHODS
+    methods: tuple[Unsupervised, ...] = DEFAULT_METHODS
     features: int = 100
     sparsity: float = 0.01
+    coefficient_sparsity: float = COEFFICIENT_SPARSITY
     texts: tuple[str, ...] | None = None
     concept_names: tuple[str, ...] | None = None
     steered_concepts: int = 5
     protocol: Protocol = field(default_factory=Protocol)
+    stability: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            require_known("method", method, get_args(MethodName))
+            require_known("method", method, get_args(Unsupervised))
 
 
 def main_job(settings: Settings, folder: str | Path, *, progress: Progress = silent) -> Path:
@@ -101,13 +98,15 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     away = {name: companions(one, acts[site], acts[elsewhere], coefficients=codes[name]) for name, one in steering_with.items()}
     targets = steering_targets(steering_with, away, there, found, chosen, (site, elsewhere))
     steering = evaluate_steering(model, targets, judge=judge, protocol=settings.protocol, seed=settings.seed, progress=progress)
+    stabilities = _stabilities(settings, acts[site], dictionaries)
     methods = {
         name: MethodRun(
-            TITLES[name],
+            METHOD_TITLES[name],
             dictionary,
             reconstruction(dictionary, unseen.acts, coefficients=codes_unseen[name], seed=settings.seed),
             found[name],
             features.get(name, ()),
+            stabilities.get(name),
         )
         for name, dictionary in dictionaries.items()
     }
@@ -134,13 +133,19 @@ def _open(settings: Settings, progress: Progress) -> tuple[TransformerModel, str
 
 def _fit(settings: Settings, acts: Activations, known: Activations, fit: LabelledTexts, progress: Progress) -> dict[str, Dictionary]:
     """Every method on the same rows; difference in means is supervised and uses the labelled sentences."""
-    seed, count = settings.seed, settings.features
-    makers: dict[MethodName, Callable[[], Dictionary]] = {
-        "snmf": lambda: fit_snmf(acts, count, sparsity=settings.sparsity, seed=seed, progress=progress),
-        "sae": lambda: fit_sae(acts, count, steps=SAE_STEPS, seed=seed, progress=progress),
-        "pca": lambda: fit_pca(acts, min(count, *acts.values.shape), seed=seed),
-    }
-    fitted: dict[str, Dictionary] = {method: makers[method]() for method in settings.methods}
+    fitted = {str(method): _fit_one(settings, method, acts, settings.seed, progress) for method in settings.methods}
     fitted["difference_in_means"] = concept_means(known, fit.labels)
-    fitted["random"] = random_dictionary(acts, count, seed=seed)
+    fitted["random"] = random_dictionary(acts, settings.features, seed=settings.seed)
     return fitted
+
+
+def _fit_one(settings: Settings, method: Unsupervised, acts: Any, seed: int, progress: Progress = silent) -> Dictionary:
+    own = {"sparsity": settings.sparsity, "coefficient_sparsity": settings.coefficient_sparsity}
+    return fit_unsupervised(method, acts, settings.features, **own, seed=seed, progress=progress)
+
+
+def _stabilities(settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]) -> dict[str, Stability]:
+    """How far each method finds its features again, where it was asked for: from other seeds, and on halves of the texts."""
+    how = {"seeds": settings.stability, "seed": settings.seed}
+    fits = {method: partial(_fit_one, settings, method) for method in settings.methods if settings.stability}
+    return {method: stability(fit, acts, fitted[method], **how, signed=method != "pca") for method, fit in fits.items()}

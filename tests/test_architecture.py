@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "diffusion": {"core", "models", "capture", "decompose", "features"},
     "dynamics": STAGES - {"causal", "dynamics"},
     "report": STAGES,
+    "comparison": STAGES - {"causal", "diffusion", "dynamics"},
 }
 ONLY_IN = {
     "transformer_lens": {"models/anatomy.py", "models/transformer.py"},

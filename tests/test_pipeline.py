@@ -45,6 +45,7 @@ def made(language: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         concept_names=("cooking", "football"),
         steered_concepts=1,
         protocol=PROTOCOL,
+        stability=1,
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -158,6 +159,14 @@ def test_every_number_has_its_interval_its_cases_and_its_seed(data: dict[str, An
             assert score["n"] > 0
             assert score["low"] <= score["value"] <= score["high"]
     assert {score["seed"] for score in found} == {3}
+
+
+def test_every_unsupervised_feature_says_how_well_it_is_found_again(data: dict[str, Any]) -> None:
+    found = {name: [item["stability"] for item in data["features"] if item["method"] == name] for name in ("snmf", "sae", "pca")}
+    for name, own in found.items():
+        assert all(item is not None and -1 <= item["seeds"] <= 1.0001 for item in own), name
+    assert min(item["seeds"] for item in found["pca"]) > 0.999, "nothing in PCA depends on the seed"
+    assert all(item["stability"] is None for item in data["features"] if item["method"] == "difference_in_means")
 
 
 def test_strengths_are_chosen_on_prompts_that_are_not_reported(data: dict[str, Any]) -> None:

@@ -1,12 +1,18 @@
 """Activations on disk: safetensors for values, Arrow for contexts, json for provenance; never pickle."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from interp.core import Activations, Contexts, InputError, Provenance, UnavailableError
+from interp.capture.shards import VALUES, Shards, open_shards
+from interp.core import Activations, Contexts, InputError, Provenance, UnavailableError, text_hash
 from interp.core.files import read_json, replacing_folder, write_json
+from interp.core.rows import ROW_MEMORY, Rows
 
 SHARD_BYTES = 256 * 2**20
 NOTE = "activations.json"
@@ -19,43 +25,176 @@ def save_activations(acts: Activations, folder: str | Path) -> Path:
         InputError: the folder holds something else, which would be lost.
         UnavailableError: the disk is full or the folder cannot be written.
     """
-    target = Path(folder)
-    rows = max(1, SHARD_BYTES // (acts.values.shape[1] * acts.values.element_size()))
-    starts = range(0, len(acts), rows)
-    with replacing_folder(target, NOTE) as temporary:
-        for number, start in enumerate(starts):
-            _write_shard(acts.values[start : start + rows], temporary / f"values-{number:05d}.safetensors")
-        _write_contexts(acts.contexts, temporary)
-        write_json(temporary / NOTE, {"site": acts.site, "shards": len(starts), "provenance": acts.provenance.to_dict()})
-    return target
+    with appending_activations(folder) as append:
+        append(acts)
+    return Path(folder)
+
+
+@contextmanager
+def appending_activations(folder: str | Path) -> Iterator[Callable[[Activations], None]]:
+    """Write activations to a folder piece by piece, whole or not at all: what does not fit in memory is recorded in parts.
+
+    Inside the `with`, the function that it gives appends rows; their inputs count as further inputs, and provenance adds up. The folder
+    appears at the end. What is there is the same as one `save_activations` of all rows, up to the sizes of the shards.
+
+    Raises:
+        InputError: the folder holds something else, which would be lost; a piece is of another site, width or type than the first; there
+            was no piece.
+        UnavailableError: the disk is full or the folder cannot be written.
+
+    Cost: memory for the contexts of all rows, and two times 256 MB of values.
+
+    Example:
+        >>> with appending_activations("acts") as append:
+        ...     for texts in parts:
+        ...         append(interp.record(model, texts, "L15.mlp"))
+    """
+    with replacing_folder(Path(folder), NOTE) as temporary:
+        writer = _Writer(temporary)
+        yield writer.append
+        writer.finish()
 
 
 def load_activations(folder: str | Path) -> Activations:
-    """Activations from a folder; a single shard is memory-mapped.
+    """Activations from a folder, in memory; a single shard is memory-mapped.
 
     Raises:
-        UnavailableError: the folder does not hold activations, or a shard is missing.
+        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of another width or type than the first.
     """
+    import safetensors.torch
+
+    acts, shards = _opened(Path(folder), ROW_MEMORY)
+    if len(shards.paths) > 1:
+        return acts.in_memory()
+    return replace(acts, values=safetensors.torch.load_file(shards.paths[0])[VALUES])
+
+
+def open_activations(folder: str | Path, *, memory: int = ROW_MEMORY) -> Activations:
+    """Activations whose values stay on disk: every `fit_*`, `encode` and `reconstruction` reads them chunk by chunk.
+
+    The same call gives the same result as with `load_activations`: to the bit while a chunk has as many rows (a width up to 4096 with the
+    memory left as it is), else to the rounding of float32. `acts.take(rows)` reads some rows into memory, `acts.in_memory()` all.
+
+    Args:
+        memory: how many bytes of values, in float32, are read at a time. Contexts are in memory, and so is what a method keeps for every
+            row (a semi-NMF's fit: `8·row·feature` bytes).
+
+    Raises:
+        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of another width or type than the first.
+        InputError: `memory` does not hold one row.
+
+    Cost: the contexts and every shard's header; each chunk is read when it is used.
+
+    Example:
+        >>> acts = interp.open_activations("acts")
+        >>> snmf = interp.fit_snmf(acts, 100)
+    """
+    return _opened(Path(folder), memory)[0]
+
+
+def _opened(folder: Path, memory: int) -> tuple[Activations, Shards]:
+    import pyarrow
+
+    note = read_json(folder / NOTE)
+    try:
+        shards = open_shards([folder / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))])
+        contexts = _read_contexts(folder)
+        if len(contexts) != shards.shape[0]:
+            raise UnavailableError(
+                f"cannot read {folder}: its shards have {shards.shape[0]} rows, its contexts {len(contexts)}; record again"
+            )
+        return Activations(Rows(shards, memory), contexts, note["site"], Provenance.from_dict(note["provenance"])), shards
+    except (OSError, KeyError, TypeError, pyarrow.ArrowInvalid) as error:
+        if isinstance(error, UnavailableError):
+            raise
+        raise UnavailableError(f"cannot read {folder}: {error}; record again or restore the missing file") from error
+
+
+@dataclass
+class _Writer:
+    """What was appended so far: full shards are on disk, rows that do not fill one wait."""
+
+    folder: Path
+    kind: tuple[int, torch.dtype] = (0, torch.float32)
+    shards: int = 0
+    waiting: list[Tensor] = field(default_factory=list)
+    contexts: list[Contexts] = field(default_factory=list)
+    sources: list[tuple[str, Provenance]] = field(default_factory=list)
+
+    def append(self, acts: Activations) -> None:
+        """Take further rows."""
+        if self.sources:
+            self._require_same_kind(acts)
+        self.kind = (acts.values.shape[1], acts.values.dtype)
+        self.sources.append((acts.site, acts.provenance))
+        self.contexts.append(acts.contexts)
+        rows = max(1, SHARD_BYTES // (acts.values.shape[1] * acts.values.element_size()))
+        for start in range(0, max(1, len(acts)), rows):
+            self._take(acts.values[start : start + rows], rows)
+
+    def _take(self, piece: Tensor, rows: int) -> None:
+        if sum(len(values) for values in self.waiting) + len(piece) > rows:
+            self._write()
+        self.waiting.append(piece)
+        if len(piece) == rows:
+            self._write()
+        else:
+            # A copy of what has to wait: a view would keep all of the activations alive, and see what their owner does to them.
+            self.waiting[-1] = piece.clone()
+
+    def finish(self) -> None:
+        """Write what waits, the contexts and the note."""
+        if not self.sources:
+            raise InputError(f"nothing was appended to {self.folder.name}; append at least one row")
+        if self.waiting:
+            self._write()
+        contexts = _joined(self.contexts)
+        _write_contexts(contexts, self.folder)
+        site, first = self.sources[0]
+        provenance = first
+        if len(self.sources) > 1:
+            costs = [source.cost for _, source in self.sources]
+            total = {name: sum(cost.get(name, 0.0) for cost in costs) for name in first.cost}
+            provenance = replace(first, cost=total, corpus_hash=first.corpus_hash and text_hash(contexts.items))
+        write_json(self.folder / NOTE, {"site": site, "shards": self.shards, "provenance": provenance.to_dict()})
+
+    def _write(self) -> None:
+        values = self.waiting[0] if len(self.waiting) == 1 else torch.cat(self.waiting)
+        _write_shard(values, self.folder / f"values-{self.shards:05d}.safetensors")
+        self.shards += 1
+        self.waiting = []
+
+    def _require_same_kind(self, acts: Activations) -> None:
+        site, first = self.sources[0]
+        other, own = ((s, replace(p, cost={}, corpus_hash=None)) for s, p in ((site, first), (acts.site, acts.provenance)))
+        if other != own or bool(self.contexts[0].tokens) != bool(acts.contexts.tokens):
+            raise InputError(
+                f"rows of {acts.site} by {acts.provenance.method} cannot follow rows of {site}: all must come from the same "
+                "site, network and settings; write them to another folder"
+            )
+        kind = (acts.values.shape[1], acts.values.dtype)
+        if self.kind != kind:
+            raise InputError(f"rows are {kind[0]} wide of {kind[1]}, those before {self.kind[0]} of {self.kind[1]}; record alike")
+
+
+def _joined(pieces: list[Contexts]) -> Contexts:
+    """Contexts one after the other; inputs are numbered on."""
+    starts = np.cumsum([0, *(len(piece.items) for piece in pieces)])
+    return Contexts(
+        np.concatenate([piece.item + start for piece, start in zip(pieces, starts[:-1], strict=True)]),
+        np.concatenate([piece.position for piece in pieces]),
+        np.concatenate([piece.step for piece in pieces]),
+        tuple(item for piece in pieces for item in piece.items),
+        tuple(tokens for piece in pieces for tokens in piece.tokens),
+    )
+
+
+def _write_shard(values: Tensor, path: Path) -> None:
     import safetensors
     import safetensors.torch
 
-    source = Path(folder)
-    note = read_json(source / NOTE)
     try:
-        paths = [source / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))]
-        shards = [safetensors.torch.load_file(path)["values"] for path in paths]
-        values = shards[0] if len(shards) == 1 else torch.cat(shards)
-        return Activations(values, _read_contexts(source), note["site"], Provenance.from_dict(note["provenance"]))
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise UnavailableError(f"cannot read {source}: {error}; record again or restore the missing file") from error
-
-
-def _write_shard(values: torch.Tensor, path: Path) -> None:
-    import safetensors
-    import safetensors.torch
-
-    try:
-        safetensors.torch.save_file({"values": values.contiguous()}, path)
+        safetensors.torch.save_file({VALUES: values.contiguous()}, path)
     except safetensors.SafetensorError as error:
         raise UnavailableError(f"cannot write {path.parent}: {error}; free some space or choose another folder") from error
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp.core.errors import InputError
 from interp.core.provenance import Provenance
+from interp.core.rows import row_chunks
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ class Activations:
         kept = self.values[torch.from_numpy(rows)]
         return replace(self, values=kept, contexts=self.contexts.take(rows))
 
+    def in_memory(self) -> "Activations":
+        """The same activations with all values in memory, for what cannot work row by row."""
+        return replace(self, values=self.values[:])
+
     def of_items(self, items: Int[np.ndarray, " item"]) -> "Activations":
         """The rows of some inputs, by the inputs' numbers."""
         return self.take(np.flatnonzero(np.isin(self.contexts.item, items)))
@@ -124,7 +129,9 @@ class Activations:
         Raises:
             InputError: a value is NaN or infinite; the message names the first such row and its context.
         """
-        finite = torch.isfinite(self.values).all(dim=1)
+        finite = torch.ones(len(self), dtype=torch.bool)
+        for rows, chunk in row_chunks(self.values):
+            finite[rows] = torch.isfinite(chunk).all(dim=1).cpu()
         if not bool(finite.all()):
             row = int(torch.nonzero(~finite)[0])
             raise InputError(

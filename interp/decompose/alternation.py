@@ -1,17 +1,22 @@
 """The alternation behind semi-NMF: it reads the activations once an iteration, chunk by chunk, and keeps only sums that stream."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.decompose.nnls import hals_sweep
+from interp.decompose.nnls import hals_sweep, solve_nnls
 from interp.decompose.scaled import Scaled
 
 RIDGE = 1e-6
+BLOCK = 16
+DIRECTION_SWEEPS = 3
+FIRST_SWEEPS = 5
 REFIT_SWEEPS = 20
 
 Update = Callable[[Float[Tensor, "feature column"], Float[Tensor, "feature column"], Float[Tensor, "feature feature"]], None]
@@ -21,8 +26,10 @@ Update = Callable[[Float[Tensor, "feature column"], Float[Tensor, "feature colum
 class Schedule:
     """How a fit tightens over its first `steps` iterations.
 
-    A direction's entries shrink geometrically from `width` to `kept`; in the second half the surplus features go, the least used first:
-    what two of them shared has by then been found by one.
+    A direction's entries shrink geometrically from `width` to `kept`; in the second half the surplus features go, the least missed first:
+    what two of them shared has by then been found by one. Least squares and winner-take-all give the directions for
+    `least_squares_steps` iterations (they leave poor supports, but do not settle), a truncated descent afterwards; `sweeps` is how often an
+    iteration goes over the coefficients.
     """
 
     width: int
@@ -30,12 +37,14 @@ class Schedule:
     n_started: int
     n_features: int
     steps: int
+    least_squares_steps: int
+    sweeps: int
 
     def support(self, step: int) -> int:
         """How many entries a direction keeps."""
         if step >= self.steps:
             return self.kept
-        return max(self.kept, round(self.width * (self.kept / self.width) ** (step / self.steps)))
+        return max(self.kept, round(self.width * math.pow(self.kept / self.width, step / self.steps)))
 
     def features(self, step: int) -> int:
         """How many features there are."""
@@ -50,6 +59,32 @@ def winners(directions: Float[Tensor, "feature d"], kept: int) -> Float[Tensor, 
         return directions
     places = directions.abs().topk(kept, dim=1).indices
     return torch.zeros_like(directions).scatter_(1, places, directions.gather(1, places))
+
+
+def truncated_descent(
+    directions: Float[Tensor, "feature d"],
+    cross: Float[Tensor, "feature d"],
+    gram: Float[Tensor, "feature feature"],
+    kept: int,
+    sweeps: int,
+) -> Float[Tensor, "feature d"]:
+    """Exact minimisation over one direction after another under the limit on its entries: never increases the error.
+
+    With the others held, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that the best direction with `kept` entries
+    is the largest ones of `wanted`. Features without coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
+    """
+    moved, curvature = directions.clone(), gram.diagonal().tolist()
+    for _ in range(sweeps):
+        for start in range(0, len(moved), BLOCK):
+            block = slice(start, min(start + BLOCK, len(moved)))
+            slope = torch.addmm(cross[block], gram[block], moved, alpha=-1)
+            for row, feature in enumerate(range(block.start, block.stop)):
+                bend = curvature[feature]
+                wanted = torch.add(moved[feature], slope[row], alpha=1 / bend if bend > 0 else 0.0)
+                best = winners(wanted[None], kept)[0] if bend > 0 else torch.zeros_like(wanted)
+                slope.addr_(gram[block, feature], best - moved[feature], alpha=-1)
+                moved[feature] = best
+    return moved
 
 
 def multiplicative_update(
@@ -74,78 +109,112 @@ class Alternation:
     """Alternates between sparse directions and non-negative coefficients.
 
     After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients' products with themselves and with the
-    activations: all that the next directions need.
+    activations: all that the next directions need. `penalty` is what a unit of coefficient of a unit direction costs. It starts from
+    blocks of coefficients `[feature, chunk]`, one for each chunk of rows, which it takes over and changes in place; or, where `directions`
+    are given, from those.
     """
 
     def __init__(
         self,
         data: Scaled,
-        first: Float[Tensor, "row feature"],
+        blocks: list[Float[Tensor, "feature _"]],
         schedule: Schedule,
         solver: Literal["hals", "multiplicative"],
         generator: torch.Generator,
+        directions: Float[Tensor, "feature d"] | None = None,
+        penalty: float = 0.0,
     ) -> None:
         self.data = data
+        self.penalty = penalty
         self.schedule = schedule
         self.solver = solver
         self.generator = generator
         # One contiguous [feature, chunk] block for each chunk of rows: it stays in the cache during its updates.
-        self.coefficients = [first[rows].T.contiguous() for rows, _, _ in data.chunks()]
-        self.norms = torch.cat([(chunk * scale[:, None]).square().sum(dim=1) for _, chunk, scale in data.chunks()])
-        self.energy = float(self.norms.sum(dtype=torch.float64))
-        self.residual = self.norms.clone()
-        width = data.values.shape[1]
-        self.gram = torch.zeros(first.shape[1], first.shape[1], device=first.device)
-        self.cross = torch.zeros(first.shape[1], width, device=first.device)
+        self.coefficients = blocks
+        self.norms = torch.zeros(len(data.values), device=blocks[0].device)
+        self.gram = torch.zeros(len(blocks[0]), len(blocks[0]), device=blocks[0].device)
+        self.cross = torch.zeros(len(blocks[0]), data.values.shape[1], device=blocks[0].device)
+        self.directions, self.given = self.cross, directions
         self.best = Best(self.cross, float("inf"))
         self.n_steps = 0
-        for part, (_, chunk, scale) in zip(self.coefficients, data.chunks(), strict=True):
-            self._accumulate(part, chunk, scale)
+        for part, (rows, chunk, scale) in zip(self.coefficients, data.chunks(), strict=True):
+            self.norms[rows] = torch.linalg.vector_norm(chunk, dim=1).mul_(scale).square_()
+            if directions is None:
+                self._accumulate(part, chunk, scale)
+        self.residual = self.norms.clone()
+        self.energy = float(self.norms.sum(dtype=torch.float64))
 
     def step(self) -> float:
         """Directions from the current coefficients, then better coefficients; the relative error of the two together."""
-        directions = winners(self._least_squares(), self.schedule.support(self.n_steps))
-        directions = self._prune(directions, self.schedule.features(self.n_steps))
+        directions = self._prune(self._next_directions(), self.schedule.features(self.n_steps))
         norms = directions.norm(dim=1)
         directions = directions / torch.where(norms > 0, norms, 1.0)[:, None]
         dead = torch.nonzero(norms == 0).flatten().tolist()
         if dead:
             self._revive(directions, norms, dead)
-        update = hals_sweep if self.solver == "hals" else multiplicative_update
-        loss = self._pass(directions, norms, update)
+        loss = self._pass(directions, norms, self._update())
         if self.n_steps >= self.schedule.steps and loss < self.best.loss:
             self.best = Best(directions, loss)
+        self.directions, self.given = directions, None
         self.n_steps += 1
         return loss
 
+    def _next_directions(self) -> Float[Tensor, "feature d"]:
+        """Given ones; least squares and winner-take-all as long as the schedule says; then a truncated descent from the last ones."""
+        if self.given is not None:
+            return self.given
+        kept = self.schedule.support(self.n_steps)
+        if self.solver == "multiplicative" or self.n_steps < self.schedule.least_squares_steps or kept >= self.directions.shape[1]:
+            return winners(self._least_squares(), kept)
+        return truncated_descent(self.directions, self.cross, self.gram, kept, DIRECTION_SWEEPS)
+
+    def _update(self) -> Update:
+        if self.solver == "multiplicative":
+            return multiplicative_update
+        if self.given is not None:
+            return partial(_sweeps, FIRST_SWEEPS)
+        return partial(_sweeps, self.schedule.sweeps)
+
     def _prune(self, directions: Float[Tensor, "feature d"], n_features: int) -> Float[Tensor, "kept d"]:
-        """Drop the features that carry the least energy, so that `n_features` are left."""
+        """Drop the features that the others replace best, so that `n_features` are left.
+
+        What a feature's loss costs once the others are refitted is `‖direction‖² / (gram⁻¹)[f, f]` (Hassibi & Stork 1993): two features
+        that share one role cost little each, however much energy they carry.
+        """
         if len(directions) <= n_features:
             return directions
-        energy = self.gram.diagonal() * directions.square().sum(dim=1)
-        chosen = energy.topk(n_features).indices.sort().values
+        factor, inverse_root = self._factor()
+        spread = torch.cholesky_inverse(factor).diagonal() * inverse_root.square()
+        cost = torch.where(spread > 0, directions.square().sum(dim=1) / spread, 0.0)
+        chosen = cost.topk(n_features).indices.sort().values
         self.coefficients = [part[chosen] for part in self.coefficients]
         return directions[chosen]
 
     def refit(self, rounds: int) -> float:
-        """Solve coefficients and kept entries to the end with the support of the best directions held; the relative error of `encode`."""
+        """Solve the coefficients of the best directions exactly, descend on the directions, and so on; the relative error of `encode`."""
         directions = self.best.directions
-        mask = directions != 0
-        ones = torch.ones(len(directions), device=directions.device)
-        losses = []
-        for _ in range(rounds):
-            losses.append(self._pass(directions, ones, _many_sweeps))
-            if losses[-1] <= self.best.loss:
-                self.best = Best(directions, losses[-1])
-            refitted = self._on_support(directions, mask)
+        norms = torch.ones(len(directions), device=directions.device)
+        for left in reversed(range(rounds)):
+            loss = self._pass(directions, norms, _solve)
+            if loss <= self.best.loss:
+                self.best = Best(directions, loss)
+            if not left:
+                break
+            refitted = truncated_descent(directions, self.cross, self.gram, self.schedule.kept, REFIT_SWEEPS)
             norms = refitted.norm(dim=1)
             alive = norms > 0
-            ones = torch.where(alive, norms, 1.0)
-            directions = torch.where(alive[:, None], refitted / ones[:, None], directions)
+            norms = torch.where(alive, norms, 1.0)
+            directions = torch.where(alive[:, None], refitted / norms[:, None], directions)
         return self.best.loss
 
     def _least_squares(self) -> Float[Tensor, "feature d"]:
-        """`(gram + ridge)⁻¹ cross` by Cholesky, on coefficients scaled to unit norm so that the ridge is relative for every feature."""
+        """`(gram + ridge)⁻¹ cross` by Cholesky."""
+        factor, inverse_root = self._factor()
+        solved = torch.cholesky_solve(self.cross.double() * inverse_root[:, None], factor)
+        return (solved * inverse_root[:, None]).float().contiguous()
+
+    def _factor(self) -> tuple[Float[Tensor, "feature feature"], Float[Tensor, " feature"]]:
+        """Cholesky factor of the Gram matrix of coefficients scaled to unit norm, so that the ridge is relative for each; their scales."""
         root = self.gram.diagonal().double().sqrt()
         inverse_root = torch.where(root > 0, 1 / root.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
         scaled = self.gram.double() * inverse_root[:, None] * inverse_root
@@ -153,19 +222,7 @@ class Alternation:
         while failed:
             factor, info = torch.linalg.cholesky_ex(scaled + ridge * torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device))
             failed, ridge = int(info), 10 * ridge
-        solved = torch.cholesky_solve(self.cross.double() * inverse_root[:, None], factor)
-        return (solved * inverse_root[:, None]).float().contiguous()
-
-    def _on_support(self, directions: Float[Tensor, "feature d"], mask: Tensor) -> Float[Tensor, "feature d"]:
-        """Coordinate descent over directions with their support held: never increases the error."""
-        refitted = directions.clone()
-        curvature = self.gram.diagonal().tolist()
-        for _ in range(REFIT_SWEEPS):
-            for feature, bend in enumerate(curvature):
-                if bend > 0:
-                    slope = self.cross[feature] - self.gram[feature] @ refitted
-                    refitted[feature] += mask[feature] * slope / bend
-        return refitted
+        return factor, inverse_root
 
     def _revive(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], dead: list[int]) -> None:
         """Point unused directions at what the worst explained rows lack; at random where nothing is lacking."""
@@ -179,25 +236,35 @@ class Alternation:
             directions[feature] = lacking / lacking.norm()
 
     def _pass(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], update: Update) -> float:
-        """Read the activations once: update every chunk's coefficients, add up the sums, and measure the error."""
-        directions_gram = directions @ directions.T
+        """Read the activations once: update every chunk's coefficients, add up the sums, and measure the objective."""
+        directions_gram, burden = directions @ directions.T, 0.0
         self.gram, self.cross = torch.zeros_like(directions_gram), torch.zeros_like(directions)
         for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
             target = directions @ chunk.T
             target *= scale
             part *= norms[:, None]
-            update(part, target, directions_gram)
+            update(part, target - self.penalty if self.penalty else target, directions_gram)
             self.residual[rows] = self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)
+            burden += 2 * self.penalty * float(part.sum(dtype=torch.float64)) if self.penalty else 0.0
             self._accumulate(part, chunk, scale)
-        return max(0.0, float(self.residual.sum(dtype=torch.float64))) / self.energy
+        return (max(0.0, float(self.residual.sum(dtype=torch.float64))) + burden) / self.energy
 
     def _accumulate(self, part: Float[Tensor, "feature chunk"], chunk: Float[Tensor, "chunk d"], scale: Float[Tensor, " chunk"]) -> None:
         self.gram.addmm_(part, part.T)
         self.cross.addmm_(part * scale, chunk)
 
 
-def _many_sweeps(
+def _sweeps(
+    count: int,
+    coefficients: Float[Tensor, "feature column"],
+    target: Float[Tensor, "feature column"],
+    gram: Float[Tensor, "feature feature"],
+) -> None:
+    for _ in range(count):
+        hals_sweep(coefficients, target, gram)
+
+
+def _solve(
     coefficients: Float[Tensor, "feature column"], target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
 ) -> None:
-    for _ in range(REFIT_SWEEPS):
-        hals_sweep(coefficients, target, gram)
+    coefficients.copy_(solve_nnls(target, gram, start=coefficients))

@@ -1,6 +1,6 @@
-"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that bfloat16 and mapped files stream."""
+"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that bfloat16 and rows on disk stream."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,17 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
-
-CPU_CHUNK = 4096
-DEVICE_CHUNK = 65536
-
-
-def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
-    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's coefficients to stay in the cache."""
-    size = CPU_CHUNK if values.device.type == "cpu" else DEVICE_CHUNK
-    for start in range(0, len(values), size):
-        rows = slice(start, min(start + size, len(values)))
-        yield rows, values[rows].detach().to(torch.float32)
+from interp.core.rows import row_chunks as row_chunks
 
 
 def column_mean(values: Float[Tensor, "row d"]) -> Float[Tensor, " d"]:
@@ -102,4 +92,4 @@ def fitted_from(
     """The provenance of a dictionary: where its activations came from, and how it was fitted."""
     source = acts.provenance if isinstance(acts, Activations) else Provenance(method)
     site = acts.site if isinstance(acts, Activations) else None
-    return source.derive(method, parameters={**parameters, "rows": len(acts)}, seed=seed, cost=cost, site=site)
+    return source.derive(method, parameters={"rows": len(acts), **parameters}, seed=seed, cost=cost, site=site)

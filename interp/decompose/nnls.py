@@ -7,6 +7,7 @@ from torch import Tensor
 BLOCK = 16
 CHECK_EVERY = 8
 FIRST_SWEEPS = 12
+WARM_SWEEPS = 4
 PIVOTS = 8
 CG_ITERATIONS = 200
 CG_SHARE = 0.3
@@ -50,17 +51,18 @@ def solve_nnls(
     target: Float[Tensor, "feature column"],
     gram: Float[Tensor, "feature feature"],
     *,
+    start: Float[Tensor, "feature column"] | None = None,
     tolerance: float = 1e-5,
     max_sweeps: int = 200,
 ) -> Float[Tensor, "feature column"]:
-    """`argmin over y ≥ 0 of ½ yᵀ gram y − yᵀ target` for every column, from zero, to a relative KKT violation of `tolerance`.
+    """`argmin over y ≥ 0 of ½ yᵀ gram y − yᵀ target` for every column, from zero or `start`, to a relative KKT violation of `tolerance`.
 
     Some sweeps find nearly all of each column's support; conjugate gradients solve on it, and entries that violate a sign condition change
     sides (block principal pivoting, Portugal, Júdice & Vicente 1994), a few times. Pivoting can cycle, so what it leaves open is swept on,
     and what depends on nearly dependent directions is solved by an active-set method.
     """
-    solution = torch.zeros_like(target)
-    for _ in range(FIRST_SWEEPS):
+    solution = torch.zeros_like(target) if start is None else start.clone()
+    for _ in range(FIRST_SWEEPS if start is None else WARM_SWEEPS):
         hals_sweep(solution, target, gram)
     left = _pivot(solution, target, gram, tolerance)
     left = _sweep_on(solution, target, gram, left, tolerance, max_sweeps)

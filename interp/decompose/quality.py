@@ -46,18 +46,20 @@ def reconstruction(
     Raises:
         InputError: the activations are of another site or width, empty, not finite, or all the same row.
 
-    Cost: one encode and two decodes of the rows, chunk by chunk.
+    Cost: one encode and two decodes of the rows, chunk by chunk; rows on disk are read four times.
 
     Example:
         >>> reconstruction(snmf, held_out_acts).explained_variance
     """
     values = require_rows(acts)
-    encoded = dictionary.encoded(acts, coefficients)
+    dictionary.require_same_space(acts)
+    given = None if coefficients is None else dictionary.encoded(acts, coefficients)
     mean = column_mean(values)
     errors, active, used = [], 0, torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device)
     generator = torch.Generator().manual_seed(seed)
     for rows, chunk in row_chunks(values):
-        own = encoded[rows]
+        # Chunk by chunk, so that the coefficients of rows on disk are never all in memory.
+        own = dictionary.encode(chunk) if given is None else given[rows]
         active += int((own != 0).sum())
         used |= (own != 0).any(dim=0)
         others = own[torch.randperm(len(chunk), generator=generator).to(own.device)]

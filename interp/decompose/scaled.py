@@ -19,7 +19,9 @@ def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"],
     Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if larger): such rows (attention sinks)
     would take the squared error for themselves. All other factors are 1.
     """
-    norms = torch.cat([chunk.norm(dim=1) for _, chunk in row_chunks(values)])
+    norms = torch.empty(len(values), device=values.device)
+    for rows, chunk in row_chunks(values):
+        norms[rows] = chunk.norm(dim=1)
     present = norms[norms > 0].sort().values
     ordinary = max(float(present[len(present) // 2]), 0.3 * float(present[int(0.95 * len(present))]))
     limit = MASSIVE * ordinary
@@ -44,6 +46,13 @@ class Scaled:
         for rows, chunk in row_chunks(self.values):
             yield rows, chunk, self.scale[rows]
 
+    def squared_norms(self) -> Float[Tensor, " row"]:
+        """Every scaled row's squared norm."""
+        norms = torch.empty_like(self.scale)
+        for rows, chunk, scale in self.chunks():
+            norms[rows] = (chunk.norm(dim=1) * scale).square()
+        return norms
+
     def sample(self, count: int, generator: torch.Generator) -> "Scaled":
         """At most `count` rows drawn without replacement, in order."""
         if len(self.values) <= count:
@@ -51,16 +60,25 @@ class Scaled:
         rows = torch.randperm(len(self.values), generator=generator)[:count].sort().values.to(self.values.device)
         return Scaled(self.values[rows].detach(), self.scale[rows], self.limit)
 
-    def coefficients(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Float[Tensor, "row feature"]:
-        """Every row's coefficients of given directions, after some sweeps from zero."""
-        gram, parts = directions @ directions.T, []
+    def coefficient_blocks(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Iterator[Float[Tensor, "feature chunk"]]:
+        """Every chunk's coefficients of given directions, after some sweeps from zero."""
+        gram = directions @ directions.T
         for _, chunk, scale in self.chunks():
             target = directions @ chunk.T * scale
-            part = torch.zeros_like(target)
+            block = torch.zeros_like(target)
             for _ in range(sweeps):
-                hals_sweep(part, target, gram)
-            parts.append(part.T)
-        return torch.cat(parts)
+                hals_sweep(block, target, gram)
+            yield block
+
+    def coefficients(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Float[Tensor, "row feature"]:
+        """Every row's coefficients of given directions, after some sweeps from zero."""
+        # Filled in place: parts put together at the end would take twice the memory.
+        coefficients = directions.new_empty(len(self.values), len(directions))
+        start = 0
+        for block in self.coefficient_blocks(directions, sweeps):
+            coefficients[start : start + block.shape[1]] = block.T
+            start += block.shape[1]
+        return coefficients
 
     def row(self, index: int) -> Float[Tensor, " d"]:
         """One scaled row."""

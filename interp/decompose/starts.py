@@ -25,7 +25,7 @@ def first_coefficients(
     if init == "svd":
         return _singular_halves(values, scale, n_features, generator)
     members = kmeans(values, scale, n_features, generator)
-    return torch.nn.functional.one_hot(members, n_features).to(torch.float32)
+    return torch.zeros(len(values), n_features, device=values.device).scatter_(1, members[:, None], 1.0)
 
 
 def kmeans(
@@ -78,6 +78,8 @@ def _singular_halves(
             scaled = chunk * scale[rows, None]
             moved.addmm_(scaled.T, scaled @ basis)
         basis = torch.linalg.qr(moved).Q
-    left = torch.cat([(chunk * scale[rows, None]) @ basis for rows, chunk in row_chunks(values)])
-    halves = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)
-    return halves[:, :n_features].contiguous()
+    halves = torch.empty(len(values), n_features, device=values.device)
+    for rows, chunk in row_chunks(values):
+        left = (chunk * scale[rows, None]) @ basis
+        halves[rows] = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)[:, :n_features]
+    return halves

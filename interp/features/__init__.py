@@ -3,6 +3,27 @@
 from interp.features.companion import companion, companions
 from interp.features.describe import describe
 from interp.features.feature import Feature, FeatureContext, TokenEffect
+from interp.features.recovered import LossRecovered, loss_recovered
+from interp.features.reuse import Amplification, FamilyNeurons, amplify_neurons, family_neurons, neuron_reuse
 from interp.features.supervised import concept_means
+from interp.features.tree import Branch, ConceptTree, concept_tree
 
-__all__ = ["Feature", "FeatureContext", "TokenEffect", "companion", "companions", "concept_means", "describe"]
+__all__ = [
+    "Amplification",
+    "Branch",
+    "ConceptTree",
+    "FamilyNeurons",
+    "Feature",
+    "FeatureContext",
+    "LossRecovered",
+    "TokenEffect",
+    "amplify_neurons",
+    "companion",
+    "companions",
+    "concept_means",
+    "concept_tree",
+    "describe",
+    "family_neurons",
+    "loss_recovered",
+    "neuron_reuse",
+]

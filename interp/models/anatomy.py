@@ -27,6 +27,7 @@ class Anatomy:
     mlp_norms: tuple[nn.Module | None, ...]
     final_norm: nn.Module
     unembed: nn.Module
+    blocks: tuple[nn.Module, ...]
 
 
 class _Finder:
@@ -81,6 +82,7 @@ def examine(module: Any) -> Anatomy:
         tuple(finder.find(f"blocks.{layer}.ln2_post") for layer in range(n_layers)),
         finder.need("ln_final"),
         unembed,
+        tuple(finder.need(f"blocks.{layer}") for layer in range(n_layers)),
     )
 
 

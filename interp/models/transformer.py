@@ -47,6 +47,14 @@ class TransformerModel:
         self.name = name or type(module).__name__
         self._weight_hash = weight_hash
         self._generating: Tensor | None = None
+        self._sessions = 0
+        self.spared: dict[str, bool] = {}
+        """By site: whether running only what comes after it gives the whole network's numbers, once that was tried (see `Suffix`)."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether hooks are in place (`hooked`, or a run under way)."""
+        return self._sessions > 0
 
     @cached_property
     def anatomy(self) -> Anatomy:
@@ -309,7 +317,16 @@ class TransformerModel:
             tracker = self.module.register_forward_pre_hook(self._tracker(frame), with_kwargs=True)
             stack.callback(tracker.remove)
             stack.enter_context(placed(self.anatomy.points, resolved, frame, ends))
+            stack.enter_context(self._counted())
             yield
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
 
     def _tracker(self, frame: Frame) -> Any:
         def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

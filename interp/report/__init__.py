@@ -1,6 +1,8 @@
 """Figures, tables and pages."""
 
 from interp.report.assemble import MethodRun, Run, report_data
+from interp.report.comparison import write_comparison
 from interp.report.page import write_report
+from interp.report.tables import METHOD_TITLES
 
-__all__ = ["MethodRun", "Run", "report_data", "write_report"]
+__all__ = ["METHOD_TITLES", "MethodRun", "Run", "report_data", "write_comparison", "write_report"]

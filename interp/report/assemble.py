@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.core import Activations, Score
 from interp.decompose import Dictionary, Reconstruction
+from interp.decompose.stability import Stability
 from interp.detection import Detection, summarise
 from interp.features import Feature, FeatureContext
 from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
@@ -18,13 +19,17 @@ CONCEPT_LABEL_AUROC = 0.85
 
 @dataclass(frozen=True)
 class MethodRun:
-    """One method's part of a run: its dictionary, how it reconstructs, what it detects, its described features."""
+    """One method's part of a run: its dictionary, how it reconstructs, what it detects, its described features.
+
+    `stability`, where it was asked for, says which features are found again.
+    """
 
     title: str
     dictionary: Dictionary
     reconstruction: Reconstruction
     detections: Sequence[Detection]
     features: Sequence[Feature]
+    stability: Stability | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,18 @@ def _method(name: str, run: MethodRun) -> dict[str, Any]:
         "direction_density": quality.direction_density,
         "dead_fraction": quality.dead_fraction,
         "seconds": float(run.dictionary.provenance.cost.get("seconds", 0.0)),
+        "stability": None if run.stability is None else _method_stability(run.stability),
     }
+
+
+def _method_stability(found: Stability) -> dict[str, Any]:
+    both = {"seeds": found.over_seeds, "halves": found.over_halves}
+    return {name: None if score is None else score.to_dict() for name, score in both.items()}
+
+
+def _feature_stability(found: Stability, index: int) -> dict[str, Any]:
+    both = {"seeds": found.seeds, "halves": found.halves, "control": found.control}
+    return {name: None if values is None else _rounded(float(values[index])) for name, values in both.items()}
 
 
 def _detection(run: Run) -> dict[str, Any]:
@@ -169,6 +185,7 @@ def _feature(feature: Feature, run: Run) -> dict[str, Any]:
     detection = max(detections, key=lambda row: row.chosen_on, default=None)
     routes = [result for result in run.steering.targets if result.target.feature_id == feature.id and result.chosen is not None]
     label, source, concept = _label(feature, detection)
+    found_again = run.methods[method].stability
     return {
         "id": feature.id,
         "method": method,
@@ -178,6 +195,7 @@ def _feature(feature: Feature, run: Run) -> dict[str, Any]:
         "concept": concept,
         "firing_rate": feature.firing_rate,
         "nonzero_neurons": feature.nonzero,
+        "stability": None if found_again is None else _feature_stability(found_again, feature.index),
         "contexts": [_context(context) for context in feature.contexts[:SHOWN_CONTEXTS]],
         "promoted": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.promoted[:SHOWN_TOKENS]],
         "suppressed": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.suppressed[:SHOWN_TOKENS]],

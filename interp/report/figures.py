@@ -1,11 +1,14 @@
 """Figures of a report: steering against strength, detection by concept, reconstruction against sparsity."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from interp.core import InputError
+from interp.features.tree import ConceptTree
 from interp.report.tables import control_methods, method_titles
 
 # Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
@@ -115,6 +118,91 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
     figure.update_xaxes(title="Features active per token", rangemode="tozero")
     figure.update_yaxes(title="Variance explained", rangemode="tozero")
     return _styled(figure, 320).update_layout(legend_traceorder="normal")
+
+
+def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, end: float) -> go.Figure:
+    """One number of every way of steering, with its interval: a row for each dictionary, route and place, a colour for each method.
+
+    `ways` hold a `label`, a `method` and the score under the key `value`; `end` is the axis' upper end.
+
+    Example:
+        >>> ways_of_steering(rows, "report", "Steering score (0 to 2)", 2).show()
+    """
+    methods = list(dict.fromkeys(way["method"] for way in ways))
+    labels = list(dict.fromkeys(way["label"] for way in ways))
+    figure = go.Figure()
+    for number, method in enumerate(methods):
+        shift = 0.16 * ((len(methods) - 1) / 2 - number)
+        own = [way for way in ways if way["method"] == method and way[value] is not None and way[value]["value"] is not None]
+        figure.add_trace(_way_dots(own, value, [labels.index(way["label"]) + shift for way in own], number))
+    count = len(labels)
+    figure.update_yaxes(tickvals=list(range(count)), ticktext=[_plain(label) for label in labels], range=[count - 0.4, -0.6])
+    figure.update_xaxes(title=title, range=[0, end])
+    return _styled(figure, 150 + 46 * max(count, 3)).update_layout(legend_traceorder="normal")
+
+
+def _way_dots(ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[float], number: int) -> go.Scatter:
+    scores = [way[value] for way in ways]
+    bars = {**_error(scores), "symmetric": False}
+    return go.Scatter(
+        x=[score["value"] for score in scores],
+        y=list(rows),
+        error_x=bars,
+        customdata=[[way["label"], _bracket(way[value])] for way in ways],
+        mode="markers",
+        name=_plain(ways[0]["title"]) if ways else "",
+        marker={"color": PALETTE[number % len(PALETTE)], "size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+        hovertemplate="%{fullData.name}<br>%{customdata[0]}<br>%{x:.2f} %{customdata[1]}<extra></extra>",
+    )
+
+
+def concept_tree(tree: ConceptTree, level: int, feature: int, labels: Mapping[tuple[int, int], str] = MappingProxyType({})) -> go.Figure:
+    """What a broad feature is made of, level by level: the wider a branch, the larger its share of the parent's largest weight.
+
+    `labels[level, feature]` name features; one without a label shows its number. A feature under several parents is drawn under each.
+
+    Example:
+        >>> concept_tree(interp.features.tree.concept_tree(hierarchy), 3, 12).show()
+    """
+    if not (0 <= level < len(tree.sizes) and 0 <= feature < tree.sizes[level]):
+        raise InputError(
+            f"feature {feature} of level {level} does not exist; the tree has levels of {tree.sizes} features, the finest first"
+        )
+    nodes: list[tuple[int, int, float]] = []
+    figure = go.Figure()
+    leaves = _grow(tree, level, feature, 0, nodes, figure)[1]
+    names = [labels.get((at, number), "") for at, number, _ in nodes]
+    figure.add_trace(
+        go.Scatter(
+            x=[at for at, _, _ in nodes],
+            y=[height for _, _, height in nodes],
+            text=[_plain(name) or str(number) for name, (_, number, _) in zip(names, nodes, strict=True)],
+            customdata=[[at, number] for at, number, _ in nodes],
+            mode="markers+text",
+            textposition="middle right",
+            cliponaxis=False,
+            marker={"color": PALETTE[0], "size": 9},
+            hovertemplate="level %{customdata[0]}, feature %{customdata[1]}<br>%{text}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False)
+    return _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False).update_yaxes(visible=False)
+
+
+def _grow(
+    tree: ConceptTree, level: int, feature: int, below: int, nodes: list[tuple[int, int, float]], figure: go.Figure
+) -> tuple[float, int]:
+    """Place a feature in the middle of its children, which are placed first; gives its height and how many rows are taken."""
+    heights, branches = [], tree.branches_of(level, feature)
+    for branch in branches:
+        height, below = _grow(tree, level - 1, branch.child, below, nodes, figure)
+        heights.append(height)
+    own, below = (sum(heights) / len(heights), below) if heights else (float(below), below + 1)
+    for branch, height in zip(branches, heights, strict=True):
+        line = {"color": GREY, "width": 0.5 + 3 * branch.share}
+        figure.add_trace(go.Scatter(x=[level, level - 1], y=[own, height], mode="lines", line=line, hoverinfo="skip"))
+    nodes.append((level, feature, own))
+    return own, below
 
 
 def _family_order(family: Mapping[str, Any]) -> tuple[bool, float]:

@@ -19,7 +19,7 @@ from interp.report.findings import findings
 from interp.report.schema import validate
 
 ASSETS = resources.files("interp.report") / "assets"
-SCRIPTS = ("charts.js", "feature.js", "page.js")
+SCRIPTS = ("charts.js", "figures.js", "feature.js", "page.js")
 
 
 def write_report(data: Mapping[str, Any], folder: Path) -> Path:
@@ -47,22 +47,25 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
 
 def page(data: Mapping[str, Any]) -> str:
     """The page's html for checked data."""
-    script = "".join(_asset(name) for name in SCRIPTS)
+    values = {
+        "data": data,
+        "findings": findings(data),
+        "tables": tables,
+        "controls": tables.control_methods(data),
+        "provenance": json.dumps(data["provenance"], indent=1, ensure_ascii=False),
+        "embedded_data": embed_json(data),
+        "embedded_view": embed_json(_view(data)),
+    }
+    return self_contained("page.html.j2", SCRIPTS, values)
+
+
+def self_contained(template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> str:
+    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a policy that lets only these run."""
+    script = "".join(_asset(name) for name in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(count=lambda value: f"{value:,}", score=tables.score_cell)
-    return environment.from_string(_asset("page.html.j2")).render(
-        data=data,
-        policy=_policy(script, figures.plotly_source()),
-        style=_asset("page.css"),
-        script=script,
-        plotly=_packed_plotly(),
-        findings=findings(data),
-        tables=tables,
-        controls=tables.control_methods(data),
-        provenance=json.dumps(data["provenance"], indent=1, ensure_ascii=False),
-        embedded_data=embed_json(data),
-        embedded_view=embed_json(_view(data)),
-    )
+    own = {"policy": _policy(script, figures.plotly_source()), "style": _asset("page.css"), "script": script, "plotly": _packed_plotly()}
+    return environment.from_string(_asset(template)).render({**values, **own})
 
 
 def embed_json(value: Any) -> str:

@@ -47,6 +47,7 @@ METHOD = {
     "direction_density": NUMBER,
     "dead_fraction": NUMBER,
     "seconds": NUMBER,
+    "stability": Maybe({"seeds": Maybe(SCORE), "halves": Maybe(SCORE)}),
 }
 BEST = {
     "method": str,
@@ -113,6 +114,7 @@ FEATURE = {
     "concept": Maybe(str),
     "firing_rate": NUMBER,
     "nonzero_neurons": int,
+    "stability": Maybe({"seeds": Maybe(NUMBER), "halves": Maybe(NUMBER), "control": NUMBER}),
     "contexts": [{"tokens": [str], "coefficients": [NUMBER], "peak": int}],
     "promoted": [LOGIT],
     "suppressed": [LOGIT],

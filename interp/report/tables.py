@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = "–"
+METHOD_TITLES = {
+    "snmf": "semi-NMF",
+    "sae": "SAE (top-k)",
+    "pca": "PCA",
+    "difference_in_means": "difference in means (supervised)",
+    "random": "random directions",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ def families_table(data: Mapping[str, Any]) -> Table:
 
 
 def methods_table(data: Mapping[str, Any]) -> Table:
-    """Each decomposition: how much it explains, and how sparse it is."""
+    """Each decomposition: how much it explains, how sparse it is and, where that was measured, how surely its features are found again."""
+    measured = any(method["stability"] for method in data["methods"])
     rows = tuple(
         (
             method["title"],
@@ -105,12 +113,23 @@ def methods_table(data: Mapping[str, Any]) -> Table:
             f"{100 * method['direction_density']:.1f} %",
             f"{100 * method['dead_fraction']:.1f} %",
             f"{method['seconds']:,.1f} s",
+            *(_stability_cells(method["stability"]) if measured else ()),
         )
         for method in data["methods"]
     )
-    header = ("Method", "Features", "Variance explained", "Active per token", "Neurons per direction", "Never active", "Time")
+    header = (
+        *("Method", "Features", "Variance explained", "Active per token", "Neurons per direction", "Never active", "Time"),
+        *(("Found by other seeds", "Found on halves", "Control") if measured else ()),
+    )
     muted = frozenset(number for number, method in enumerate(data["methods"]) if method["method"] in control_methods(data))
     return Table("Reconstruction and sparsity", header, rows, muted)
+
+
+def _stability_cells(stability: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if stability is None:
+        return MISSING, MISSING, MISSING
+    control = next((score["control"] for score in stability.values() if score is not None and score["control"] is not None), None)
+    return score_cell(stability["seeds"]), score_cell(stability["halves"]), MISSING if control is None else _number(control, 2)
 
 
 def detection_table(data: Mapping[str, Any]) -> Table:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp.core import InputError, Score, bootstrap_mean
+from interp.core import InputError
 from interp.corpus import ConceptSet, labelled
 from interp.detection import auroc_many
 from interp.models.encoder import SentenceEncoder
 from interp.models.transformer import TransformerModel
 from interp.steering.fluency import Fluency, fit_fluency, repetition_rate, surprises
 from interp.steering.judge import SCALE, Judgement, Reliability
+from interp.steering.reliability import reliability_of
 
 NEUTRAL = "(none)"
-ACCEPTED = 0.9
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 FOLDS = 5
 FLUENCY_TEXTS = 150
@@ -115,12 +115,7 @@ def _reliability(probability: Float[np.ndarray, "text class"], classes: Sequence
     column = {str(concept): number for number, concept in enumerate(classes) if concept != NEUTRAL}
     values = {concept: _auroc(probability, number, truth == concept) for concept, number in column.items()}
     chance = [_auroc(probability, number, shuffled == concept) for concept, number in column.items()]
-    accepted = tuple(concept for concept, value in values.items() if value >= ACCEPTED)
-    refused = tuple(concept for concept in values if concept not in accepted)
-    known = np.array([values[concept] for concept in accepted])
-    control = float(np.mean(chance))
-    score = bootstrap_mean(known, seed=seed, control=control) if accepted else Score(np.nan, np.nan, np.nan, 0, seed, control)
-    return Reliability(score, values, accepted, refused)
+    return reliability_of(values, np.array(chance), seed)
 
 
 def _auroc(probability: Float[np.ndarray, "text class"], column: int, positive: Bool[np.ndarray, " text"]) -> float:

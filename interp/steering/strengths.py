@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.capture import Add, record
 from interp.core import InputError, Progress, silent
-from interp.models.protocol import Batch
+from interp.models.suffix import Suffix
 from interp.models.transformer import TransformerModel
 
 TOKENS_PER_CALL = 1024
@@ -44,26 +43,15 @@ class Calibration:
         return (self.kl / goals - 1).abs() <= RELATIVE_TOLERANCE
 
 
-def repeated(batch: Batch, times: int) -> Batch:
-    """A batch `times` over, copy after copy: element `cell · n + prompt`."""
-    inputs = {key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()}
-    return Batch(inputs, np.tile(batch.items, times), np.tile(batch.offsets, times))
-
-
 def steering_kl(model: TransformerModel, prompts: Sequence[str], site: str, vectors: Float[Tensor, "cell d"]) -> Float[Tensor, " cell"]:
     """How far adding each vector at a site moves the next-token distribution: `KL(unsteered ‖ steered)` in nats, mean over prompts.
 
     Raises:
         InputError: the vectors are not as wide as the site.
 
-    Cost: one forward call per about 1,024 tokens; a call serves many vectors.
+    Cost: one forward call per about 1,024 tokens, from the site on; a call serves many vectors.
     """
-    if vectors.shape[1] != (width := model.sites.width(site)):
-        raise InputError(f"directions for {site} are {vectors.shape[1]} wide but the site {width}; use directions of that site")
-    batch = model.prepare(list(prompts), batch_size=len(prompts), padding="left").batches[0]
-    plain = model.next_token_logprobs(batch)
-    size = max(1, TOKENS_PER_CALL // batch.inputs["input_ids"].numel())
-    return torch.cat([_kl(model, batch, plain, site, vectors[start : start + size]) for start in range(0, len(vectors), size)])
+    return _Effects(model, prompts, site).kl(vectors)
 
 
 def calibrate(
@@ -87,7 +75,8 @@ def calibrate(
     Raises:
         InputError: a target is not positive, a direction has no length or another width than the site, or the site holds nothing but zeros.
 
-    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes, batched.
+    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes from the site on,
+    batched; what comes before the site is computed once.
 
     Example:
         >>> found = calibrate(model, ["I think that"], "L20.resid_post", directions, [0.15, 0.5])
@@ -101,14 +90,15 @@ def calibrate(
         raise InputError(f"direction {dead} at {site} has no length or is not finite (its feature never fires?); leave it out")
     unit = torch.nn.functional.normalize(directions.float(), dim=1).cpu()
     grid = typical_norm(model, prompts, site) * torch.logspace(math.log10(GRID[0]), math.log10(GRID[1]), int(GRID[2]))
-    curve = _curve(model, prompts, site, unit, grid, max(targets), progress)
+    effects = _Effects(model, prompts, site)
+    curve = _curve(effects, unit, grid, max(targets), progress)
     search = _Search.bracketed(grid, curve, torch.tensor(tuple(targets)))
     for number in range(ROUNDS):
         cells = torch.nonzero(search.open, as_tuple=True)
         if not len(cells[0]):
             break
         trial = search.trial(bisect=number % 3 == 2)[cells]
-        search.narrow(cells, trial, steering_kl(model, prompts, site, unit[cells[0]] * trial.exp()[:, None]))
+        search.narrow(cells, trial, effects.kl(unit[cells[0]] * trial.exp()[:, None]))
     return Calibration(tuple(targets), search.best.exp(), search.best_kl)
 
 
@@ -124,26 +114,41 @@ def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> 
     return norm
 
 
-def _curve(
-    model: TransformerModel, prompts: Sequence[str], site: str, unit: Tensor, grid: Tensor, highest: float, progress: Progress
-) -> Float[Tensor, "direction strength"]:
+def _curve(effects: "_Effects", unit: Tensor, grid: Tensor, highest: float, progress: Progress) -> Float[Tensor, "direction strength"]:
     """The divergence at every strength of a rising grid, infinite beyond the first above the highest target: none is sought there."""
     curve = torch.full((len(unit), len(grid)), torch.inf)
     below = torch.arange(len(unit))
     for number, alpha in enumerate(grid):
         if len(below):
-            curve[below, number] = steering_kl(model, prompts, site, unit[below] * alpha)
+            curve[below, number] = effects.kl(unit[below] * alpha)
             below = below[curve[below, number] < highest]
-        progress(f"calibrate at {site}", number + 1, len(grid), "strength")
+        progress(f"calibrate at {effects.site}", number + 1, len(grid), "strength")
     return curve
 
 
-def _kl(model: TransformerModel, batch: Batch, plain: Tensor, site: str, vectors: Tensor) -> Tensor:
-    with model.hooked({site: Add(vectors)}):
-        steered = model.next_token_logprobs(repeated(batch, len(vectors)))
-    steered = steered.reshape(len(vectors), *plain.shape)
-    divergence = (plain.exp() * (plain - steered)).sum(dim=-1)
-    return divergence.clamp(min=0).mean(dim=1).cpu()
+class _Effects:
+    """What adding vectors at a site does to the next token after some prompts; the network before the site runs once."""
+
+    def __init__(self, model: TransformerModel, prompts: Sequence[str], site: str) -> None:
+        batch = model.prepare(list(prompts), batch_size=len(prompts), padding="left").batches[0]
+        self.site, self._width = site, model.sites.width(site)
+        self._rest = Suffix(model, batch, site, logits_to_keep=1)
+        self._plain = torch.log_softmax(self._rest.plain[:, -1].float(), dim=-1)
+        self._size = max(1, TOKENS_PER_CALL // batch.inputs["input_ids"].numel())
+
+    def kl(self, vectors: Float[Tensor, "cell d"]) -> Float[Tensor, " cell"]:
+        """`KL(unsteered ‖ steered)` of every vector, mean over prompts."""
+        if vectors.shape[1] != self._width:
+            raise InputError(
+                f"directions for {self.site} are {vectors.shape[1]} wide but the site {self._width}; use directions of that site"
+            )
+        return torch.cat([self._kl(vectors[start : start + self._size]) for start in range(0, len(vectors), self._size)])
+
+    def _kl(self, vectors: Tensor) -> Tensor:
+        logits = self._rest.logits(Add(vectors), times=len(vectors))
+        steered = torch.log_softmax(logits[:, -1].float(), dim=-1).reshape(len(vectors), *self._plain.shape)
+        divergence = (self._plain.exp() * (self._plain - steered)).sum(dim=-1)
+        return divergence.clamp(min=0).mean(dim=1).cpu()
 
 
 @dataclass

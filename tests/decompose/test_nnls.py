@@ -66,3 +66,13 @@ def test_what_pivoting_leaves_open_is_swept_to_the_end(monkeypatch):
     pivoted = solve_nnls(target, gram, tolerance=1e-6)
     monkeypatch.setattr("interp.decompose.nnls.PIVOTS", 0)
     np.testing.assert_allclose(solve_nnls(target, gram, tolerance=1e-6).numpy(), pivoted.numpy(), atol=1e-4)
+
+
+def test_a_start_changes_the_way_and_not_the_solution():
+    basis, rows = problem()
+    target, gram = basis @ rows.T, basis @ basis.T
+    start = torch.rand(20, 40, generator=torch.Generator().manual_seed(5))
+    before = start.clone()
+    warm = solve_nnls(target, gram, start=start, tolerance=1e-6)
+    np.testing.assert_allclose(warm.numpy(), solve_nnls(target, gram, tolerance=1e-6).numpy(), atol=1e-4)
+    assert bool((start == before).all())

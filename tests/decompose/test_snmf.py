@@ -6,8 +6,8 @@ import torch
 
 from interp.core import ConvergenceWarning, InputError
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.alternation import Schedule, multiplicative_update
-from interp.decompose.scaled import massive_rows
+from interp.decompose.alternation import Alternation, Schedule, multiplicative_update, truncated_descent, winners
+from interp.decompose.scaled import Scaled, massive_rows
 from tests.decompose import planted
 
 
@@ -117,6 +117,13 @@ def test_every_solver_from_every_start_comes_near_the_noise(small, solver, init)
     assert match_directions(snmf.directions, truth).mean_cosine > 0.75
 
 
+def test_a_descent_finds_the_planted_factors_too_and_says_so(small):
+    acts, truth = small
+    snmf = fit_snmf(acts, 8, sparsity=0.1, direction_step="descent")
+    assert snmf.provenance.parameters["direction_step"] == "descent"
+    assert match_directions(snmf.directions, truth).mean_cosine > 0.95
+
+
 def test_hals_ends_no_higher_than_the_published_algorithm():
     acts, _ = planted.mixture(3, n_rows=1000, width=128, n_features=12, support=6)
     ours = fit_snmf(acts, 12, sparsity=0.05)
@@ -135,6 +142,101 @@ def test_the_multiplicative_update_never_increases_the_error_at_fixed_directions
         multiplicative_update(codes, target, gram)
     assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(errors))
     assert errors[-1] < 0.5 * errors[0]
+
+
+def sums(acts, codes):
+    return codes.T @ acts, codes.T @ codes
+
+
+def test_a_truncated_descent_never_increases_the_error_and_truncated_least_squares_does():
+    truth = planted.directions(12, 40, 20, 0)
+    codes = planted.coefficients(300, 12, 1, active=0.6, correlated=True)
+    acts = planted.noisy(codes @ truth, 0.3, 2)
+    cross, gram = sums(acts, codes)
+
+    def error(moved):
+        assert int((moved != 0).sum(dim=1).max()) <= 3
+        return float((acts - codes @ moved).square().sum())
+
+    moved = winners(truth.roll(5, 1), 3)
+    errors = [error(moved)]
+    for _ in range(6):
+        moved = truncated_descent(moved, cross, gram, 3, 1)
+        errors.append(error(moved))
+    assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(errors))
+    least_squares = error(winners(torch.linalg.solve(gram, cross), 3))
+    assert errors[-1] < 0.95 * least_squares < errors[0]
+
+
+def test_a_descent_without_a_limit_is_least_squares_and_an_unused_feature_vanishes():
+    codes = planted.coefficients(200, 5, 1, active=0.5)
+    codes[:, 2] = 0
+    acts = planted.noisy(codes @ planted.directions(5, 20, 6, 0), 0.1, 2)
+    used = torch.tensor([0, 1, 3, 4])
+    moved = truncated_descent(torch.ones(5, 20), *sums(acts, codes), 20, 100)
+    torch.testing.assert_close(moved[used], torch.linalg.lstsq(codes[:, used], acts).solution, atol=1e-4, rtol=1e-3)
+    assert float(moved[2].abs().max()) == 0
+
+
+def test_the_error_never_rises_in_a_descent_and_that_of_the_published_algorithm_does():
+    acts, _ = planted.mixture(1, n_rows=600, width=64, n_features=20, support=64, noise=0.2, correlated=True)
+    trace = fit_snmf(acts, 12, sparsity=0.05, direction_step="descent").trace
+    assert bool((trace[1:] <= trace[:-1] * (1 + 1e-5)).all())
+    assert float(trace[-1]) < float(trace[0])
+    published = fit_snmf(acts, 12, sparsity=0.05, solver="multiplicative", tolerance=1e-2).trace
+    assert float((published[1:] / published[:-1]).max()) > 1.005
+    assert float(trace[-1]) < 0.9 * float(published.min())
+
+
+def test_the_feature_that_goes_is_one_of_two_that_share_a_role_and_not_the_smallest():
+    truth, codes = planted.directions(4, 30, 5, 0), planted.coefficients(400, 4, 1, active=0.5)
+    codes[:, 3] *= 0.3
+    acts = codes @ truth
+    share = torch.rand(400, generator=torch.Generator().manual_seed(2)) < 0.5
+    shared = torch.stack([codes[:, 0] * share, codes[:, 0] * ~share], dim=1)
+    together = torch.cat([codes, shared], dim=1)[:, 1:] + 0.01 * torch.rand(400, 5, generator=torch.Generator().manual_seed(3))
+    together = torch.cat([together, together[:, 3:4] * 0.9 + together[:, 4:5] * 0.9], dim=1)
+    data = Scaled(acts, torch.ones(400), 1.0)
+    run = Alternation(data, [together.T.contiguous()], Schedule(30, 30, 6, 5, 0, 9, 1), "hals", torch.Generator())
+    run._prune(torch.cat([truth[1:], truth[:1], truth[:1], truth[:1]]), 5)
+    left = run.coefficients[0]
+    energies = together.square().sum(dim=0)
+    assert int(energies.argmin()) == 2
+    assert left.shape == (5, 400)
+    torch.testing.assert_close(left[:3], together.T[:3])
+
+
+def test_more_restarts_never_end_higher_and_the_winner_is_named():
+    acts, _ = planted.mixture(2, n_rows=500, width=64, n_features=20, support=4, noise=0.3, correlated=True)
+    one, three = (fit_snmf(acts, 12, sparsity=0.06, annealing=2, restarts=restarts) for restarts in (1, 3))
+    parameters = three.provenance.parameters
+    assert len(set(parameters["restart_errors"])) == 3
+    assert parameters["restart_errors"][0] == float(one.provenance.parameters["restart_errors"][0])
+    assert parameters["restart_errors"][parameters["best_restart"]] == min(parameters["restart_errors"])
+    assert float(three.trace[-1]) == pytest.approx(min(parameters["restart_errors"]))
+    again = fit_snmf(acts, 12, sparsity=0.06, annealing=2, restarts=3)
+    assert bool((again.directions == three.directions).all())
+
+
+def test_empty_rows_and_columns_that_never_change_are_harmless(small):
+    acts, _ = small
+    odd = torch.cat([acts, torch.full((len(acts), 1), 0.5), torch.zeros(len(acts), 1)], dim=1)
+    odd = torch.cat([odd, torch.zeros(200, 66)])
+    snmf = fit_snmf(odd, 9, sparsity=0.1)
+    codes = snmf.encode(odd)
+    assert bool(torch.isfinite(snmf.directions).all())
+    assert float(codes[-200:].abs().max()) == 0
+    assert float(snmf.directions[:, 65].abs().max()) == 0
+    rest = (odd[:600] - codes[:600] @ snmf.directions).square().sum() / odd.square().sum()
+    assert float(rest) < 0.05
+
+
+def test_there_may_be_more_features_than_neurons():
+    acts, truth = planted.mixture(0, n_rows=100, width=16, n_features=8, support=2, noise=0.05)
+    snmf = fit_snmf(acts, 24, sparsity=0.125)
+    assert snmf.directions.shape == (24, 16)
+    assert float(snmf.trace[-1]) < 0.01
+    assert match_directions(snmf.directions, truth).mean_cosine > 0.9
 
 
 def test_unused_features_start_again():
@@ -177,22 +279,22 @@ def test_tightening_on_a_sample_of_the_rows_is_enough(monkeypatch):
 
 
 def test_entries_and_surplus_features_shrink_to_their_targets():
-    schedule = Schedule(width=200, kept=2, n_started=15, n_features=10, steps=10)
+    schedule = Schedule(width=200, kept=2, n_started=15, n_features=10, steps=10, least_squares_steps=12, sweeps=1)
     supports = [schedule.support(step) for step in range(13)]
     features = [schedule.features(step) for step in range(13)]
     assert (supports[0], supports[10:]) == (200, [2, 2, 2])
     assert (features[:6], features[10:]) == ([15] * 6, [10, 10, 10])
     assert supports == sorted(supports, reverse=True)
     assert features == sorted(features, reverse=True)
-    assert Schedule(200, 2, 10, 10, 0).support(0) == 2
+    assert Schedule(200, 2, 10, 10, 0, 0, 1).support(0) == 2
 
 
 def test_progress_counts_iterations(small):
     calls = []
     snmf = fit_snmf(small[0], 4, progress=lambda *call: calls.append(call))
-    assert calls[0] == ("semi-NMF annealing", 1, 50, "iterations")
-    assert calls[50] == ("semi-NMF", 1, 500, "iterations")
-    assert len(calls) == 50 + snmf.n_iterations
+    assert calls[0] == ("semi-NMF annealing", 1, 28, "iterations")
+    assert calls[28] == ("semi-NMF", 1, 500, "iterations")
+    assert len(calls) == 28 + snmf.n_iterations
 
 
 @pytest.mark.parametrize(
@@ -204,6 +306,7 @@ def test_progress_counts_iterations(small):
         ({"sparsity": 1.5}, "sparsity is 1.5"),
         ({"patience": 0}, "patience is 0"),
         ({"max_iterations": 0}, "max_iterations is 0"),
+        ({"restarts": 0}, "restarts is 0"),
         ({"tolerance": -1.0}, "tolerance is -1.0"),
         ({"init": "svd", "n_features": 200}, "at most 128 features"),
     ],
@@ -212,3 +315,41 @@ def test_wrong_arguments_are_refused_in_one_line(small, arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         fit_snmf(small[0], **{"n_features": 8, **arguments})
     assert "\n" not in str(caught.value)
+
+
+def test_a_penalty_makes_coefficients_sparser_and_keeps_planted_factors():
+    rows, planted_directions = planted.mixture(0, n_rows=1500, width=64, n_features=8, support=6, noise=0.1)
+    plain, sparse = (fit_snmf(rows, 8, sparsity=6 / 64, coefficient_sparsity=s, seed=0) for s in (0.0, 0.05))
+    active = [float((d.encode(rows) > 0).float().mean()) for d in (plain, sparse)]
+    assert active[1] < 0.7 * active[0]
+    assert match_directions(sparse.directions, planted_directions).mean_cosine > 0.98
+    assert plain.penalty == 0
+    assert math.isclose(sparse.penalty, 0.05 * float(rows.norm(dim=1).median()), rel_tol=1e-5)
+
+
+def test_a_penalised_encoding_solves_its_own_problem():
+    rows, _ = planted.mixture(1, n_rows=600, width=64, n_features=8, support=6, noise=0.1)
+    sparse = fit_snmf(rows, 8, sparsity=6 / 64, coefficient_sparsity=0.1, seed=0)
+    codes = sparse.encode(rows).T
+    slope = sparse.directions @ sparse.directions.T @ codes - sparse.directions @ rows.T + sparse.penalty
+    scale = (sparse.directions @ rows.T).abs().max()
+    assert float(slope[codes > 0].abs().max()) < 1e-4 * scale
+    assert float(slope[codes == 0].min()) > -1e-4 * scale
+
+
+def test_the_scale_of_the_rows_does_not_matter_to_a_penalty():
+    rows, _ = planted.mixture(2, n_rows=600, width=64, n_features=8, support=6)
+    one, other = (fit_snmf(factor * rows, 8, sparsity=0.1, coefficient_sparsity=0.05, seed=0) for factor in (1.0, 64.0))
+    assert torch.allclose(one.directions, other.directions, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"coefficient_sparsity": -0.1}, "at least 0"),
+        ({"coefficient_sparsity": 0.1, "solver": "multiplicative"}, "published algorithm has none"),
+    ],
+)
+def test_a_penalty_that_cannot_be_is_refused(small, wrong, message):
+    with pytest.raises(InputError, match=message):
+        fit_snmf(small[0], 4, **wrong)

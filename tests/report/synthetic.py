@@ -86,6 +86,7 @@ def feature(rng: np.random.Generator, method: str, index: int) -> dict[str, Any]
         "concept": concept,
         "firing_rate": float(rng.uniform(0.001, 0.08)),
         "nonzero_neurons": int(rng.integers(10, 400)),
+        "stability": {"seeds": 0.87, "halves": None if index == 3 else 0.74, "control": 0.31} if method == "snmf" else None,
         "contexts": [] if index == 5 else [context(rng, HOSTILE[(index + shift) % len(HOSTILE)]) for shift in range(6)],
         "promoted": [
             {"token": token, "logit": float(3 - place / 3)} for place, token in enumerate([" bread", "\n", HOSTILE[1], " butter", "oven"])
@@ -182,6 +183,7 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
             "direction_density": density,
             "dead_fraction": 0.03,
             "seconds": 41.2,
+            "stability": {"seeds": score(rng, 0.81, 0.04, 0.31), "halves": None} if method == "snmf" else None,
         }
         for method, (title, explained, active, density) in numbers.items()
     ]
@@ -203,4 +205,70 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
         },
         "steering": steering(rng),
         "features": [feature(rng, method, index) for method in ("snmf", "sae") for index in range(features_per_method)],
+    }
+
+
+def comparison_data() -> dict[str, Any]:
+    """A comparison's result with two sites, one place and a hostile model name."""
+    rng = np.random.default_rng(0)
+    ways = [(method, site, site, "native") for site in ("L1.mlp", "L3.mlp") for method in ("snmf", "sae")]
+    ways += [(method, "L1.mlp", "L2.resid_post", "companion") for method in ("snmf", "sae")]
+    ways += [("difference_in_means", "L2.resid_post", "L2.resid_post", "native")]
+    rows = [_way(rng, *way) for way in ways]
+    keys = ("site", "method", "size", "route", "place")
+    names = [{key: row[key] for key in keys} for row in rows]
+    pairs = ((4, 0, "companion minus own direction"), (4, 6, "unsupervised minus difference in means, same place"))
+    return {
+        "settings": {
+            "model": HOSTILE[0],
+            "sites": ["L1.mlp", "L3.mlp"],
+            "places": ["L2.resid_post"],
+            "protocol": {"strengths": [0.25, 0.5], "selection_prompts": ["I think"], "report_prompts": list(PROMPTS[1:])},
+            "lift": {"kl": 0.5, "n_random": 50},
+            "seed": 0,
+        },
+        "concepts": list(CONCEPTS[-3:]),
+        "judge": {"name": "offline", "auroc": score(rng, 0.97), "accepted": list(CONCEPTS), "refused": {}},
+        "detection": [
+            {
+                "site": "L1.mlp",
+                "method": method,
+                "size": 100,
+                "seconds": 2.0,
+                "explained_variance": score(rng, 0.3),
+                "l0": 8.0,
+                "concepts": 9,
+                "detected": 4,
+                "auroc": score(rng, 0.8, control=0.5),
+            }
+            for method in ("snmf", "random")
+        ],
+        "steering": rows,
+        "controls": [{"place": "L1.mlp", "family": "random dense at L1.mlp", "report": score(rng, 0.04), "unreachable": 0}],
+        "differences": [
+            {"question": question, "first": names[one], "second": names[other], "kl": 0.5, "difference": score(rng, 0.3)}
+            for one, other, question in pairs
+        ],
+        "judged": 100,
+        "failed": 0,
+    }
+
+
+def _way(rng: np.random.Generator, method: str, site: str, place: str, route: str) -> dict[str, Any]:
+    return {
+        "site": site,
+        "method": method,
+        "size": None if method == "difference_in_means" else 100,
+        "route": route,
+        "place": place,
+        "n": 3,
+        "report": score(rng, float(rng.uniform(0.2, 1.5))),
+        "margin": score(rng, 0.4),
+        "beat_control": 2,
+        "unreachable": 0,
+        "curve": [{"kl": 0.5, "score": score(rng, 0.5)}],
+        "benign_kl": score(rng, 0.2),
+        "perplexity_ratio": score(rng, 1.2),
+        "lift": score(rng, 0.1),
+        "lift_percentile": score(rng, 80.0),
     }

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report import synthetic
 
+from interp.report.comparison import write_comparison
 from interp.report.page import write_report
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -185,6 +187,20 @@ def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, pristi
     assert len(driver.find_elements("css selector", ".prompt")) == len(pristine["steering"]["prompts_report"])
 
 
+def test_an_entry_says_whether_its_feature_is_found_again(opened: Open) -> None:
+    driver = opened("#snmf-12")
+    shown = text(driver, "#entry")
+    assert "By other seeds\n0.87\nOn either half of the texts\n0.74" in shown
+    assert "Control, marked in grey: 0.31, what matching gives" in shown
+    driver.get(driver.current_url.split("#")[0] + "#snmf-3")
+    wait(driver, "document.querySelector('#entry .meta').innerText.includes('feature 3')")
+    assert "By other seeds\n0.87" in text(driver, "#entry")
+    assert "On either half" not in text(driver, "#entry")
+    driver.get(driver.current_url.split("#")[0] + "#sae-3")
+    wait(driver, "document.querySelector('#entry .meta').innerText.includes('SAE, feature 3')")
+    assert "Not measured in this report." in text(driver, "#entry")
+
+
 def test_what_was_not_measured_is_said(opened: Open, pristine: dict[str, Any]) -> None:
     bare = next(f["id"] for f in pristine["features"] if f["detection"] is None and f["steering"] is None)
     driver = opened(f"#{bare}")
@@ -222,3 +238,14 @@ def test_the_theme_follows_the_button(opened: Open) -> None:
     driver.execute_script("document.getElementById('theme').click()")
     assert driver.execute_script(ground) != light
     assert text(driver, "#theme") == "Light"
+
+
+def test_a_comparison_draws_its_figures_and_no_text_of_it_runs(driver: Any, tmp_path: Path) -> None:
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get(write_comparison(synthetic.comparison_data(), tmp_path).as_uri())
+    wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 2")
+    assert synthetic.HOSTILE[0] in text(driver, "h1")
+    assert "steers best" in text(driver, ".findings")
+    assert driver.execute_script("return window.__pwned === undefined")
+    assert driver.get_log("browser") == []

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from interp.core import InputError
+from interp.features.tree import Branch, ConceptTree
 from interp.report import figures
 
 
@@ -87,3 +89,15 @@ def test_series_colours_can_be_seen_in_both_themes(color: str) -> None:
     assert contrast(color, "#fdfdfc") >= 3
     assert contrast(color, "#14161a") >= 3
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
+
+
+def test_a_concept_tree_puts_each_parent_amid_its_children() -> None:
+    branches = (Branch(1, 0, 3, 1.0), Branch(1, 0, 1, 0.5), Branch(1, 1, 1, 1.0), Branch(2, 0, 0, 1.0), Branch(2, 0, 1, 0.2))
+    figure = figures.concept_tree(ConceptTree((4, 2, 1), branches), 2, 0, {(0, 3): "<b>bread</b>", (2, 0): "food"})
+    *lines, nodes = figure.data
+    placed = list(zip(nodes.x, nodes.text, nodes.y, strict=True))
+    assert placed == [(0, "&lt;b&gt;bread&lt;/b&gt;", 0), (0, "1", 1), (1, "0", 0.5), (0, "1", 2), (1, "1", 2), (2, "food", 1.25)]
+    assert sorted(line.line.width for line in lines) == pytest.approx([1.1, 2, 3.5, 3.5, 3.5])
+    assert len(figures.concept_tree(ConceptTree((4, 2, 1), branches), 1, 1).data) == 2
+    with pytest.raises(InputError, match="feature 2 of level 1"):
+        figures.concept_tree(ConceptTree((4, 2, 1), branches), 1, 2)

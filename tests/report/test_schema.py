@@ -13,7 +13,9 @@ Change = Callable[[dict[str, Any]], object]
 
 def test_whole_data_pass_and_so_do_the_allowed_gaps(data: dict[str, Any]) -> None:
     validate(data)
-    data["features"][0] |= {"detection": None, "steering": None, "concept": None}
+    data["features"][0] |= {"detection": None, "steering": None, "concept": None, "stability": None}
+    data["features"][1]["stability"] = {"seeds": None, "halves": 0.5, "control": 0.2}
+    data["methods"][0]["stability"] = None
     data["judge"]["auroc"] |= {"value": None, "low": None, "high": None}
     data["model"]["weight_hash"] = None
     validate(data)
@@ -27,6 +29,8 @@ def test_whole_data_pass_and_so_do_the_allowed_gaps(data: dict[str, Any]) -> Non
         (lambda d: d["methods"][1]["explained_variance"].pop("low"), r"'methods\[1\].explained_variance.low'"),
         (lambda d: d["steering"]["families"][2]["curve"][0].pop("kl"), r"'steering.families\[2\].curve\[0\].kl'"),
         (lambda d: d["steering"]["unsteered"]["score"]["law"].pop("n"), "'steering.unsteered.score.law.n'"),
+        (lambda d: d["features"][0]["stability"].pop("control"), r"'features\[0\].stability.control'"),
+        (lambda d: d["methods"][0]["stability"].pop("halves"), r"'methods\[0\].stability.halves'"),
         (lambda d: d["features"][7].pop("steering"), r"'features\[7\].steering'"),
         (lambda d: d["features"][0]["steering"]["routes"][1].pop("control"), r"'features\[0\].steering.routes\[1\].control'"),
     ],

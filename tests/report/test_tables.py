@@ -50,6 +50,17 @@ def test_every_family_concept_and_method_has_its_row(data: dict[str, Any]) -> No
     assert curve.rows[0][4] == tables.score_cell(data["steering"]["families"][0]["curve"][2]["score"])
 
 
+def test_stability_has_its_columns_only_where_it_was_measured(data: dict[str, Any]) -> None:
+    measured = tables.methods_table(data)
+    assert measured.header[-3:] == ("Found by other seeds", "Found on halves", "Control")
+    assert measured.rows[0][-3:] == (tables.score_cell(data["methods"][0]["stability"]["seeds"]), "–", "0.31")
+    assert measured.rows[1][-3:] == ("–", "–", "–")
+    assert {len(row) for row in measured.rows} == {len(measured.header)}
+    data["methods"][0]["stability"] = None
+    assert tables.methods_table(data).header[-1] == "Time"
+    assert {len(row) for row in tables.methods_table(data).rows} == {7}
+
+
 def test_a_control_is_a_method_that_never_names_a_feature(data: dict[str, Any]) -> None:
     assert tables.control_methods(data) == {"random"}
     data["detection"]["concepts"][0]["best"][3]["feature"] = 4

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import tiny
 import torch
 from hand_made import logprobs
 
@@ -120,6 +121,19 @@ def test_bad_input_is_named_in_one_line(llama, speaker):
             call()
         assert complaint in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_the_network_before_the_site_runs_a_few_times_and_the_strengths_are_those_of_whole_runs(llama):
+    some = directions(3, 16)
+    layers = tiny.blocks(llama.module)
+    with tiny.seen(layers[1]) as before, tiny.seen(layers[2]) as after:
+        spared = calibrate(llama, PROMPTS, "L1.resid_post", some, TARGETS)
+    assert len(before) <= 4 < len(after)
+    # An open session, even without hooks, makes the whole network run.
+    with llama.hooked({}), tiny.seen(layers[1]) as before:
+        whole = calibrate(llama, PROMPTS, "L1.resid_post", some, TARGETS)
+    assert len(before) > 4
+    torch.testing.assert_close(spared.alpha, whole.alpha, rtol=1e-3, atol=0)
 
 
 def test_nothing_is_left_behind(llama):

@@ -84,6 +84,29 @@ function detectionPart(feature, color) {
   ];
 }
 
+function cosine(name, value, control, color) {
+  if (value === null) return [];
+  return [
+    el("dt", {}, name),
+    el("dd", {}, strip({ value, low: null, high: null }, 0, 1, [control], color)),
+    el("dd", { class: "text" }, number(value, 2)),
+  ];
+}
+
+function stabilityPart(feature, color) {
+  const head = el("h4", {}, "Is it found again?");
+  const found = feature.stability;
+  if (!found) return [head, el("p", { class: "missing" }, "Not measured in this report.")];
+  return [
+    head,
+    el("dl", { class: "measures" },
+      cosine("By other seeds", found.seeds, found.control, color),
+      cosine("On either half of the texts", found.halves, found.control, color)),
+    el("p", { class: "note" },
+      `Cosine with its partner in fits that were made anew, 0 to 1. Control, marked in grey: ${number(found.control, 2)}, what matching gives when each neuron's entries are dealt out anew over the features.`),
+  ];
+}
+
 function signName(sign) {
   return sign < 0 ? "−" : "+";
 }
@@ -177,6 +200,7 @@ function entryParts(feature, data, view) {
     contextsPart(feature),
     vocabularyPart(feature),
     detectionPart(feature, color),
+    stabilityPart(feature, color),
     steeringPart(feature, data.steering, color, view.score_top),
   ].flat(3);
 }

@@ -1,4 +1,4 @@
-// The list of features, its filters, links to features, the figures and the theme.
+// The list of features, its filters and links to features.
 
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -180,69 +180,6 @@
     at("sort").value = steered ? "margin" : detected ? "auroc" : "index";
   }
 
-  // Plotly needs colours as values, so the theme's are read from the page.
-  function themed() {
-    const probe = el("span", {});
-    document.body.append(probe);
-    const value = (name) => {
-      probe.style.color = `var(${name})`;
-      return getComputedStyle(probe).color;
-    };
-    const colors = { ink: value("--ink"), muted: value("--muted"), line: value("--line"), ground: value("--ground") };
-    probe.remove();
-    return colors;
-  }
-
-  function themedLayout(layout) {
-    const { ink, muted, line, ground } = themed();
-    const axis = { gridcolor: line, linecolor: line, tickfont: { color: muted, size: 12 } };
-    const titled = (own) => ({ ...own, ...axis, title: { ...own?.title, font: { size: 13, color: muted } } });
-    const wide = innerWidth > 900;
-    const beside = { ...layout.legend, orientation: "v", x: 1.01, xanchor: "left", y: 1, yref: "paper", yanchor: "top" };
-    return {
-      ...layout,
-      autosize: true,
-      legend: wide ? beside : layout.legend,
-      font: { ...layout.font, color: ink },
-      hoverlabel: { ...layout.hoverlabel, bgcolor: ground, bordercolor: line, font: { color: ink } },
-      xaxis: { ...titled(layout.xaxis), fixedrange: true },
-      yaxis: { ...titled(layout.yaxis), fixedrange: true },
-    };
-  }
-
-  function plot() {
-    for (const place of document.querySelectorAll(".plot")) {
-      const figure = view.figures[place.dataset.figure];
-      window.Plotly.react(place, figure.data, themedLayout(figure.layout), { responsive: true, displaylogo: false, displayModeBar: false });
-    }
-  }
-
-  async function loadPlotly() {
-    const packed = Uint8Array.from(atob(at("plotly").textContent), (letter) => letter.charCodeAt(0));
-    at("plotly").remove();
-    const source = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const script = el("script", {});
-    script.textContent = await new Response(source).text();
-    document.head.append(script);
-    plot();
-  }
-
-  function withoutPlotly() {
-    for (const place of document.querySelectorAll(".plot")) {
-      place.classList.add("failed");
-      place.replaceChildren(el("p", { class: "missing" }, "This browser cannot draw the figure; its numbers are in the table below."));
-    }
-  }
-
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-  function setTheme(theme) {
-    if (theme) document.documentElement.dataset.theme = theme;
-    at("theme").textContent = isDark() ? "Light" : "Dark";
-    at("theme").setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
-    if (window.Plotly) plot();
-  }
-
   fillChoices();
   refresh();
   at("filters").addEventListener("input", refresh);
@@ -250,14 +187,9 @@
   at("previous").addEventListener("click", () => go(-1));
   at("next").addEventListener("click", () => go(1));
   at("copy").addEventListener("click", copyLink);
-  at("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
-  dark.addEventListener("change", () => setTheme());
-  matchMedia("(min-width: 901px)").addEventListener("change", () => window.Plotly && plot());
   addEventListener("hashchange", follow);
   addEventListener("keydown", onKey);
-  setTheme();
   if (results.length) show(results[0].id);
   follow();
-  const load = () => ("DecompressionStream" in window ? loadPlotly() : withoutPlotly());
-  requestAnimationFrame(() => setTimeout(load));
+  showFigures(view.figures);
 })();

@@ -1,0 +1,175 @@
+"""Rows that need not be in memory: a tensor that reads from elsewhere what it is indexed with, and reading any rows in chunks."""
+
+import math
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.core.errors import InputError
+
+CPU_CHUNK = 4096
+DEVICE_CHUNK = 65536
+ROW_MEMORY = 64 * 2**20
+OWN_PAGES = 2**20
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Where rows come from: a file, a folder of shards."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows there are, and how wide they are."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which they are stored."""
+        ...
+
+    def read(self, runs: Sequence[range]) -> Float[Tensor, "kept d"]:
+        """The rows of ascending runs of row numbers, one run after the other."""
+        ...
+
+
+class Rows(Tensor):
+    """A tensor `[row, d]` whose values stay where they are until they are indexed by rows.
+
+    It has a tensor's shape, type, device and length, and `rows[key]` gives an ordinary tensor, for a row's number, a slice, row numbers in
+    any order, or a mask. So whatever reads activations by rows takes it in their place, with memory for the rows that it reads. Everything
+    else that tensors do would need all values at once, and is refused.
+
+    Args:
+        source: where the rows are.
+        memory: how many bytes of rows, in float32, `row_chunks` reads at a time; a chunk has at most 4096 rows whatever the memory.
+
+    Raises:
+        InputError: an operation needs all values; a row's number is out of range; `memory` does not hold one row.
+
+    Cost: one read for each run of neighbouring rows.
+
+    Example:
+        >>> rows = open_activations(folder).values
+        >>> rows.shape, rows[:10].mean(dim=0)
+    """
+
+    source: RowSource
+    chunk_rows: int
+
+    @staticmethod
+    def __new__(cls, source: RowSource, memory: int = ROW_MEMORY) -> "Rows":
+        rows: Rows = Tensor._make_wrapper_subclass(cls, source.shape, dtype=source.dtype, device=torch.device("cpu"))
+        return rows
+
+    def __init__(self, source: RowSource, memory: int = ROW_MEMORY) -> None:
+        row_bytes = 4 * source.shape[1]
+        if memory < row_bytes:
+            raise InputError(f"memory is {memory} bytes; expected at least one row's, {row_bytes}")
+        self.source = source
+        self.chunk_rows = memory // max(1, row_bytes)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        if isinstance(key, int | np.integer):
+            return self._gather(_numbers([int(key)], len(self)))[0]
+        if isinstance(key, slice) and (key.step or 1) == 1:
+            return self.source.read([range(len(self))[key]])
+        return self._gather(_numbers(key, len(self)))
+
+    def index_select(self, dim: int, index: Int[Tensor, " kept"]) -> Tensor:
+        """Rows by their numbers, as `rows[index]`."""
+        if dim != 0:
+            raise _refusal(f"index_select along {dim}")
+        return self[index]
+
+    def _gather(self, numbers: Int[Tensor, " kept"]) -> Float[Tensor, "kept d"]:
+        """Each row is read once, in the order of the rows; then they are put in the order that was asked for."""
+        distinct, places = torch.unique(numbers, return_inverse=True)
+        found = self.source.read(_runs(distinct))
+        return found if torch.equal(distinct, numbers) else found[places]
+
+    # All operations of tensors arrive here, below the level at which Python functions could be overridden one by one.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:  # type: ignore[override]
+        raise _refusal(str(func))
+
+    def numpy(self, *, force: bool = False) -> NoReturn:
+        """Refused, as it would read everything."""
+        raise _refusal("numpy")
+
+    def tolist(self) -> NoReturn:
+        """Refused, as it would read everything."""
+        raise _refusal("tolist")
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"Rows({len(self):,} × {self.shape[1]:,}, {self.dtype}, read from {self.source})"
+
+
+def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
+    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's coefficients to stay in the cache."""
+    size = CPU_CHUNK if values.device.type == "cpu" else DEVICE_CHUNK
+    if isinstance(values, Rows):
+        size = min(size, values.chunk_rows)
+    for start in range(0, len(values), size):
+        rows = slice(start, min(start + size, len(values)))
+        yield rows, _float32(values[rows].detach())
+
+
+def new_rows(shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "row d"]:
+    """Memory for rows on the CPU, not filled; if large, it goes back to the system as soon as the tensor does.
+
+    From an ordinary heap it would not: what is kept of one chunk lands in the hole that the chunk before left, the next chunk does not fit
+    there any more, and a pass over all rows ends up with a hole for each of its chunks (11 GB were seen for 6 GB of rows).
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < OWN_PAGES:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=dtype).view(shape)
+
+
+def _float32(rows: Float[Tensor, "chunk d"]) -> Float[Tensor, "chunk d"]:
+    if rows.dtype == torch.float32 or rows.device.type != "cpu":
+        return rows.to(torch.float32)
+    return new_rows((rows.shape[0], rows.shape[1]), torch.float32).copy_(rows)
+
+
+def _refusal(operation: str) -> InputError:
+    return InputError(f"{operation} needs all rows in memory, and these are on disk; index some rows, or load them with acts.in_memory()")
+
+
+def _numbers(key: Any, count: int) -> Int[Tensor, " kept"]:
+    """Row numbers from a key, none negative."""
+    if isinstance(key, slice):
+        return torch.tensor(list(range(count)[key]), dtype=torch.int64)
+    try:
+        asked = key.cpu() if isinstance(key, Tensor) else torch.tensor(key)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"rows on disk are indexed by row numbers, a slice or a mask, not {key!r}") from None
+    if asked.dtype == torch.bool and asked.shape == (count,):
+        return torch.nonzero(asked).flatten()
+    whole = asked.ndim == 1 and not asked.is_floating_point() and asked.dtype != torch.bool
+    if not whole and asked.numel():
+        raise InputError(
+            f"rows on disk are indexed by row numbers, a slice or a mask of {count} rows, not {asked.dtype} {tuple(asked.shape)}"
+        )
+    numbers = asked.flatten().to(torch.int64)
+    outside = (numbers < -count) | (numbers >= count)
+    if bool(outside.any()):
+        raise InputError(f"row {int(numbers[outside][0])} is out of range; there are {count} rows")
+    return torch.where(numbers < 0, numbers + count, numbers)
+
+
+def _runs(numbers: Int[Tensor, " kept"]) -> list[range]:
+    """Ascending row numbers as runs of neighbours."""
+    if not len(numbers):
+        return []
+    ends = torch.cat([torch.nonzero(numbers.diff() != 1).flatten(), torch.tensor([len(numbers) - 1])])
+    last = numbers[ends].tolist()
+    first = numbers[torch.cat([torch.tensor([0]), ends[:-1] + 1])].tolist()
+    return [range(start, stop + 1) for start, stop in zip(first, last, strict=True)]

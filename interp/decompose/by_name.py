@@ -1,0 +1,43 @@
+"""Unsupervised methods by their names, for commands that run several."""
+
+from typing import Literal
+
+from interp.core import Activations, Progress, silent
+from interp.decompose.dictionary import Dictionary
+from interp.decompose.pca import fit_pca
+from interp.decompose.sae import fit_sae
+from interp.decompose.snmf import fit_snmf
+
+Unsupervised = Literal["snmf", "sae", "pca"]
+SAE_STEPS = 600
+"""Steps of an autoencoder where it is one method of several: enough on some ten thousand rows, seconds on a CPU."""
+
+COEFFICIENT_SPARSITY = 0.03
+"""Semi-NMF's penalty on coefficients in reports and comparisons. Without one nearly every feature is active on every token; this one was
+chosen on the fit sentences of L5.mlp of the default model (mean AUROC of the best feature .875, against .834 without and .872 at .05)."""
+
+
+def fit_unsupervised(
+    method: Unsupervised,
+    acts: Activations,
+    n_features: int,
+    *,
+    sparsity: float = 0.01,
+    coefficient_sparsity: float = COEFFICIENT_SPARSITY,
+    sae_steps: int = SAE_STEPS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Dictionary:
+    """The method's fit with its defaults; PCA gives at most as many features as there are rows and columns.
+
+    Raises:
+        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+
+    Example:
+        >>> dictionaries = {method: fit_unsupervised(method, acts, 100) for method in ("snmf", "sae", "pca")}
+    """
+    if method == "snmf":
+        return fit_snmf(acts, n_features, sparsity=sparsity, coefficient_sparsity=coefficient_sparsity, seed=seed, progress=progress)
+    if method == "sae":
+        return fit_sae(acts, n_features, steps=sae_steps, seed=seed, progress=progress)
+    return fit_pca(acts, min(n_features, *acts.values.shape), seed=seed)

@@ -1,0 +1,83 @@
+"""The concept tree of a hierarchy: which fine features each broad feature is made of."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import InputError
+from interp.decompose.hierarchy import Hierarchy
+
+
+@dataclass(frozen=True, order=True)
+class Branch:
+    """One edge: feature `parent` of level `level`, feature `child` of the level below, and the child's weight over the parent's largest."""
+
+    level: int
+    parent: int
+    child: int
+    share: float
+
+
+@dataclass(frozen=True)
+class ConceptTree:
+    """Levels of features, the finest first, and the branches between them, sorted by level and parent, the heaviest child first.
+
+    A fine feature may hang on several parents or on none.
+    """
+
+    sizes: tuple[int, ...]
+    branches: tuple[Branch, ...]
+
+    def branches_of(self, level: int, feature: int) -> tuple[Branch, ...]:
+        """The branches from a feature to the level below, the heaviest first."""
+        return tuple(branch for branch in self.branches if (branch.level, branch.parent) == (level, feature))
+
+    def children(self, level: int, feature: int) -> tuple[int, ...]:
+        """The features of the level below that a feature is made of, the heaviest first."""
+        return tuple(branch.child for branch in self.branches_of(level, feature))
+
+    def parents(self, level: int, feature: int) -> tuple[int, ...]:
+        """The features of the level above that a feature belongs to."""
+        return tuple(branch.parent for branch in self.branches if (branch.level - 1, branch.child) == (level, feature))
+
+    def leaves(self, level: int, feature: int) -> frozenset[int]:
+        """The features of level 0 under a feature."""
+        if level == 0:
+            return frozenset((feature,))
+        return frozenset(leaf for child in self.children(level, feature) for leaf in self.leaves(level - 1, child))
+
+
+def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children: int = 4) -> ConceptTree:
+    """Which features of each level each broader feature is made of.
+
+    A feature of level l is a child of one of level l + 1 when its weight is at least `threshold` of that parent's largest weight; the
+    `max_children` heaviest are kept. A parent that no feature uses has no children.
+
+    Raises:
+        InputError: the threshold is not in (0, 1], or `max_children` is below 1.
+
+    Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920), whose values are the defaults.
+
+    Example:
+        >>> concept_tree(hierarchy).children(1, 0)
+    """
+    if not 0 < threshold <= 1 or max_children < 1:
+        raise InputError(f"threshold is {threshold} and max_children {max_children}; expected a share in (0, 1] and at least one child")
+    branches = [
+        branch
+        for level, weights in enumerate(hierarchy.weights, start=1)
+        for parent in range(weights.shape[1])
+        for branch in _branches(level, parent, weights[:, parent], threshold, max_children)
+    ]
+    return ConceptTree(hierarchy.sizes, tuple(branches))
+
+
+def _branches(level: int, parent: int, weights: Float[Tensor, " child"], threshold: float, max_children: int) -> list[Branch]:
+    largest = float(weights.max())
+    if largest <= 0:
+        return []
+    shares = weights / largest
+    heaviest = torch.argsort(shares, descending=True, stable=True)[:max_children].tolist()
+    return [Branch(level, parent, child, float(shares[child])) for child in heaviest if shares[child] >= threshold]

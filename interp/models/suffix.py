@@ -1,0 +1,181 @@
+"""The rest of a language model: what comes before a site is computed once for a batch, what comes after it once per change of the site.
+
+The layers are called one by one with the arguments that the network itself gave them. Architectures differ in more than that, so nothing is
+taken for granted: the result is compared with the whole network's, and where they differ the whole network runs instead.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp.models.hooks import Point, evaluating, placed
+from interp.models.protocol import Batch, Frame, Hook
+from interp.models.tokens import positions_of
+from interp.models.transformer import TransformerModel
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer and the arguments it was called with besides the hidden states (the first of all)."""
+
+    module: nn.Module
+    others: tuple[Any, ...]
+    named: Mapping[str, Any]
+    hidden_name: str | None
+
+    def __call__(self, hidden: Tensor, others: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+        output = self.module(hidden, *others, **named) if self.hidden_name is None else self.module(**{self.hidden_name: hidden}, **named)
+        result = output if isinstance(output, Tensor) else output[0]
+        if not isinstance(result, Tensor):
+            raise TypeError(f"{type(self.module).__name__} gave {type(result).__name__}")
+        return result
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """The first layer that a change of the site reaches, and where the change is made."""
+
+    first: int
+    point: Point
+
+
+class Suffix:
+    """A language model from a site on, over one batch: `plain [row, position, vocabulary]` are its logits with nothing changed.
+
+    `reused` tells whether what comes before the site is spared. Otherwise (hooks of another session are in place, the site is not of a
+    layer, or the architecture does more than call its layers one after another) the whole network runs, to the same numbers.
+
+    Example:
+        >>> rest = Suffix(model, model.prepare(texts).batches[0], "L15.resid_post")
+        >>> rest.logits(Add(vectors), times=len(vectors))
+    """
+
+    def __init__(self, model: TransformerModel, batch: Batch, site: str, *, logits_to_keep: int = 0) -> None:
+        self._model, self._batch, self._keep = model, batch, logits_to_keep
+        self.site = model.sites.resolve(site)
+        self._entry = None if model.busy else _entry(model, self.site)
+        self._start: Tensor | None = None
+        self._layers: list[_Layer] = []
+        self._positions = positions_of(batch.inputs["attention_mask"])
+        with self._capturing():
+            self.plain = self._whole(None, 1)
+        self.reused = self._complete() and self._agrees(None) and self._trusted()
+
+    @torch.no_grad()
+    def logits(self, hook: Hook, times: int) -> Float[Tensor, "row position vocabulary"]:
+        """The logits of the batch `times` over, copy after copy, with a hook at the site.
+
+        Raises:
+            InputError: the hook changes the shape, or its vectors do not fit the batch.
+
+        Cost: the layers after the site, or all of them where they cannot be told apart.
+        """
+        spared = self.reused and not self._model.busy
+        return self._rest(hook, times) if spared else self._whole(hook, times)
+
+    @torch.no_grad()
+    def _whole(self, hook: Hook | None, times: int) -> Tensor:
+        hooks = {} if hook is None else {self.site: hook}
+        logits = self._model.run(repeated(self._batch, times), hooks, logits_to_keep=self._keep)
+        assert logits is not None
+        return logits
+
+    def _complete(self) -> bool:
+        """Whether every layer from the site on was called exactly once."""
+        if self._entry is None or self._start is None:
+            return False
+        return [layer.module for layer in self._layers] == list(self._model.anatomy.blocks[self._entry.first :])
+
+    def _trusted(self) -> bool:
+        """Whether the site is where it should be in the rest: one changed run of both, once per model and site."""
+        known = self._model.spared
+        if self.site not in known:
+            vector = self._model.sites.width(self.site) or 1
+            known[self.site] = self._agrees(lambda value, call: value + 0.1 * torch.linspace(-1, 1, vector).to(value))
+        return known[self.site]
+
+    @torch.no_grad()
+    def _agrees(self, hook: Hook | None) -> bool:
+        expected = self.plain if hook is None else self._whole(hook, 1)
+        try:
+            found = self._rest(hook, 1)
+        except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
+            return False
+        tolerance = max(1e-5, 4 * torch.finfo(expected.dtype).eps)
+        scale = float(expected.float().abs().nan_to_num().max())
+        return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
+
+    @contextmanager
+    def _capturing(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self._entry is not None:
+                anatomy = self._model.anatomy
+                for module in (*anatomy.blocks[self._entry.first :], anatomy.final_norm):
+                    stack.callback(module.register_forward_pre_hook(self._keep_arguments, with_kwargs=True).remove)
+            yield
+
+    def _keep_arguments(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        name = None if args else next(iter(kwargs))
+        if self._start is None:
+            self._start = args[0] if name is None else kwargs[name]
+        if module is not self._model.anatomy.final_norm:
+            self._layers.append(_Layer(module, args[1:], {key: value for key, value in kwargs.items() if key != name}, name))
+
+    def _rest(self, hook: Hook | None, times: int) -> Tensor:
+        assert self._entry is not None
+        assert self._start is not None
+        anatomy, again = self._model.anatomy, _Repeats(len(self._batch.items), times)
+        frame = Frame(repeated(self._batch, times), again(self._positions))
+        hooks = {} if hook is None else {self.site: hook}
+        hidden = again(self._start)
+        with evaluating(self._model.module), placed({self.site: self._entry.point}, hooks, frame):
+            for layer in self._layers:
+                hidden = layer(hidden, again(layer.others), again(layer.named))
+            logits: Tensor = anatomy.unembed(anatomy.final_norm(hidden)[:, -self._keep :])
+        cap = getattr(self._model.module.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+class _Repeats:
+    """Arguments of a layer for the batch `times` over; what is shared by layers is repeated once."""
+
+    def __init__(self, rows: int, times: int) -> None:
+        self._rows, self._times = rows, times
+        self._done: dict[int, Tensor] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self(item) for item in value)
+        if isinstance(value, Mapping):
+            return {key: self(item) for key, item in value.items()}
+        # Masks and positions of one row serve all rows; a batch's own (or one per row and head, as BLOOM's) are repeated.
+        if not isinstance(value, Tensor) or self._times == 1 or value.ndim < 2 or value.shape[0] % self._rows:
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = value.repeat(self._times, *(1,) * (value.ndim - 1))
+        return self._done[id(value)]
+
+
+def repeated(batch: Batch, times: int) -> Batch:
+    """A batch `times` over, copy after copy: element `cell · n + prompt`."""
+    inputs = {key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()}
+    return Batch(inputs, np.tile(batch.items, times), np.tile(batch.offsets, times))
+
+
+def _entry(model: TransformerModel, site: str) -> _Entry | None:
+    """Where the rest begins; None where the site is not of a layer."""
+    layer, _, kind = site.partition(".")
+    if not kind or not layer[1:].isdigit():
+        return None
+    index, anatomy = int(layer[1:]), model.anatomy
+    if kind != "resid_post":
+        return _Entry(index, anatomy.points[site])
+    # The layer itself need not run again: its output is the input of what follows.
+    following: Sequence[nn.Module] = (*anatomy.blocks[index + 1 :], anatomy.final_norm)
+    return _Entry(index + 1, Point(following[0], "input"))

@@ -1,0 +1,94 @@
+"""Activations on disk: every decomposition is the one of the same rows in memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interp.capture import store
+from interp.capture.store import open_activations, save_activations
+from interp.core import Activations, Contexts, InputError, Provenance
+from interp.core.rows import Rows, row_chunks
+from interp.decompose import fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
+from interp.decompose.scaled import Scaled, massive_rows
+from tests.decompose import planted
+
+FITS = {
+    "snmf": lambda acts: fit_snmf(acts, 6, sparsity=0.2),
+    "snmf from k-means": lambda acts: fit_snmf(acts, 6, sparsity=0.2, annealing=0),
+    "snmf from singular vectors": lambda acts: fit_snmf(acts, 6, sparsity=0.2, annealing=0, init="svd", tolerance=1e-2),
+    "pca": lambda acts: fit_pca(acts, 3),
+    "difference in means": lambda acts: fit_difference_in_means(acts.take(np.arange(300)), acts),
+    "sae": lambda acts: fit_sae(acts, 6, k=2, steps=20, batch_size=64),
+    "random": lambda acts: random_dictionary(acts, 6),
+}
+
+
+def recorded(values: torch.Tensor) -> Activations:
+    n = np.arange(len(values))
+    return Activations(values, Contexts(n // 8, n % 8, n * 0, ("text",) * (len(n) // 8 + 1)), "L1.mlp", Provenance("record", site="L1.mlp"))
+
+
+@pytest.fixture(scope="module")
+def rows() -> torch.Tensor:
+    # Scaled apart, so that principal components are far enough from each other for rounding not to turn them.
+    values, _ = planted.mixture(0, n_rows=5000, width=32, n_features=6, support=6)
+    return values * torch.linspace(3, 1, 32)
+
+
+@pytest.fixture
+def folder(rows: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(store, "SHARD_BYTES", 700 * 32 * 4)
+    return save_activations(recorded(rows), tmp_path / "acts")
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_fit_from_disk_is_the_fit_from_memory(folder: Path, rows: torch.Tensor, fit) -> None:
+    opened, small = open_activations(folder), open_activations(folder, memory=900 * 32 * 4)
+    assert [len(chunk) for _, chunk in row_chunks(small.values)] == [900] * 5 + [500]
+    memory = fit(recorded(rows))
+    same = fit(opened)
+    assert torch.equal(memory.directions, same.directions), "the same chunks give the same bits"
+    assert memory.provenance.parameters == same.provenance.parameters
+    assert float((memory.directions - fit(small).directions).norm() / memory.directions.norm()) < 1e-4
+    torch.testing.assert_close(memory.encode(opened), memory.encode(recorded(rows)), rtol=0, atol=0)
+    torch.testing.assert_close(memory.encode(small), memory.encode(recorded(rows)), rtol=1e-4, atol=1e-4)
+
+
+def test_reconstruction_from_disk_is_that_from_memory_and_holds_only_chunks(folder: Path, rows: torch.Tensor) -> None:
+    acts, opened = recorded(rows), open_activations(folder)
+    snmf = fit_snmf(acts, 6, sparsity=0.2)
+    assert reconstruction(snmf, opened) == reconstruction(snmf, acts)
+    assert reconstruction(snmf, opened) == reconstruction(snmf, acts, coefficients=snmf.encode(acts))
+
+
+def test_a_value_that_is_not_finite_is_named_with_its_row_and_context(rows: torch.Tensor, tmp_path: Path) -> None:
+    broken = rows.clone()
+    broken[4321, 7] = torch.nan
+    opened = open_activations(save_activations(recorded(broken), tmp_path / "broken"))
+    message = r"first row 4321: token '#1' at position 1 of input 540"
+    for call in (lambda: fit_snmf(opened, 6), lambda: fit_pca(opened, 2), lambda: random_dictionary(rows, 4).encode(opened)):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_scaled_rows_from_disk(folder: Path, rows: torch.Tensor) -> None:
+    spoilt = rows.clone()
+    spoilt[[5, 4500]] *= 1000
+    opened = open_activations(save_activations(recorded(spoilt), folder.parent / "spoilt")).values
+    assert isinstance(opened, Rows)
+    disk, memory = (Scaled(values, *massive_rows(values)) for values in (opened, spoilt))
+    assert torch.equal(disk.scale, memory.scale)
+    assert disk.limit == memory.limit
+    assert bool((disk.scale[[5, 4500]] < 0.1).all())
+    assert torch.equal(disk.row(4500), memory.row(4500))
+    one, two = (data.sample(50, torch.Generator().manual_seed(1)) for data in (disk, memory))
+    assert torch.equal(one.values, two.values)
+    assert type(one.values) is torch.Tensor
+    norms = (spoilt * memory.scale[:, None]).square().sum(dim=1)
+    torch.testing.assert_close(disk.squared_norms(), norms)
+    directions = fit_pca(rows, 4).directions
+    blocks = list(disk.coefficient_blocks(directions, 3))
+    assert [block.shape for block in blocks] == [(4, 4096), (4, 904)]
+    assert torch.equal(torch.cat(blocks, dim=1).T, memory.coefficients(directions, 3))
