@@ -13,8 +13,8 @@ SAE_STEPS = 600
 """Steps of an autoencoder where it is one method of several: enough on some ten thousand rows, seconds on a CPU."""
 
 COEFFICIENT_SPARSITY = 0.03
-"""Semi-NMF's penalty on coefficients in reports and comparisons. Without one nearly every feature is active on every token; this one was
-chosen on the fit sentences of L5.mlp of the default model (mean AUROC of the best feature .875, against .834 without and .872 at .05)."""
+"""Semi-NMF's penalty on coefficients in reports and comparisons. Features of L5.mlp of the default model detect concepts as well with it
+as without (mean AUROC of the best feature on the fit sentences .869 and .867; .864 at .05), with 17 of 100 active on a token, not 80."""
 
 
 def fit_unsupervised(

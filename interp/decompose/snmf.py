@@ -118,7 +118,7 @@ def fit_snmf(
         sparsity: fraction of the d entries that a direction keeps.
         coefficient_sparsity: what a unit of a coefficient costs, as a share of the rows' median norm: the objective becomes
             `‖acts − coefficients @ directions‖² + 2·penalty·Σ coefficients` with unit directions, here and in `encode`. 0 is the
-            published problem; on MLP activations that leaves nearly all features active on every row.
+            published problem; on MLP activations that leaves most features active on every row.
         solver: `"hals"`, or `"multiplicative"` for the published algorithm (no annealing, no refit).
         direction_step: after annealing; HALS only.
         init: first coefficients from k-means, uniform noise or singular vectors.
