@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from interp.detection import sparse_probing
     from interp.features import Feature, companion, companions, describe, loss_recovered
     from interp.models import SamplingPlan, load_model, wrap
-    from interp.pipeline import Settings, main_job
+    from interp.pipeline import main_job
+    from interp.settings import Settings
     from interp.steering import EndpointJudge, evaluate_steering, fit_offline_judge, likelihood_lift, steer
 
 _HOMES = {
@@ -48,7 +49,7 @@ _HOMES = {
     "LiftProtocol": "comparison",
     "SamplingPlan": "models",
     "Score": "core",
-    "Settings": "pipeline",
+    "Settings": "settings",
     "SnmfStream": "decompose",
     "TokenSelection": "capture",
     "appending_activations": "capture",

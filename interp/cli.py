@@ -52,7 +52,8 @@ def report(
     """
     from interp.console import shown
     from interp.corpus import read_texts
-    from interp.pipeline import Settings, main_job
+    from interp.pipeline import main_job
+    from interp.settings import Settings
 
     settings = Settings(
         model=model,
@@ -139,7 +140,7 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
 def _methods(names: Sequence[str]) -> "tuple[Unsupervised, ...]":
     """The methods asked for, each once, or all."""
     from interp.decompose import Unsupervised
-    from interp.pipeline import DEFAULT_METHODS
+    from interp.settings import DEFAULT_METHODS
 
     for name in names:
         require_known("method", name, get_args(Unsupervised))

@@ -2,18 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from interp.capture import record
 from interp.core import Activations, InputError, Progress, silent
 from interp.core.files import require_writable
-from interp.core.names import require_known
 from interp.corpus import LabelledTexts, labelled, load_concepts
 from interp.decompose import (
-    COEFFICIENT_SPARSITY,
     Dictionary,
     Stability,
     Unsupervised,
@@ -25,40 +22,10 @@ from interp.decompose import (
 )
 from interp.detection import LabelledActivations, detect
 from interp.features import companions, concept_means, describe
-from interp.models import DEFAULT_MODEL, TransformerModel, load_encoder, load_model
+from interp.models import TransformerModel, load_encoder, load_model
 from interp.report import METHOD_TITLES, MethodRun, Run, report_data, write_report
-from interp.steering import Protocol, concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
-
-DEFAULT_METHODS: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the main job does; the defaults are sized for two CPU cores and five minutes.
-
-    `site` and `companion_site` default to a sixth and half of the network's depth, where measurement on the default model put them
-    (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
-    `concept_names` restricts the shipped concepts to some of them. With `stability` above 0 every method is fitted again from that many
-    other seeds and on halves of the texts, and every feature says how well it is found again.
-    """
-
-    model: str = DEFAULT_MODEL
-    site: str | None = None
-    companion_site: str | None = None
-    methods: tuple[Unsupervised, ...] = DEFAULT_METHODS
-    features: int = 100
-    sparsity: float = 0.01
-    coefficient_sparsity: float = COEFFICIENT_SPARSITY
-    texts: tuple[str, ...] | None = None
-    concept_names: tuple[str, ...] | None = None
-    steered_concepts: int = 5
-    protocol: Protocol = field(default_factory=Protocol)
-    stability: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            require_known("method", method, get_args(Unsupervised))
+from interp.settings import Settings, default_sites
+from interp.steering import concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
 
 
 def main_job(settings: Settings, folder: str | Path, *, progress: Progress = silent) -> Path:
@@ -117,11 +84,6 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     return write_report(report_data(run), target)
 
 
-def default_sites(model: TransformerModel) -> tuple[str, str]:
-    """Where features are found and where companions steer: the MLP at a sixth of the depth, the residual stream at half."""
-    return f"L{model.n_layers // 6}.mlp", f"L{model.n_layers // 2}.resid_post"
-
-
 def _open(settings: Settings, progress: Progress) -> tuple[TransformerModel, str, str]:
     model = load_model(settings.model, progress=progress)
     if not isinstance(model, TransformerModel):
@@ -140,12 +102,19 @@ def _fit(settings: Settings, acts: Activations, known: Activations, fit: Labelle
 
 
 def _fit_one(settings: Settings, method: Unsupervised, acts: Any, seed: int, progress: Progress = silent) -> Dictionary:
-    own = {"sparsity": settings.sparsity, "coefficient_sparsity": settings.coefficient_sparsity}
-    return fit_unsupervised(method, acts, settings.features, **own, seed=seed, progress=progress)
+    return fit_unsupervised(
+        method,
+        acts,
+        settings.features,
+        sparsity=settings.sparsity,
+        coefficient_sparsity=settings.coefficient_sparsity,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _stabilities(settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]) -> dict[str, Stability]:
     """How far each method finds its features again, where it was asked for: from other seeds, and on halves of the texts."""
-    how = {"seeds": settings.stability, "seed": settings.seed}
-    fits = {method: partial(_fit_one, settings, method) for method in settings.methods if settings.stability}
-    return {method: stability(fit, acts, fitted[method], **how, signed=method != "pca") for method, fit in fits.items()}
+    count, seed = settings.stability, settings.seed
+    fits = {method: partial(_fit_one, settings, method) for method in settings.methods if count}
+    return {method: stability(fit, acts, fitted[method], seeds=count, signed=method != "pca", seed=seed) for method, fit in fits.items()}

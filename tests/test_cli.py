@@ -24,8 +24,8 @@ from interp.capture import record
 from interp.cli import app, main
 from interp.console import shown, table
 from interp.models import CATALOG, load_model
-from interp.pipeline import Settings
 from interp.report import write_report
+from interp.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 SENTENCES = "\n".join(tiny.SENTENCES)

@@ -12,8 +12,9 @@ import small
 import interp
 from interp.core import InputError
 from interp.models.decoding import Sampling
-from interp.pipeline import Settings, main_job
+from interp.pipeline import main_job
 from interp.report.schema import validate
+from interp.settings import Settings
 from interp.steering import Protocol
 
 HOSTILE = "<script>alert(1)</script> The soup is <b>hot</b> & the pan too."
