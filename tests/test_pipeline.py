@@ -11,6 +11,7 @@ import small
 
 import interp
 from interp.core import InputError
+from interp.decompose import COEFFICIENT_SPARSITY
 from interp.models.decoding import Sampling
 from interp.pipeline import main_job
 from interp.report.schema import validate
@@ -113,7 +114,9 @@ def test_the_same_seed_gives_the_same_report(made: tuple[Path, Path], data: dict
 def test_another_seed_gives_other_dictionaries(made: tuple[Path, Path], language: Path) -> None:
     model = interp.load_model(language)
     acts = interp.record(model, TEXTS, "L1.mlp")
-    same, other = (interp.fit_snmf(acts, 12, sparsity=0.2, seed=seed).directions for seed in (3, 4))
+    same, other = (
+        interp.fit_snmf(acts, 12, sparsity=0.2, coefficient_sparsity=COEFFICIENT_SPARSITY, seed=seed).directions for seed in (3, 4)
+    )
     written = interp.load_dictionary(made[0] / "dictionaries" / "snmf").directions
     assert written.equal(same)
     assert not written.equal(other)
