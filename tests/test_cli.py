@@ -115,8 +115,11 @@ def test_every_option_arrives(job: list[Settings], tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text(SENTENCES, encoding="utf-8")
     options = "--model m --site L1.mlp --companion-site L2.resid_post --method sae --method snmf --method sae --features 7 --sparsity 0.5"
-    assert main(["report", *options.split(), "--texts", str(texts), "--steered", "3", "--seed", "4", "--out", str(tmp_path / "out")]) == 0
-    wanted = Settings("m", "L1.mlp", "L2.resid_post", ("sae", "snmf"), 7, 0.5, tiny.SENTENCES, steered_concepts=3, seed=4)
+    seeds = ("--seed", "4", "--stability", "2")
+    assert main(["report", *options.split(), "--texts", str(texts), "--steered", "3", *seeds, "--out", str(tmp_path / "out")]) == 0
+    wanted = Settings(
+        "m", "L1.mlp", "L2.resid_post", ("sae", "snmf"), 7, 0.5, texts=tiny.SENTENCES, steered_concepts=3, stability=2, seed=4
+    )
     assert job == [wanted]
 
 
@@ -306,10 +309,12 @@ def half_writes(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseExcept
 
 def test_ctrl_c_ends_a_running_report(language: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "interp.cli", "report", "--model", str(language), "--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, env=environment(), preexec_fn=interruptible) as process:
         assert process.stderr is not None
         seen = list(until("record: ", process.stderr))
-        out, rest = interrupted(process)
+        process.send_signal(signal.SIGINT)
+        out, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert out == ""
     assert "Traceback" not in "".join(seen) + rest
@@ -318,16 +323,9 @@ def test_ctrl_c_ends_a_running_report(language: Path, tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Ctrl-C, again if nothing happens: Python drops an interrupt that arrives while it runs a destructor or a callback of C code."""
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        try:
-            return process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            continue
-    process.send_signal(signal.SIGINT)
-    return process.communicate(timeout=120)
+def interruptible() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(start: str, lines: io.TextIOBase | Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ ROWS, WIDTH, PLANTED, FITTED, SUPPORT = 900, 96, 8, 12, 8
 
 
 def fit(acts, seed):
-    return fit_snmf(acts, FITTED, sparsity=SUPPORT / WIDTH, tolerance=1e-3, seed=seed)
+    return fit_snmf(acts, FITTED, sparsity=SUPPORT / WIDTH, seed=seed)
 
 
 @pytest.fixture(scope="module")

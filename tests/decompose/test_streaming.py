@@ -10,7 +10,7 @@ from interp.capture import store
 from interp.capture.store import open_activations, save_activations
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.core.rows import Rows, row_chunks
-from interp.decompose import fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
+from interp.decompose import Snmf, fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
 from interp.decompose.scaled import Scaled, massive_rows
 from tests.decompose import planted
 
@@ -51,7 +51,13 @@ def test_a_fit_from_disk_is_the_fit_from_memory(folder: Path, rows: torch.Tensor
     same = fit(opened)
     assert torch.equal(memory.directions, same.directions), "the same chunks give the same bits"
     assert memory.provenance.parameters == same.provenance.parameters
-    assert float((memory.directions - fit(small).directions).norm() / memory.directions.norm()) < 1e-4
+    other = fit(small)
+    # Other chunks round otherwise. Semi-NMF then may stop an iteration sooner or keep the other of two nearly equal entries, at the same error.
+    winner_takes_all = isinstance(memory, Snmf)
+    allowed = 1e-2 if winner_takes_all else 1e-4
+    assert float((memory.directions - other.directions).norm() / memory.directions.norm()) < allowed
+    if winner_takes_all:
+        assert float(other.trace.min()) == pytest.approx(float(memory.trace.min()), rel=1e-4)
     torch.testing.assert_close(memory.encode(opened), memory.encode(recorded(rows)), rtol=0, atol=0)
     torch.testing.assert_close(memory.encode(small), memory.encode(recorded(rows)), rtol=1e-4, atol=1e-4)
 
