@@ -52,7 +52,7 @@ def test_a_fit_from_disk_is_the_fit_from_memory(folder: Path, rows: torch.Tensor
     assert torch.equal(memory.directions, same.directions), "the same chunks give the same bits"
     assert memory.provenance.parameters == same.provenance.parameters
     other = fit(small)
-    # Other chunks round otherwise. Semi-NMF then may stop an iteration sooner or keep the other of two nearly equal entries, at the same error.
+    # Other chunks round otherwise. Semi-NMF may then stop an iteration sooner or keep the other of two nearly equal entries: same error.
     winner_takes_all = isinstance(memory, Snmf)
     allowed = 1e-2 if winner_takes_all else 1e-4
     assert float((memory.directions - other.directions).norm() / memory.directions.norm()) < allowed
