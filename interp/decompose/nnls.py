@@ -31,7 +31,8 @@ def hals_sweep(
             if curvature[feature] <= 0:
                 continue
             updated = torch.add(coefficients[feature], slope[row], alpha=1 / curvature[feature]).clamp_(min=0)
-            slope.addr_(gram[block, feature], updated - coefficients[feature], alpha=-1)
+            # Only the slopes of the features that follow in the block are still needed.
+            slope[row + 1 :].addr_(gram[feature + 1 : block.stop, feature], updated - coefficients[feature], alpha=-1)
             coefficients[feature] = updated
 
 
