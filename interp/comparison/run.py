@@ -114,7 +114,7 @@ def _disturbance(parts: Parts, place: str, bench: Bench, entries: Sequence[Entry
         return {
             "place": place,
             "targets": [
-                {**_described(entry), "kl": effect.kl.to_dict(), "perplexity_ratio": effect.perplexity_ratio.to_dict()}
+                {**entry.described(), "kl": effect.kl.to_dict(), "perplexity_ratio": effect.perplexity_ratio.to_dict()}
                 for (entry, _), effect in zip(chosen, effects, strict=True)
             ],
         }
@@ -122,20 +122,9 @@ def _disturbance(parts: Parts, place: str, bench: Bench, entries: Sequence[Entry
     return dict(parts.get(f"side-effects-{place}", make if chosen else lambda: {"place": place, "targets": []}))
 
 
-def _described(entry: Entry) -> dict[str, Any]:
-    return {
-        "site": entry.fit.site,
-        "method": entry.fit.method,
-        "size": entry.fit.size,
-        "route": entry.route,
-        "place": entry.target.site,
-        "concept": entry.target.concept,
-    }
-
-
 def _lifted(entry: Entry, lift: Lift) -> dict[str, Any]:
     return {
-        **_described(entry),
+        **entry.described(),
         "lift": None if lift.score is None else lift.score.to_dict(),
         "percentile": lift.percentile if lift.reached else None,
         "n_random": lift.n_random,

@@ -23,6 +23,17 @@ class Entry:
     feature: int
     target: Target
 
+    def described(self) -> dict[str, Any]:
+        """Which dictionary, route, place and concept it is, as plain values: the key of all its numbers."""
+        return {
+            "site": self.fit.site,
+            "method": self.fit.method,
+            "size": self.fit.size,
+            "route": self.route,
+            "place": self.target.site,
+            "concept": self.target.concept,
+        }
+
 
 def choose_concepts(found: Sequence[Mapping[str, Any]], accepted: Sequence[str], count: int) -> list[str]:
     """The concepts that the unsupervised dictionaries together tell apart best on the fit sentences, among those the judge accepts.
@@ -76,12 +87,7 @@ def steered(model: TransformerModel, entries: Sequence[Entry], judge: Judge, set
 def _plain(entry: Entry, result: TargetResult) -> dict[str, Any]:
     chosen = None if result.chosen is None else result.doses[result.chosen]
     return {
-        "site": entry.fit.site,
-        "method": entry.fit.method,
-        "size": entry.fit.size,
-        "route": entry.route,
-        "place": entry.target.site,
-        "concept": entry.target.concept,
+        **entry.described(),
         "feature": entry.feature,
         "kl": chosen.kl if chosen else None,
         "sign": chosen.sign if chosen else None,

@@ -113,12 +113,17 @@ class Rows(Tensor):
 
 def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
     """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's coefficients to stay in the cache."""
+    for rows in chunk_places(values):
+        yield rows, _float32(values[rows].detach())
+
+
+def chunk_places(values: Float[Tensor, "row d"]) -> Iterator[slice]:
+    """Where the chunks of `row_chunks` lie; nothing is read."""
     size = CPU_CHUNK if values.device.type == "cpu" else DEVICE_CHUNK
     if isinstance(values, Rows):
         size = min(size, values.chunk_rows)
     for start in range(0, len(values), size):
-        rows = slice(start, min(start + size, len(values)))
-        yield rows, _float32(values[rows].detach())
+        yield slice(start, min(start + size, len(values)))
 
 
 def new_rows(shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "row d"]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
 from interp.core.names import require_known
+from interp.core.rows import chunk_places
 from interp.decompose.alternation import Alternation, Schedule
 from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity
 from interp.decompose.dictionary import Dictionary, Method
@@ -259,7 +260,7 @@ def _from_annealed(data: Scaled, settings: _Settings, generator: torch.Generator
         first.step()
         progress("semi-NMF annealing", step + 1, total, "iterations")
     directions = first.best.directions
-    blocks = [torch.zeros(wanted, len(chunk), device=chunk.device) for _, chunk, _ in data.chunks()]
+    blocks = [torch.zeros(wanted, rows.stop - rows.start, device=data.values.device) for rows in chunk_places(data.values)]
     schedule = Schedule(width, settings.kept, wanted, wanted, 0, _least_squares_steps(settings, 0), SWEEPS)
     return Alternation(data, blocks, schedule, "hals", generator, directions, settings.penalty)
 
@@ -270,7 +271,7 @@ def _least_squares_steps(settings: _Settings, before_descent: int) -> int:
 
 def _blocks(data: Scaled, n_features: int, init: Init, generator: torch.Generator) -> list[Float[Tensor, "feature _"]]:
     first = first_coefficients(data.values, data.scale, n_features, init, generator)
-    return [first[rows].T.contiguous() for rows, _, _ in data.chunks()]
+    return [first[rows].T.contiguous() for rows in chunk_places(data.values)]
 
 
 def _alternate(run: Alternation, settings: _Settings, progress: Progress) -> tuple[list[float], bool]:

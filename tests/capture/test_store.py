@@ -1,6 +1,7 @@
 """Activations on disk: bit for bit, whole or not at all, and never over something else."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,14 +128,15 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["activations.json", "values-00000.safetensors", "rows.arrow", "items.arrow"])
 @pytest.mark.parametrize("damage", ["missing", "short"])
-def test_a_damaged_folder_is_named(tmp_path: Path, name: str, damage: str) -> None:
+@pytest.mark.parametrize("read", [load_activations, open_activations])
+def test_a_damaged_folder_is_named(tmp_path: Path, name: str, damage: str, read: Callable[[Path], Activations]) -> None:
     folder = save_activations(acts(), tmp_path / "acts")
     content = (folder / name).read_bytes()
     (folder / name).unlink()
     if damage == "short":
         (folder / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(UnavailableError, match="cannot read"):
-        load_activations(folder)
+        read(folder)
 
 
 def test_a_character_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
@@ -235,18 +237,6 @@ def test_a_shard_that_goes_while_it_is_read_is_named(tmp_path: Path, monkeypatch
     assert opened.values[:5].shape == (5, 3), "the others are still there"
     with pytest.raises(UnavailableError, match=r"cannot read .*values-00001.safetensors"):
         opened.values[:6]
-
-
-@pytest.mark.parametrize("name", ["activations.json", "values-00000.safetensors", "rows.arrow", "items.arrow"])
-@pytest.mark.parametrize("damage", ["missing", "short"])
-def test_opening_a_damaged_folder_names_it(tmp_path: Path, name: str, damage: str) -> None:
-    folder = save_activations(acts(), tmp_path / "acts")
-    content = (folder / name).read_bytes()
-    (folder / name).unlink()
-    if damage == "short":
-        (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UnavailableError, match="cannot read"):
-        open_activations(folder)
 
 
 def test_the_memory_has_to_hold_a_row(tmp_path: Path) -> None:
