@@ -14,6 +14,8 @@ from interp.decompose.nnls import hals_sweep, solve_nnls
 from interp.decompose.scaled import Scaled
 
 RIDGE = 1e-6
+BY_ROW = 0.05
+"""Below this error it is measured row by row: as a difference of large sums it would carry their rounding (3e-7 of the energy)."""
 BLOCK = 16
 DIRECTION_SWEEPS = 3
 FIRST_SWEEPS = 5
@@ -136,12 +138,11 @@ class Alternation:
         self.cross = torch.zeros(len(blocks[0]), data.values.shape[1], device=blocks[0].device)
         self.directions, self.given = self.cross, directions
         self.best = Best(self.cross, float("inf"))
-        self.n_steps = 0
+        self.n_steps, self.loss = 0, float("inf")
         for part, (rows, chunk, scale) in zip(self.coefficients, data.chunks(), strict=True):
             self.norms[rows] = torch.linalg.vector_norm(chunk, dim=1).mul_(scale).square_()
             if directions is None:
                 self._accumulate(part, chunk, scale)
-        self.residual = self.norms.clone()
         self.energy = float(self.norms.sum(dtype=torch.float64))
 
     def step(self) -> float:
@@ -226,28 +227,42 @@ class Alternation:
 
     def _revive(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], dead: list[int]) -> None:
         """Point unused directions at what the worst explained rows lack; at random where nothing is lacking."""
-        worst = self.residual.topk(len(dead)).indices.tolist()
+        residual = self._residuals(directions, norms)
+        worst = residual.topk(len(dead)).indices.tolist()
         size = self.coefficients[0].shape[1]
         for feature, row in zip(dead, worst, strict=True):
             explained = (self.coefficients[row // size][:, row % size] * norms) @ directions
             lacking = winners((self.data.row(row) - explained)[None], self.schedule.kept)[0]
-            if float(lacking.square().sum()) <= RIDGE * self.energy / len(self.residual):
+            if float(lacking.square().sum()) <= RIDGE * self.energy / len(residual):
                 lacking = winners(torch.randn(1, directions.shape[1], generator=self.generator), self.schedule.kept)[0].to(directions)
             directions[feature] = lacking / lacking.norm()
 
+    def _residuals(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"]) -> Float[Tensor, " row"]:
+        """What of every row's squared norm the present coefficients leave: one more reading, so only for features that died."""
+        directions_gram, residual = directions @ directions.T, self.norms.clone()
+        for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
+            scaled = part * norms[:, None]
+            residual[rows] += ((directions_gram @ scaled - 2 * scale * (directions @ chunk.T)) * scaled).sum(dim=0)
+        return residual
+
     def _pass(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], update: Update) -> float:
         """Read the activations once: update every chunk's coefficients, add up the sums, and measure the objective."""
-        directions_gram, burden = directions @ directions.T, 0.0
+        directions_gram, burden, by_row = directions @ directions.T, 0.0, self.loss < BY_ROW
+        left = torch.zeros((), dtype=torch.float64, device=directions.device)
         self.gram, self.cross = torch.zeros_like(directions_gram), torch.zeros_like(directions)
         for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
             target = directions @ chunk.T
             target *= scale
             part *= norms[:, None]
             update(part, target - self.penalty if self.penalty else target, directions_gram)
-            self.residual[rows] = self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)
+            if by_row:
+                left += (self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)).sum(dtype=torch.float64)
             burden += 2 * self.penalty * float(part.sum(dtype=torch.float64)) if self.penalty else 0.0
             self._accumulate(part, chunk, scale)
-        return (max(0.0, float(self.residual.sum(dtype=torch.float64))) + burden) / self.energy
+        if not by_row:
+            left = self.energy - 2 * (directions.double() * self.cross).sum() + (directions_gram.double() * self.gram).sum()
+        self.loss = (max(0.0, float(left)) + burden) / self.energy
+        return self.loss
 
     def _accumulate(self, part: Float[Tensor, "feature chunk"], chunk: Float[Tensor, "chunk d"], scale: Float[Tensor, " chunk"]) -> None:
         self.gram.addmm_(part, part.T)

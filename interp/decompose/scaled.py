@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.decompose.checks import row_chunks
-from interp.decompose.nnls import hals_sweep
 
 MASSIVE = 10.0
 
@@ -59,26 +58,6 @@ class Scaled:
             return self
         rows = torch.randperm(len(self.values), generator=generator)[:count].sort().values.to(self.values.device)
         return Scaled(self.values[rows].detach(), self.scale[rows], self.limit)
-
-    def coefficient_blocks(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Iterator[Float[Tensor, "feature chunk"]]:
-        """Every chunk's coefficients of given directions, after some sweeps from zero."""
-        gram = directions @ directions.T
-        for _, chunk, scale in self.chunks():
-            target = directions @ chunk.T * scale
-            block = torch.zeros_like(target)
-            for _ in range(sweeps):
-                hals_sweep(block, target, gram)
-            yield block
-
-    def coefficients(self, directions: Float[Tensor, "feature d"], sweeps: int) -> Float[Tensor, "row feature"]:
-        """Every row's coefficients of given directions, after some sweeps from zero."""
-        # Filled in place: parts put together at the end would take twice the memory.
-        coefficients = directions.new_empty(len(self.values), len(directions))
-        start = 0
-        for block in self.coefficient_blocks(directions, sweeps):
-            coefficients[start : start + block.shape[1]] = block.T
-            start += block.shape[1]
-        return coefficients
 
     def row(self, index: int) -> Float[Tensor, " d"]:
         """One scaled row."""

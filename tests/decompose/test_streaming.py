@@ -94,7 +94,3 @@ def test_scaled_rows_from_disk(folder: Path, rows: torch.Tensor) -> None:
     assert type(one.values) is torch.Tensor
     norms = (spoilt * memory.scale[:, None]).square().sum(dim=1)
     torch.testing.assert_close(disk.squared_norms(), norms)
-    directions = fit_pca(rows, 4).directions
-    blocks = list(disk.coefficient_blocks(directions, 3))
-    assert [block.shape for block in blocks] == [(4, 4096), (4, 904)]
-    assert torch.equal(torch.cat(blocks, dim=1).T, memory.coefficients(directions, 3))
