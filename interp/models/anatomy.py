@@ -30,7 +30,7 @@ class Anatomy:
     blocks: tuple[nn.Module, ...]
 
 
-class _Finder:
+class Finder:
     """Paths of TransformerLens to modules; a part that an architecture lacks is None."""
 
     def __init__(self, adapter: Any, module: nn.Module) -> None:
@@ -62,8 +62,8 @@ def supported(module: nn.Module) -> bool:
 
 def examine(module: Any) -> Anatomy:
     """Find every site of a language model; the module is only looked at."""
-    config, adapter = _adapter(module)
-    finder = _Finder(adapter, module)
+    config, adapter = adapter_of(module)
+    finder = Finder(adapter, module)
     n_layers, d_model, n_heads = int(config.n_layers), int(config.d_model), int(config.n_heads)
     points: dict[str, Point] = {"embed": Point(finder.need("embed"), "output")}
     shapes: dict[str, tuple[int | None, ...]] = {"embed": (None, d_model)}
@@ -86,7 +86,7 @@ def examine(module: Any) -> Anatomy:
     )
 
 
-def _adapter(module: Any) -> tuple[Any, Any]:
+def adapter_of(module: Any) -> tuple[Any, Any]:
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 
@@ -94,7 +94,7 @@ def _adapter(module: Any) -> tuple[Any, Any]:
     return config, ArchitectureAdapterFactory.select_architecture_adapter(config)
 
 
-def _layer(finder: _Finder, layer: int, d_model: int, n_heads: int, parallel: bool) -> Iterator[tuple[str, Point, int]]:
+def _layer(finder: Finder, layer: int, d_model: int, n_heads: int, parallel: bool) -> Iterator[tuple[str, Point, int]]:
     block = finder.need(f"blocks.{layer}")
     yield f"L{layer}.resid_pre", Point(block, "input"), d_model
     # What is added to the residual stream: after the extra norm where an architecture (Gemma) has one.

@@ -145,9 +145,10 @@ def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., A
     return hook
 
 
-def projection_rows(module: nn.Module, columns: slice | None) -> Tensor:
+def projection_rows(module: nn.Module, columns: slice | None = None) -> Tensor:
     """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it so; nn.Linear the other way)."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(f"{type(module).__name__} has no weight matrix; sites of heads need a linear output projection")
-    return weight.T[columns] if isinstance(module, nn.Linear) else weight[columns]
+    rows = slice(None) if columns is None else columns
+    return weight.T[rows] if isinstance(module, nn.Linear) else weight[rows]

@@ -21,7 +21,7 @@ from interp.models.transformer import TransformerModel
 
 
 @dataclass(frozen=True)
-class _Layer:
+class LayerCall:
     """A layer and the arguments it was called with besides the hidden states (the first of all)."""
 
     module: nn.Module
@@ -61,7 +61,7 @@ class Suffix:
         self.site = model.sites.resolve(site)
         self._entry = None if model.busy else _entry(model, self.site)
         self._start: Tensor | None = None
-        self._layers: list[_Layer] = []
+        self._layers: list[LayerCall] = []
         self._positions = positions_of(batch.inputs["attention_mask"])
         with self._capturing():
             self.plain = self._whole(None, 1)
@@ -125,12 +125,12 @@ class Suffix:
         if self._start is None:
             self._start = args[0] if name is None else kwargs[name]
         if module is not self._model.anatomy.final_norm:
-            self._layers.append(_Layer(module, args[1:], {key: value for key, value in kwargs.items() if key != name}, name))
+            self._layers.append(LayerCall(module, args[1:], {key: value for key, value in kwargs.items() if key != name}, name))
 
     def _rest(self, hook: Hook | None, times: int) -> Tensor:
         assert self._entry is not None
         assert self._start is not None
-        anatomy, again = self._model.anatomy, _Repeats(len(self._batch.items), times)
+        anatomy, again = self._model.anatomy, Repeats(len(self._batch.items), times)
         frame = Frame(repeated(self._batch, times), again(self._positions))
         hooks = {} if hook is None else {self.site: hook}
         hidden = again(self._start)
@@ -142,7 +142,7 @@ class Suffix:
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-class _Repeats:
+class Repeats:
     """Arguments of a layer for the batch `times` over; what is shared by layers is repeated once."""
 
     def __init__(self, rows: int, times: int) -> None:

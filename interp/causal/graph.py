@@ -1,0 +1,54 @@
+"""CausalGraph: the edges of a network with what each carries of a behaviour, and what was measured to check it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interp.causal.replacement import Value
+from interp.causal.wiring import Edge, Node, Port
+from interp.core import Provenance
+
+Method = Literal["exact", "eap", "eap-ig-inputs", "eap-ig-activations", "eap-qk", "eap-graddrop", "acdc", "interventional", "regression"]
+
+
+@dataclass(frozen=True)
+class CausalGraph:
+    """Every edge of a network with its effect on a metric, `m(edge replaced) − m(clean)`, measured or estimated by `method`.
+
+    `per_example [example, edge]` holds the effects example by example, `effects [edge]` their means; `edges [edge, 2]` the numbers of
+    source and port in `nodes` and `ports`. `value` is what contributions were replaced with: without it an effect means nothing.
+    `clean [example]` is the metric with nothing replaced, `replaced [example]` with everything replaced. `kept [edge]` are the edges that
+    the method itself decides for (ACDC, the interventional graph); None where it only ranks.
+    """
+
+    nodes: tuple[Node, ...]
+    ports: tuple[Port, ...]
+    edges: Int[np.ndarray, "edge 2"]
+    per_example: Float[np.ndarray, "example edge"]
+    clean: Float[np.ndarray, " example"]
+    replaced: Float[np.ndarray, " example"]
+    method: Method
+    value: Value
+    metric: str
+    provenance: Provenance
+    kept: Bool[np.ndarray, " edge"] | None = None
+    details: Mapping[str, Float[np.ndarray, " edge"]] = field(default_factory=dict)
+    """What a method says of every edge besides its effect (p values)."""
+
+    @cached_property
+    def effects(self) -> Float[np.ndarray, " edge"]:
+        """The mean effect of every edge."""
+        return self.per_example.mean(axis=0)
+
+    def edge(self, number: int) -> Edge:
+        """An edge by its names."""
+        source, port = self.edges[number]
+        return Edge(self.nodes[source].name, self.ports[port].name)
+
+    def strongest(self, count: int) -> Int[np.ndarray, " count"]:
+        """The numbers of the edges with the largest |effect|, the largest first; ties by their order in the network."""
+        return np.argsort(-np.abs(self.effects), kind="stable")[:count]
