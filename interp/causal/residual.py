@@ -74,10 +74,13 @@ class ResidualWiring(Wiring):
         return tuple(range(len(self.parts.blocks)))
 
     @torch.no_grad()
-    def observe(self, batch: Batch) -> tuple[Tensor, ...]:
+    def observe(
+        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+    ) -> tuple[Tensor, ...]:
         """Every source's contribution to the stream, `[row, position, d]` each."""
         found: dict[int, Tensor] = {}
-        self._final(batch, self._watching(lambda source, value: found.__setitem__(source, value)))
+        live = {} if changes is None or replaced is None else _Live(self, changes, replaced.float(), found.__setitem__).hooks()
+        self._final(batch, live or self._watching(found.__setitem__))
         return tuple(found[source] for source in range(len(self.sources)))
 
     @torch.no_grad()
@@ -248,18 +251,25 @@ class _Kept:
 class _Live:
     """A run in which every port reads the stream plus its own sources' changes, each from the source's present value."""
 
-    def __init__(self, wiring: ResidualWiring, changes: Changes, mask: Float[Tensor, "source port"]) -> None:
-        self._wiring, self._changes, self._mask = wiring, changes, mask
+    def __init__(
+        self, wiring: ResidualWiring, changes: Changes, mask: Float[Tensor, "source port"], see: Callable[[int, Tensor], Any] | None = None
+    ) -> None:
+        self._wiring, self._changes, self._mask, self._see = wiring, changes, mask, see
         self._kept = _Kept(len(wiring.sources))
 
     def hooks(self) -> dict[Point, Hook]:
-        hooks = self._wiring._watching(lambda source, value: self._kept.put(source, self._changes.change(source, value)))
+        hooks = self._wiring._watching(self._written)
         for stage in self._wiring.stages:
             ports = slice(stage.first_port, stage.first_port + stage.n_ports)
             mask = self._mask[: stage.n_sources, ports]
             if bool(mask.any()):
                 hooks |= stage_hooks(stage, partial(self._read, mask))
         return hooks
+
+    def _written(self, source: int, value: Tensor) -> None:
+        self._kept.put(source, self._changes.change(source, value))
+        if self._see is not None:
+            self._see(source, value)
 
     def _read(self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]) -> Float[Tensor, "row port position d"]:
         present = self._kept.stacked[:, : len(mask)]

@@ -124,8 +124,10 @@ class Wiring(ABC):
         """
 
     @abstractmethod
-    def observe(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Every source's output in a clean run, `[row, …]` each."""
+    def observe(
+        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+    ) -> tuple[Tensor, ...]:
+        """Every source's output, `[row, …]` each: in a clean run, or with edges replaced as in `output`."""
 
     @property
     def source_groups(self) -> tuple[tuple[int, ...], ...]:
