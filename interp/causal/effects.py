@@ -1,5 +1,6 @@
 """path_effects(): one call for every network, method and replacement value."""
 
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
@@ -19,6 +20,21 @@ from interp.core.names import require_known
 from interp.models import Model, ModuleModel, UNetModel
 
 CONSTANT = 1e-9
+
+DECIDING = ("acdc", "interventional", "regression")
+"""Methods that decide which edges belong to the graph, and say what they found of each themselves."""
+
+_METHODS: dict[Method, tuple[str, str]] = {
+    "exact": ("exact", "exact"),
+    "eap": ("eap", "eap"),
+    "eap-ig-inputs": ("eap_ig", "eap_ig_inputs"),
+    "eap-ig-activations": ("eap_ig", "eap_ig_activations"),
+    "eap-qk": ("attention_fix", "eap_qk"),
+    "eap-graddrop": ("graddrop", "eap_graddrop"),
+    "acdc": ("acdc", "acdc"),
+    "interventional": ("interventional", "interventional_graph"),
+    "regression": ("regression", "regression_graph"),
+}
 
 
 def path_effects(
@@ -60,14 +76,15 @@ def path_effects(
     start = time.perf_counter()
     wiring = wiring_of(model)
     examples = Examples(wiring, inputs, counterfactuals, value=value, directions=directions, batch_size=batch_size)
-    clean, replaced = clean_and_replaced(examples, metric)
     chosen = wiring.edges if edges is None else wiring.numbers(edges)
     if edges is not None and method != "exact":
         raise InputError(f"edges can be chosen for method 'exact' only, not {method!r}; the others give all edges at once")
     search = _search(method, steps, threshold)
-    if method in ("acdc", "interventional", "regression"):
-        return search(examples, metric, progress)
-    table = exact(examples, metric, clean, chosen, progress=progress) if method == "exact" else search(examples, metric, progress)
+    if method in DECIDING:
+        graph: CausalGraph = search(examples, metric, progress)
+        return graph
+    table = exact(examples, metric, None, chosen, progress=progress) if method == "exact" else search(examples, metric, progress)
+    clean, replaced = clean_and_replaced(examples, metric)
     _refuse_constant(clean, replaced, table)
     return CausalGraph(
         wiring.sources,
@@ -122,27 +139,21 @@ def provenance(
 
 def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples, Metric, Progress], Any]:
     """The method's function, imported when it is used."""
-    from interp.causal.acdc import acdc
-    from interp.causal.interventional import interventional_graph
-    from interp.causal.regression import regression_graph
-
-    from interp.causal.attention_fix import eap_qk
-    from interp.causal.eap import eap
-    from interp.causal.eap_ig import eap_ig_activations, eap_ig_inputs
-    from interp.causal.graddrop import eap_graddrop
-
-    found: dict[str, Callable[[Examples, Metric, Progress], Any]] = {
-        "eap": lambda examples, metric, progress: eap(examples, metric, progress=progress),
-        "eap-ig-inputs": lambda examples, metric, progress: eap_ig_inputs(examples, metric, steps=steps, progress=progress),
-        "eap-ig-activations": lambda examples, metric, progress: eap_ig_activations(examples, metric, steps=steps, progress=progress),
-        "eap-qk": lambda examples, metric, progress: eap_qk(examples, metric, progress=progress),
-        "eap-graddrop": lambda examples, metric, progress: eap_graddrop(examples, metric, progress=progress),
-        "acdc": lambda examples, metric, progress: acdc(examples.wiring, examples, metric, threshold=threshold, progress=progress),
-        "interventional": lambda examples, metric, progress: interventional_graph(examples.wiring, examples, metric, progress=progress),
-        "regression": lambda examples, metric, progress: regression_graph(examples.wiring, examples, metric),
-        "exact": lambda examples, metric, progress: None,
+    home, name = _METHODS[method]
+    found = getattr(importlib.import_module(f"interp.causal.{home}"), name)
+    every: dict[str, dict[str, Any]] = {
+        "eap-ig-inputs": {"steps": steps},
+        "eap-ig-activations": {"steps": steps},
+        "acdc": {"threshold": threshold},
     }
-    return found[method]
+    options = every.get(method, {})
+        "eap-ig-inputs": {"steps": steps},
+        "eap-ig-activations": {"steps": steps},
+        "acdc": {"threshold": threshold},
+    }.get(method, {})
+    if method in DECIDING:
+        return lambda examples, metric, progress: found(examples.wiring, examples, metric, progress=progress, **options)
+    return lambda examples, metric, progress: found(examples, metric, progress=progress, **options)
 
 
 def _refuse_constant(

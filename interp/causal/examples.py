@@ -19,11 +19,12 @@ from interp.models.protocol import Batch, Prepared
 
 @dataclass(frozen=True)
 class Part:
-    """One batch: what runs, what contributions are replaced with, and the numbers of its examples."""
+    """One batch: what runs, what contributions are replaced with, the numbers of its examples, and their counterfactuals."""
 
     batch: Batch
     changes: Changes
     rows: Int[Tensor, " row"]
+    other: Batch | None = None
 
 
 class Examples:
@@ -83,7 +84,8 @@ class Examples:
 
     def _part(self, number: int) -> Part:
         batch = self._prepared.batches[number]
-        return Part(batch, self._changes(number), torch.from_numpy(batch.items))
+        other = None if self._others is None else self._others[number]
+        return Part(batch, self._changes(number), torch.from_numpy(batch.items), other)
 
     def _changes(self, number: int) -> Changes:
         if self.value == "zero":

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.examples import Examples, Part
+from interp.causal.wiring import Wiring
 from interp.core import Progress, silent
 
 
@@ -43,5 +44,12 @@ def clean_and_replaced(
         for part in examples:
             rows = part.rows.numpy()
             clean[rows] = metric(wiring.output(part.batch), part.rows).cpu().numpy()
-            replaced[rows] = metric(wiring.output(part.batch, part.changes, wiring.connected), part.rows).cpu().numpy()
+            replaced[rows] = metric(_all_replaced(wiring, part), part.rows).cpu().numpy()
     return clean, replaced
+
+
+def _all_replaced(wiring: Wiring, part: Part) -> Tensor:
+    """With every contribution the counterfactual's, the network is the counterfactual's run."""
+    if part.changes.name == "resample" and part.other is not None:
+        return wiring.output(part.other)
+    return wiring.output(part.batch, part.changes, wiring.connected)
