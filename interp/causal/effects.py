@@ -147,10 +147,6 @@ def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples,
         "acdc": {"threshold": threshold},
     }
     options = every.get(method, {})
-        "eap-ig-inputs": {"steps": steps},
-        "eap-ig-activations": {"steps": steps},
-        "acdc": {"threshold": threshold},
-    }.get(method, {})
     if method in DECIDING:
         return lambda examples, metric, progress: found(examples.wiring, examples, metric, progress=progress, **options)
     return lambda examples, metric, progress: found(examples, metric, progress=progress, **options)
