@@ -31,10 +31,11 @@ MAY_IMPORT = {
 ONLY_IN = {
     "transformer_lens": {"models/anatomy.py", "models/transformer.py"},
     "diffusers": {"models/unet.py"},
-    "plotly": {"report/figures.py", "report/page.py"},
+    "plotly": {"report/figures.py", "report/page.py", "report/path_figures.py"},
+    "networkx": {"causal/export.py", "causal/graph.py"},
     "datasets": {f"corpus/{path.name}" for path in (ROOT / "corpus").glob("*.py")},
 }
-SLOW = ("transformers", "transformer_lens", "diffusers", "datasets", "plotly", "sklearn", "pyarrow")
+SLOW = ("transformers", "transformer_lens", "diffusers", "datasets", "plotly", "sklearn", "pyarrow", "networkx")
 FREE_OPTIONS = {("models/transformer.py", "generate")}
 """Generation options go through to transformers under their names there, and each name is checked."""
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,6 +12,9 @@ from jaxtyping import Bool, Float, Int
 from interp.causal.replacement import Value
 from interp.causal.wiring import Edge, Node, Port
 from interp.core import Provenance
+
+if TYPE_CHECKING:
+    import networkx
 
 Method = Literal["exact", "eap", "eap-ig-inputs", "eap-ig-activations", "eap-qk", "eap-graddrop", "acdc", "interventional", "regression"]
 
@@ -52,3 +56,32 @@ class CausalGraph:
     def strongest(self, count: int) -> Int[np.ndarray, " count"]:
         """The numbers of the edges with the largest |effect|, the largest first; ties by their order in the network."""
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
+
+    def to_networkx(self, numbers: Int[np.ndarray, " chosen"] | None = None) -> "networkx.MultiDiGraph[str]":
+        """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see `interp.causal.export`)."""
+        from interp.causal.export import to_networkx
+
+        return to_networkx(self, numbers)
+
+    def to_json(self, path: Path) -> Path:
+        """Every number, exactly; `CausalGraph.load` is the inverse."""
+        from interp.causal.export import to_json
+
+        return to_json(self, path)
+
+    def to_graphml(self, path: Path, numbers: Int[np.ndarray, " chosen"] | None = None) -> Path:
+        """For Gephi, Cytoscape, yEd."""
+        from interp.causal.export import to_graphml
+
+        return to_graphml(self, path, numbers)
+
+    @staticmethod
+    def load(path: Path) -> "CausalGraph":
+        """A graph that `to_json` wrote.
+
+        Raises:
+            InputError: the file is not one.
+        """
+        from interp.causal.export import load_graph
+
+        return load_graph(path)
