@@ -15,6 +15,7 @@ from interp.core.errors import InterpError
 from interp.core.names import require_known
 
 if TYPE_CHECKING:
+    from interp.causal import Method, Value
     from interp.decompose import Unsupervised
 
 WRONG, STOPPED = 2, 130
@@ -105,6 +106,44 @@ def compare(
     )
     with shown(quiet) as progress:
         page = write_comparison(compare(settings, out, progress=progress), out)
+    typer.echo(str(page))
+
+
+@app.command()
+def paths(
+    task: Annotated[str, typer.Argument(help="indirect-object, greater-than, agreement, induction, or a file of json lines.")],
+    model: Annotated[str, typer.Option(help="Catalog name, hub id, local folder or .gguf file.")] = "smollm2-135m-instruct",
+    method: Annotated[list[str] | None, typer.Option(help="How edges are found; the first is shown. eap-ig-inputs and eap.")] = None,
+    value: Annotated[str, typer.Option(help="What takes a contribution's place: resample, mean or zero.")] = "resample",
+    examples: Annotated[int, typer.Option(min=2, help="Examples that the graph is found on.")] = 24,
+    judged: Annotated[int, typer.Option(min=2, help="Other examples that it is judged on.")] = 12,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of integrated gradients.")] = 5,
+    measured: Annotated[int, typer.Option(min=2, help="Strongest edges, and as many random ones, that are measured.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write index.html, paths.json and the graph to.")] = Path("paths"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
+) -> None:
+    """Which heads and MLPs carry a task, through which edges, and is that graph right? A page with every check."""
+    from interp.causal.run import DEFAULT_METHODS, PathsProtocol, trace_task
+    from interp.console import shown
+    from interp.corpus import read_task
+    from interp.corpus import task as task_named
+    from interp.models import load_model
+    from interp.report import write_paths
+
+    protocol = PathsProtocol(
+        methods=cast("tuple[Method, ...]", tuple(method or DEFAULT_METHODS)),
+        value=cast("Value", value),
+        examples=examples,
+        judged=judged,
+        steps=steps,
+        top=measured,
+        random=measured,
+        seed=seed,
+    )
+    found = read_task(Path(task)) if Path(task).suffix else task_named(task, examples + judged, seed)
+    with shown(quiet) as progress:
+        page = write_paths(trace_task(load_model(model, progress=progress), found, protocol, progress=progress), out)
     typer.echo(str(page))
 
 

@@ -1,7 +1,7 @@
 """CausalGraph: the edges of a network with what each carries of a behaviour, and what was measured to check it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -56,6 +56,10 @@ class CausalGraph:
     def strongest(self, count: int) -> Int[np.ndarray, " count"]:
         """The numbers of the edges with the largest |effect|, the largest first; ties by their order in the network."""
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
+
+    def take(self, rows: Int[np.ndarray, " row"]) -> "CausalGraph":
+        """The graph of some of the examples."""
+        return replace(self, per_example=self.per_example[rows], clean=self.clean[rows], replaced=self.replaced[rows])
 
     def to_networkx(self, numbers: Int[np.ndarray, " chosen"] | None = None) -> "networkx.MultiDiGraph[str]":
         """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see `interp.causal.export`)."""

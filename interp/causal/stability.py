@@ -75,6 +75,27 @@ def stability(
     return Stability(overlap(pairs, count=count, seed=seed), compared, float(np.mean(sizes)), splits, seed)
 
 
+def stability_of(graph: CausalGraph, *, count: int | None = None, splits: int = 5, seed: int = 0) -> Stability:
+    """`stability` of a graph whose effects were found example by example: its own halves, without searching again.
+
+    Raises:
+        InputError: there are fewer than two examples, or the method looks at all examples together (ACDC, the interventional graph).
+
+    Example:
+        >>> stability_of(path_effects(model, prompts, others, metric=metric)).halves
+    """
+    if graph.kept is not None:
+        raise InputError(f"{graph.method} decides on all examples together; use stability(find, examples), which searches again on halves")
+    if len(graph.per_example) < 2 or splits < 1:
+        raise InputError(f"{len(graph.per_example)} examples and {splits} splits; to compare, give at least 2 examples and 1 split")
+    pairs = []
+    for split in seeds_of(seed, splits):
+        order = np.random.default_rng(split).permutation(len(graph.per_example))
+        pairs.append((graph.take(order[: len(order) // 2]), graph.take(order[len(order) // 2 :])))
+    size = float(chosen(graph, count).sum())
+    return Stability(overlap(pairs, count=count, seed=seed), None, size, splits, seed)
+
+
 def overlap(pairs: Sequence[tuple[CausalGraph, CausalGraph]], *, count: int | None = None, seed: int = 0) -> Score:
     """The mean Jaccard overlap of pairs of graphs, with a bootstrap interval over pairs; the control is that of random graphs like them.
 
