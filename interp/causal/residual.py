@@ -93,7 +93,7 @@ class ResidualWiring(Wiring):
     ) -> Float[Tensor, "row vocabulary"]:
         """The logits at each example's last token, with some edges' contributions replaced."""
         if changes is None or replaced is None:
-            known = [end for other, end in self._ends if other is batch]
+            known = [end for other, end in self._ends if other is batch and not self._changed]
             return self._logits(known[0] if known else self._remember(batch, self._final(batch, {})))
         run = _Live(self, changes, replaced.to(torch.float32))
         final = self._final(batch, run.hooks())
@@ -126,11 +126,12 @@ class ResidualWiring(Wiring):
     @torch.no_grad()
     def changes_of(self, batch: Batch, changes: Changes) -> Float[Tensor, "row source position d"]:
         """Every source's change in a clean run; the last ones are held, because several methods ask for the same."""
-        if self._held is not None and self._held[0] is batch and self._held[1] is changes:
+        if self._held is not None and self._held[0] is batch and self._held[1] is changes and not self._changed:
             return self._held[2]
         kept = _Kept(len(self.sources))
         self._remember(batch, self._final(batch, self._watching(lambda source, value: kept.put(source, changes.change(source, value)))))
-        self._held = (batch, changes, kept.stacked)
+        if not self._changed:
+            self._held = (batch, changes, kept.stacked)
         return kept.stacked
 
     # The pieces that the files beside this one share.
@@ -173,8 +174,14 @@ class ResidualWiring(Wiring):
     def _remember(self, batch: Batch, final: Float[Tensor, "row position d"]) -> Float[Tensor, "row d"]:
         last = self._last(batch).to(final.device)
         end = final[torch.arange(len(last), device=final.device), last]
-        self._ends = [*self._ends[-1:], (batch, end)]
+        if not self._changed:
+            self._ends = [*self._ends[-1:], (batch, end)]
         return end
+
+    @property
+    def _changed(self) -> bool:
+        """Whether somebody else's hooks are in place: then a run is not a clean one."""
+        return bool(getattr(self.model, "busy", False))
 
     def _logits(self, end: Float[Tensor, "row d"]) -> Float[Tensor, "row vocabulary"]:
         logits: Tensor = self.parts.unembed(end)

@@ -10,7 +10,7 @@ from interp.causal.effects import path_effects
 from interp.causal.examples import Examples
 from interp.causal.faithfulness import faithfulness
 from interp.causal.graph import Method
-from interp.causal.metrics import LogitDifference, ProbabilityDifference, TaskWarning, accuracy
+from interp.causal.metrics import TaskWarning, accuracy, task_metric
 from interp.causal.replacement import Value
 from interp.causal.residual import ResidualWiring
 from interp.causal.result import PathsResult
@@ -87,7 +87,7 @@ def trace_task(model: Model, task: Task, protocol: PathsProtocol = PathsProtocol
             wiring,
             list(own.task.prompts),
             list(own.task.counterfactuals),
-            metric=_metric(own),
+            metric=task_metric(own),
             method=method,
             value=protocol.value,
             steps=protocol.steps,
@@ -95,7 +95,7 @@ def trace_task(model: Model, task: Task, protocol: PathsProtocol = PathsProtocol
         )
         for method in protocol.methods
     ]
-    metric, graph = _metric(others), graphs[0]
+    metric, graph = task_metric(others), graphs[0]
     examples = Examples(wiring, list(others.task.prompts), list(others.task.counterfactuals), value=protocol.value)
     wiring.check(next(iter(examples)).batch)
     right = accuracy(metric, wiring, examples)
@@ -119,8 +119,3 @@ def trace_task(model: Model, task: Task, protocol: PathsProtocol = PathsProtocol
 
 def _part(ready: Resolved, rows: Sequence[int]) -> Resolved:
     return Resolved(ready.task.take(list(rows)), ready.right[list(rows)], ready.wrong[list(rows)])
-
-
-def _metric(ready: Resolved) -> LogitDifference | ProbabilityDifference:
-    kind = LogitDifference if ready.task.measure == "logit difference" else ProbabilityDifference
-    return kind(ready.right, ready.wrong)
