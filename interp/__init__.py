@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         record,
         save_activations,
     )
+    from interp.causal import CausalGraph, Edge, path_effects, trace_task
     from interp.comparison import Comparison, LiftProtocol, compare
     from interp.core import Activations, Score
     from interp.corpus import load_concepts
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Activations": "core",
+    "CausalGraph": "causal",
     "Comparison": "comparison",
     "Dictionary": "decompose",
+    "Edge": "causal",
     "EndpointJudge": "steering",
     "Feature": "features",
     "LiftProtocol": "comparison",
@@ -74,6 +77,7 @@ _HOMES = {
     "loss_recovered": "features",
     "main_job": "pipeline",
     "open_activations": "capture",
+    "path_effects": "causal",
     "random_dictionary": "decompose",
     "record": "capture",
     "save_activations": "capture",
@@ -81,6 +85,7 @@ _HOMES = {
     "stability": "decompose",
     "steer": "steering",
     "sweep_sae": "decompose",
+    "trace_task": "causal",
     "wrap": "models",
 }
 
