@@ -3,12 +3,15 @@
 from interp.causal.acdc import acdc
 from interp.causal.channels import ChannelWiring
 from interp.causal.checked import Checked, checked
+from interp.causal.das import Alignment, align
 from interp.causal.effects import path_effects, wiring_of
 from interp.causal.examples import Examples
 from interp.causal.faithfulness import Faithfulness, faithfulness
 from interp.causal.feature_effect import FeatureEffect, SetCoefficient, feature_effect
 from interp.causal.feature_paths import FeaturePaths, feature_paths
 from interp.causal.graph import CausalGraph, Method
+from interp.causal.high_level import HighLevel
+from interp.causal.interchange import Interchanges, Place, interchange_accuracy, random_subspace
 from interp.causal.interventional import interventional_graph
 from interp.causal.metrics import ClassProbability, KlFromClean, LogitDifference, ProbabilityDifference, TaskWarning, accuracy, task_metric
 from interp.causal.nodes import node_effects
@@ -22,6 +25,7 @@ from interp.causal.whole_path import whole_path_effect
 from interp.causal.wiring import Edge, Metric, Moment, Node, Port, Wiring
 
 __all__ = [
+    "Alignment",
     "CausalGraph",
     "Changes",
     "ChannelWiring",
@@ -32,6 +36,8 @@ __all__ = [
     "Faithfulness",
     "FeatureEffect",
     "FeaturePaths",
+    "HighLevel",
+    "Interchanges",
     "KlFromClean",
     "LogitDifference",
     "Method",
@@ -40,6 +46,7 @@ __all__ = [
     "Node",
     "PathsProtocol",
     "PathsResult",
+    "Place",
     "Port",
     "ProbabilityDifference",
     "ResidualWiring",
@@ -51,13 +58,16 @@ __all__ = [
     "Wiring",
     "accuracy",
     "acdc",
+    "align",
     "checked",
     "faithfulness",
     "feature_effect",
     "feature_paths",
+    "interchange_accuracy",
     "interventional_graph",
     "node_effects",
     "path_effects",
+    "random_subspace",
     "stability",
     "stability_of",
     "sufficiency",

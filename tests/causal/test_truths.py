@@ -68,9 +68,8 @@ def test_in_a_linear_network_every_effect_is_a_product_of_weights(method: Method
 
 @pytest.mark.parametrize("value", ["zero", "resample"])
 @pytest.mark.parametrize("method", [*UNSIGNED, "eap-graddrop"])
-@pytest.mark.parametrize("sharpness", [SOFT, SHARP])
-def test_dead_heads_get_exactly_nothing(sharpness: float, method: Method, value: str) -> None:
-    graph = on_induction(sharpness, False, method, value)
+def test_dead_heads_get_exactly_nothing(method: Method, value: str) -> None:
+    graph = on_induction(SHARP, False, method, value)
     edges = [graph.edge(number) for number in range(len(graph.edges))]
     dead = np.array([edge.source.endswith(".head1") or ".head1." in edge.port for edge in edges])
     assert dead.sum() > 10
@@ -81,10 +80,9 @@ def test_dead_heads_get_exactly_nothing(sharpness: float, method: Method, value:
     assert graph.per_example[:, ~dead & ~unread].any()
 
 
-@pytest.mark.parametrize("value", ["zero", "resample"])
+@pytest.mark.parametrize(("sharpness", "value"), [(SHARP, "zero"), (SOFT, "resample")])
 @pytest.mark.parametrize("method", UNSIGNED)
-@pytest.mark.parametrize("sharpness", [SOFT, SHARP])
-def test_duplicates_share_the_credit(sharpness: float, method: Method, value: str) -> None:
+def test_duplicates_share_the_credit(method: Method, sharpness: float, value: str) -> None:
     """Each of two heads that do half of what one did has half of its effect, by every edge into and out of it."""
     single, double = (on_induction(sharpness, False, method, value, copies=copies) for copies in (1, 2))
     one, two = ({str(graph.edge(number)): graph.per_example[:, number] for number in range(len(graph.edges))} for graph in (single, double))
