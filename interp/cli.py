@@ -124,13 +124,16 @@ def paths(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Which heads and MLPs carry a task, through which edges, and is that graph right? A page with every check."""
-    from interp.causal.run import DEFAULT_METHODS, PathsProtocol, trace_task
+    from interp.causal.run import DEFAULT_METHODS, RANKING, WHOLE_VALUES, PathsProtocol, trace_task
     from interp.console import shown
     from interp.corpus import read_task
     from interp.corpus import task as task_named
     from interp.models import load_model
     from interp.report import write_paths
 
+    for name in method or ():
+        require_known("method", name, RANKING)
+    require_known("value", value, WHOLE_VALUES)
     protocol = PathsProtocol(
         methods=cast("tuple[Method, ...]", tuple(method or DEFAULT_METHODS)),
         value=cast("Value", value),

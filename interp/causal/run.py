@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from interp.causal.checked import checked
-from interp.causal.effects import path_effects
+from interp.causal.effects import DECIDING, path_effects
 from interp.causal.examples import Examples
 from interp.causal.faithfulness import faithfulness
 from interp.causal.graph import Method
@@ -22,6 +22,12 @@ from interp.corpus.tasks import Resolved, Task, resolve
 from interp.models import Model, TransformerModel
 
 DEFAULT_METHODS: tuple[Method, ...] = ("eap-ig-inputs", "eap")
+RANKING: tuple[str, ...] = tuple(name for name in get_args(Method) if name not in DECIDING)
+"""Methods that give every edge an effect."""
+
+WHOLE_VALUES = ("resample", "mean", "zero")
+"""Values that replace all of a contribution."""
+
 ABLE = 0.75
 """The accuracy below which a warning says that the model does not do the task."""
 
@@ -49,8 +55,8 @@ class PathsProtocol:
         if not self.methods:
             raise InputError("no method was given; give at least one, methods=('eap-ig-inputs',)")
         for method in self.methods:
-            require_known("method", method, [name for name in get_args(Method) if name not in ("acdc", "interventional", "regression")])
-        require_known("value", self.value, ("resample", "mean", "zero"))
+            require_known("method", method, RANKING)
+        require_known("value", self.value, WHOLE_VALUES)
         if min(self.examples, self.judged) < 2:
             raise InputError(f"{self.examples} examples for finding and {self.judged} for judging; give at least 2 of each")
 
