@@ -173,19 +173,18 @@ def _source(wiring: Wiring, feature: Feature) -> int:
 def _mediated(examples: Examples, metric: Metric, source: int, later: list[int], progress: Progress) -> Float[np.ndarray, "example part"]:
     """Total effect, direct effect, and the effect through each of the later parts."""
     wiring = examples.wiring
-    masks = [wiring.connected, torch.zeros_like(wiring.connected), *(torch.zeros_like(wiring.connected) for _ in later)]
-    masks[1][source, -1] = wiring.connected[source, -1]
-    for mask, number in zip(masks[2:], later, strict=True):
-        mask[number] = wiring.connected[number]
-    found = np.empty((len(examples), len(masks)))
+    straight = torch.zeros_like(wiring.connected)
+    straight[source, -1] = wiring.connected[source, -1]
+    found = np.empty((len(examples), 2 + len(later)))
     done = 0
     for part in examples:
         clean = metric(wiring.output(part.batch), part.rows)
-        for column, mask in enumerate(masks):
-            changed = metric(wiring.output(part.batch, part.changes, mask), part.rows)
-            found[part.rows.numpy(), column] = (changed - clean).float().cpu().numpy()
-            done += len(part.rows)
-            progress("what passes on a feature", done, found.size, "part × example")
+        whole, direct = (metric(wiring.output(part.batch, part.changes, mask), part.rows) for mask in (wiring.connected, straight))
+        through = wiring.nodes_one_by_one(part.batch, part.changes, later, metric, part.rows)
+        changed = torch.cat([torch.stack([whole, direct]).float().cpu(), through])
+        found[part.rows.numpy()] = (changed - clean.float().cpu()).T.numpy()
+        done += len(part.rows)
+        progress("what passes on a feature", done, len(examples), "example")
     return found
 
 

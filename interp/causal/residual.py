@@ -4,7 +4,7 @@ Only differences are added to what a port reads (`change of a source`, there and
 else the stream carries need no accounting.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -106,6 +106,14 @@ class ResidualWiring(Wiring):
         from interp.causal.residual_single import single_edges
 
         return single_edges(self, batch, changes, edges, metric, rows)
+
+    def nodes_one_by_one(
+        self, batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+    ) -> Float[Tensor, "source row"]:
+        """Every source on its own: layers before it are computed once, those after it for a layer's heads together."""
+        from interp.causal.residual_single import single_nodes
+
+        return single_nodes(self, batch, changes, sources, metric, rows)
 
     def linear_effects(
         self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN

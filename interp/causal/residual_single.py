@@ -1,6 +1,6 @@
 """Edges of a transformer one by one: what comes before a port is computed once, what comes after it for many edges together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,23 @@ def single_edges(
         here = np.flatnonzero((edges[:, 1] >= stage.first_port) & (edges[:, 1] < stage.first_port + stage.n_ports))
         for chunk in run.chunks(here):
             output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
+            result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+    return result
+
+
+@torch.no_grad()
+def single_nodes(
+    wiring: "ResidualWiring", batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+) -> Float[Tensor, "source row"]:
+    """The metric with each source changed on its own (see `Wiring.nodes_one_by_one`)."""
+    run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
+    result = torch.empty(len(sources), len(rows))
+    asked = np.asarray(sources)
+    blocks = [0, *(stage.block for stage in wiring.stages if stage.block < len(wiring.parts.blocks))]
+    for (point, first, matrix), block in zip(wiring.writers, blocks, strict=True):
+        here = np.flatnonzero((asked >= first) & (asked < first + (1 if matrix is None else len(matrix))))
+        for chunk in run.chunks(here):
+            output = run.written(Point(point.module, "output") if matrix is not None else point, block, asked[chunk])
             result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
     return result
 
@@ -82,9 +99,17 @@ class _Rest:
                 for module, places in stage.projections
                 if (hook := _some_columns(module, dict(places), moved, ports)) is not None
             }
+        return self._run(hooks, stage.block, times)
+
+    def written(self, point: Point, block: int, sources: Int[np.ndarray, " cell"]) -> Float[Tensor, "cell_row out"]:
+        """Logits, copy after copy, each with one source of a part changed where the part writes to the stream."""
+        added = self._change[:, sources].transpose(0, 1).flatten(0, 1)
+        return self._run({point: lambda value, call: value + added.to(value.dtype)}, block, len(sources))
+
+    def _run(self, hooks: dict[Point, Hook], block: int, times: int) -> Float[Tensor, "cell_row out"]:
         with self._wiring.hooked(repeated(self._batch, times), hooks):
             if self._spared:
-                return self._from(stage.block, times)
+                return self._from(block, times)
             caught = self._wiring._final(repeated(self._batch, times), {})
         return self._wiring._unembedded(caught, self._last.repeat(times))
 

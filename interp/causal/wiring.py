@@ -129,6 +129,20 @@ class Wiring(ABC):
     ) -> tuple[Tensor, ...]:
         """Every source's output, `[row, …]` each: in a clean run, or with edges replaced as in `output`."""
 
+    def nodes_one_by_one(
+        self, batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+    ) -> Float[Tensor, "source row"]:
+        """The metric with each of some sources changed on its own, for everything that reads it.
+
+        Cost: one forward pass for every source; transformers run many at once, and only what comes after them.
+        """
+        found = torch.empty(len(sources), len(rows))
+        for number, source in enumerate(sources):
+            mask = torch.zeros_like(self.connected)
+            mask[source] = self.connected[source]
+            found[number] = metric(self.output(batch, changes, mask), rows).detach().float().cpu()
+        return found
+
     @property
     def source_groups(self) -> tuple[tuple[int, ...], ...]:
         """Sources that are moved together in EAP-IG over activations: those of one part of one layer."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.causal.examples import Examples, Part
 from interp.causal.replacement import Changes
 from interp.causal.residual import ResidualWiring
-from interp.causal.wiring import Edge, Moment
+from interp.causal.wiring import Edge, Moment, Wiring
 from interp.core import InputError
 from interp.models import ModuleModel, wrap
 
@@ -70,6 +70,15 @@ def test_one_by_one_is_the_live_run_with_one_edge(case: tuple[ResidualWiring, Pa
     found = wiring.one_by_one(part.batch, part.changes, edges, metric, part.rows)
     for edge, values in zip(edges, found, strict=True):
         torch.testing.assert_close(values, metric(wiring.output(part.batch, part.changes, wiring.mask(edge[None])), part.rows))
+
+
+def test_nodes_one_by_one_are_all_their_edges_replaced(case: tuple[ResidualWiring, Part]) -> None:
+    wiring, part = case
+    sources = range(0, len(wiring.sources), 2)
+    found = wiring.nodes_one_by_one(part.batch, part.changes, sources, metric, part.rows)
+    expected = Wiring.nodes_one_by_one(wiring, part.batch, part.changes, sources, metric, part.rows)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert float((found - metric(wiring.output(part.batch), part.rows)).abs().max()) > 0.05
 
 
 def test_linear_effects_are_the_slope_of_patching(case: tuple[ResidualWiring, Part]) -> None:
