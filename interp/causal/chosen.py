@@ -44,7 +44,9 @@ def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " e
 
 
 def on_paths(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
-    """Those of the kept edges that lie on a way of kept edges from the first source to the last port.
+    """Those of the kept edges that lie on a way of kept edges from an input to an output.
+
+    Inputs are the sources of the first layer (the embedding, an image's channels), outputs the ports of the last (the logits, every class).
 
     A part is reached if any of its inputs is (a head through its query, key or value). Cost: two sweeps over the ports.
     """
@@ -52,13 +54,14 @@ def on_paths(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> Bool[np.nda
     table[tuple(graph.edges[kept].T)] = True
     feeds = np.array([[node.name in port.nodes for node in graph.nodes] for port in graph.ports])
     reached, useful = np.zeros((2, len(graph.nodes)), dtype=bool)
-    reached[0] = True
+    first, last = min(node.layer for node in graph.nodes), max(port.layer for port in graph.ports)
+    reached[[node.layer == first for node in graph.nodes]] = True
     for port in range(len(graph.ports)):
         if (table[:, port] & reached).any():
             reached |= feeds[port]
     needed = np.zeros(len(graph.ports), dtype=bool)
     for port in reversed(range(len(graph.ports))):
-        needed[port] = port == len(graph.ports) - 1 or (feeds[port] & useful).any()
+        needed[port] = graph.ports[port].layer == last or (feeds[port] & useful).any()
         if needed[port]:
             useful |= table[:, port]
     return np.asarray(kept & reached[graph.edges[:, 0]] & needed[graph.edges[:, 1]])

@@ -14,7 +14,7 @@ from interp.core import InputError, Progress, silent
 def eap_ig_inputs(examples: Examples, metric: Metric, *, steps: int = 5, progress: Progress = silent) -> Float[np.ndarray, "example edge"]:
     """EAP with the gradient averaged over inputs `replacement + (k/S)(clean − replacement)`, k = 0 … S − 1 (Hanna et al. 2024, eq. 3).
 
-    Only the input (source 0) is moved. Cost: `steps` forward and backward passes.
+    Only the input is moved (a UNet's and a classifier's: all its channels). Cost: `steps` forward and backward passes.
 
     Raises:
         InputError: there are no steps.
@@ -23,7 +23,11 @@ def eap_ig_inputs(examples: Examples, metric: Metric, *, steps: int = 5, progres
     wiring = examples.wiring
 
     def effects(part: Part) -> Float[Tensor, "row source port"]:
-        return averaged_over(steps, lambda k: wiring.linear_effects(part.batch, part.changes, metric, part.rows, Moment((0,), shares[k])))
+        def at(k: int) -> Float[Tensor, "row source port"]:
+            moment = Moment(wiring.source_groups[0], shares[k])
+            return wiring.linear_effects(part.batch, part.changes, metric, part.rows, moment)
+
+        return averaged_over(steps, at)
 
     return over_batches(examples, effects, what="EAP-IG (inputs)", progress=progress)
 

@@ -74,7 +74,10 @@ class Examples:
             yield self._part(number)
 
     def take(self, rows: Int[np.ndarray, " row"]) -> "Examples":
-        """Some of the examples (for halves and resamples), numbered anew from 0."""
+        """Some of the examples (for halves and resamples), numbered anew from 0.
+
+        A metric that holds something for every example has to be given for the same examples.
+        """
         return _Subset(self, rows)
 
     @cached_property

@@ -22,6 +22,7 @@ from interp.core.files import read_json
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
+from interp.models.skips import recipe_skips, remove_skips
 
 DEFAULT_BATCH = 16
 
@@ -235,6 +236,8 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
         scheduler = diffusers.DDIMScheduler.from_pretrained(schedule) if schedule.is_dir() else None
     except (OSError, AttributeError, ValueError, SafetensorError) as error:
         raise UnavailableError(f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files are whole") from error
+    # A network that was trained without some of its skip connections is only right without them.
+    remove_skips(module, recipe_skips(folder))
     return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
 
 

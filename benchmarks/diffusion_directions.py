@@ -1,0 +1,307 @@
+"""Directions in the bottleneck of a small generator, judged by factors that are known: what each method moves, and what else it changes.
+
+Everything is chosen on some seeds (directions: 100, strengths: 101) and reported on others (102).
+
+    python benchmarks/diffusion_directions.py --model data/models/shapes_study               # about ten minutes on one slow core
+    python benchmarks/diffusion_directions.py --model data/models/shapes_study --parts supervised
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from interp.core import Score, bootstrap_mean
+from interp.corpus.shapes import read_shapes, shape_images
+from interp.decompose.sae import fit_sae
+from interp.decompose.snmf import fit_snmf
+from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.components import ica_directions, pca_directions
+from interp.diffusion.dictionary_directions import dictionary_directions, image_rows
+from interp.diffusion.edits import Edit
+from interp.diffusion.effects import EditScore, Judge, Trial, fresh_trial, judge_of, odd_changes, random_edit, score_edit
+from interp.diffusion.encoder import decode_code, encode
+from interp.diffusion.factors import factor_table
+from interp.diffusion.inversion import invert
+from interp.diffusion.jacobian import Linearised, away_from, singular_vectors
+from interp.diffusion.levels import cancellations, noise_levels
+from interp.diffusion.matching_strength import strength_for
+from interp.diffusion.matrix import separation_at
+from interp.diffusion.network import load_generator
+from interp.diffusion.noiseclr import contrastive_directions
+from interp.diffusion.projection import overlap, projected_out
+from interp.diffusion.recorded import StepDirections, random_like
+from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.supervised import supervised_directions
+from interp.diffusion.windows import StepActivations, record_steps
+from interp.models import UNetModel
+
+RESULTS = Path(__file__).parent / "results" / "diffusion_directions.json"
+PARTS = ("rules", "supervised", "few", "unsupervised", "jacobian", "inversion", "boundary")
+STEPS = 20
+
+
+class Setting:
+    """A network, its judge, recorded samples, and images to choose and to report on."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.model: UNetModel = load_generator(arguments.model)
+        self.data = shape_images(2000, seed=99).images
+        self.judge: Judge = judge_of(read_shapes, self.data)
+        self.acts: StepActivations = record_steps(self.model, arguments.samples, seed=100, batch_size=128)
+        known = factor_table(read_shapes, self.acts.images)
+        self.labels = {name: known[name] for name in self.judge.factors}
+        self.choose: Trial = fresh_trial(self.model, self.judge, arguments.choose, seed=101)
+        self.report: Trial = fresh_trial(self.model, self.judge, arguments.report, seed=102)
+
+    def supervised(self, per_side: int = 60) -> StepDirections:
+        return supervised_directions(self.acts, self.labels, per_side)
+
+    def scored(self, direction: StepDirections, factor: str, window: range | None = None, *, sign: int = 1, controls: int = 2) -> EditScore:
+        """The direction at the strength that moves its factor by half a sd on the choosing images, judged on the reporting ones."""
+        found = strength_for(self.choose, direction, factor, 0.5, sign=sign, window=window)
+        edit = Edit(direction, (sign * found.strength,), "asymmetric", window)
+        others = [random_edit(edit, seed=i) for i in range(controls)]
+        return score_edit(self.report, edit, others, factor, sign=sign, reached=found.reached)
+
+
+def rules(setting: Setting) -> dict[str, Any]:
+    """Is the measured ratio of symmetric to asymmetric effects the predicted one, step by step?"""
+    levels = noise_levels(setting.model, STEPS)
+    predicted = cancellations(levels)
+    direction = setting.supervised()["x"]
+    rows = []
+    for step in (4, 6, 8, 10, 12, 14, 16, 18):
+        window = range(step, step + 1)
+        moved = {}
+        for rule in ("asymmetric", "symmetric"):
+            up, down = (setting.choose.made(Edit(direction, (sign * 0.002,), rule, window)) for sign in (1, -1))
+            moved[rule] = (up - down).double().flatten()
+        ratio = float(moved["symmetric"] @ moved["asymmetric"] / moved["asymmetric"].square().sum())
+        rows.append({"step": step, "predicted": float(predicted[step]), "measured": ratio, "error": ratio / float(predicted[step]) - 1})
+        print(f"step {step:2} predicted {predicted[step]:.4f} measured {ratio:.4f} ({rows[-1]['error']:+.2%})", flush=True)
+    print(f"mean over steps: {predicted.mean():.4f} (eta 0), {cancellations(levels, eta=1.0).mean():.4f} (eta 1)")
+    return {"rows": rows, "mean_eta_0": float(predicted.mean()), "mean_eta_1": float(cancellations(levels, eta=1.0).mean())}
+
+
+def supervised(setting: Setting) -> dict[str, Any]:
+    """Mean differences and regression, up and down, each direction and sign at its own matched strength."""
+    result: dict[str, Any] = {}
+    for directions in (regressed_directions(setting.acts, setting.labels), setting.supervised()):
+        for factor in setting.judge.factors:
+            for sign in (1, -1):
+                score = setting.scored(directions[factor], factor, sign=sign)
+                result[f"{directions.method} {factor} {sign:+d}"] = _plain(score)
+                print(f"{directions.method:16} {score}", flush=True)
+    return result
+
+
+def few(setting: Setting) -> dict[str, Any]:
+    """Ten labelled examples a side against a hundred at the same strength, and projection."""
+    many = supervised_directions(setting.acts, setting.labels, 100)
+    result: dict[str, Any] = {}
+    for factor in setting.judge.factors:
+        found = strength_for(setting.choose, many[factor], factor, 0.5)
+        place = setting.judge.factors.index(factor)
+        length = float(many[factor].norms) * found.strength
+        effects = {}
+        for count in (5, 10, 20, 40, 100):
+            direction = supervised_directions(setting.acts, setting.labels, count, sample=max(40, 4 * count), seed=1)[factor].scaled(length)
+            changes = setting.report.changes(Edit(direction, (1.0,)))[:, place]
+            effects[str(count)] = bootstrap_mean(changes[~changes.isnan()].numpy(), seed=0)
+        result[factor] = {"labels": {count: score.to_dict() for count, score in effects.items()}}
+        print(f"{factor:8} effect by labels a side: " + "  ".join(f"{count}: {score}" for count, score in effects.items()), flush=True)
+        base = setting.report.changes(Edit(many[factor], (found.strength,)))
+        for other in [name for name in setting.judge.factors if name != factor]:
+            projected = projected_out(many[factor], many[other])
+            after = setting.report.changes(Edit(projected, (found.strength,)))
+            column = setting.judge.factors.index(other)
+            pair = [
+                (float(np.nanmean(values[:, place].numpy())), float(np.nanmean(values[:, column].abs().numpy())))
+                for values in (base, after)
+            ]
+            result[factor][f"without {other}"] = {"target": [p[0] for p in pair], "leak": [p[1] for p in pair]}
+            print(
+                f"   {factor} less {other}: target {pair[0][0]:.3f} → {pair[1][0]:.3f}, leak {pair[0][1]:.3f} → {pair[1][1]:.3f}",
+                flush=True,
+            )
+    return result
+
+
+def unsupervised(setting: Setting) -> dict[str, Any]:
+    """Every method's directions × factors table at equal effect on the factor it moves most, and what it spans."""
+    acts, model = setting.acts, setting.model
+    rows = image_rows(acts)
+    makers: dict[str, Callable[[], StepDirections]] = {
+        "supervised": setting.supervised,
+        "pca": lambda: pca_directions(acts, 4),
+        "pca per step": lambda: pca_directions(acts, 4, mode="per_step"),
+        "ica": lambda: ica_directions(acts, 4),
+        "snmf": lambda: dictionary_directions(acts, fit_snmf(rows, 8, sparsity=0.2, max_iterations=60, seed=0), count=4),
+        "sae": lambda: dictionary_directions(acts, fit_sae(rows, 16, k=4, steps=300, batch_size=128, seed=0), count=4),
+        "noiseclr": lambda: contrastive_directions(model, acts, 4, iterations=60, seed=0),
+        "random": lambda: random_like(pca_directions(acts, 4), seed=7),
+    }
+    truth = regressed_directions(acts, setting.labels)
+    result: dict[str, Any] = {}
+    for method, maker in makers.items():
+        start = time.perf_counter()
+        directions = maker()
+        effects = {}
+        for name in directions.names:
+            direction = directions[name].scaled(1.0)
+            effects[name] = odd_changes(setting.report, direction, _common_strength(setting, direction))
+        inside = overlap(truth, directions)
+        purity = separation_at(effects, seed=0)
+        table = {
+            name: {factor: bootstrap_mean(values[:, i], seed=0) for i, factor in enumerate(setting.judge.factors)}
+            for name, values in effects.items()
+        }
+        result[method] = {
+            "separation": purity.to_dict(),
+            "overlap": dict(zip(setting.judge.factors, inside.tolist(), strict=True)),
+            "table": {name: {factor: score.to_dict() for factor, score in row.items()} for name, row in table.items()},
+            "seconds": time.perf_counter() - start,
+        }
+        print(f"{method:13} separation {purity}  overlap {' '.join(f'{share:.2f}' for share in inside)}", flush=True)
+        for name, row in table.items():
+            print(
+                f"    {name:14} "
+                + "  ".join(f"{factor} {score.value:+.2f}±{(score.high - score.low) / 2:.2f}" for factor, score in row.items())
+            )
+    return result
+
+
+def jacobian(setting: Setting) -> dict[str, Any]:
+    """Do directions of a region change the region? And is the count of evaluations what it is said to be?"""
+    levels = noise_levels(setting.model, STEPS)
+    passing = record_passing(setting.model, 12, seed=102)
+    left = torch.zeros(passing.images.shape[2:])
+    left[:, : left.shape[1] // 2] = 1
+    ratios, protected, whole, evaluations = [], [], [], []
+    for image in range(12):
+        noised = passing.noised[image : image + 1, 10]
+        found = singular_vectors(setting.model, noised, levels.timesteps[10], 2, mask=left, most_iterations=15, tolerance=1e-3)
+        free = singular_vectors(setting.model, noised, levels.timesteps[10], 2, most_iterations=15, tolerance=1e-3)
+        evaluations.append((found.evaluations, 2 * found.iterations + 2))
+        plain = Linearised(setting.model, noised, levels.timesteps[10], "mid", None)
+        rest = singular_vectors(setting.model, noised, levels.timesteps[10], 6, mask=1 - left, most_iterations=15, tolerance=1e-3)
+        for vectors, into in ((found.directions, ratios), (away_from(found, rest), protected), (free.directions, whole)):
+            moved = plain.times(vectors[:1]).square()
+            into.append(float((moved * left).sum() / (moved * (1 - left)).sum()) ** 0.5)
+    score = bootstrap_mean(np.array(ratios), seed=0, control=float(np.mean(whole)))
+    spared = bootstrap_mean(np.array(protected), seed=0, control=float(np.mean(whole)))
+    print(f"root mean square change inside / outside the left half: {score}")
+    print(f"with the rest's 6 vectors taken out: {spared}; evaluations, allowed: {evaluations[:3]}")
+    return {"inside_outside": score.to_dict(), "protected": spared.to_dict(), "evaluations": evaluations}
+
+
+def inversion(setting: Setting) -> dict[str, Any]:
+    """How exact are inversions and codes of real images?"""
+    images = setting.data[:48]
+    result: dict[str, Any] = {}
+    for refinements in (0, 2, 5, 10):
+        error = bootstrap_mean(invert(setting.model, images, refinements=refinements).error.numpy(), seed=0)
+        result[f"ddim {refinements}"] = error.to_dict()
+        print(
+            f"DDIM inversion, {refinements:2} refinements: mean squared error {error.value:.2e} [{error.low:.2e}, {error.high:.2e}]",
+            flush=True,
+        )
+    code = encode(setting.model, images, seed=0)
+    worst = float((decode_code(setting.model, code) - images).abs().max())
+    without = float((decode_code(setting.model, code, with_rest=False) - images).square().mean())
+    result["code"] = {"largest_error": worst, "mean_squared_without_rest": without, "noise_sd": code.noise_sd.tolist()}
+    print(f"code: largest error {worst:.1e}; without the rest, mean squared {without:.1e}; noise sd {code.noise_sd.numpy().round(2)}")
+    return result
+
+
+def boundary(setting: Setting) -> dict[str, Any]:
+    """Linear boundaries at every few steps, and edits across them at the mixing step."""
+    passing = record_passing(setting.model, 300, seed=100)
+    labels = factor_table(read_shapes, passing.images)
+    result: dict[str, Any] = {}
+    for factor in setting.judge.factors:
+        planes = {
+            space: {step: fit_boundary(passing, labels[factor], step, space=space) for step in range(0, STEPS, 3)}
+            for space in ("site", "image")
+        }
+        chosen = mixing_step({step: plane.accuracy.value for step, plane in planes["site"].items()})
+        place = setting.judge.factors.index(factor)
+        result[factor] = {space: {str(s): plane.accuracy.to_dict() for s, plane in found.items()} for space, found in planes.items()}
+        accuracies = {space: " ".join(f"{plane.accuracy.value:.2f}" for plane in found.values()) for space, found in planes.items()}
+        print(
+            f"{factor:8} accuracy by step (every third) h: {accuracies['site']} | x_t: {accuracies['image']}; mixing step {chosen}",
+            flush=True,
+        )
+        sets = {"h": ("site",), "x_t": ("image",), "both": ("site", "image")}
+        for name, spaces in sets.items():
+            planes_here = [planes[space][chosen] for space in spaces]
+            up, down = (
+                setting.judge.table(cross_boundaries(setting.model, len(setting.report.base), planes_here, d, seed=102))
+                for d in (2.0, -2.0)
+            )
+            moved = (up - down) / 2
+            values = moved[~moved.isnan().any(dim=1)].numpy()
+            change = bootstrap_mean(values[:, place], seed=0)
+            leak = bootstrap_mean(np.abs(np.delete(values, place, axis=1)).mean(axis=1), seed=0)
+            result[factor][name] = {"change": change.to_dict(), "leak": leak.to_dict(), "step": chosen}
+            print(f"    across by ±2 sd in {name:5}: change {change} leak {leak}", flush=True)
+    return result
+
+
+def _common_strength(setting: Setting, direction: StepDirections, wanted: float = 0.5) -> float:
+    """The strength at which the factor that a direction moves most moves by `wanted`, either way, on the choosing images."""
+    strength, tried = 2.0, []
+    for _ in range(5):
+        moved = np.abs(odd_changes(setting.choose, direction, strength).mean(axis=0)).max()
+        tried.append((abs(moved - wanted), strength))
+        if abs(moved - wanted) < 0.1:
+            break
+        strength *= float(np.clip(wanted / max(moved, 1e-3), 0.3, 3.0))
+        strength = min(strength, 40.0)
+    return min(tried)[1]
+
+
+def _plain(score: EditScore) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        return value.to_dict() if isinstance(value, Score) else value
+
+    fields = {name: plain(getattr(score, name)) for name in ("target", "strength", "change", "right_sign", "leak", "dropped", "reached")}
+    return fields | {"leaks": {name: leak.to_dict() for name, leak in score.leaks.items()}, "selectivity": score.selectivity}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="data/models/shapes_study")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--choose", type=int, default=48)
+    parser.add_argument("--report", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    setting = Setting(arguments)
+    results: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    name, weights = setting.model.name, setting.model.weight_hash
+    results |= {"model": name, "weights": weights, "samples": len(setting.acts), "report": len(setting.report.base)}
+    for part in arguments.parts:
+        start = time.perf_counter()
+        print(f"\n== {part}")
+        found = globals()[part](setting)
+        results[part] = {**found, "seconds": round(time.perf_counter() - start, 1)}
+        arguments.out.parent.mkdir(exist_ok=True)
+        arguments.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""DPM-Encoder: an image as the noise of every step of a noisy sampler, exact by construction; and translation with it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import InputError
+from interp.diffusion.edits import answer
+from interp.diffusion.inversion import require_images
+from interp.diffusion.labels import Labels, checked_labels, labelled
+from interp.diffusion.levels import MOST_ETA, ddim
+from interp.diffusion.sampling import STEPS
+from interp.models import UNetModel
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The code of images: `start` noise, the noise of every step but the last, and what is left at the end.
+
+    The last step of DDIM adds no noise, so that what the network's last answer misses of the image is kept in `rest`: with it decoding is
+    exact. `noise_sd [step]` is the sd of each step's noise: near 1 where steps are small and the network
+    denoises as the data asks.
+    """
+
+    start: Float[Tensor, "image channel y x"]
+    noises: Float[Tensor, "step image channel y x"]
+    rest: Float[Tensor, "image channel y x"]
+    steps: int
+    eta: float
+
+    @property
+    def noise_sd(self) -> Float[Tensor, " step"]:
+        """The sd of each step's noise over images and pixels."""
+        return self.noises.flatten(1).std(dim=1)
+
+
+@torch.no_grad()
+def encode(
+    model: UNetModel,
+    images: Float[Tensor, "image channel y x"],
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    eta: float = 1.0,
+    labels: Labels | None = None,
+) -> Encoded:
+    """Encode images as the noise that a sampler with `eta > 0` must draw to make exactly them.
+
+    A way from noise to the image is drawn from the posterior, `x' = √ᾱ' x₀ + √(1−ᾱ'−σ²) (x − √ᾱ x₀)/√(1−ᾱ) + σ n`; the noise of a step is
+    what the network's own step to x' lacks, divided by σ.
+
+    Raises:
+        InputError: images of another size or range, eta not above 0, or labels that do not fit.
+
+    Source: Wu & De la Torre 2023 (arXiv 2210.05559), section 3.1; keeping the rest of the last step is ours. Cost: `steps` evaluations of
+    the network; memory for `steps + 1` times the images.
+
+    Example:
+        >>> code = encode(model, images, labels=red)
+        >>> blue_images = decode_code(model, code, labels=blue)
+    """
+    require_images(model, images)
+    checked_labels(labels, len(images))
+    if not 0 < eta <= 1:
+        raise InputError(f"eta is {eta}; a code needs noise at every step, give more than 0, at most 1")
+    eta = min(eta, MOST_ETA)
+    scheduler, levels = ddim(model, steps)
+    generator = torch.Generator().manual_seed(seed)
+    clean = images.to(model.device, model.module.dtype)
+    sigmas = levels.sigmas(eta)
+
+    def drawn() -> Tensor:
+        return torch.randn(clean.shape, generator=generator).to(clean)
+
+    here = start = float(levels.now[0]) ** 0.5 * clean + float(1 - levels.now[0]) ** 0.5 * drawn()
+    noises = []
+    with labelled(model.module, labels):
+        for step, time in enumerate(levels.timesteps):
+            now, after, sigma = float(levels.now[step]), float(levels.after[step]), float(sigmas[step])
+            mean = scheduler.step(answer(model, here, time), time, here, eta=eta, variance_noise=torch.zeros_like(here)).prev_sample
+            last = step == steps - 1
+            if sigma == 0 and not last:
+                raise InputError(f"step {step} of this sampler adds no noise, so nothing can be coded there; take another number of steps")
+            if last:
+                rest = clean - mean
+                break
+            seen = (here - now**0.5 * clean) / (1 - now) ** 0.5
+            there = after**0.5 * clean + max(0.0, 1 - after - sigma**2) ** 0.5 * seen + sigma * drawn()
+            noises.append((there - mean) / sigma)
+            here = there
+    stacked = torch.stack(noises) if noises else clean.new_zeros(0, *clean.shape)
+    return Encoded(start, stacked, rest, steps, eta)
+
+
+@torch.no_grad()
+def decode_code(
+    model: UNetModel, code: Encoded, *, labels: Labels | None = None, with_rest: bool = True
+) -> Float[Tensor, "image channel y x"]:
+    """Images from a code: the encoded ones by the same network and labels, their translation by others.
+
+    `with_rest=False` leaves out what the last step cannot say, which belongs to the network that encoded.
+
+    Raises:
+        InputError: labels that do not fit.
+
+    Cost: `steps` evaluations of the network.
+    """
+    checked_labels(labels, len(code.start))
+    scheduler, levels = ddim(model, code.steps)
+    images = code.start
+    silence = torch.zeros_like(images)
+    with labelled(model.module, labels):
+        for step, time in enumerate(levels.timesteps):
+            noise = code.noises[step] if step < len(code.noises) else silence
+            images = scheduler.step(answer(model, images, time), time, images, eta=code.eta, variance_noise=noise).prev_sample
+    return images + code.rest if with_rest else images
+
+
+def translate(
+    model: UNetModel,
+    images: Float[Tensor, "image channel y x"],
+    *,
+    labels: Labels | None = None,
+    to: Labels | None = None,
+    target: UNetModel | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    eta: float = 1.0,
+) -> Float[Tensor, "image channel y x"]:
+    """Images of one condition, or of one network, as another condition or network makes them of the same code (CycleDiffusion).
+
+    Args:
+        labels: what the images are; `to` what they are to become.
+        target: the network that decodes; the encoding one if left out.
+
+    Raises:
+        InputError: as `encode`.
+
+    Source: Wu & De la Torre 2023, section 3.2. Cost: `2 × steps` evaluations of the network.
+
+    Example:
+        >>> translate(model, reds, labels=red, to=blue)
+    """
+    code = encode(model, images, seed=seed, steps=steps, eta=eta, labels=labels)
+    same = target is None and to is None
+    return decode_code(target or model, code, labels=labels if same else to, with_rest=same)
