@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.causal.effects import provenance
+from interp.causal.assembly import assembled
 from interp.causal.examples import Examples, Part
 from interp.causal.graph import CausalGraph
 from interp.causal.search import clean_and_replaced
@@ -61,20 +61,8 @@ def acdc(wiring: Wiring, examples: Examples, metric: Metric, *, threshold: float
                 kept[number] = True
         progress("ACDC", done, len(edges), "edge")
     parameters = {"value": examples.value, "threshold": threshold}
-    return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        edges,
-        table,
-        clean,
-        replaced,
-        "acdc",
-        examples.value,
-        getattr(metric, "name", "metric"),
-        provenance(wiring, examples, "acdc", parameters, time.perf_counter() - start),
-        kept,
-        {"tried": tried.astype(float)},
-    )
+    details = {"tried": tried.astype(float)}
+    return assembled(examples, metric, "acdc", table, parameters, start, ends=(clean, replaced), kept=kept, details=details)
 
 
 def auroc_of_edges(scores: Float[np.ndarray, " edge"], truth: Bool[np.ndarray, " edge"]) -> float:

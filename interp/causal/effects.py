@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor
 
+from interp.causal.assembly import assembled
 from interp.causal.exact import exact
 from interp.causal.examples import Examples
 from interp.causal.graph import CausalGraph, Method
+from interp.causal.metrics import check_metric
 from interp.causal.replacement import Value
-from interp.causal.search import clean_and_replaced
 from interp.causal.wiring import Edge, Metric, Wiring
-from interp.core import InputError, Progress, Provenance, silent, text_hash
+from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.models import Model, ModuleModel, UNetModel
-
-CONSTANT = 1e-9
 
 DECIDING = ("acdc", "interventional", "regression")
 """Methods that decide which edges belong to the graph, and say what they found of each themselves."""
@@ -81,23 +79,12 @@ def path_effects(
         raise InputError(f"edges can be chosen for method 'exact' only, not {method!r}; the others give all edges at once")
     search = _search(method, steps, threshold)
     if method in DECIDING:
-        graph: CausalGraph = search(examples, metric, progress)
-        return graph
+        decided: CausalGraph = search(examples, metric, progress)
+        return decided
     table = exact(examples, metric, None, chosen, progress=progress) if method == "exact" else search(examples, metric, progress)
-    clean, replaced = clean_and_replaced(examples, metric)
-    _refuse_constant(clean, replaced, table)
-    return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        chosen,
-        table,
-        clean,
-        replaced,
-        method,
-        value,
-        getattr(metric, "name", "metric"),
-        provenance(wiring, examples, method, {"value": value, "steps": steps}, time.perf_counter() - start),
-    )
+    graph = assembled(examples, metric, method, table, {"value": value, "steps": steps}, start, edges=chosen)
+    _refuse_constant(graph)
+    return graph
 
 
 def wiring_of(model: Model | Wiring) -> Wiring:
@@ -121,22 +108,6 @@ def wiring_of(model: Model | Wiring) -> Wiring:
     return ResidualWiring(model)
 
 
-def provenance(
-    wiring: Wiring, examples: Examples, method: str, parameters: Mapping[str, Any], seconds: float, seed: int | None = None
-) -> Provenance:
-    """Where a graph comes from."""
-    return Provenance(
-        method,
-        parameters=dict(parameters),
-        seed=seed,
-        model=wiring.model.name,
-        weight_hash=wiring.model.weight_hash,
-        corpus_hash=text_hash(examples.items),
-        selection="the output at each example's last token" if wiring.feature_axis == -1 else "the whole output",
-        cost={"seconds": seconds, "edges": len(wiring.edges), "examples": len(examples)},
-    )
-
-
 def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples, Metric, Progress], Any]:
     """The method's function, imported when it is used."""
     home, name = _METHODS[method]
@@ -152,12 +123,7 @@ def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples,
     return lambda examples, metric, progress: found(examples, metric, progress=progress, **options)
 
 
-def _refuse_constant(
-    clean: Float[np.ndarray, " example"], replaced: Float[np.ndarray, " example"], table: Float[np.ndarray, "example edge"]
-) -> None:
-    scale = max(1.0, float(np.abs(clean).max()))
-    if float(np.abs(clean - replaced).max()) <= CONSTANT * scale and not np.any(np.abs(table) > CONSTANT * scale):
-        raise InputError(
-            f"the metric is {clean[0]:.4g} with nothing replaced and with everything replaced, for all {len(clean)} examples; "
-            "choose a metric, or counterfactuals, that tell the two apart"
-        )
+def _refuse_constant(graph: CausalGraph) -> None:
+    """With the largest and smallest edge of every example: where these do not move the metric, none does."""
+    extremes = [graph.clean + edge(graph.per_example, axis=1, initial=0) for edge in (np.max, np.min)]
+    check_metric(np.stack([graph.clean, graph.replaced, *extremes]), graph.metric)

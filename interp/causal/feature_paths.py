@@ -10,17 +10,16 @@ import torch
 from jaxtyping import Float, Int
 
 from interp.capture import Where
+from interp.causal.assembly import assembled
 from interp.causal.attention_fix import eap_qk
 from interp.causal.chosen import mean_scores
 from interp.causal.eap import eap
 from interp.causal.eap_ig import eap_ig_activations
-from interp.causal.effects import provenance
 from interp.causal.exact import exact
 from interp.causal.examples import Examples
 from interp.causal.feature_effect import AFTER_FIRST, SetCoefficient, control_directions, named, whole_examples
 from interp.causal.graph import CausalGraph
 from interp.causal.replacement import Changes, Swap
-from interp.causal.search import clean_and_replaced
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.features.feature import Feature
@@ -54,10 +53,8 @@ class FeatureExamples(Examples):
         return found
 
     def _changes(self, number: int) -> Changes:
-        # A wiring remembers the clean runs of batches that it has seen; a changed run must not pass for one.
-        changed = replace(self._prepared.batches[number])
         with self.wiring.model.hooked(self._hooks):
-            return Swap(self.wiring.observe(changed), "add")
+            return Swap(self.wiring.observe(self._prepared.batches[number]), "add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,16 +197,4 @@ def _graph(
     else:
         estimate = {"eap": eap, "eap-ig-activations": eap_ig_activations, "eap-qk": eap_qk}[method]
         table = estimate(examples, metric, progress=progress)
-    clean, replaced = clean_and_replaced(examples, metric)
-    return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        edges,
-        table,
-        clean,
-        replaced,
-        method,
-        examples.value,
-        getattr(metric, "name", "metric"),
-        provenance(wiring, examples, method, parameters, time.perf_counter() - start, seed),
-    )
+    return assembled(examples, metric, method, table, parameters, start, edges=edges, seed=seed)

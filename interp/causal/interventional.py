@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp.causal.effects import provenance
+from interp.causal.assembly import assembled
 from interp.causal.exact import exact
 from interp.causal.examples import Examples
 from interp.causal.graph import CausalGraph
@@ -73,26 +73,9 @@ def interventional_graph(
             q[here] = adjusted(p[here])
             tested[here] = True
             kept[here] = (q[here] <= alpha) & (np.abs(table[:, here].mean(axis=0)) > epsilon)
-    return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        wiring.edges,
-        table,
-        clean,
-        replaced,
-        "interventional",
-        examples.value,
-        getattr(metric, "name", "metric"),
-        provenance(
-            wiring,
-            examples,
-            "interventional",
-            {"value": examples.value, "alpha": alpha, "epsilon": epsilon, "test": test},
-            time.perf_counter() - start,
-        ),
-        kept,
-        {"p": p, "q": q, "tested": tested.astype(float)},
-    )
+    parameters = {"value": examples.value, "alpha": alpha, "epsilon": epsilon, "test": test}
+    details = {"p": p, "q": q, "tested": tested.astype(float)}
+    return assembled(examples, metric, "interventional", table, parameters, start, ends=(clean, replaced), kept=kept, details=details)
 
 
 def paired_p_values(effects: Float[np.ndarray, "example edge"], test: Test = "wilcoxon") -> Float[np.ndarray, " edge"]:

@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.effects import provenance
+from interp.causal.assembly import assembled
 from interp.causal.examples import Examples
 from interp.causal.graph import CausalGraph
 from interp.causal.interventional import adjusted
-from interp.causal.search import clean_and_replaced
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 
@@ -53,21 +52,8 @@ def regression_graph(
     layers = np.array([port.layer for port in wiring.ports])[ports]
     for layer in np.unique(layers):
         q[layers == layer] = adjusted(p[layers == layer])
-    clean, replaced = clean_and_replaced(examples, metric)
-    return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        wiring.edges,
-        np.broadcast_to(coefficients, (len(examples), len(ports))).astype(np.float32),
-        clean,
-        replaced,
-        "regression",
-        examples.value,
-        getattr(metric, "name", "metric"),
-        provenance(wiring, examples, "regression", {"alpha": alpha}, time.perf_counter() - start),
-        q <= alpha,
-        {"p": p, "q": q},
-    )
+    table = np.broadcast_to(coefficients, (len(examples), len(ports))).astype(np.float32)
+    return assembled(examples, metric, "regression", table, {"alpha": alpha}, start, kept=q <= alpha, details={"p": p, "q": q})
 
 
 def least_squares(

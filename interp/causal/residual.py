@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from interp.causal.replacement import Changes
-from interp.causal.stages import Stage, read_stages, stream_ports, stream_sources
-from interp.causal.wiring import CLEAN, Metric, Moment, Wiring
+from interp.causal.stages import Stage, Writer, read_stages, stream_ports, stream_writers
+from interp.causal.wiring import CLEAN, Metric, Moment, Node, Wiring
 from interp.core import InputError
 from interp.models import Batch, Model, TransformerModel
 from interp.models.hooks import Point, ended_early, placed, projection_rows
@@ -50,7 +50,9 @@ class ResidualWiring(Wiring):
     def __init__(self, model: Model, parts: ResidualParts | None = None) -> None:
         self.model = model
         self.parts = parts or _parts_of(model)
-        self.sources, self._groups = stream_sources(self.parts)
+        self.writers = stream_writers(self.parts)
+        """Where contributions are seen, in order."""
+        self.sources = tuple(Node(name, writer.layer) for writer in self.writers for name in writer.names)
         self.stages = read_stages(self.parts)
         self.ports = stream_ports(self.stages)
         self._held: tuple[Batch, Changes, Tensor] | None = None
@@ -68,7 +70,7 @@ class ResidualWiring(Wiring):
     @property
     def source_groups(self) -> tuple[tuple[int, ...], ...]:
         """The input, then every layer's heads, every MLP."""
-        return self._groups
+        return tuple(tuple(writer.sources) for writer in self.writers)
 
     @property
     def droppable(self) -> tuple[int, ...]:
@@ -151,7 +153,7 @@ class ResidualWiring(Wiring):
 
     @contextmanager
     def hooked(self, batch: Batch, hooks: Mapping[Point, Hook], stops: tuple[Point, ...] = ()) -> Iterator[None]:
-        """Hooks at points (several at one point in order); the run ends after `stops`."""
+        """Hooks at points; the run ends after `stops`."""
         points, named = {}, {}
         for number, point in enumerate([*hooks, *(stop for stop in stops if stop not in hooks)]):
             points[str(number)] = point
@@ -177,11 +179,10 @@ class ResidualWiring(Wiring):
         return mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
 
     def _unembedded(self, final: Float[Tensor, "row position d"], last: Int[Tensor, " row"]) -> Float[Tensor, "row vocabulary"]:
-        return self._logits(final[torch.arange(len(last), device=final.device), last.to(final.device)])
+        return self._logits(_at(final, last))
 
     def _remember(self, batch: Batch, final: Float[Tensor, "row position d"]) -> Float[Tensor, "row d"]:
-        last = self._last(batch).to(final.device)
-        end = final[torch.arange(len(last), device=final.device), last]
+        end = _at(final, self._last(batch))
         if not self._changed:
             self._ends = [*self._ends[-1:], (batch, end)]
         return end
@@ -198,29 +199,7 @@ class ResidualWiring(Wiring):
 
     def _watching(self, see: Callable[[int, Tensor], Any]) -> dict[Point, Hook]:
         """Hooks that show every source's contribution as soon as it is there."""
-        hooks: dict[Point, Hook] = {}
-        for point, first, matrix in self.writers:
-            hooks[point] = _shown(first, matrix, see)
-        return hooks
-
-    @cached_property
-    def writers(self) -> tuple[tuple[Point, int, Float[Tensor, "head c d"] | None], ...]:
-        """Where contributions are seen: the point, its first source, and the heads' parts of the output projection."""
-        found: list[tuple[Point, int, Tensor | None]] = [(Point(self.parts.blocks[0], "input"), 0, None)]
-        source = 1
-        for attention, mlp in zip(self.parts.attention, self.parts.mlps, strict=True):
-            if attention is not None and attention.added is not None:
-                found.append((Point(attention.added, "output"), source, None))
-                source += 1
-            elif attention is not None:
-                heads = len(attention.query.columns)
-                matrix = projection_rows(attention.out)
-                found.append((Point(attention.out, "input"), source, matrix.reshape(heads, -1, matrix.shape[-1])))
-                source += heads
-            if mlp is not None:
-                found.append((Point(mlp.module, "output"), source, None))
-                source += 1
-        return tuple(found)
+        return {writer.point: _shown(writer, see) for writer in self.writers}
 
     def check(self, batch: Batch) -> None:
         """Compare the parts' logits with the network's own.
@@ -229,8 +208,7 @@ class ResidualWiring(Wiring):
             InputError: they differ.
         """
         with torch.no_grad():
-            logits = self.model.run(batch)
-            whole = logits[torch.arange(len(batch.items)), self._last(batch)]
+            whole = _at(self.model.run(batch), self._last(batch))
             found = self.output(batch)
         if not torch.allclose(found, whole, atol=TOLERANCE * float(whole.abs().max()), rtol=0):
             worst = float((found - whole).abs().max())
@@ -248,14 +226,19 @@ def _parts_of(model: Model) -> ResidualParts:
     return residual_parts(model.module, model.anatomy)
 
 
-def _shown(first: int, matrix: Tensor | None, see: Callable[[int, Tensor], Any]) -> Hook:
+def _at(values: Float[Tensor, "row position d"], places: Int[Tensor, " row"]) -> Float[Tensor, "row d"]:
+    """Each row's value at its own position."""
+    return values[torch.arange(len(places), device=values.device), places.to(values.device)]
+
+
+def _shown(writer: Writer, see: Callable[[int, Tensor], Any]) -> Hook:
     def hook(value: Tensor, call: Call) -> None:
-        if matrix is None:
-            see(first, value)
+        if writer.matrix is None:
+            see(writer.first, value)
             return
-        heads = value.reshape(*value.shape[:-1], len(matrix), -1)
-        for head, rows in enumerate(matrix):
-            see(first + head, heads[..., head, :] @ rows)
+        heads = value.reshape(*value.shape[:-1], len(writer.matrix), -1)
+        for head, rows in enumerate(writer.matrix):
+            see(writer.first + head, heads[..., head, :] @ rows)
 
     return hook
 

@@ -141,15 +141,11 @@ def _port_gradients(stage: Stage, caught: _Caught, gradients: dict[Point, Tensor
 def _moved(wiring: "ResidualWiring", change: Float[Tensor, "row source position d"], moment: Moment) -> dict[Point, Hook]:
     """Hooks for sources that are put elsewhere, and for layers that gradients do not pass."""
     hooks: dict[Point, Hook] = {}
-    blocks = [None, *(stage.block for stage in wiring.stages if stage.block < len(wiring.parts.blocks))]
-    for (point, first, matrix), block in zip(wiring.writers, blocks, strict=True):
-        count = 1 if matrix is None else len(matrix)
-        chosen = [source for source in moment.moved if first <= source < first + count]
-        skipped = block in moment.skipped
+    for writer in wiring.writers:
+        chosen = [source for source in moment.moved if source in writer.sources]
+        skipped = writer.block in moment.skipped and 0 not in writer.sources
         if chosen or skipped:
-            # Heads are seen at the input of the output projection; what they add is changed at its output.
-            at = Point(point.module, "output") if matrix is not None else point
-            hooks[at] = _put(moment.share * change[:, chosen].sum(dim=1) if chosen else None, skipped)
+            hooks[writer.changed_at] = _put(moment.share * change[:, chosen].sum(dim=1) if chosen else None, skipped)
     return hooks
 
 
@@ -179,10 +175,8 @@ class _AttentionCalls:
 
     def _keep(self, block: int) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            name = None if args else next(iter(kwargs))
-            hidden = args[0] if name is None else kwargs[name]
-            others = {key: value for key, value in kwargs.items() if key != name}
-            self.seen[block] = (LayerCall(module, args[1:], others, name), hidden.detach())
+            layer, hidden = LayerCall.of(module, args, kwargs)
+            self.seen[block] = (layer, hidden.detach())
 
         return hook
 

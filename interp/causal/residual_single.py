@@ -46,11 +46,9 @@ def single_nodes(
     run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
     result = torch.empty(len(sources), len(rows))
     asked = np.asarray(sources)
-    blocks = [0, *(stage.block for stage in wiring.stages if stage.block < len(wiring.parts.blocks))]
-    for (point, first, matrix), block in zip(wiring.writers, blocks, strict=True):
-        here = np.flatnonzero((asked >= first) & (asked < first + (1 if matrix is None else len(matrix))))
-        for chunk in run.chunks(here):
-            output = run.written(Point(point.module, "output") if matrix is not None else point, block, asked[chunk])
+    for writer in wiring.writers:
+        for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
+            output = run.written(writer.changed_at, writer.block, asked[chunk])
             result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
     return result
 
@@ -164,9 +162,9 @@ def _kept(streams: dict[int, Tensor], port: int) -> Hook:
 
 def _arguments(seen: _Seen) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        name = None if args else next(iter(kwargs))
-        seen.starts.append(args[0] if name is None else kwargs[name])
-        seen.layers.append(LayerCall(module, args[1:], {key: value for key, value in kwargs.items() if key != name}, name))
+        layer, hidden = LayerCall.of(module, args, kwargs)
+        seen.starts.append(hidden)
+        seen.layers.append(layer)
 
     return hook
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring import Node, Port
+from interp.causal.wiring import Port
+from interp.models.hooks import Point, projection_rows
 from interp.models.stream import AttentionParts, Projection, ResidualParts
 
 
@@ -37,19 +38,47 @@ class Stage:
         return result
 
 
-def stream_sources(parts: ResidualParts) -> tuple[tuple[Node, ...], tuple[tuple[int, ...], ...]]:
-    """The nodes that write to the stream in order, and which of them are one part of one layer."""
-    nodes: list[Node] = [Node("embed", 0)]
-    groups: list[tuple[int, ...]] = [(0,)]
+@dataclass(frozen=True)
+class Writer:
+    """A part that writes to the stream: where its contribution is seen, and the number of its first source.
+
+    An attention layer's heads are seen at the input of the output projection, whose rows for each head are `matrix [head, c, d]`; other
+    parts have one source and no matrix.
+    """
+
+    block: int
+    point: Point
+    names: tuple[str, ...]
+    first: int
+    layer: int
+    matrix: Float[Tensor, "head c d"] | None = None
+
+    @property
+    def sources(self) -> range:
+        """The numbers of its sources."""
+        return range(self.first, self.first + len(self.names))
+
+    @property
+    def changed_at(self) -> Point:
+        """Where what it adds can be changed: heads add at the output of their projection."""
+        return self.point if self.matrix is None else Point(self.point.module, "output")
+
+
+def stream_writers(parts: ResidualParts) -> tuple[Writer, ...]:
+    """All parts that write to the stream in order, the input first."""
+    found = [Writer(0, Point(parts.blocks[0], "input"), ("embed",), 0, 0)]
     for block, (attention, mlp) in enumerate(zip(parts.attention, parts.mlps, strict=True)):
         if attention is not None:
-            names = [f"L{block}.attn"] if attention.added is not None else _heads(block, attention)
-            groups.append(tuple(range(len(nodes), len(nodes) + len(names))))
-            nodes += [Node(name, 2 * block + 1) for name in names]
+            place = found[-1].sources.stop, 2 * block + 1
+            if attention.added is not None:
+                found.append(Writer(block, Point(attention.added, "output"), (f"L{block}.attn",), *place))
+            else:
+                names, rows = tuple(_heads(block, attention)), projection_rows(attention.out)
+                heads = rows.reshape(len(names), -1, rows.shape[-1])
+                found.append(Writer(block, Point(attention.out, "input"), names, *place, heads))
         if mlp is not None:
-            groups.append((len(nodes),))
-            nodes.append(Node(f"L{block}.mlp", 2 * block + 2))
-    return tuple(nodes), tuple(groups)
+            found.append(Writer(block, Point(mlp.module, "output"), (f"L{block}.mlp",), found[-1].sources.stop, 2 * block + 2))
+    return tuple(found)
 
 
 def read_stages(parts: ResidualParts) -> tuple[Stage, ...]:

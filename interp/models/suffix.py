@@ -29,6 +29,14 @@ class LayerCall:
     named: Mapping[str, Any]
     hidden_name: str | None
 
+    @classmethod
+    def of(cls, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "tuple[LayerCall, Tensor]":
+        """The call that a forward pre-hook was told of, and the hidden states it was made with."""
+        if args:
+            return cls(module, args[1:], dict(kwargs), None), args[0]
+        name = next(iter(kwargs))
+        return cls(module, (), {key: value for key, value in kwargs.items() if key != name}, name), kwargs[name]
+
     def __call__(self, hidden: Tensor, others: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
         output = self.module(hidden, *others, **named) if self.hidden_name is None else self.module(**{self.hidden_name: hidden}, **named)
         result = output if isinstance(output, Tensor) else output[0]
@@ -121,11 +129,11 @@ class Suffix:
             yield
 
     def _keep_arguments(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        name = None if args else next(iter(kwargs))
+        layer, hidden = LayerCall.of(module, args, kwargs)
         if self._start is None:
-            self._start = args[0] if name is None else kwargs[name]
+            self._start = hidden
         if module is not self._model.anatomy.final_norm:
-            self._layers.append(LayerCall(module, args[1:], {key: value for key, value in kwargs.items() if key != name}, name))
+            self._layers.append(layer)
 
     def _rest(self, hook: Hook | None, times: int) -> Tensor:
         assert self._entry is not None
