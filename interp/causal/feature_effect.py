@@ -16,6 +16,7 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.random_directions import random_dictionary
 from interp.features.feature import Feature
 from interp.models.protocol import Batch, Call, Hook, Model, Prepared
+from interp.models.tokens import last_positions
 
 AFTER_FIRST = Where(first_position=1)
 """All tokens but the first, whose activations are unlike all others."""
@@ -209,5 +210,5 @@ def _last(output: Any, batch: Batch) -> Float[Tensor, "row *out"]:
     """The logits at each example's last token; of other networks the whole output."""
     if batch.keep is None:
         return output
-    places = batch.keep.shape[1] - 1 - batch.keep.long().flip(1).argmax(dim=1)
+    places = last_positions(batch.keep.long())
     return output[torch.arange(len(output), device=output.device), places.to(output.device)]

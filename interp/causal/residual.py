@@ -23,7 +23,7 @@ from interp.models import Batch, Model, TransformerModel
 from interp.models.hooks import Point, ended_early, placed, projection_rows
 from interp.models.protocol import Call, Frame, Hook
 from interp.models.stream import ResidualParts, residual_parts
-from interp.models.tokens import positions_of
+from interp.models.tokens import last_positions, positions_of
 
 CELL_TOKENS = 2048
 """Tokens of one forward call that serves many edges."""
@@ -176,7 +176,7 @@ class ResidualWiring(Wiring):
         if mask is None:
             width = next(iter(batch.inputs.values())).shape[1]
             return torch.full((len(batch.items),), width - 1)
-        return mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        return last_positions(mask)
 
     def _unembedded(self, final: Float[Tensor, "row position d"], last: Int[Tensor, " row"]) -> Float[Tensor, "row vocabulary"]:
         return self._logits(_at(final, last))

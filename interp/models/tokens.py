@@ -189,6 +189,11 @@ def _batch(group: Sequence[_Sequence], pad_id: int, device: torch.device, paddin
     )
 
 
+def last_positions(attention_mask: Int[Tensor, "batch position"]) -> Int[Tensor, " batch"]:
+    """The place of each sequence's last token, whichever side is padded."""
+    return attention_mask.shape[1] - 1 - attention_mask.long().flip(1).argmax(dim=1)
+
+
 def positions_of(attention_mask: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:
     """Each token's position in its own sequence, -1 on padding."""
     mask = attention_mask.long()
