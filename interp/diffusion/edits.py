@@ -1,8 +1,9 @@
 """Edits: images made while directions are added at a site, by the symmetric or the asymmetric rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.diffusion.labels import Labels, checked_labels, labelled
 from interp.diffusion.levels import MOST_ETA, NoiseLevels, ddim
-from interp.diffusion.recorded import StepDirections
+from interp.diffusion.recorded import StepDirections, random_like
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds
 from interp.diffusion.windows import checked_window
 from interp.models import Call, Hook, UNetModel
@@ -22,6 +23,32 @@ Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")
 _NOISE_SEEDS = 2**40
 """Added to an image's seed for the noise of its steps: the same noise as at the start would be subtracted again."""
+
+
+@runtime_checkable
+class AnyEdit(Protocol):
+    """What `sample_edited` needs of an edit: where, by which rule, and a hook for every step that is changed."""
+
+    @property
+    def site(self) -> str: ...
+
+    @property
+    def rule(self) -> Rule: ...
+
+    @property
+    def strengths(self) -> tuple[float, ...]: ...
+
+    def hook(self, step: int) -> Hook | None:
+        """What changes the site at a step, None where nothing does."""
+        ...
+
+    def require_sampler(self, timesteps: Sequence[int]) -> None:
+        """See that the sampler visits the noise levels of the edit."""
+        ...
+
+    def randomised(self, seed: int) -> "AnyEdit":
+        """Its control: changes of the same length at every step, in a random direction."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +87,33 @@ class Edit:
         summed = torch.einsum("d,dscyx->scyx", weights, self.directions.values)
         return {step: summed[place] for place, step in enumerate(self.directions.steps) if step in chosen and bool(summed[place].any())}
 
+    @property
+    def site(self) -> str:
+        """Where the directions live."""
+        return self.directions.site
+
+    @cached_property
+    def _changes(self) -> dict[int, Float[Tensor, "channel y x"]]:
+        return self.changes()
+
+    def hook(self, step: int) -> Hook | None:
+        """Adds what is added at this step; None outside the window."""
+        return _adding(self._changes[step]) if step in self._changes else None
+
+    def randomised(self, seed: int) -> "Edit":
+        """The same edit with random directions of equal norm at every step."""
+        return replace(self, directions=random_like(self.directions, seed=seed))
+
     def require_sampler(self, timesteps: Sequence[int]) -> None:
         """See that the sampler visits the noise levels at which the directions were found.
 
         Raises:
             InputError: it does not.
         """
-        directions = self.directions
-        visited = tuple(timesteps[step] for step in directions.steps) if directions.total == len(timesteps) else ()
-        if visited != directions.timesteps:
-            raise InputError(
-                f"the directions were found with {directions.total} steps (timesteps {_few(directions.timesteps)}), the sampler takes "
-                f"{len(timesteps)} ({_few(timesteps)}); sample with the same steps, or find them again"
-            )
+        require_same_sampler(self.directions.steps, self.directions.timesteps, self.directions.total, timesteps)
 
 
-def edit_hooks(edit: Edit) -> dict[str, Hook]:
+def edit_hooks(edit: AnyEdit) -> dict[str, Hook]:
     """The edit by the symmetric rule as hooks, for `sample`, `record_steps` or `model.hooked`.
 
     Raises:
@@ -87,19 +125,19 @@ def edit_hooks(edit: Edit) -> dict[str, Hook]:
     """
     if edit.rule != "symmetric":
         raise InputError("an asymmetric edit needs two answers of the network per step; use sample_edited, or rule='symmetric'")
-    changes = edit.changes()
 
     def hook(value: Tensor, call: Call) -> Tensor | None:
-        return _adding(changes[call.step])(value, call) if call.step in changes else None
+        at_step = edit.hook(call.step)
+        return None if at_step is None else at_step(value, call)
 
-    return {edit.directions.site: hook}
+    return {edit.site: hook}
 
 
 @torch.no_grad()
 def sample_edited(
     model: UNetModel,
     count: int,
-    edit: Edit | None,
+    edit: AnyEdit | None,
     *,
     seed: int,
     steps: int = STEPS,
@@ -186,20 +224,34 @@ def start_noise(model: UNetModel, seeds: Sequence[int], *, stream: int = 0) -> F
 
 
 def _sampled(
-    model: UNetModel, seeds: Sequence[int], edit: Edit | None, scheduler: Any, levels: NoiseLevels, etas: Sequence[float]
+    model: UNetModel, seeds: Sequence[int], edit: AnyEdit | None, scheduler: Any, levels: NoiseLevels, etas: Sequence[float]
 ) -> Tensor:
-    changes = {} if edit is None else edit.changes()
     images = start_noise(model, seeds) * scheduler.init_noise_sigma
     for step, time in enumerate(levels.timesteps):
         noise = start_noise(model, seeds, stream=1 + step) if etas[step] > 0 else None
-        if edit is None or step not in changes:
+        hook = None if edit is None else edit.hook(step)
+        if edit is None or hook is None:
             plain = edited = answer(model, images, time)
         else:
-            edited = answer(model, images, time, {edit.directions.site: _adding(changes[step])})
+            edited = answer(model, images, time, {edit.site: hook})
             plain = edited if edit.rule == "symmetric" else answer(model, images, time)
         rule = "symmetric" if edit is None else edit.rule
         images = edited_step(scheduler, levels, step, images, plain, edited, rule=rule, eta=etas[step], noise=noise)
     return images
+
+
+def require_same_sampler(steps: Sequence[int], found_at: tuple[int, ...], total: int, timesteps: Sequence[int]) -> None:
+    """See that a sampler visits the noise levels at which directions were found.
+
+    Raises:
+        InputError: it does not.
+    """
+    visited = tuple(timesteps[step] for step in steps) if total == len(timesteps) else ()
+    if visited != found_at:
+        raise InputError(
+            f"the directions were found with {total} steps (timesteps {_few(found_at)}), the sampler takes "
+            f"{len(timesteps)} ({_few(timesteps)}); sample with the same steps, or find them again"
+        )
 
 
 def _adding(change: Float[Tensor, "channel y x"]) -> Hook:

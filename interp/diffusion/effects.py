@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean
 from interp.core.names import require_known
-from interp.diffusion.edits import Edit, Rule, sample_edited
+from interp.diffusion.edits import AnyEdit, Edit, Rule, sample_edited
 from interp.diffusion.factors import Reader, factor_table
 from interp.diffusion.labels import Labels
 from interp.diffusion.recorded import StepDirections, random_like
@@ -74,13 +74,13 @@ class Trial:
     labels: Labels | None
     batch_size: int
 
-    def made(self, edit: Edit) -> Float[Tensor, "image channel y x"]:
+    def made(self, edit: AnyEdit) -> Float[Tensor, "image channel y x"]:
         """The images with an edit."""
         return sample_edited(
             self.model, len(self.base), edit, seed=self.seed, steps=self.steps, eta=self.eta, labels=self.labels, batch_size=self.batch_size
         )
 
-    def changes(self, edit: Edit) -> Float[Tensor, "image factor"]:
+    def changes(self, edit: AnyEdit) -> Float[Tensor, "image factor"]:
         """How much each factor of each image changes, in sd of the data; NaN where an image cannot be read before or after.
 
         Cost: one sampling of the images.
@@ -145,7 +145,7 @@ class EditScore:
 
 
 def score_edit(
-    trial: Trial, edit: Edit, controls: Sequence[Edit], target: str, *, sign: int = 1, seed: int = 0, reached: bool = True
+    trial: Trial, edit: AnyEdit, controls: Sequence[AnyEdit], target: str, *, sign: int = 1, seed: int = 0, reached: bool = True
 ) -> EditScore:
     """Measure an edit on fresh images, beside edits with random directions of equal norm.
 
@@ -222,9 +222,9 @@ def odd_changes(
     return _readable((up - down) / 2)[0]
 
 
-def random_edit(edit: Edit, *, seed: int) -> Edit:
+def random_edit(edit: AnyEdit, *, seed: int) -> AnyEdit:
     """The same edit with random directions of equal norm at every step."""
-    return Edit(random_like(edit.directions, seed=seed), edit.strengths, edit.rule, edit.window)
+    return edit.randomised(seed)
 
 
 def _readable(changes: Float[Tensor, "image factor"]) -> tuple[Float[np.ndarray, "readable factor"], int]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_generator import brightness, untrained
+from small_generator import brighter, brightness, by_hand
 from torch import Tensor
 
 from interp.core import InputError
@@ -14,40 +14,10 @@ from interp.diffusion.projection import overlap, projected_out
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.regressed import regressed_directions
 from interp.diffusion.supervised import supervised_directions
-from interp.diffusion.windows import StepActivations, record_steps
-from interp.models import UNetModel
+from interp.diffusion.windows import StepActivations
 
 STEPS = 3
 JUDGE = Judge(brightness, {"mean": 0.1, "lean": 0.2})
-
-
-class Through(torch.nn.Module):
-    """A clean image that is a tenth of its input by way of the bottleneck: an edit of `d` there adds `d` to the last step's image."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.down_blocks, self.up_blocks = torch.nn.ModuleList(), torch.nn.ModuleList()
-        self.mid_block = torch.nn.Identity()
-        self.config, self.device, self.dtype = module.config, module.device, module.dtype
-
-    def forward(self, images: Tensor, timestep: Tensor) -> object:
-        from diffusers.models.unets.unet_2d import UNet2DOutput
-
-        return UNet2DOutput(sample=self.mid_block(0.1 * images))
-
-
-def by_hand() -> UNetModel:
-    model = untrained()
-    return UNetModel(Through(model.module), model.scheduler)
-
-
-def brighter(model: UNetModel) -> StepDirections:
-    """`mean` adds 1 to every pixel of the last image, `lean` 1 to the right half and −1 to the left."""
-    acts = record_steps(model, 2, seed=9, steps=STEPS)
-    values = torch.zeros(2, *acts.values.shape[1:])
-    values[0, -1] = 1.0
-    values[1, -1, :, :, 4:], values[1, -1, :, :, :4] = 1.0, -1.0
-    return directions_like(acts, values, ("mean", "lean"), "by hand")
 
 
 @pytest.fixture(scope="module")
