@@ -1,6 +1,6 @@
 """Directions in the bottleneck of a small generator, judged by factors that are known: what each method moves, and what else it changes.
 
-Everything is chosen on some seeds (directions: 100, strengths: 101) and reported on others (102).
+Everything is chosen on some seeds (directions: 100, strengths: 101) and reported on others (103; the regions of Jacobian vectors on 302).
 
     python benchmarks/diffusion_directions.py --model data/models/shapes_study               # about ten minutes on one slow core
     python benchmarks/diffusion_directions.py --model data/models/shapes_study --parts supervised
@@ -17,17 +17,19 @@ import numpy as np
 import torch
 
 from interp.core import Score, bootstrap_mean
-from interp.corpus.shapes import read_shapes, shape_images
+from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.decompose.sae import fit_sae
 from interp.decompose.snmf import fit_snmf
 from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
 from interp.diffusion.components import ica_directions, pca_directions
+from interp.diffusion.curved import CurvedEdit, fit_curves
+from interp.diffusion.decoupling import decoupled_strengths
 from interp.diffusion.dictionary_directions import dictionary_directions, image_rows
 from interp.diffusion.edits import Edit
 from interp.diffusion.effects import EditScore, Judge, Trial, fresh_trial, judge_of, odd_changes, random_edit, score_edit
-from interp.diffusion.encoder import decode_code, encode
+from interp.diffusion.encoder import decode_code, encode, translate
 from interp.diffusion.factors import factor_table
-from interp.diffusion.inversion import invert
+from interp.diffusion.inversion import decode, invert
 from interp.diffusion.jacobian import Linearised, away_from, singular_vectors
 from interp.diffusion.levels import cancellations, noise_levels
 from interp.diffusion.matching_strength import strength_for
@@ -38,11 +40,12 @@ from interp.diffusion.projection import overlap, projected_out
 from interp.diffusion.recorded import StepDirections, random_like
 from interp.diffusion.regressed import regressed_directions
 from interp.diffusion.supervised import supervised_directions
+from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_steps
 from interp.models import UNetModel
 
 RESULTS = Path(__file__).parent / "results" / "diffusion_directions.json"
-PARTS = ("rules", "supervised", "few", "unsupervised", "jacobian", "inversion", "boundary")
+PARTS = ("rules", "supervised", "few", "unsupervised", "jacobian", "inversion", "boundary", "translation")
 STEPS = 20
 
 
@@ -51,13 +54,14 @@ class Setting:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.model: UNetModel = load_generator(arguments.model)
+        self.classes: Path = arguments.classes
         self.data = shape_images(2000, seed=99).images
         self.judge: Judge = judge_of(read_shapes, self.data)
         self.acts: StepActivations = record_steps(self.model, arguments.samples, seed=100, batch_size=128)
         known = factor_table(read_shapes, self.acts.images)
         self.labels = {name: known[name] for name in self.judge.factors}
         self.choose: Trial = fresh_trial(self.model, self.judge, arguments.choose, seed=101)
-        self.report: Trial = fresh_trial(self.model, self.judge, arguments.report, seed=102)
+        self.report: Trial = fresh_trial(self.model, self.judge, arguments.report, seed=103)
 
     def supervised(self, per_side: int = 60) -> StepDirections:
         return supervised_directions(self.acts, self.labels, per_side)
@@ -92,6 +96,20 @@ def rules(setting: Setting) -> dict[str, Any]:
 def supervised(setting: Setting) -> dict[str, Any]:
     """Mean differences and regression, up and down, each direction and sign at its own matched strength."""
     result: dict[str, Any] = {}
+    late = range(STEPS - 3, STEPS)
+    curves = fit_curves(setting.acts, setting.labels)
+    print(f"the site as a cubic of the factors, held-out share explained by step: {curves.explained.numpy().round(2)}", flush=True)
+    for factor in setting.judge.factors:
+        for sign in (1, -1):
+            start = time.perf_counter()
+            found = decoupled_strengths(
+                setting.choose, lambda s: CurvedEdit(curves, s, window=late), len(curves.factors), factor, 0.5 * sign
+            )
+            edit = CurvedEdit(curves, found.strengths, window=late)
+            others = [random_edit(edit, seed=i) for i in range(2)]
+            score = score_edit(setting.report, edit, others, factor, sign=sign, reached=found.missed < 0.05)
+            result[f"curved, decoupled, last 3 steps {factor} {sign:+d}"] = _plain(score) | {"strengths": found.strengths}
+            print(f"curved, decoupled {score} ({time.perf_counter() - start:.0f} s)", flush=True)
     for directions in (regressed_directions(setting.acts, setting.labels), setting.supervised()):
         for factor in setting.judge.factors:
             for sign in (1, -1):
@@ -180,11 +198,12 @@ def unsupervised(setting: Setting) -> dict[str, Any]:
 def jacobian(setting: Setting) -> dict[str, Any]:
     """Do directions of a region change the region? And is the count of evaluations what it is said to be?"""
     levels = noise_levels(setting.model, STEPS)
-    passing = record_passing(setting.model, 12, seed=102)
+    count = 24
+    passing = record_passing(setting.model, count, seed=302)
     left = torch.zeros(passing.images.shape[2:])
     left[:, : left.shape[1] // 2] = 1
     ratios, protected, whole, evaluations = [], [], [], []
-    for image in range(12):
+    for image in range(count):
         noised = passing.noised[image : image + 1, 10]
         found = singular_vectors(setting.model, noised, levels.timesteps[10], 2, mask=left, most_iterations=15, tolerance=1e-3)
         free = singular_vectors(setting.model, noised, levels.timesteps[10], 2, most_iterations=15, tolerance=1e-3)
@@ -242,7 +261,7 @@ def boundary(setting: Setting) -> dict[str, Any]:
         for name, spaces in sets.items():
             planes_here = [planes[space][chosen] for space in spaces]
             up, down = (
-                setting.judge.table(cross_boundaries(setting.model, len(setting.report.base), planes_here, d, seed=102))
+                setting.judge.table(cross_boundaries(setting.model, len(setting.report.base), planes_here, d, seed=103))
                 for d in (2.0, -2.0)
             )
             moved = (up - down) / 2
@@ -251,6 +270,25 @@ def boundary(setting: Setting) -> dict[str, Any]:
             leak = bootstrap_mean(np.abs(np.delete(values, place, axis=1)).mean(axis=1), seed=0)
             result[factor][name] = {"change": change.to_dict(), "leak": leak.to_dict(), "step": chosen}
             print(f"    across by ±2 sd in {name:5}: change {change} leak {leak}", flush=True)
+    return result
+
+
+def translation(setting: Setting) -> dict[str, Any]:
+    """Blue circles as red ones and red as blue, by a network that was trained on both as classes (`--classes`)."""
+    model = load_generator(setting.classes)
+    result: dict[str, Any] = {"weights": model.weight_hash}
+    for target, low, high in ((1, 0.7, 1.1), (0, -0.1, 0.3)):
+        ends = ((0.75, 1.0), (0.0, 0.25))[target]
+        images = shape_images(128, ranges=ShapeRanges(colour=ends), seed=400 + target).images
+        own, other = torch.full((128,), 1 - target), torch.full((128,), target)
+        ways = {f"code, eta {eta}": translate(model, images, labels=own, to=other, eta=eta, seed=7) for eta in (0.1, 0.5, 1.0)}
+        found = invert(model, images, labels=own, refinements=5)
+        ways["inversion"] = decode(model, found.noise, labels=other)
+        for way, made in ways.items():
+            score = translation_score(images, made, read_shapes, "colour", low, high)
+            name = f"{'blue to red' if target else 'red to blue'}, {way}"
+            result[name] = {"success": score.success.to_dict(), "kept": {n: s.to_dict() for n, s in score.kept.items()}}
+            print(f"{name:32} {score}", flush=True)
     return result
 
 
@@ -278,6 +316,7 @@ def _plain(score: EditScore) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="data/models/shapes_study")
+    parser.add_argument("--classes", type=Path, help="for translation: a network of shapes_classes (benchmarks/diffusion_models.py)")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--choose", type=int, default=48)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from interp.core.files import read_json
 from interp.corpus.images import mnist_digits
-from interp.corpus.shapes import read_shapes, shape_images
+from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.diffusion.factors import Reader, read_strokes
 from interp.diffusion.gate import sanity_gate
 from interp.diffusion.interchange import interchange
@@ -49,6 +49,14 @@ def shapes(digits: Path | None) -> Data:
     return Data(shape_images(8000, seed=0).images, None, read_shapes, "shape_images(8000, seed=0): circles, 16 × 16")
 
 
+def two_colours(digits: Path | None) -> Data:
+    """Circles on black that are rather blue (class 0) or rather red (class 1)."""
+    parts = [shape_images(4000, ranges=ShapeRanges(colour=ends), seed=seed).images for seed, ends in enumerate(((0.0, 0.25), (0.75, 1.0)))]
+    labels = torch.arange(2).repeat_interleave(4000)
+    what = "shape_images(4000, seed=0 and 1): circles, 16 × 16, of colour 0 to .25 (class 0) and .75 to 1 (class 1)"
+    return Data(torch.cat(parts), labels, read_shapes, what)
+
+
 def handwriting(digits: Path | None) -> Data:
     """MNIST with its classes."""
     data = mnist_digits(digits)
@@ -69,6 +77,7 @@ RECIPES = {
     "shapes_plain": Recipe(shapes, GeneratorSettings()),
     "shapes_study": Recipe(shapes, GeneratorSettings(skip_dropout=0.5, removed_skips=2, steps=5000)),
     "shapes_dropped": Recipe(shapes, GeneratorSettings(skip_dropout=0.65, steps=5000)),
+    "shapes_classes": Recipe(two_colours, GeneratorSettings()),
     "digits": Recipe(handwriting, GeneratorSettings(channels=(16, 32, 64), skip_dropout=0.3, steps=6000)),
 }
 

@@ -93,9 +93,22 @@ def fit_curves(
         raise InputError(f"{len(fit)} samples for {terms.shape[1]} terms of degree {degree}; record more, or take a smaller degree")
     parts = [_fit_step(rows.double(), units, terms, fit, test, ridge) for rows in acts.values[kept].flatten(2).unbind(dim=1)]
     coefficients, centres, probes, explained, readable = (torch.stack(items) for items in zip(*parts, strict=True))
-    known_at = units[fit].mean(dim=0), units.amin(dim=0), units.amax(dim=0)
-    sampler = acts.steps, acts.timesteps, acts.site, acts.total
-    return Curves(tuple(labels), degree, coefficients, centres, probes, *known_at, explained, readable, *sampler)
+    return Curves(
+        tuple(labels),
+        degree,
+        coefficients,
+        centres,
+        probes,
+        units[fit].mean(dim=0),
+        units.amin(dim=0),
+        units.amax(dim=0),
+        explained,
+        readable,
+        acts.steps,
+        acts.timesteps,
+        acts.site,
+        acts.total,
+    )
 
 
 @dataclass(frozen=True, eq=False)
