@@ -141,7 +141,7 @@ def _print(results: dict[str, Any]) -> None:
         print("| concept | frequency | " + " | ".join(columns) + " | feature born |\n" + "|---" * (len(columns) + 3) + "|")
         for name, concept in results["concepts"].items():
             cells = [f"> {last}" if concept[kind][column] is None else str(concept[kind][column]) for column in columns]
-            print(f"| {name} | {concept['frequency']:.4f} | " + " | ".join(cells) + f" | {concept['feature']['born']} |")
+            print(f"| {name} | {concept['frequency']:.4f} | " + " | ".join(cells) + f" | {_birth(concept['feature'])} |")
     print("\n| concept | naive, end | AUROC, end | shift own | final | transported | random | feature's AUROC |\n" + "|---" * 8 + "|")
     for name, concept in results["concepts"].items():
         shifts = " | ".join(f"{concept['shift_at_end'][arm]['value']:+.2f}" for arm in ("own", "final", "transported", "random"))
@@ -158,6 +158,11 @@ def _print(results: dict[str, Any]) -> None:
     births = [chain["born"] for chain in results["features"]["chains"]]
     print(f"\nfeatures: {len(births)} chains, {births.count(None)} from the start; links {json.dumps(results['features']['links'])}")
     print(f"order against shuffled checkpoints: p = {results['features']['p_value']:.4f}; seconds {results['seconds']}")
+
+
+def _birth(feature: dict[str, Any]) -> str:
+    """A birth says something only of a feature that detects the concept."""
+    return str(feature["born"]) if feature["detects"]["low"] > 0.5 else f"({feature['born']}: detects nothing)"
 
 
 def _shown(stage: str, done: int, total: int, unit: str) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         sweep_sae,
     )
     from interp.detection import sparse_probing
+    from interp.dynamics import Axis, Checkpoint, Trajectories, checkpoints_of, track
     from interp.features import Feature, companion, companions, describe, loss_recovered
     from interp.models import SamplingPlan, load_model, wrap
     from interp.pipeline import main_job
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Activations": "core",
+    "Axis": "dynamics",
     "CausalGraph": "causal",
+    "Checkpoint": "dynamics",
     "Comparison": "comparison",
     "Dictionary": "decompose",
     "Edge": "causal",
@@ -55,7 +58,9 @@ _HOMES = {
     "Settings": "settings",
     "SnmfStream": "decompose",
     "TokenSelection": "capture",
+    "Trajectories": "dynamics",
     "appending_activations": "capture",
+    "checkpoints_of": "dynamics",
     "companion": "features",
     "companions": "features",
     "compare": "comparison",
@@ -86,6 +91,7 @@ _HOMES = {
     "steer": "steering",
     "sweep_sae": "decompose",
     "trace_task": "causal",
+    "track": "dynamics",
     "wrap": "models",
 }
 

@@ -1,0 +1,47 @@
+"""Concept space and features over the checkpoints of a training run: when is something learned, and when could it first be elicited?"""
+
+from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
+from interp.dynamics.feature_births import feature_births
+from interp.dynamics.language_concepts import language_concepts, readers
+from interp.dynamics.language_features import track_features
+from interp.dynamics.language_tracking import track_language
+from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime, learning_time, signal_correlation, typical_time
+from interp.dynamics.onsets import Lag, elicitation_lag
+from interp.dynamics.similarity import linear_cka, relative_representation
+from interp.dynamics.tiny_language import TinyLanguageSettings, train_tiny_language
+from interp.dynamics.track import Axis, track
+from interp.dynamics.trajectories import Trajectories, load_trajectories
+from interp.dynamics.transport import fit_transport
+from interp.dynamics.turns import Turn, TurnRule, find_turn, heading, sharpest_step
+
+__all__ = [
+    "Axis",
+    "Checkpoint",
+    "Lag",
+    "LearningRule",
+    "LearningTime",
+    "TinyLanguageSettings",
+    "Trajectories",
+    "Turn",
+    "TurnRule",
+    "TypicalTime",
+    "checkpoints_of",
+    "elicitation_lag",
+    "feature_births",
+    "find_turn",
+    "fit_transport",
+    "heading",
+    "language_concepts",
+    "learning_time",
+    "linear_cka",
+    "load_trajectories",
+    "readers",
+    "relative_representation",
+    "sharpest_step",
+    "signal_correlation",
+    "track",
+    "track_features",
+    "track_language",
+    "train_tiny_language",
+    "typical_time",
+]

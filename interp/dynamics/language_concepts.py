@@ -1,0 +1,283 @@
+"""Concepts of a language model whose presence is read off the next token: agreement, a lexical category, induction.
+
+Every concept is made from the tokenizer given, so the same call serves the tiny model, Pythia or any other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from interp.capture import Hook, Model
+from interp.core import InputError, Score
+from interp.detection.auroc import auroc
+from interp.dynamics import language_words as words
+
+FEWEST_WORDS = 4
+READABLE = 0.7
+REPEATED = 16
+CUE = 8
+BATCH = 64
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Prompts as token ids, and for each the next tokens that are right and those that are its foil."""
+
+    prompts: tuple[Prompt, ...]
+    right: tuple[Prompt, ...]
+    foil: tuple[Prompt, ...]
+
+    def __post_init__(self) -> None:
+        if not self.prompts or not len(self.prompts) == len(self.right) == len(self.foil) or not all((*self.right, *self.foil)):
+            raise InputError(
+                f"{len(self.prompts)} prompts, {len(self.right)} right and {len(self.foil)} foils; give each prompt some of both"
+            )
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class LanguageConcept:
+    """A concept with its labelled examples.
+
+    `positive` and `negative` are prompts that call for the concept and prompts that do not: they make its direction. The questions are made
+    of other words: `asked` calls for the concept, `unasked` does not, and `steered` is where steering has to bring it about.
+    """
+
+    name: str
+    positive: tuple[Prompt, ...]
+    negative: tuple[Prompt, ...]
+    asked: Questions
+    unasked: Questions
+    steered: Questions
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the network expected next: the probability of the right tokens and of the foil, for every question."""
+
+    right: Float[np.ndarray, " question"]
+    foil: Float[np.ndarray, " question"]
+
+    @property
+    def share(self) -> Float[np.ndarray, " question"]:
+        """`right / (right + foil)`, from 0 to 1."""
+        share: np.ndarray = self.right / (self.right + self.foil)
+        return share
+
+    @property
+    def log_right(self) -> Float[np.ndarray, " question"]:
+        """The log-probability of the right tokens."""
+        log: np.ndarray = np.log(self.right)
+        return log
+
+
+@torch.no_grad()
+def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = None) -> Answers:
+    """Ask a model for the next token after every prompt, if wanted with hooks in place.
+
+    Cost: one forward pass over the prompts.
+
+    Example:
+        >>> answers(model, concept.asked).share.mean()
+    """
+    right, foil = np.zeros(len(questions)), np.zeros(len(questions))
+    for batch in model.prepare([list(prompt) for prompt in questions.prompts], BATCH).batches:
+        logits = model.run(batch, hooks or {})
+        last = torch.as_tensor(batch.keep).sum(dim=1) - 1
+        probabilities = logits[torch.arange(len(last)), last].double().softmax(dim=-1).cpu()
+        for row, item in enumerate(batch.items.tolist()):
+            right[item] = float(probabilities[row, list(questions.right[item])].sum())
+            foil[item] = float(probabilities[row, list(questions.foil[item])].sum())
+    tiny = np.finfo(np.float64).tiny
+    return Answers(right.clip(tiny), foil.clip(tiny))
+
+
+def naive(model: Model, concept: LanguageConcept) -> Float[np.ndarray, " question"]:
+    """How far the network, only asked, prefers the right continuation to the foil: one value from 0 to 1 for every held-out prompt."""
+    return answers(model, concept.asked).share
+
+
+def readers(concepts: Sequence[LanguageConcept]) -> dict[str, Callable[[Model], Float[np.ndarray, " question"]]]:
+    """The axes of concept space: each concept's name, and what reads its coordinate (one value from 0 to 1 a question) off a model.
+
+    Example:
+        >>> {name: read(model).mean() for name, read in readers(language_concepts(model.tokenizer)).items()}
+    """
+    return {concept.name: partial(naive, concept=concept) for concept in concepts}
+
+
+def readability(model: Model, concept: LanguageConcept, *, seed: int = 0) -> Score:
+    """How well the next-token test tells prompts that call for the concept from prompts that do not: the AUROC of its share."""
+    asked, unasked = answers(model, concept.asked).share, answers(model, concept.unasked).share
+    labels = np.arange(len(asked) + len(unasked)) < len(asked)
+    return auroc(np.concatenate([asked, unasked]), labels, seed=seed, control=0.5)
+
+
+def require_readable(model: Model, concepts: Sequence[LanguageConcept], *, at_least: float = READABLE, seed: int = 0) -> dict[str, Score]:
+    """The readability of every concept in a model that should know it (the last checkpoint).
+
+    Raises:
+        InputError: a concept's AUROC is less than `at_least`; the message holds it.
+    """
+    scores = {concept.name: readability(model, concept, seed=seed) for concept in concepts}
+    for name, score in scores.items():
+        if score.value < at_least:
+            raise InputError(f"{name!r} is not told apart by its reader: AUROC {score}, expected {at_least}; leave it out or train longer")
+    return scores
+
+
+def language_concepts(tokenizer: Any, *, n: int = 48, seed: int = 0) -> tuple[LanguageConcept, ...]:
+    """The four concepts: an article's agreement, a verb's number, names of places, induction.
+
+    - `article`: after "an" a word that begins with a vowel; foil: with a consonant.
+    - `number`: after "they" or "the plants" a plural verb; foil: the singular one.
+    - `place`: after "native to" the name of a part of the world; foil: common nouns.
+    - `induction`: in a repeated sequence of random words the one that followed before; foil: another of the sequence. Steered are
+      sequences of which only one word was repeated.
+
+    Only words that are single tokens serve as continuations.
+
+    Args:
+        n: prompts of every kind (as many as the words give, if those are fewer).
+
+    Raises:
+        InputError: the tokenizer has too few of a concept's words as single tokens; the message says which.
+
+    Example:
+        >>> language_concepts(model.tokenizer)[0].name
+        'article'
+    """
+    return (
+        article_concept(tokenizer, n=n, seed=seed),
+        number_concept(tokenizer, n=n, seed=seed),
+        place_concept(tokenizer, n=n, seed=seed),
+        induction_concept(tokenizer, n=n, seed=seed),
+    )
+
+
+def article_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
+    """A word that begins with a vowel after "an"; see `language_concepts`."""
+    known = _whole_words(tokenizer)
+    # "a unit" and "an hour": by their letters alone u and h do not say how a word begins.
+    vowel = tuple(token for token, word in known.items() if word[0] in "aeio" and word != "one")
+    consonant = tuple(token for token, word in known.items() if word[0] in "bcdfgjklmnpqrstvwyz")
+    _require_words("article", vowel, consonant)
+    stems = (words.ARTICLE_FRONTS, words.ARTICLE_OPENERS)
+    return _from_texts(tokenizer, "article", _texts(stems, ("an",)), _texts(stems, ("a",)), vowel, consonant, n, seed)
+
+
+def number_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
+    """A plural verb after a plural subject; see `language_concepts`."""
+    plural, singular = _tokens(tokenizer, words.PLURAL_VERBS), _tokens(tokenizer, words.SINGULAR_VERBS)
+    _require_words("number", plural, singular, fewest=2)
+    many = _texts((words.NUMBER_FRONTS, words.PLURAL_SUBJECTS), ("",))
+    one = _texts((words.NUMBER_FRONTS, words.SINGULAR_SUBJECTS), ("",))
+    return _from_texts(tokenizer, "number", many, one, plural, singular, n, seed)
+
+
+def place_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
+    """The name of a part of the world; see `language_concepts`."""
+    places, nouns = _tokens(tokenizer, words.PLACES), _tokens(tokenizer, words.NOUNS)
+    _require_words("place", places, nouns)
+    calling = _texts((words.LIVING, words.PLACE_CUES), ("",))
+    neutral = _texts((words.LIVING, words.OTHER_CUES), ("",))
+    return _from_texts(tokenizer, "place", calling, neutral, places, nouns, n, seed)
+
+
+def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
+    """The word that followed before, in a repeated sequence of random words; see `language_concepts`."""
+    known = list(_whole_words(tokenizer))
+    _require_words("induction", known, known, fewest=4 * REPEATED)
+    generator = np.random.default_rng([seed, 3])
+    rows = [generator.choice(known, 2 * REPEATED, replace=False).tolist() for _ in range(6 * n)]
+    start = _start(tokenizer)
+    first, fresh = [row[:REPEATED] for row in rows], [row[REPEATED : REPEATED + CUE] for row in rows]
+    repeated = [(*start, *row, *row[:CUE]) for row in first]
+    other = [(*start, *row, *new) for row, new in zip(first, fresh, strict=True)]
+    weak = [(*start, *row, row[CUE - 1]) for row in first]
+    right = [(row[CUE],) for row in first]
+    # Of the words that were not yet repeated, so that how often a word was seen tells nothing.
+    foil = [(row[int(generator.integers(CUE + 1, REPEATED))],) for row in first]
+    return LanguageConcept(
+        "induction",
+        tuple(repeated[: 2 * n]),
+        tuple(other[2 * n : 4 * n]),
+        _questions(repeated, right, foil, slice(4 * n, 5 * n)),
+        _questions(other, right, foil, slice(5 * n, 6 * n)),
+        _questions(weak, right, foil, slice(4 * n, 5 * n)),
+    )
+
+
+def _from_texts(
+    tokenizer: Any,
+    name: str,
+    calling: list[list[str]],
+    neutral: list[list[str]],
+    right: Prompt,
+    foil: Prompt,
+    n: int,
+    seed: int,
+) -> LanguageConcept:
+    """A concept from texts in two parts that share no middle words: the first gives the direction, the second the questions."""
+    generator = np.random.default_rng([seed, 2])
+    sets = [[_drawn(tokenizer, half, n, generator) for half in texts] for texts in (calling, neutral)]
+    (positive, asked), (negative, unasked) = sets
+    silent = Questions(unasked, (right,) * len(unasked), (foil,) * len(unasked))
+    return LanguageConcept(name, positive, negative, Questions(asked, (right,) * len(asked), (foil,) * len(asked)), silent, silent)
+
+
+def _texts(stems: tuple[Sequence[str], Sequence[str]], endings: Sequence[str]) -> list[list[str]]:
+    """All combinations, in two halves by the stems' second words."""
+    fronts, middles = stems
+    return [
+        [" ".join(part for part in parts if part) for parts in product(fronts, half, endings)] for half in (middles[::2], middles[1::2])
+    ]
+
+
+def _drawn(tokenizer: Any, texts: list[str], n: int, generator: np.random.Generator) -> tuple[Prompt, ...]:
+    chosen = [texts[place] for place in generator.permutation(len(texts))[:n]]
+    return tuple((*_start(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in chosen)
+
+
+def _questions(prompts: Sequence[Prompt], right: Sequence[Prompt], foil: Sequence[Prompt], rows: slice) -> Questions:
+    return Questions(tuple(prompts[rows]), tuple(right[rows]), tuple(foil[rows]))
+
+
+def _start(tokenizer: Any) -> Prompt:
+    """What stands before a text where the network was trained: the first position is unlike all others, and no prompt should need it."""
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return () if token is None else (int(token),)
+
+
+def _tokens(tokenizer: Any, wanted: Sequence[str]) -> Prompt:
+    """The ids of the words that are one token after a space."""
+    encoded = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in wanted)
+    return tuple(int(ids[0]) for ids in encoded if len(ids) == 1)
+
+
+def _whole_words(tokenizer: Any) -> dict[int, str]:
+    """Every token that is a space and small letters, two at least."""
+    decoded = ((token, tokenizer.decode([token])) for token in range(len(tokenizer)))
+    return {
+        token: text[1:]
+        for token, text in decoded
+        if text[:1] == " " and len(text) > 2 and text[1:].isascii() and text[1:].islower() and text[1:].isalpha()
+    }
+
+
+def _require_words(name: str, right: Sequence[int], foil: Sequence[int], fewest: int = FEWEST_WORDS) -> None:
+    if len(right) < fewest or len(foil) < fewest:
+        raise InputError(
+            f"{name!r} needs {fewest} words that are single tokens on either side, this tokenizer has {len(right)} and {len(foil)}; "
+            "use a tokenizer with a larger vocabulary, or leave the concept out"
+        )

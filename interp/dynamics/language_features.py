@@ -1,0 +1,121 @@
+"""When the feature of a concept was born, against when the concept was learned."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.capture import Model, record
+from interp.core import InputError, Progress, Score, silent
+from interp.detection.auroc import auroc, auroc_many
+from interp.dynamics.checkpoints import Checkpoint
+from interp.dynamics.feature_births import BirthRule, FeatureHistory, feature_births
+from interp.dynamics.feature_chains import Chain
+from interp.dynamics.language_concepts import LanguageConcept, Prompt
+from interp.dynamics.language_steering import LAST
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptFeature:
+    """The feature of the last checkpoint that detects a concept best on the prompts of its direction, followed back to its birth.
+
+    `detects` is its AUROC on the held-out prompts at the last checkpoint, with that of the median feature as its control; `curve` the same
+    (without interval) at every checkpoint of its chain. `chain` is None, and the birth unknown, where it lived too short for the rule.
+    """
+
+    concept: str
+    feature: int
+    detects: Score
+    chain: Chain | None
+    born: int | None
+    curve: Float[np.ndarray, " checkpoint_of_the_chain"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What was recorded at one checkpoint: rows to factor, and each concept's calling and other prompts, for choosing and held out."""
+
+    texts: Float[Tensor, "row d"]
+    chosen: list[tuple[Tensor, Tensor]]
+    held_out: list[tuple[Tensor, Tensor]]
+
+
+def track_features(
+    checkpoints: Sequence[Checkpoint],
+    concepts: Sequence[LanguageConcept],
+    texts: Sequence[str],
+    site: str,
+    *,
+    n_features: int = 60,
+    sparsity: float = 0.05,
+    rule: BirthRule = BirthRule(),  # noqa: B008 - frozen
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[FeatureHistory, tuple[ConceptFeature, ...]]:
+    """Features at every checkpoint, and for each concept the one that detects it in the end.
+
+    The rows that are factored are the tokens of the texts and the last tokens of the prompts of the concepts' directions; the questions
+    stay out. One checkpoint is in memory at a time.
+
+    Args:
+        site: for semi-NMF one whose axes are neurons, `L2.mlp`.
+
+    Raises:
+        InputError: see `feature_births`; or there are no concepts.
+
+    Cost: one pass over texts and prompts and one started semi-NMF a checkpoint.
+
+    Example:
+        >>> history, features = track_features(checkpoints, concepts, texts, "L2.mlp")
+        >>> [(feature.concept, feature.born) for feature in features]
+    """
+    if not concepts:
+        raise InputError("no concepts were given; make some with language_concepts(tokenizer)")
+    kept: list[_Rows] = []
+
+    def rows() -> Iterator[Tensor]:
+        for checkpoint in checkpoints:
+            found = _recorded(checkpoint.load(), concepts, texts, site)
+            # What was factored is not needed again; the prompts are few.
+            kept.append(_Rows(found.texts[:0], found.chosen, found.held_out))
+            yield found.texts
+
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    history = feature_births(steps, rows(), n_features, sparsity=sparsity, rule=rule, seed=seed, progress=progress)
+    return history, tuple(_concept_feature(history, number, concept.name, kept, seed) for number, concept in enumerate(concepts))
+
+
+def _recorded(model: Model, concepts: Sequence[LanguageConcept], texts: Sequence[str], site: str) -> _Rows:
+    def last(prompts: tuple[Prompt, ...]) -> Float[Tensor, "prompt d"]:
+        return record(model, [list(prompt) for prompt in prompts], site, selection=LAST).values.float()
+
+    chosen = [(last(concept.positive), last(concept.negative)) for concept in concepts]
+    held_out = [(last(concept.asked.prompts), last(concept.unasked.prompts)) for concept in concepts]
+    values = record(model, list(texts), site).values.float()
+    return _Rows(torch.cat([values, *(side for pair in chosen for side in pair)]), chosen, held_out)
+
+
+def _concept_feature(history: FeatureHistory, number: int, name: str, kept: Sequence[_Rows], seed: int) -> ConceptFeature:
+    last = len(kept) - 1
+    feature = int(_aurocs(history, last, kept[last].chosen[number]).argmax())
+    coefficients, labels = _coefficients(history, last, kept[last].held_out[number])
+    control = float(np.median(auroc_many(coefficients, labels)))
+    detects = auroc(coefficients[:, feature], labels, seed=seed, control=control)
+    for chain, born in zip(history.chains, history.births, strict=True):
+        if chain.last == last and chain.features[-1] == feature:
+            places = enumerate(chain.features, start=chain.first)
+            curve = np.array([_aurocs(history, place, kept[place].held_out[number])[there] for place, there in places])
+            return ConceptFeature(name, feature, detects, chain, history.steps[0] if born is None else born, curve)
+    return ConceptFeature(name, feature, detects, None, None, np.empty(0))
+
+
+def _aurocs(history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]) -> Float[np.ndarray, " feature"]:
+    return auroc_many(*_coefficients(history, checkpoint, sides))
+
+
+def _coefficients(history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    coefficients = history.encode(checkpoint, torch.cat(sides)).double().numpy()
+    return coefficients, np.arange(len(coefficients)) < len(sides[0])

@@ -1,0 +1,156 @@
+"""Steering at a checkpoint: can the concept be brought about with the checkpoint's own direction, with the final one's, at random?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.capture import Call, Hook, Model, TokenSelection, record
+from interp.core import InputError, Score, bootstrap_mean
+from interp.dynamics.language_concepts import LanguageConcept, Questions, answers
+from interp.dynamics.transport import Transport, fit_transport
+
+Arm = Literal["naive", "own", "transported", "final", "random"]
+ARMS: tuple[Arm, ...] = ("naive", "own", "transported", "final", "random")
+FACTORS = (1.0, 2.0, 4.0)
+RANDOM_DRAWS = 3
+LAST = TokenSelection(skip_special=False, skip_first=0, which="last")
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptActivations:
+    """What a site held at the last token of a concept's labelled prompts."""
+
+    positive: Float[Tensor, "prompt d"]
+    negative: Float[Tensor, "other_prompt d"]
+
+    @property
+    def difference(self) -> Float[Tensor, " d"]:
+        """The difference of the two means: the direction, with the length that separates them."""
+        return self.positive.mean(dim=0) - self.negative.mean(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class ArmEffect:
+    """One arm at one checkpoint: by factor the share of the right continuation per question, and the shift of its log-probability.
+
+    `shares [factor, question]` and `shifts [factor, question]`; the naive arm has one row and no shift. The score of `shift` has the random
+    arm's mean as its control (of the random arm itself: none).
+    """
+
+    arm: Arm
+    factors: tuple[float, ...]
+    shares: Float[np.ndarray, "factor question"]
+    shifts: Float[np.ndarray, "factor question"]
+
+    @property
+    def best(self) -> int:
+        """The factor with the largest mean share, by its number."""
+        return int(self.shares.mean(axis=1).argmax())
+
+    def share(self, seed: int = 0, factor: int | None = None) -> Score:
+        """The mean share at a factor (by number; the best if left out)."""
+        return bootstrap_mean(self.shares[self.best if factor is None else factor], seed=seed)
+
+    def shift(self, seed: int = 0, factor: int | None = None, control: float | None = None) -> Score:
+        """The mean shift of the log-probability at a factor (by number; the best if left out)."""
+        return bootstrap_mean(self.shifts[self.best if factor is None else factor], seed=seed, control=control)
+
+
+@dataclass(frozen=True)
+class AtLastToken:
+    """A hook that adds a vector to each prompt's last token."""
+
+    vector: Float[Tensor, " d"]
+
+    def __call__(self, value: Tensor, call: Call) -> Tensor:
+        if call.positions is None:
+            raise InputError(f"{call.site} has no tokens; steer a language model's site")
+        last = call.positions == call.positions.max(dim=1, keepdim=True).values
+        return torch.where(last[..., None], value + self.vector.to(value), value)
+
+
+def concept_activations(model: Model, concept: LanguageConcept, site: str) -> ConceptActivations:
+    """Record a concept's labelled prompts at a site (their last tokens).
+
+    Cost: one forward pass over the prompts up to the site.
+    """
+    sides = [
+        record(model, [list(prompt) for prompt in prompts], site, selection=LAST).values for prompts in (concept.positive, concept.negative)
+    ]
+    return ConceptActivations(sides[0].float(), sides[1].float())
+
+
+def steer_concept(
+    model: Model,
+    concept: LanguageConcept,
+    site: str,
+    *,
+    final: ConceptActivations | None = None,
+    transport: Transport | None = None,
+    questions: Questions | None = None,
+    factors: Sequence[float] = FACTORS,
+    seed: int = 0,
+) -> dict[Arm, ArmEffect]:
+    """All arms at one checkpoint, on the held-out questions `concept.steered` (or others given).
+
+    Every arm adds `factor · ‖difference‖ · unit direction` at the last token, with the difference of means of *this* checkpoint, so that
+    arms differ only in where they point: `own` along it; `final` along the last checkpoint's difference as it is; `transported` along that
+    one after the rotation that maps the last checkpoint's activations to this one's; `random` along random directions (the mean over 3
+    for each factor, which makes the grid as large as any other's).
+
+    Args:
+        final: what the last checkpoint held on the same prompts; without it the arms `final` and `transported` are left out.
+        transport: the rotation from the last checkpoint to this one; if left out it is fitted on the concept's own prompts, which are
+            fewer.
+        factors: the grid of strengths; fixed factors and the best one can both be read from the result.
+
+    Raises:
+        InputError: the two means are equal, or the site does not exist.
+
+    Cost: `1 + factors · (arms + 2)` forward passes over the questions.
+
+    Example:
+        >>> effects = steer_concept(model, concept, "L2.resid_post", final=final)
+        >>> effects["own"].share(), effects["random"].share()
+    """
+    here = concept_activations(model, concept, site)
+    length = float(here.difference.norm())
+    if length == 0:
+        raise InputError(f"the means of {concept.name!r} at {site} are equal; steer at a later site")
+    asked = questions or concept.steered
+    plain = answers(model, asked)
+    effects: dict[Arm, ArmEffect] = {"naive": ArmEffect("naive", (0.0,), plain.share[None], np.zeros((1, len(asked))))}
+    for arm, directions in _directions(here, final, transport, seed).items():
+        shares, shifts = [], []
+        for factor in factors:
+            found = [_steered(model, asked, site, factor * length * direction / direction.norm()) for direction in directions]
+            shares.append(np.mean([answer.share for answer in found], axis=0))
+            shifts.append(np.mean([answer.log_right - plain.log_right for answer in found], axis=0))
+        effects[arm] = ArmEffect(arm, tuple(factors), np.stack(shares), np.stack(shifts))
+    return effects
+
+
+def _directions(
+    here: ConceptActivations, final: ConceptActivations | None, transport: Transport | None, seed: int
+) -> dict[Arm, list[Float[Tensor, " d"]]]:
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[Arm, list[Tensor]] = {"own": [here.difference]}
+    if final is not None:
+        found["final"] = [final.difference]
+        found["transported"] = [(transport or _own_transport(final, here, seed)).direction(final.difference)]
+    found["random"] = [torch.randn(here.difference.shape, generator=generator) for _ in range(RANDOM_DRAWS)]
+    return found
+
+
+def _own_transport(final: ConceptActivations, here: ConceptActivations, seed: int) -> Transport:
+    return fit_transport(torch.cat([final.positive, final.negative]), torch.cat([here.positive, here.negative]), seed=seed)
+
+
+def _steered(model: Model, questions: Questions, site: str, vector: Float[Tensor, " d"]) -> Any:
+    hooks: dict[str, Hook] = {site: AtLastToken(vector)}
+    return answers(model, questions, hooks)

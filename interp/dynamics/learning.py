@@ -1,0 +1,189 @@
+"""When is something learned? The first checkpoint from which a value holds, over one run and over several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.core import InputError, Score
+
+Steps = Sequence[int] | Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class LearningRule:
+    """Learned is the first checkpoint whose value, and those of the `hold − 1` after it, are at least `threshold`.
+
+    `smoothing` is the sd, in checkpoints, of a Gaussian that the values are smoothed with first (0: none). With `interpolate` the time is
+    where the straight line from the checkpoint before crosses the threshold, which needs no dense checkpoints; published numbers do not.
+    Report the rule with every number: others use .9, or smooth by 1.5 checkpoints.
+
+    Example:
+        >>> LearningRule(threshold=0.8, hold=3)
+    """
+
+    threshold: float = 0.8
+    hold: int = 3
+    smoothing: float = 0.0
+    interpolate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hold < 1 or self.smoothing < 0:
+            raise InputError(f"hold is {self.hold}, smoothing {self.smoothing}; give at least 1 checkpoint, and 0 or more")
+
+    def __str__(self) -> str:
+        smooth = f", smoothed by {self.smoothing:g}" if self.smoothing else ""
+        return f"at least {self.threshold:g} at {self.hold} checkpoints in a row{smooth}"
+
+
+@dataclass(frozen=True)
+class LearningTime:
+    """The step at which something was learned, or None: not until `last`, the last checkpoint looked at. That is not a number."""
+
+    step: float | None
+    last: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it was learned."""
+        return self.step is not None
+
+    @property
+    def ordered(self) -> float:
+        """For ranks and medians: infinite where it was not reached."""
+        return float("inf") if self.step is None else self.step
+
+    def __str__(self) -> str:
+        return f"> {self.last:g}" if self.step is None else f"{self.step:g}"
+
+
+@dataclass(frozen=True)
+class TypicalTime:
+    """The median learning time over runs with its bootstrap interval; None stands for "not reached by `last`".
+
+    `reached` of `n` runs learned it. An upper end of None says that the interval is open.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reached: int
+    n: int
+    last: float
+    seed: int
+
+    def __str__(self) -> str:
+        value, low, high = (f"> {self.last:g}" if end is None else f"{end:g}" for end in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}] ({self.reached} of {self.n} runs)"
+
+
+RULE = LearningRule()
+
+
+def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: LearningRule = RULE) -> LearningTime:
+    """When a value was learned by a rule.
+
+    Raises:
+        InputError: another number of values than steps, steps that do not rise, or values that are not finite.
+
+    Example:
+        >>> learning_time([0, 10, 20, 30], np.array([0.1, 0.9, 0.9, 1.0])).step
+        10.0
+    """
+    at = rising(steps)
+    values = np.asarray(values, dtype=float)
+    if values.shape != at.shape or not np.isfinite(values).all():
+        raise InputError(f"{values.shape} values for {len(at)} checkpoints, or some are not finite; give one number per checkpoint")
+    smooth = smoothed(values, rule.smoothing)
+    above = smooth >= rule.threshold
+    held = [bool(above[i : i + rule.hold].all()) for i in range(len(above) - rule.hold + 1)]
+    last = float(at[-1])
+    if True not in held:
+        return LearningTime(None, last)
+    place = held.index(True)
+    if not rule.interpolate or place == 0:
+        return LearningTime(float(at[place]), last)
+    share = (rule.threshold - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
+    return LearningTime(float(at[place - 1] + share * (at[place] - at[place - 1])), last)
+
+
+def typical_time(times: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> TypicalTime:
+    """The median over runs, with a 95 % percentile bootstrap interval over runs.
+
+    Runs that did not learn count as later than all others, which is what is known of them: that is the Kaplan–Meier median where all runs
+    were watched equally long.
+
+    Raises:
+        InputError: no runs, or runs that did not learn and were watched for different times.
+    """
+    if not times:
+        raise InputError("there are no runs; give at least one learning time")
+    watched = {time.last for time in times if not time.reached}
+    if len(watched) > 1:
+        raise InputError(f"runs that did not learn were watched until {sorted(watched)}; train all as long")
+    values = np.array([time.ordered for time in times])
+    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    # The lower middle value: a mean with infinity would not be a time.
+    middle = (len(values) - 1) // 2
+    medians = np.sort(np.sort(values[draws], axis=1)[:, middle])
+    ends = medians[[int(0.025 * resamples), int(0.975 * resamples)]]
+    value, low, high = (None if np.isinf(end) else float(end) for end in (np.sort(values)[middle], *ends))
+    last = watched.pop() if watched else max(time.last for time in times)
+    return TypicalTime(value, low, high, int(np.isfinite(values).sum()), len(values), last, seed)
+
+
+def signal_correlation(times: dict[float, Sequence[LearningTime]], *, seed: int = 0, resamples: int = 1000) -> Score:
+    """Spearman's correlation of learning speed (the order of 1/time) with the strength of a concept's signal, over all runs.
+
+    Runs that did not learn share the slowest rank. The interval is bootstrapped over the runs of each signal; the control is the mean over
+    runs dealt to signals at random.
+
+    Raises:
+        InputError: fewer than two signals, or a signal without runs.
+
+    Example:
+        >>> signal_correlation({0.1: slow_runs, 0.8: fast_runs}).value
+    """
+    if len(times) < 2 or any(not runs for runs in times.values()):
+        raise InputError(f"signals {sorted(times)}; give at least two, each with runs")
+    from scipy.stats import spearmanr
+
+    signals = np.concatenate([[signal] * len(runs) for signal, runs in times.items()])
+    speeds = np.concatenate([[-time.ordered for time in runs] for runs in times.values()])
+    generator = np.random.default_rng(seed)
+
+    def correlation(values: np.ndarray) -> float:
+        if len(set(values.tolist())) < 2:
+            return 0.0
+        return float(spearmanr(signals, values).statistic)
+
+    ends = np.cumsum([0, *(len(runs) for runs in times.values())])
+    parts = [speeds[low:high] for low, high in pairwise(ends)]
+    draws = [correlation(np.concatenate([generator.choice(part, len(part)) for part in parts])) for _ in range(resamples)]
+    control = float(np.mean([correlation(generator.permutation(speeds)) for _ in range(resamples)]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Score(correlation(speeds), float(low), float(high), len(speeds), seed, control)
+
+
+def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
+    """Steps as numbers.
+
+    Raises:
+        InputError: none, or not rising.
+    """
+    at = np.asarray(steps, dtype=float)
+    if at.ndim != 1 or len(at) == 0 or bool((np.diff(at) <= 0).any()):
+        wrong = "" if at.ndim != 1 or len(at) < 2 else f"; step {at[1:][np.diff(at) <= 0][0]:g} comes after a later one"
+        raise InputError(f"{len(at)} checkpoints are not in rising order{wrong}; sort them by step, without repeats")
+    return at
+
+
+def smoothed(values: Float[np.ndarray, "*shape"], sd: float) -> Float[np.ndarray, "*shape"]:
+    """Values over checkpoints (the first axis), smoothed by a Gaussian of `sd` checkpoints; as they are for 0."""
+    if sd == 0:
+        return values
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(values, sd, axis=0, truncate=6.0))

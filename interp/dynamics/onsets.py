@@ -1,0 +1,58 @@
+"""Elicitation lag: how much later a network does something when asked than it could be made to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from interp.core import InputError, Score, bootstrap_mean
+from interp.dynamics.learning import LearningTime
+
+
+@dataclass(frozen=True)
+class Lag:
+    """Naive onset less the onset under an intervention, over runs.
+
+    `median` with its interval: an end of None is beyond what was watched (the naive onset came after the last checkpoint). `earlier` is the
+    share of runs in which the intervention came first, with half for ties; its control is .5. `open` runs have a lag that is only known to
+    exceed something, `unknown` ones reached neither and count in nothing but n.
+    """
+
+    median: float | None
+    low: float | None
+    high: float | None
+    earlier: Score
+    open: int
+    unknown: int
+    n: int
+
+    def __str__(self) -> str:
+        value, low, high = ("beyond" if end is None else f"{end:g}" for end in (self.median, self.low, self.high))
+        return f"lag {value} [{low}, {high}], earlier in {self.earlier}; {self.open} open, {self.unknown} of {self.n} reached neither"
+
+
+def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> Lag:
+    """The lag of every run and its median, runs bootstrapped.
+
+    A run whose naive onset was not reached has a lag above every number, one whose intervention never worked a lag below; a run that
+    reached neither says nothing.
+
+    Raises:
+        InputError: another number of naive than of elicited onsets, or no run that reached either.
+
+    Example:
+        >>> elicitation_lag([run.naive for run in runs], [run.shifted for run in runs]).median
+    """
+    if len(naive) != len(elicited):
+        raise InputError(f"{len(naive)} naive and {len(elicited)} elicited onsets; give one of each per run")
+    pairs = [(asked.ordered, made.ordered) for asked, made in zip(naive, elicited, strict=True) if asked.reached or made.reached]
+    if not pairs:
+        raise InputError(f"none of {len(naive)} runs reached it, asked or made to; train longer")
+    lags = np.array([asked - made for asked, made in pairs])
+    draws = np.random.default_rng(seed).integers(0, len(lags), (resamples, len(lags)))
+    middle = (len(lags) - 1) // 2
+    medians = np.sort(np.sort(lags[draws], axis=1)[:, middle])
+    ends = (np.sort(lags)[middle], medians[int(0.025 * resamples)], medians[int(0.975 * resamples)])
+    median, low, high = (None if np.isinf(end) else float(end) for end in ends)
+    earlier = bootstrap_mean((lags > 0) + 0.5 * (lags == 0), seed=seed, control=0.5)
+    return Lag(median, low, high, earlier, int(np.isinf(lags).sum()), len(naive) - len(pairs), len(naive))

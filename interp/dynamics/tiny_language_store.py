@@ -1,0 +1,130 @@
+"""Checkpoints of the tiny language model on disk: a byte a weight, one scale a row."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor
+
+from interp.core import InputError, UnavailableError
+from interp.core.files import read_json, replacing
+from interp.dynamics.checkpoints import Checkpoint
+from interp.models import TransformerModel
+
+RECIPE = "recipe.json"
+LEVELS = 127
+SCALE = "scale."
+
+
+def checkpoint_path(folder: str | Path, step: int) -> Path:
+    """Where a step's weights lie."""
+    return Path(folder) / f"step_{step:06d}.safetensors"
+
+
+def checkpoint_steps(folder: str | Path) -> list[int]:
+    """The steps of a run whose weights are there, rising.
+
+    Raises:
+        UnavailableError: there are none.
+    """
+    steps = sorted(int(path.stem.removeprefix("step_")) for path in Path(folder).glob("step_*.safetensors"))
+    if not steps:
+        raise UnavailableError(f"{folder} holds no step_*.safetensors; train it with benchmarks/dynamics_language.py")
+    return steps
+
+
+def quantised(weights: Float[Tensor, "row column"]) -> tuple[Int8[Tensor, "row column"], Float[Tensor, " row"]]:
+    """Every row as whole numbers from −127 to 127 times the row's scale: `weights ≈ numbers · scale`, off by at most half a scale."""
+    # The scale as it will be stored, so that rounding it costs nothing more.
+    scale = (weights.abs().amax(dim=1) / LEVELS).half().float().clamp(min=torch.finfo(torch.float16).tiny)
+    return (weights / scale[:, None]).round().clamp(-LEVELS, LEVELS).to(torch.int8), scale
+
+
+def write_checkpoint(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights: matrices as bytes with a scale a row, vectors in half precision."""
+    from safetensors.torch import save_file
+
+    stored: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if value.ndim == 2:
+            numbers, scale = quantised(value.detach().float())
+            stored |= {name: numbers, SCALE + name: scale.half()}
+        else:
+            stored[name] = value.detach().half()
+    with replacing(path) as temporary:
+        save_file(stored, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights of `write_checkpoint`, in single precision.
+
+    Raises:
+        UnavailableError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UnavailableError(f"cannot read {path}: {error}; train the run again") from error
+    values = {name: value.float() for name, value in stored.items() if not name.startswith(SCALE)}
+    return {name: value * stored[SCALE + name].float()[:, None] if SCALE + name in stored else value for name, value in values.items()}
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer of a run."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def load_checkpoint(folder: str | Path, step: int) -> TransformerModel:
+    """The network as it was at a step, with its tokenizer; it is a `Model` like any other.
+
+    Raises:
+        InputError: the run has no such checkpoint; the message lists those it has.
+        UnavailableError: a file of the run is missing or damaged.
+
+    Cost: .1 seconds.
+
+    Example:
+        >>> load_checkpoint("data/dynamics/language", 0).generate("a person who", max_new_tokens=5)
+    """
+    from transformers import GPT2Config
+
+    steps = checkpoint_steps(folder)
+    if step not in steps:
+        raise InputError(f"{folder} has no checkpoint of step {step}; there are {', '.join(map(str, steps))}")
+    recipe = read_json(Path(folder) / RECIPE)
+    module = empty_network(GPT2Config(**recipe["architecture"]))
+    module.load_state_dict(read_checkpoint(checkpoint_path(folder, step)), strict=False)
+    module.tie_weights()
+    return TransformerModel(module.eval(), load_tokenizer(folder), name=f"tiny-language@{step}")
+
+
+def empty_network(configuration: Any) -> Any:
+    """A `GPT2LMHeadModel` whose weights are yet to be set; global random state is left as it is."""
+    from transformers import GPT2LMHeadModel
+
+    with torch.random.fork_rng(devices=[]):
+        return GPT2LMHeadModel(configuration)
+
+
+def language_checkpoints(folder: str | Path) -> list[Checkpoint]:
+    """All checkpoints of a run, rising; none is loaded yet.
+
+    Raises:
+        UnavailableError: the recipe or one of the checkpoints that it announces is missing; the message names it.
+
+    Example:
+        >>> [checkpoint.step for checkpoint in language_checkpoints("data/dynamics/language")]
+    """
+    announced = read_json(Path(folder) / RECIPE)["steps"]
+    missing = [checkpoint_path(folder, step).name for step in announced if not checkpoint_path(folder, step).is_file()]
+    if missing:
+        raise UnavailableError(f"{folder} lacks {', '.join(missing)}; restore it, or train the run again")
+    return [Checkpoint(step, partial(load_checkpoint, folder, step)) for step in announced]

@@ -1,0 +1,129 @@
+"""Trajectories: one training run in concept space."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.core import InputError, Score, bootstrap_mean
+from interp.core.files import read_json, write_json
+from interp.core.names import require_known
+from interp.dynamics import learning, turns
+from interp.dynamics.learning import LearningRule, LearningTime, learning_time, rising, smoothed
+from interp.dynamics.turns import Turn, TurnRule, find_turn
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """What a run's checkpoints do on every axis of concept space.
+
+    `samples[axis] [checkpoint, sample]` are values from 0 to 1 (a probability, or whether an answer is right); the run's coordinate on an
+    axis is their mean. `name` says which run it is.
+
+    Raises:
+        InputError: steps that do not rise, no axes, another number of checkpoints than steps, or values outside 0 to 1.
+
+    Example:
+        >>> run.coordinates.shape, run.learning_times(LearningRule(threshold=0.8))
+    """
+
+    steps: tuple[int, ...]
+    samples: Mapping[str, Float[np.ndarray, "checkpoint sample"]]
+    name: str = ""
+    seed: int = 0
+    notes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        rising(self.steps)
+        if not self.samples:
+            raise InputError("there are no axes; give at least one")
+        for axis, values in self.samples.items():
+            if values.ndim != 2 or len(values) != len(self.steps):
+                raise InputError(f"axis {axis!r} has values {values.shape} for {len(self.steps)} checkpoints; give [checkpoint, sample]")
+            if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+                raise InputError(f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give finite ones from 0 to 1")
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the axes."""
+        return tuple(self.samples)
+
+    @property
+    def coordinates(self) -> Float[np.ndarray, "checkpoint axis"]:
+        """The mean of every axis at every checkpoint."""
+        return np.stack([values.mean(axis=1) for values in self.samples.values()], axis=1)
+
+    def at(self, axis: str, checkpoint: int) -> Score:
+        """A coordinate with its interval over samples."""
+        require_known("axis", axis, self.axes)
+        return bootstrap_mean(self.samples[axis][checkpoint], seed=self.seed)
+
+    def joint(self) -> Float[np.ndarray, " checkpoint"]:
+        """The product over axes: the joint accuracy if the axes were independent, as Park et al. (2024) compute it."""
+        return np.asarray(self.coordinates.prod(axis=1))
+
+    def smoothed(self, sd: float = 2.0) -> Float[np.ndarray, "checkpoint axis"]:
+        """The coordinates, smoothed over checkpoints by a Gaussian of `sd` checkpoints."""
+        return smoothed(self.coordinates, sd)
+
+    def speed(self, sd: float = 0.0) -> Float[np.ndarray, " checkpoint"]:
+        """`‖dC/dt‖`, per training step, by differences between checkpoints (central inside).
+
+        Raises:
+            InputError: a single checkpoint.
+        """
+        if len(self.steps) < 2:
+            raise InputError("a single checkpoint has no speed; give at least two")
+        return np.asarray(np.linalg.norm(np.gradient(self.smoothed(sd), np.asarray(self.steps, dtype=float), axis=0), axis=1))
+
+    def learning_times(self, rule: LearningRule = learning.RULE) -> dict[str, LearningTime]:
+        """When each axis was learned, and `joint`, the product of all."""
+        found = {axis: learning_time(self.steps, values.mean(axis=1), rule) for axis, values in self.samples.items()}
+        return found | {"joint": learning_time(self.steps, self.joint(), rule)}
+
+    def turn(
+        self, first: str, second: str, rule: TurnRule = turns.RULE, *, noise: Float[np.ndarray, "place 2"] | None = None, seed: int = 0
+    ) -> Turn:
+        """The largest turn in the plane of two axes (`find_turn`)."""
+        for axis in (first, second):
+            require_known("axis", axis, self.axes)
+        way = np.stack([self.samples[axis].mean(axis=1) for axis in (first, second)], axis=1)
+        return find_turn(self.steps, way, rule, noise=noise, seed=seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as json-ready values."""
+        samples = {axis: np.round(values, 6).tolist() for axis, values in self.samples.items()}
+        return {"name": self.name, "seed": self.seed, "steps": list(self.steps), "samples": samples, "notes": dict(self.notes)}
+
+    def save(self, path: str | Path) -> Path:
+        """Write a json file, whole or not at all."""
+        write_json(Path(path), self.to_dict())
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(axis)}</th>" for axis in self.axes)
+        places = sorted({0, len(self.steps) // 4, len(self.steps) // 2, 3 * len(self.steps) // 4, len(self.steps) - 1})
+        rows = "".join(
+            f"<tr><td>{self.steps[place]:,}</td>" + "".join(f"<td>{value:.2f}</td>" for value in self.coordinates[place]) + "</tr>"
+            for place in places
+        )
+        title = f"<p><b>{html.escape(self.name or 'run')}</b>, {len(self.steps)} checkpoints</p>"
+        return f"{title}<table><tr><th>step</th>{head}</tr>{rows}</table>"
+
+
+def load_trajectories(path: str | Path) -> Trajectories:
+    """Read what `Trajectories.save` wrote.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    found = read_json(Path(path))
+    if not isinstance(found, dict) or not {"steps", "samples"} <= set(found):
+        raise InputError(f"{path} holds no trajectories; give a file that Trajectories.save wrote")
+    samples = {axis: np.asarray(values, dtype=float) for axis, values in found["samples"].items()}
+    return Trajectories(tuple(found["steps"]), samples, found.get("name", ""), found.get("seed", 0), found.get("notes", {}))
