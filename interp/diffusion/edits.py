@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,8 +22,6 @@ from interp.models.unet import NoisedImages
 
 Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")
-_NOISE_SEEDS = 2**40
-"""Added to an image's seed for the noise of its steps: the same noise as at the start would be subtracted again."""
 
 
 @runtime_checkable
@@ -219,8 +218,16 @@ def start_noise(model: UNetModel, seeds: Sequence[int], *, stream: int = 0) -> F
         raise InputError("this UNet's configuration has no sample_size, so images cannot be sampled")
     height, width = (size, size) if isinstance(size, int) else size
     shape = (model.module.config.in_channels, height, width)
-    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed + stream * _NOISE_SEEDS)) for seed in seeds]
+    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(_stream_seed(seed, stream))) for seed in seeds]
     return torch.stack(drawn).to(model.device, model.module.dtype)
+
+
+def _stream_seed(seed: int, stream: int) -> int:
+    """The seed of an image's later noise: the same as at the start would be subtracted again.
+
+    Mixed, not added up: torch's generator looks at the lower 32 bits of a seed only.
+    """
+    return seed if stream == 0 else int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
 
 
 def _sampled(

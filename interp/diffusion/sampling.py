@@ -22,8 +22,12 @@ def image_seeds(count: int, seed: int) -> tuple[int, ...]:
     """The seeds of `count` images: no two seeds share an image.
 
     Raises:
-        InputError: more images than a seed has, or none.
+        InputError: more images than a seed has, or none, or a seed beyond those that torch tells apart.
     """
+    most = 2**32 // SEEDS_APART - 1
+    if not 0 <= seed <= most:
+        # Torch's generator looks at the lower 32 bits only: later seeds would silently repeat earlier images.
+        raise InputError(f"seed is {seed}; give 0 to {most}")
     if not 0 < count <= SEEDS_APART:
         raise InputError(f"{count} images were asked for; give 1 to {SEEDS_APART}")
     return tuple(range(seed * SEEDS_APART, seed * SEEDS_APART + count))

@@ -97,7 +97,7 @@ class _Run:
         self.parameters = dict(self.module.named_parameters())
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=self.settings.learning_rate, fused=True)
-        # Another stream than the one that drew the weights.
+        # Torch looks at the lower 32 bits only, so this repeats the stream that drew the weights. The networks that ship were trained so.
         self.generator = torch.Generator().manual_seed(self.settings.seed + 2**32)
         self.retained = build_scheduler(self.settings).alphas_cumprod.double()
         self.identity = {"settings": json.dumps(self.settings.to_dict()), "data": data_hash(self.images, self.labels)}

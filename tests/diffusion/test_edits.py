@@ -206,3 +206,11 @@ def test_wrong_arguments_get_one_line() -> None:
         sample_edited(model, 2, None, seed=0, steps=STEPS, eta=2.0)
     with pytest.raises(InputError, match="not finite"):
         StepDirections(directions.values * math.nan, ("a", "b"), directions.steps, directions.timesteps, "mid", STEPS, "by hand", 0)
+
+
+def test_the_noise_of_every_step_is_another() -> None:
+    model = untrained()
+    drawn = torch.stack([start_noise(model, (0, 1), stream=stream) for stream in range(12)]).flatten(1)
+    likeness = torch.corrcoef(drawn) - torch.eye(12)
+    assert float(likeness.abs().max()) < 0.3, "384 numbers each; equal noise would give 1"
+    assert torch.equal(start_noise(model, (1,)), start_noise(model, (0, 1))[1:])

@@ -100,3 +100,9 @@ def test_clipping_is_turned_off_aloud() -> None:
     assert not torch.allclose(images, clipped, atol=1e-3), "control: clipping changes the images"
     with pytest.raises(InputError, match="has no scheduler"):
         unclipped(UNetModel(model.module))
+
+
+def test_seeds_that_torch_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(InputError, match="give 0 to 4293"):
+        image_seeds(4, 4294)
+    assert image_seeds(1, 4293)[0] < 2**32
