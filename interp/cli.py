@@ -13,6 +13,7 @@ import typer
 
 from interp.core.errors import InterpError
 from interp.core.names import require_known
+from interp.diffusion_cli import app as diffusion
 
 if TYPE_CHECKING:
     from interp.causal import Method, Value
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find the features of a neural network, describe them, and score whether they detect and steer.",
 )
+app.add_typer(diffusion, name="diffusion")
 
 
 @app.command()

@@ -31,7 +31,14 @@ MAY_IMPORT = {
 ONLY_IN = {
     "transformer_lens": {"models/anatomy.py", "models/transformer.py"},
     "diffusers": {"models/unet.py", *(f"diffusion/{path.name}" for path in (ROOT / "diffusion").glob("*.py"))},
-    "plotly": {"report/figures.py", "report/page.py", "report/path_figures.py"},
+    "plotly": {
+        "report/figures.py",
+        "report/page.py",
+        "report/path_figures.py",
+        "report/direction_figures.py",
+        "report/dynamics_axes.py",
+        "report/dynamics_figures.py",
+    },
     "networkx": {"causal/export.py", "causal/graph.py"},
     "datasets": {f"corpus/{path.name}" for path in (ROOT / "corpus").glob("*.py")},
 }

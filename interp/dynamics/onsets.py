@@ -1,5 +1,6 @@
 """Elicitation lag: how much later a network does something when asked than it could be made to."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,22 +14,27 @@ from interp.dynamics.learning import LearningTime
 class Lag:
     """Naive onset less the onset under an intervention, over runs.
 
-    `median` with its interval: an end of None is beyond what was watched (the naive onset came after the last checkpoint). `earlier` is the
-    share of runs in which the intervention came first, with half for ties; its control is .5. `open` runs have a lag that is only known to
-    exceed something, `unknown` ones reached neither and count in nothing but n.
+    `median` with its interval; infinite ends are beyond what was watched: above, the naive onset came after the last checkpoint; below, the
+    intervention never worked. `earlier` is the share of runs in which the intervention came first, with half for ties; its control is .5.
+    `open` runs have a lag that is only known to exceed something, in `failed` ones the intervention never worked though asking did,
+    `unknown` ones reached neither and count in nothing but n.
     """
 
-    median: float | None
-    low: float | None
-    high: float | None
+    median: float
+    low: float
+    high: float
     earlier: Score
     open: int
+    failed: int
     unknown: int
     n: int
 
     def __str__(self) -> str:
-        value, low, high = ("beyond" if end is None else f"{end:g}" for end in (self.median, self.low, self.high))
-        return f"lag {value} [{low}, {high}], earlier in {self.earlier}; {self.open} open, {self.unknown} of {self.n} reached neither"
+        value, low, high = (
+            f"{end:g}" if math.isfinite(end) else "beyond" if end > 0 else "never" for end in (self.median, self.low, self.high)
+        )
+        counts = f"{self.open} open, {self.failed} never elicited, {self.unknown} of {self.n} reached neither"
+        return f"lag {value} [{low}, {high}], earlier in {self.earlier}; {counts}"
 
 
 def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> Lag:
@@ -53,6 +59,6 @@ def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTi
     middle = (len(lags) - 1) // 2
     medians = np.sort(np.sort(lags[draws], axis=1)[:, middle])
     ends = (np.sort(lags)[middle], medians[int(0.025 * resamples)], medians[int(0.975 * resamples)])
-    median, low, high = (None if np.isinf(end) else float(end) for end in ends)
+    median, low, high = (float(end) for end in ends)
     earlier = bootstrap_mean((lags > 0) + 0.5 * (lags == 0), seed=seed, control=0.5)
-    return Lag(median, low, high, earlier, int(np.isinf(lags).sum()), len(naive) - len(pairs), len(naive))
+    return Lag(median, low, high, earlier, int(np.isposinf(lags).sum()), int(np.isneginf(lags).sum()), len(naive) - len(pairs), len(naive))

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from interp.corpus.shapes import read_shapes, shape_images
+from interp.diffusion.curved import CurvedEdit, fit_curves
+from interp.diffusion.decoupling import decoupled_strengths
 from interp.diffusion.edits import Edit
 from interp.diffusion.effects import fresh_trial, judge_of, random_edit, score_edit
 from interp.diffusion.factors import factor_table
@@ -53,3 +55,21 @@ def test_symmetric_effects_are_the_predicted_share() -> None:
         ratio = float(moved[0] @ moved[1] / moved[1].square().sum())
         assert ratio == pytest.approx(float(shares[step]), rel=0.05)
         assert torch.linalg.vector_norm(moved[1]) > 1e-3, "control"
+
+
+def test_edits_along_curves_move_one_factor_only() -> None:
+    model = load_generator(STUDY)
+    judge = judge_of(read_shapes, shape_images(1000, seed=99).images)
+    acts = record_steps(model, 256, seed=100)
+    known = factor_table(read_shapes, acts.images)
+    curves = fit_curves(acts, {name: known[name] for name in judge.factors})
+    assert float(curves.explained[-1]) > 0.95
+    window = range(17, 20)
+    choose, report = fresh_trial(model, judge, 24, seed=101), fresh_trial(model, judge, 48, seed=104)
+    found = decoupled_strengths(choose, lambda strengths: CurvedEdit(curves, strengths, window=window), 4, "x", tolerance=0.05)
+    edit = CurvedEdit(curves, found.strengths, window=window)
+    score = score_edit(report, edit, [random_edit(edit, seed=0)], "x")
+    assert score.change.low > 0.3
+    assert score.right_sign.value >= 0.95
+    assert score.leak.value < 0.12
+    assert abs(score.change.control or 0) < 0.05

@@ -103,10 +103,12 @@ def test_lags_of_planted_onsets() -> None:
     made = [LearningTime(step, 100.0) for step in (40.0, 40.0, 40.0, 40.0, None)]
     lag = elicitation_lag(naive, made)
     assert lag.median == 20
-    assert lag.high is None, "the fourth run's lag is only known to exceed 60"
-    assert (lag.open, lag.unknown, lag.n) == (1, 1, 5)
+    assert lag.high == float("inf"), "the fourth run's lag is only known to exceed 60"
+    assert (lag.open, lag.failed, lag.unknown, lag.n) == (1, 0, 1, 5)
     assert lag.earlier.value == 1.0
-    assert elicitation_lag(made[:4], naive[:4]).earlier.value == 0.0
+    never = elicitation_lag(made[:4], [LearningTime(None, 100.0)] * 4)
+    assert (never.median, never.failed, never.earlier.value) == (float("-inf"), 4, 0.0)
+    assert "never" in str(never)
     with pytest.raises(InputError, match="none of 1 runs"):
         elicitation_lag([LearningTime(None, 9.0)], [LearningTime(None, 9.0)])
 

@@ -1,0 +1,108 @@
+"""DirectionsResult: everything one study of a generator's directions measured, as the page and the command line show it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from interp.core import InputError, Provenance, Score
+from interp.diffusion.dose import DoseResponse
+from interp.diffusion.effects import EditScore
+from interp.diffusion.gate import Gate
+from interp.diffusion.interchange import Interchange
+from interp.diffusion.recorded import StepDirections
+
+
+@dataclass(frozen=True, eq=False)
+class Contact:
+    """A contact sheet: a row per sample, a column per strength (0 is the image as it is)."""
+
+    direction: str
+    strengths: tuple[float, ...]
+    picture: UInt8[np.ndarray, "down across 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """What one method's directions do.
+
+    `directions` have length 1 over all steps. `strengths` bring each to the same measured effect, `wanted` sd of the factor that it moves
+    most (`reached`: whether it came within a fifth of it). `effects` are the mean changes of every factor at that strength, less those at
+    the opposite one, halved; a cell's control is what a random direction of equal norm does. `spanned` is, per factor, the share of the
+    supervised direction that lies in the span of these; by chance it would be `chance`.
+    """
+
+    method: str
+    supervised: bool
+    directions: StepDirections
+    strengths: tuple[float, ...]
+    reached: tuple[bool, ...]
+    effects: Mapping[str, Mapping[str, Score]]
+    purity: Mapping[str, float]
+    coverage: float
+    separation: Score
+    spanned: Mapping[str, float]
+    chance: float
+    sheets: tuple[Contact, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionsResult:
+    """What goes through a site of a generator, and what directions there do.
+
+    `gate` is None where no data was given to hold the images against. `known` tells whether the factors were given (else they are plain
+    measures of a picture, `interp.diffusion.layout`). `scores` judge the directions of `scored_method` at strengths chosen on other
+    seeds, one per factor, and `curves` are their dose-response curves; both are empty where no supervised method was asked for. `curved`
+    judges edits along curves fitted to the same labels, with strengths of all factors at once that move one of them only. `samples`
+    is a sheet of images without edits, `notes` say what was left out and why.
+    """
+
+    model: str
+    site: str
+    factors: tuple[str, ...]
+    known: bool
+    gate: Gate | None
+    interchange: Interchange
+    methods: tuple[MethodResult, ...]
+    scored_method: str | None
+    scores: Mapping[str, EditScore]
+    curved: Mapping[str, EditScore]
+    curves: Mapping[str, DoseResponse]
+    sheets: tuple[Contact, ...]
+    samples: UInt8[np.ndarray, "down across 3"]
+    wanted: float
+    notes: tuple[str, ...]
+    provenance: Provenance
+
+    def __getitem__(self, method: str) -> MethodResult:
+        for found in self.methods:
+            if found.method == method:
+                return found
+        raise InputError(f"no method {method!r} was measured; there are {', '.join(found.method for found in self.methods)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but pictures and the directions' own numbers, as json-ready values; NaN becomes None."""
+        left_out = {"samples", "sheets", "provenance"}
+        own = {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name not in left_out}
+        return own | {"provenance": self.provenance.to_dict()}
+
+
+def plain(value: Any) -> Any:
+    """Json-ready values of results: scores as their dictionaries, step windows as first and last, directions by name and length."""
+    if isinstance(value, Score):
+        return value.to_dict()
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, StepDirections):
+        return {"names": list(value.names), "method": value.method, "site": value.site, "steps": list(value.steps), "seed": value.seed}
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.name not in ("sheets", "picture")}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
