@@ -54,7 +54,8 @@ class Setting:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.model: UNetModel = load_generator(arguments.model)
-        self.classes: Path = arguments.classes
+        self.classes: Path | None = arguments.classes
+        self.translated: int = arguments.translated
         self.data = shape_images(2000, seed=99).images
         self.judge: Judge = judge_of(read_shapes, self.data)
         self.acts: StepActivations = record_steps(self.model, arguments.samples, seed=100, batch_size=128)
@@ -275,18 +276,43 @@ def boundary(setting: Setting) -> dict[str, Any]:
 
 def translation(setting: Setting) -> dict[str, Any]:
     """Blue circles as red ones and red as blue, by a network that was trained on both as classes (`--classes`)."""
+    result: dict[str, Any] = _recoloured(setting)
+    if setting.classes is None:
+        return result
     model = load_generator(setting.classes)
-    result: dict[str, Any] = {"weights": model.weight_hash}
+    result["weights"] = model.weight_hash
     for target, low, high in ((1, 0.7, 1.1), (0, -0.1, 0.3)):
         ends = ((0.75, 1.0), (0.0, 0.25))[target]
-        images = shape_images(128, ranges=ShapeRanges(colour=ends), seed=400 + target).images
+        images = shape_images(128, ranges=ShapeRanges(colour=ends), seed=setting.translated + target).images
         own, other = torch.full((128,), 1 - target), torch.full((128,), target)
-        ways = {f"code, eta {eta}": translate(model, images, labels=own, to=other, eta=eta, seed=7) for eta in (0.1, 0.5, 1.0)}
+        ways = {
+            f"code from step {first}, eta {eta}": translate(model, images, labels=own, to=other, eta=eta, seed=7, first=first)
+            for first in (0, 4, 6, 8, 10, 12)
+            for eta in (0.1, 1.0)
+        }
         found = invert(model, images, labels=own, refinements=5)
         ways["inversion"] = decode(model, found.noise, labels=other)
         for way, made in ways.items():
             score = translation_score(images, made, read_shapes, "colour", low, high)
             name = f"{'blue to red' if target else 'red to blue'}, {way}"
+            result[name] = {"success": score.success.to_dict(), "kept": {n: s.to_dict() for n, s in score.kept.items()}}
+            print(f"{name:32} {score}", flush=True)
+    return result
+
+
+def _recoloured(setting: Setting) -> dict[str, Any]:
+    """Codes of real images, decoded while the colour in h is set to the target's, along curves."""
+    curves = fit_curves(setting.acts, setting.labels)
+    window, result = range(14, STEPS), {}
+    for target, low, high in ((1, 0.7, 1.1), (0, -0.1, 0.3)):
+        images = shape_images(128, ranges=ShapeRanges(colour=((0.75, 1.0), (0.0, 0.25))[target]), seed=setting.translated + target).images
+        wanted = tuple(curves.units(name, (0.1, 0.9)[target]) if name == "colour" else float("nan") for name in curves.factors)
+        code = encode(setting.model, images, seed=7, eta=0.1)
+        edit = CurvedEdit(curves, wanted, window=window, settle=True)
+        for way, chosen in (("curve", edit), ("random directions as long", edit.randomised(1))):
+            made = decode_code(setting.model, code, edit=chosen, with_rest=False)
+            score = translation_score(images, made, read_shapes, "colour", low, high)
+            name = f"{'blue to red' if target else 'red to blue'}, code decoded with h moved along {way}"
             result[name] = {"success": score.success.to_dict(), "kept": {n: s.to_dict() for n, s in score.kept.items()}}
             print(f"{name:32} {score}", flush=True)
     return result
@@ -317,6 +343,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="data/models/shapes_study")
     parser.add_argument("--classes", type=Path, help="for translation: a network of shapes_classes (benchmarks/diffusion_models.py)")
+    parser.add_argument("--translated", type=int, default=400, help="seed of the images to translate; the step was chosen on 500")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--choose", type=int, default=48)

@@ -78,7 +78,7 @@ RECIPES = {
     "shapes_study": Recipe(shapes, GeneratorSettings(skip_dropout=0.5, removed_skips=2, steps=5000)),
     "shapes_dropped": Recipe(shapes, GeneratorSettings(skip_dropout=0.65, steps=5000)),
     "shapes_classes": Recipe(two_colours, GeneratorSettings()),
-    "digits": Recipe(handwriting, GeneratorSettings(channels=(24, 48, 64), skip_dropout=0.2, steps=7000)),
+    "digits": Recipe(handwriting, GeneratorSettings(channels=(16, 32, 64), skip_dropout=0.3, steps=6000)),
 }
 
 

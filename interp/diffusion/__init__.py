@@ -1,41 +1,137 @@
-"""Generators whose images have known factors: trained, sampled, recorded over their steps, and asked what goes through their bottleneck."""
+"""Image generators: train and sample them, ask what goes through their bottleneck, find directions there, edit with them, judge edits."""
 
+from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.by_name import find_directions
+from interp.diffusion.carriers import carrier_shares
+from interp.diffusion.components import ica_directions, pca_directions
+from interp.diffusion.curved import CurvedEdit, Curves, fit_curves
+from interp.diffusion.decoupling import decoupled_strengths
+from interp.diffusion.dictionary_directions import dictionary_directions
+from interp.diffusion.dose import dose_response
+from interp.diffusion.edits import Edit, edit_hooks, sample_edited
+from interp.diffusion.effects import EditScore, Judge, Trial, effect_matrix, fresh_trial, judge_of, random_edit, score_edit
+from interp.diffusion.encoder import decode_code, encode, translate
 from interp.diffusion.factors import Reader, factor_table, read_strokes
 from interp.diffusion.gate import FactorGate, Gate, sanity_gate
+from interp.diffusion.guidance import record_halves, sample_guided
+from interp.diffusion.guided import guided
 from interp.diffusion.interchange import Interchange, Transfer, interchange
+from interp.diffusion.inversion import decode, invert
+from interp.diffusion.jacobian import away_from, jacobian_directions, singular_vectors
+from interp.diffusion.label_efficiency import label_efficiency
 from interp.diffusion.labels import Labels, labelled
+from interp.diffusion.levels import cancellations, noise_levels
+from interp.diffusion.matching_strength import strength_for
+from interp.diffusion.matrix import separation
 from interp.diffusion.network import GeneratorSettings, load_generator
+from interp.diffusion.noiseclr import contrastive_directions
+from interp.diffusion.projection import overlap, projected_out
+from interp.diffusion.projection_effect import projection_effect
+from interp.diffusion.prompted import text_condition, told
+from interp.diffusion.protocol import DirectionsProtocol
+from interp.diffusion.readable import readable, readable_writable
+from interp.diffusion.recorded import StepDirections, random_like
+from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.result import DirectionsResult
+from interp.diffusion.run import study_directions
 from interp.diffusion.sampling import image_seeds, sample, timesteps, unclipped
 from interp.diffusion.sheets import sheet, write_png
+from interp.diffusion.smoothness import interpolation_smoothness
+from interp.diffusion.storage import load_directions, save_directions
+from interp.diffusion.streamed import record_statistics, streamed_statistics
+from interp.diffusion.supervised import supervised_directions
 from interp.diffusion.training import train_generator, training_curve
+from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_sites, record_steps
 from interp.models.skips import remove_skips, removed_skips
 
 __all__ = [
+    "CurvedEdit",
+    "Curves",
+    "DirectionsProtocol",
+    "DirectionsResult",
+    "Edit",
+    "EditScore",
     "FactorGate",
     "Gate",
     "GeneratorSettings",
     "Interchange",
+    "Judge",
     "Labels",
     "Reader",
     "StepActivations",
+    "StepDirections",
     "Transfer",
+    "Trial",
+    "away_from",
+    "cancellations",
+    "carrier_shares",
+    "contrastive_directions",
+    "cross_boundaries",
+    "decode",
+    "decode_code",
+    "decoupled_strengths",
+    "dictionary_directions",
+    "dose_response",
+    "edit_hooks",
+    "effect_matrix",
+    "encode",
     "factor_table",
+    "find_directions",
+    "fit_boundary",
+    "fit_curves",
+    "fresh_trial",
+    "guided",
+    "ica_directions",
     "image_seeds",
     "interchange",
+    "interpolation_smoothness",
+    "invert",
+    "jacobian_directions",
+    "judge_of",
+    "label_efficiency",
     "labelled",
+    "load_directions",
     "load_generator",
+    "mixing_step",
+    "noise_levels",
+    "overlap",
+    "pca_directions",
+    "projected_out",
+    "projection_effect",
+    "random_edit",
+    "random_like",
     "read_strokes",
+    "readable",
+    "readable_writable",
+    "record_halves",
+    "record_passing",
     "record_sites",
+    "record_statistics",
     "record_steps",
+    "regressed_directions",
     "remove_skips",
     "removed_skips",
     "sample",
+    "sample_edited",
+    "sample_guided",
     "sanity_gate",
+    "save_directions",
+    "score_edit",
+    "separation",
     "sheet",
+    "singular_vectors",
+    "streamed_statistics",
+    "strength_for",
+    "study_directions",
+    "supervised_directions",
+    "text_condition",
     "timesteps",
+    "told",
     "train_generator",
     "training_curve",
+    "translate",
+    "translation_score",
     "unclipped",
     "write_png",
 ]

@@ -21,14 +21,16 @@ HELD_OUT = 0.25
 class Curves:
     """What a site holds at every step as a polynomial of the factors, and the factors as read off it linearly.
 
-    Factors are in sd of the samples. `coefficients [step, term, d]` belong to all products of up to `degree` factors; `probes [step, d,
-    factor]` read what is left of a value after `centres [step, d]`, where the factors are `middle`; `lowest` and `highest` say which
-    factors the samples had: beyond them nothing is read. `explained [step]` is the share of the site's variance that the polynomial
-    predicts in held-out samples, `readable [step, factor]` the held-out R² of the probes: where they are low, the curves are not those of
-    the network.
+    Factors are in sd of the samples (`spreads`) from their `means`. `coefficients [step, term, d]` belong to all products of up to `degree`
+    factors; `probes [step, d, factor]` read what is left of a value after `centres [step, d]`, where the factors are `middle`; `lowest` and
+    `highest` say which factors the samples had: beyond them nothing is read. `explained [step]` is the share of the site's variance that
+    the polynomial predicts in held-out samples, `readable [step, factor]` the held-out R² of the probes: where they are low, the curves are
+    not those of the network.
     """
 
     factors: tuple[str, ...]
+    means: Float[Tensor, " factor"]
+    spreads: Float[Tensor, " factor"]
     degree: int
     coefficients: Float[Tensor, "step term d"]
     centres: Float[Tensor, "step d"]
@@ -51,7 +53,25 @@ class Curves:
     def change(self, values: Float[Tensor, "image d"], place: int, shift: Float[Tensor, " factor"]) -> Float[Tensor, "image d"]:
         """What is to be added to values so that their factors move by a shift: `p(f + shift) − p(f)` with p the polynomial."""
         here = self.read(values, place)
-        return (_terms(here + shift, self.degree) - _terms(here, self.degree)) @ self.coefficients[place]
+        return self._way(here, here + shift, place)
+
+    def settled(self, values: Float[Tensor, "image d"], place: int, wanted: Float[Tensor, " factor"]) -> Float[Tensor, "image d"]:
+        """What is to be added to values so that factors become what is wanted; those wanted to be NaN stay."""
+        here = self.read(values, place)
+        return self._way(here, torch.where(wanted.isnan(), here, wanted), place)
+
+    def units(self, factor: str, value: float) -> float:
+        """A value of a factor in sd of the samples from their mean, as edits take it.
+
+        Raises:
+            InputError: an unknown factor.
+        """
+        require_known("factor", factor, self.factors)
+        place = self.factors.index(factor)
+        return (value - float(self.means[place])) / float(self.spreads[place])
+
+    def _way(self, here: Float[Tensor, "image factor"], there: Float[Tensor, "image factor"], place: int) -> Float[Tensor, "image d"]:
+        return (_terms(there, self.degree) - _terms(here, self.degree)) @ self.coefficients[place]
 
 
 def fit_curves(
@@ -95,6 +115,8 @@ def fit_curves(
     coefficients, centres, probes, explained, readable = (torch.stack(items) for items in zip(*parts, strict=True))
     return Curves(
         tuple(labels),
+        known.mean(dim=0),
+        spread,
         degree,
         coefficients,
         centres,
@@ -116,8 +138,9 @@ class CurvedEdit:
     """A shift of factors along fitted curves, `strengths` in sd of the samples, one per factor; used wherever an `Edit` is.
 
     The change is made at every step of the window (all if left out), so that together they may do more than the shift says: late windows
-    do what is asked, early ones more, and less surely. `random` makes it its own control: each image is changed by as much, in one random
-    direction per step.
+    do what is asked, early ones more, and less surely. With `settle` strengths are instead what factors are to become (in sd from the
+    samples' mean, `Curves.units`), NaN for those that stay: doing so again changes nothing, so that every step of a window may.
+    `random` makes it its own control: each image is changed by as much, in one random direction per step.
 
     Raises:
         InputError: another number of strengths than factors, an unknown rule, or a window that the curves do not cover.
@@ -131,6 +154,7 @@ class CurvedEdit:
     rule: Rule = "asymmetric"
     window: range | None = None
     random: int | None = None
+    settle: bool = False
 
     def __post_init__(self) -> None:
         require_known("rule", self.rule, RULES)
@@ -170,7 +194,7 @@ class CurvedEdit:
                 raise InputError(
                     f"the curves are of {self.curves.centres.shape[1]} numbers, {call.site} holds {flat.shape[1]}; fit them in this network"
                 )
-            change = self.curves.change(flat, place, shift)
+            change = (self.curves.settled if self.settle else self.curves.change)(flat, place, shift)
             if self.random is not None:
                 change = change.norm(dim=1, keepdim=True) * _unit(change.shape[1], self.random, step)
             return value + change.reshape(value.shape).to(value)

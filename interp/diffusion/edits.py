@@ -211,6 +211,18 @@ def answer(model: UNetModel, images: Float[Tensor, "image channel y x"], timeste
     return found
 
 
+def answers(
+    model: UNetModel, images: Float[Tensor, "image channel y x"], timestep: int, step: int, edit: AnyEdit | None
+) -> tuple[Tensor, Tensor]:
+    """The network's answer as it is and as an edit changes it; one and the same where only one of them is needed."""
+    hook = None if edit is None else edit.hook(step)
+    if edit is None or hook is None:
+        plain = answer(model, images, timestep)
+        return plain, plain
+    edited = answer(model, images, timestep, {edit.site: hook})
+    return (edited if edit.rule == "symmetric" else answer(model, images, timestep)), edited
+
+
 def start_noise(model: UNetModel, seeds: Sequence[int], *, stream: int = 0) -> Float[Tensor, "image channel y x"]:
     """Noise of the images' size, each from its own seed; stream 0 is what sampling starts from."""
     size = model.module.config.sample_size
@@ -236,12 +248,7 @@ def _sampled(
     images = start_noise(model, seeds) * scheduler.init_noise_sigma
     for step, time in enumerate(levels.timesteps):
         noise = start_noise(model, seeds, stream=1 + step) if etas[step] > 0 else None
-        hook = None if edit is None else edit.hook(step)
-        if edit is None or hook is None:
-            plain = edited = answer(model, images, time)
-        else:
-            edited = answer(model, images, time, {edit.site: hook})
-            plain = edited if edit.rule == "symmetric" else answer(model, images, time)
+        plain, edited = answers(model, images, time, step, edit)
         rule = "symmetric" if edit is None else edit.rule
         images = edited_step(scheduler, levels, step, images, plain, edited, rule=rule, eta=etas[step], noise=noise)
     return images

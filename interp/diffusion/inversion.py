@@ -103,7 +103,8 @@ def _undone(model: UNetModel, scheduler: Any, levels: NoiseLevels, step: int, af
     noise = (after - now**0.5 * seen.pred_original_sample) / (1 - now) ** 0.5
     clean = (after - (1 - later) ** 0.5 * noise) / later**0.5
     found = now**0.5 * clean + (1 - now) ** 0.5 * noise
-    share = (now / later) ** 0.5 if now > 0.5 else ((1 - now) / (1 - later)) ** 0.5
+    # Where nothing is left of the noise after the step, the way by the noise would divide by zero.
+    share = (now / later) ** 0.5 if now > 0.5 or later == 1 else ((1 - now) / (1 - later)) ** 0.5
     best, least = found, None
     for turn in range(refinements + 1 if refinements else 0):
         missing = after - scheduler.step(answer(model, found, time), time, found).prev_sample

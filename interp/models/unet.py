@@ -232,13 +232,31 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
     kind = _class_name(inside / "config.json")
     try:
         module = getattr(diffusers, kind).from_pretrained(inside, use_safetensors=True, local_files_only=True)
-        schedule = folder / "scheduler"
-        scheduler = diffusers.DDIMScheduler.from_pretrained(schedule) if schedule.is_dir() else None
+        scheduler = _scheduler(folder / "scheduler")
     except (OSError, AttributeError, ValueError, SafetensorError) as error:
         raise UnavailableError(f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files are whole") from error
     # A network that was trained without some of its skip connections is only right without them.
     remove_skips(module, recipe_skips(folder))
     return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
+
+
+def _scheduler(folder: Path) -> Any:
+    """A DDIM scheduler of the noise schedule that a folder describes, whichever sampler it is for; None where there is none.
+
+    Raises:
+        UnavailableError: it describes something else than a noise schedule with ᾱ.
+    """
+    import diffusers
+
+    config = folder / "scheduler_config.json"
+    if not config.is_file():
+        return None
+    kind, stated = _class_name(config), read_json(config)
+    if kind.startswith("FlowMatch"):
+        raise UnavailableError(f"{folder} holds a {kind}: flow matching has no noise schedule for DDIM; give a diffusion model")
+    # Only these clip unless told otherwise; DDIM's own default would clip the latents of all others.
+    extra = {} if "clip_sample" in stated or kind in ("DDIMScheduler", "DDPMScheduler") else {"clip_sample": False}
+    return diffusers.DDIMScheduler.from_pretrained(folder, **extra)
 
 
 def _class_name(config: Path) -> str:

@@ -101,3 +101,21 @@ def test_strengths_decouple_mixed_directions() -> None:
     assert found.strengths[0] == pytest.approx(-found.strengths[1], rel=0.01), "the means of the two cancel"
     alone = trial.changes(Edit(directions, (found.strengths[0], 0.0))).mean(dim=0)
     assert float(alone[0].abs()) > 0.2, "control: one direction alone moves both"
+
+
+def test_settling_a_factor_is_done_once() -> None:
+    acts, labels, factors = planted(2)
+    curves = fit_curves(acts, labels, degree=2, ridge=1e-9)
+    value = curves.units("a", 0.5)
+    edit = CurvedEdit(curves, (value, float("nan")), "symmetric", settle=True)
+    hook = edit.hook(2)
+    assert hook is not None
+    once = torch.as_tensor(hook(acts.values[:, 2], Call("mid", step=2)))
+    read = curves.read(once.flatten(1), 2)
+    assert torch.allclose(read[:, 0], torch.full_like(read[:, 0], value), atol=2e-2)
+    assert torch.allclose(read[:, 1], curves.read(acts.values[:, 2].flatten(1), 2)[:, 1], atol=2e-2)
+    twice = torch.as_tensor(hook(once, Call("mid", step=2)))
+    assert torch.allclose(once, twice, atol=0.1), "only what reading misses is left to do"
+    assert curves.units("a", float(factors[:, 0].mean())) == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(InputError, match="hue"):
+        curves.units("hue", 1.0)

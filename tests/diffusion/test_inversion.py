@@ -6,11 +6,14 @@ from small_generator import SETTINGS, pictures, untrained
 from torch import Tensor
 
 from interp.core import InputError
+from interp.diffusion.edits import Edit
 from interp.diffusion.encoder import decode_code, encode, translate
 from interp.diffusion.inversion import decode, invert
 from interp.diffusion.levels import noise_levels
 from interp.diffusion.network import GeneratorSettings, Prediction
+from interp.diffusion.recorded import directions_like
 from interp.diffusion.sampling import sample
+from interp.diffusion.windows import record_steps
 from interp.models import UNetModel
 
 STEPS = 5
@@ -124,3 +127,27 @@ def test_wrong_images_get_one_line() -> None:
         encode(model, pictures(2).abs(), steps=2)
     with pytest.raises(InputError, match="eta is 0"):
         encode(model, pictures(2), steps=2, eta=0.0)
+
+
+def test_a_code_from_a_later_step_is_exact_too_and_can_be_edited() -> None:
+    model = untrained()
+    images = pictures(3)
+    code = encode(model, images, steps=5, first=2)
+    assert len(code.noises) == 2
+    assert float((decode_code(model, code) - images).abs().max()) < 1e-4
+    acts = record_steps(model, 2, seed=0, steps=5)
+    direction = directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("up",), "by hand")
+    edited = decode_code(model, code, edit=Edit(direction, (1.0,)))
+    assert float((edited - images).abs().max()) > 1e-3
+    assert torch.allclose(decode_code(model, code, edit=Edit(direction, (0.0,))), decode_code(model, code))
+    with pytest.raises(InputError, match="begin at step 5 of 5"):
+        encode(model, images, steps=5, first=5)
+    with pytest.raises(InputError, match="sample with the same steps"):
+        decode_code(model, encode(model, images, steps=4), edit=Edit(direction, (1.0,)))
+
+
+def test_one_or_two_steps_are_undone_without_dividing_by_nothing() -> None:
+    model = untrained()
+    for steps in (1, 2):
+        found = invert(model, pictures(2), steps=steps, refinements=1)
+        assert bool(found.noise.isfinite().all())

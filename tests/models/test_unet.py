@@ -1,5 +1,7 @@
 """UNets: sampling is diffusers' own, sites are its blocks, early stops compute no more than they must."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler
 
 import interp
 from interp.capture import Add
-from interp.core import InputError
+from interp.core import InputError, UnavailableError
 from interp.models import NoisedImages, UNetModel
+from interp.models.unet import load_unet
 
 CONDITIONS = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(1))
 
@@ -128,3 +131,28 @@ def test_conditions_are_needed_one_per_image() -> None:
 def test_unknown_sites_are_refused_with_the_nearest(model: UNetModel) -> None:
     with pytest.raises(InputError, match="unknown site 'middle'; nearest: mid"):
         interp.record(model, interp.SamplingPlan((0,), 1), "middle")
+
+
+def test_a_site_is_there_or_not_without_an_error(model: UNetModel) -> None:
+    assert "mid" in model.sites
+    assert "middle" not in model.sites
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated", "clips"),
+    [("PNDMScheduler", {}, False), ("DDPMScheduler", {}, True), ("DDPMScheduler", {"clip_sample": False}, False)],
+)
+def test_only_what_clips_by_itself_clips(tmp_path: Path, model: UNetModel, kind: str, stated: dict[str, bool], clips: bool) -> None:
+    model.module.save_pretrained(tmp_path)
+    (tmp_path / "scheduler").mkdir()
+    config = {"_class_name": kind, "beta_schedule": "linear", "num_train_timesteps": 1000, **stated}
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    assert load_unet(tmp_path).scheduler.config.clip_sample is clips
+
+
+def test_flow_matching_is_refused(tmp_path: Path, model: UNetModel) -> None:
+    model.module.save_pretrained(tmp_path)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler"}))
+    with pytest.raises(UnavailableError, match="flow matching has no noise schedule"):
+        load_unet(tmp_path)

@@ -1,0 +1,102 @@
+"""A network of texts that is told one of them: everything that is asked of a generator without conditions can then be asked of it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from interp.core import InputError, UnavailableError
+from interp.models import UNetModel
+
+
+def told(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel:
+    """The network of a `UNet2DConditionModel` with one condition for every image, as a model that needs none.
+
+    Sites, weights and scheduler are its own; the network itself is not changed. The answer is that to the condition alone (for
+    classifier-free guidance there is `guided`), and a site holds one value per image. For a network of latents, images are its latents.
+
+    Raises:
+        InputError: the network takes no conditions, or ones of another width.
+
+    Example:
+        >>> model = interp.load_model("stable-diffusion-folder")
+        >>> acts = record_steps(told(model, text_condition("stable-diffusion-folder", "a red circle")), 64, seed=0)
+    """
+    config = model.module.config
+    width = getattr(config, "cross_attention_dim", None)
+    if width is None or type(model.module).__name__ != "UNet2DConditionModel":
+        raise InputError(f"{model.name} is a {type(model.module).__name__}, which takes no conditions; use it as it is")
+    widths = {width} if isinstance(width, int) else set(width)
+    if widths != {condition.shape[1]} and getattr(config, "encoder_hid_dim", None) != condition.shape[1]:
+        raise InputError(f"the condition has {condition.shape[1]} numbers per token; {model.name} takes {sorted(widths)}")
+    return UNetModel(_Told(model.module, condition), model.scheduler, name=model.name, weight_hash=model.weight_hash)
+
+
+@torch.no_grad()
+def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token width"]:
+    """What the text encoder in a folder of a diffusers pipeline makes of a prompt, padded to its full length as the pipelines do.
+
+    Only pipelines with one CLIP text encoder are read (those of Stable Diffusion 1 and 2). An empty prompt is the unconditional one.
+
+    Raises:
+        UnavailableError: the folder has no `text_encoder` and `tokenizer` that can be loaded.
+        InputError: the prompt has more tokens than the encoder takes.
+
+    Cost: loading the text encoder, and one pass of it.
+
+    Example:
+        >>> text_condition("stable-diffusion-folder", "a red circle").shape
+    """
+    tokenizer, encoder = _text_parts(Path(folder))
+    longest = tokenizer.model_max_length
+    tokens: Int[Tensor, "1 token"] = tokenizer(prompt, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+    if tokens.shape[1] > longest:
+        raise InputError(f"the prompt has {tokens.shape[1]} tokens, the encoder takes {longest}; shorten it")
+    hidden: Tensor = encoder(tokens).last_hidden_state
+    return hidden[0]
+
+
+class _Told(nn.Module):
+    """Looks like the network from outside; every call gets the condition."""
+
+    def __init__(self, network: Any, condition: Tensor) -> None:
+        super().__init__()
+        self.network, self.condition = network, condition
+        self.down_blocks, self.mid_block, self.up_blocks = network.down_blocks, network.mid_block, network.up_blocks
+        self.class_embedding = network.class_embedding
+
+    @property
+    def config(self) -> Any:
+        return self.network.config
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    def forward(self, images: Tensor, timestep: Any, class_labels: Tensor | None = None) -> Any:
+        condition = self.condition.to(images).expand(len(images), -1, -1)
+        return self.network(images, timestep, encoder_hidden_states=condition, class_labels=class_labels)
+
+
+def _text_parts(folder: Path) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    missing = [name for name in ("tokenizer", "text_encoder") if not (folder / name).is_dir()]
+    if missing:
+        raise UnavailableError(f"{folder} has no {missing[0]}; give the folder of a whole pipeline, as diffusers saves it")
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise UnavailableError(f"{folder} has no text encoder that loads: {first}; check that its files are whole") from error
+    return tokenizer, encoder.eval()
