@@ -1,0 +1,205 @@
+"""A conditional diffusion network of 32,000 parameters whose conditions all pass through one embedding, and how it is sampled."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp.core import InputError, UnavailableError
+from interp.core.files import replacing
+
+WIDTH = 64
+SAMPLING_STEPS = 10
+_FREQUENCIES = 16
+_GROUPS = 4
+
+
+class ConceptNetwork(nn.Module):
+    """A UNet of two levels that predicts the clean image from a noisy one, its time, and an embedded condition (red, green, blue, radius).
+
+    `embed` has two layers, and is all through which a condition gets in: a shift of it is a shift of the condition at every block. What
+    `encode` returns first is the bottleneck, "h-space". With a linear embedding the held-out class is learned together with the seen
+    ones, and there is nothing to see. The image is predicted, not v: with v small circles stay blurred at this size.
+
+    Raises:
+        InputError: `channels` is no multiple of 4.
+
+    Example:
+        >>> network = ConceptNetwork(seed=0)
+        >>> sample_images(network, network.embed(ConceptSignals().prompt(3)[None]), starting_noise(1))
+    """
+
+    def __init__(self, channels: int = 8, *, seed: int = 0) -> None:
+        super().__init__()
+        if channels < 1 or channels % _GROUPS:
+            raise InputError(f"channels is {channels}; give a multiple of {_GROUPS}")
+        self.channels = channels
+        with torch.random.fork_rng(devices=[]):
+            self.embed = nn.Sequential(nn.Linear(4, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
+            self.embed_time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
+            self.enter = nn.Conv2d(3, channels, 3, padding=1)
+            self.down = _Block(channels, channels)
+            self.shrink = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+            self.mid = _Block(2 * channels, 2 * channels)
+            self.rise = _Block(2 * channels, 2 * channels)
+            self.up = _Block(3 * channels, channels)
+            self.leave = nn.Conv2d(channels, 3, 3, padding=1)
+        _draw(self, torch.Generator().manual_seed(seed))
+
+    def forward(
+        self,
+        images: Float[Tensor, "image 3 y x"],
+        times: Float[Tensor, " image"],
+        embedding: Float[Tensor, "image width"],
+        mid_shift: Float[Tensor, "image channel h w"] | None = None,
+    ) -> Float[Tensor, "image 3 y x"]:
+        """The predicted clean images; `mid_shift` is added to the bottleneck."""
+        mid, skip, code = self.encode(images, times, embedding)
+        return self.decode(mid if mid_shift is None else mid + mid_shift, skip, code)
+
+    def encode(
+        self, images: Float[Tensor, "image 3 y x"], times: Float[Tensor, " image"], embedding: Float[Tensor, "image width"]
+    ) -> tuple[Float[Tensor, "image channel h w"], Float[Tensor, "image half y x"], Float[Tensor, "image width"]]:
+        """The bottleneck, the skip and the code of condition and time that every block is told."""
+        code = nn.functional.silu(embedding + self.embed_time(_waves(times)))
+        skip = self.down(self.enter(images), code)
+        return self.mid(self.shrink(skip), code), skip, code
+
+    def decode(
+        self, mid: Float[Tensor, "image channel h w"], skip: Float[Tensor, "image half y x"], code: Float[Tensor, "image width"]
+    ) -> Float[Tensor, "image 3 y x"]:
+        """The predicted clean images of what `encode` returned."""
+        raised = nn.functional.interpolate(self.rise(mid, code), scale_factor=2.0, mode="nearest")
+        return torch.as_tensor(self.leave(nn.functional.silu(self.up(torch.cat([raised, skip], dim=1), code))))
+
+
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut; the code scales and shifts (FiLM; Perez et al. 2018) what is between them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first_norm, self.first = nn.GroupNorm(_GROUPS, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.film = nn.Linear(WIDTH, 2 * outputs)
+        self.second_norm, self.second = nn.GroupNorm(_GROUPS, outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, inner: Tensor, code: Tensor) -> Tensor:
+        scale, shift = self.film(code)[:, :, None, None].chunk(2, dim=1)
+        changed = self.first(nn.functional.silu(self.first_norm(inner)))
+        changed = self.second(nn.functional.silu(self.second_norm(changed) * (1 + scale) + shift))
+        return torch.as_tensor(self.shortcut(inner) + changed)
+
+
+def signal_and_noise(times: Float[Tensor, " image"]) -> tuple[Float[Tensor, "image 1 1 1"], Float[Tensor, "image 1 1 1"]]:
+    """The cosine schedule: `z = cos(πt/2) · image + sin(πt/2) · noise`, at times from 0 (an image) to 1 (noise)."""
+    angle = times[:, None, None, None] * (math.pi / 2)
+    return angle.cos(), angle.sin()
+
+
+def starting_noise(count: int, side: int = 12, *, seed: int = 0) -> Float[Tensor, "image 3 y x"]:
+    """What sampling starts from."""
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def sample_images(
+    network: ConceptNetwork,
+    embedding: Float[Tensor, "image width"],
+    noise: Float[Tensor, "image 3 y x"],
+    *,
+    mid_shifts: Sequence[Float[Tensor, "image channel h w"]] | None = None,
+    steps: int = SAMPLING_STEPS,
+) -> Float[Tensor, "image 3 y x"]:
+    """Images by DDIM without noise of its own (Song et al. 2021) from embedded conditions.
+
+    With the image predicted at `z = a·image + s·noise`, the noise is `(z − a·image) / s`; both are mixed again for the next time.
+    `mid_shifts` are added to the bottleneck, one per sampling step.
+
+    Cost: one forward pass a step; 10 steps of 100 images take .15 s on a slow core.
+
+    Example:
+        >>> sample_images(network, network.embed(prompts), starting_noise(len(prompts)))
+    """
+    return _sampled(network, embedding, noise, mid_shifts, steps, None)
+
+
+@torch.no_grad()
+def sample_bottlenecks(
+    network: ConceptNetwork, embedding: Float[Tensor, "image width"], noise: Float[Tensor, "image 3 y x"], *, steps: int = SAMPLING_STEPS
+) -> tuple[Float[Tensor, "image 3 y x"], Float[Tensor, "step image channel h w"]]:
+    """The images of `sample_images`, and what the bottleneck held at every step."""
+    held: list[Tensor] = []
+    images = _sampled(network, embedding, noise, None, steps, held)
+    return images, torch.stack(held)
+
+
+def _sampled(
+    network: ConceptNetwork,
+    embedding: Tensor,
+    noise: Tensor,
+    mid_shifts: Sequence[Tensor] | None,
+    steps: int,
+    held: list[Tensor] | None,
+) -> Tensor:
+    if steps < 1 or len(embedding) != len(noise) or (mid_shifts is not None and len(mid_shifts) != steps):
+        raise InputError(f"{len(embedding)} conditions, {len(noise)} noises, {steps} steps; give as many of each, and a shift per step")
+    times = torch.linspace(1, 0, steps + 1)
+    a, s = signal_and_noise(times)
+    state = noise
+    for place in range(steps):
+        mid, skip, code = network.encode(state, times[place].expand(len(state)), embedding)
+        if held is not None:
+            held.append(mid)
+        image = network.decode(mid if mid_shifts is None else mid + mid_shifts[place], skip, code)
+        state = a[place + 1] * image + s[place + 1] * (state - a[place] * image) / s[place]
+    return state.clamp(-1, 1)
+
+
+def save_network(network: ConceptNetwork, path: Path) -> None:
+    """Write the weights in half precision, whole or not at all."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        save_file({name: value.detach().half().contiguous() for name, value in network.state_dict().items()}, temporary)
+
+
+def load_network(path: str | Path) -> ConceptNetwork:
+    """Read what `save_network` wrote; the width is that of the weights.
+
+    Raises:
+        UnavailableError: the file is missing, damaged, or holds another network.
+
+    Example:
+        >>> load_network("data/dynamics/shapes/colour0.2_seed0/step_000194.safetensors")
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = {name: value.float() for name, value in load_file(path).items()}
+        network = ConceptNetwork(state["enter.weight"].shape[0])
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnavailableError(f"cannot read a concept network from {path}: {reason}; give a file that save_network wrote") from error
+    return network.eval()
+
+
+def _waves(times: Float[Tensor, " image"]) -> Float[Tensor, "image wave"]:
+    rates = torch.exp(torch.linspace(0, math.log(100.0), _FREQUENCIES))
+    angles = times[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+@torch.no_grad()
+def _draw(network: nn.Module, generator: torch.Generator) -> None:
+    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours; norms start as they are."""
+    for part in network.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            bound = part.weight[0].numel() ** -0.5
+            for parameter in (part.weight, part.bias):
+                if parameter is not None:
+                    parameter.uniform_(-bound, bound, generator=generator)
