@@ -21,6 +21,7 @@ from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.decompose.sae import fit_sae
 from interp.decompose.snmf import fit_snmf
 from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.carriers import carrier_shares
 from interp.diffusion.components import ica_directions, pca_directions
 from interp.diffusion.curved import CurvedEdit, fit_curves
 from interp.diffusion.decoupling import decoupled_strengths
@@ -29,23 +30,41 @@ from interp.diffusion.edits import Edit
 from interp.diffusion.effects import EditScore, Judge, Trial, fresh_trial, judge_of, odd_changes, random_edit, score_edit
 from interp.diffusion.encoder import decode_code, encode, translate
 from interp.diffusion.factors import factor_table
+from interp.diffusion.interchange import interchange
 from interp.diffusion.inversion import decode, invert
 from interp.diffusion.jacobian import Linearised, away_from, singular_vectors
+from interp.diffusion.label_efficiency import label_efficiency
 from interp.diffusion.levels import cancellations, noise_levels
 from interp.diffusion.matching_strength import strength_for
 from interp.diffusion.matrix import separation_at
 from interp.diffusion.network import load_generator
 from interp.diffusion.noiseclr import contrastive_directions
-from interp.diffusion.projection import overlap, projected_out
+from interp.diffusion.projection import overlap
+from interp.diffusion.projection_effect import projection_effect
+from interp.diffusion.readable import readable, readable_writable
 from interp.diffusion.recorded import StepDirections, random_like
 from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.sampling import sample
 from interp.diffusion.supervised import supervised_directions
 from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_steps
 from interp.models import UNetModel
 
+PLAIN = Path(__file__).parent.parent / "data" / "models" / "shapes_plain"
 RESULTS = Path(__file__).parent / "results" / "diffusion_directions.json"
-PARTS = ("rules", "supervised", "few", "unsupervised", "jacobian", "inversion", "boundary", "translation")
+PARTS = (
+    "rules",
+    "supervised",
+    "few",
+    "unsupervised",
+    "jacobian",
+    "inversion",
+    "boundary",
+    "translation",
+    "readable_written",
+    "carriers",
+    "speed",
+)
 STEPS = 20
 
 
@@ -121,35 +140,90 @@ def supervised(setting: Setting) -> dict[str, Any]:
 
 
 def few(setting: Setting) -> dict[str, Any]:
-    """Ten labelled examples a side against a hundred at the same strength, and projection."""
-    many = supervised_directions(setting.acts, setting.labels, 100)
+    """Mean differences from few labelled examples a side against a hundred, all of one length; and what projection takes away."""
+    many = setting.supervised(100)
     result: dict[str, Any] = {}
     for factor in setting.judge.factors:
-        found = strength_for(setting.choose, many[factor], factor, 0.5)
-        place = setting.judge.factors.index(factor)
-        length = float(many[factor].norms) * found.strength
-        effects = {}
-        for count in (5, 10, 20, 40, 100):
-            direction = supervised_directions(setting.acts, setting.labels, count, sample=max(40, 4 * count), seed=1)[factor].scaled(length)
-            changes = setting.report.changes(Edit(direction, (1.0,)))[:, place]
-            effects[str(count)] = bootstrap_mean(changes[~changes.isnan()].numpy(), seed=0)
-        result[factor] = {"labels": {count: score.to_dict() for count, score in effects.items()}}
-        print(f"{factor:8} effect by labels a side: " + "  ".join(f"{count}: {score}" for count, score in effects.items()), flush=True)
-        base = setting.report.changes(Edit(many[factor], (found.strength,)))
+        strength = strength_for(setting.choose, many[factor], factor, 0.5).strength
+        length = float(many[factor].norms) * strength
+        found = label_efficiency(setting.report, setting.acts, setting.labels, factor, length, counts=(5, 10, 20, 40, 100), draws=3, seed=1)
+        result[factor] = {
+            "labels": {str(row.per_side): {"effect": row.effect.to_dict(), "ratio": row.ratio.to_dict()} for row in found.rows}
+        }
+        print(found, flush=True)
         for other in [name for name in setting.judge.factors if name != factor]:
-            projected = projected_out(many[factor], many[other])
-            after = setting.report.changes(Edit(projected, (found.strength,)))
-            column = setting.judge.factors.index(other)
-            pair = [
-                (float(np.nanmean(values[:, place].numpy())), float(np.nanmean(values[:, column].abs().numpy())))
-                for values in (base, after)
-            ]
-            result[factor][f"without {other}"] = {"target": [p[0] for p in pair], "leak": [p[1] for p in pair]}
+            score = projection_effect(setting.report, many[factor], many[other], factor, other, strength)
+            result[factor][f"without {other}"] = {k: _json(v) for k, v in vars(score).items()}
             print(
-                f"   {factor} less {other}: target {pair[0][0]:.3f} → {pair[1][0]:.3f}, leak {pair[0][1]:.3f} → {pair[1][1]:.3f}",
+                f"   {factor} less {other}: target kept {score.target_kept}, leak left {score.leak_left}, drift left {score.drift_left}",
                 flush=True,
             )
     return result
+
+
+def readable_written(setting: Setting) -> dict[str, Any]:
+    """What can be read off h and off the noised image, beside what a direction in h writes; the plain network beside this one."""
+    result: dict[str, Any] = {}
+    for name, model in {"this": setting.model, "plain": load_generator(PLAIN)}.items():
+        passing = record_passing(model, 400, seed=100)
+        known = factor_table(read_shapes, passing.images)
+        labels = {factor: known[factor] for factor in setting.judge.factors}
+        reading = readable(passing, labels, steps=(2, 6, 10, 14, 18))
+        acts = setting.acts if name == "this" else record_steps(model, 400, seed=100, batch_size=128)
+        directions = regressed_directions(acts, labels_of(setting, acts))
+        choose, report = (fresh_trial(model, setting.judge, count, seed=seed) for count, seed in ((32, 101), (96, 103)))
+        effects = {}
+        for factor in labels:
+            edit = Edit(directions[factor], (strength_for(choose, directions[factor], factor, 0.5).strength,))
+            effects[factor] = score_edit(report, edit, [random_edit(edit, seed=0)], factor).change
+        slopes = interchange(model, read_shapes, pairs=128, seed=20).at(range(STEPS))
+        table = readable_writable(reading, effects, slopes)
+        print(f"{name}: {model.name}\n{table}", flush=True)
+        result[name] = {
+            "effects": {f: e.to_dict() for f, e in effects.items()},
+            "slopes": {f: e.to_dict() for f, e in slopes.items()},
+            "table": str(table),
+        }
+    return result
+
+
+def labels_of(setting: Setting, acts: StepActivations) -> dict[str, torch.Tensor]:
+    """The factors of recorded images."""
+    known = factor_table(read_shapes, acts.images)
+    return {factor: known[factor] for factor in setting.judge.factors}
+
+
+def carriers(setting: Setting) -> dict[str, Any]:
+    """What share of an edit's effect goes on through the bottleneck and through each skip, for x and colour."""
+    directions = regressed_directions(setting.acts, setting.labels)
+    trial, result = fresh_trial(setting.model, setting.judge, 32, seed=103), {}
+    for factor in ("x", "colour"):
+        strength = strength_for(setting.choose, directions[factor], factor, 0.5).strength
+        shares = carrier_shares(trial, Edit(directions[factor], (strength,)), factors=[factor])
+        print(f"{factor}: whole {shares.whole[factor]}, direct {shares.direct[factor]}", flush=True)
+        result[factor] = {"whole": shares.whole[factor].to_dict(), "direct": shares.direct[factor].to_dict()}
+        for row in shares.rows:
+            result[factor][row.carrier] = {"lost": row.lost.to_dict(), "kept": row.kept.to_dict()}
+            print(f"   {row.carrier:6} lost when held {row.lost}   kept with all others held {row.kept}", flush=True)
+    return result
+
+
+def speed(setting: Setting) -> dict[str, Any]:
+    """Recording beside plain sampling, 500 images in 10 steps, interleaved; medians of 5."""
+    times: dict[str, list[float]] = {"plain": [], "recorded": []}
+    for turn in range(6):
+        for name, run in (
+            ("plain", lambda: sample(setting.model, 500, seed=7, steps=10)),
+            ("recorded", lambda: record_steps(setting.model, 500, seed=7, steps=10)),
+        ):
+            start = time.process_time()
+            run()
+            if turn:
+                times[name].append(time.process_time() - start)
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    ratio = medians["recorded"] / medians["plain"]
+    print(f"sampling {medians['plain']:.2f} s, with recording {medians['recorded']:.2f} s of processor time: {ratio:.3f}")
+    return {**medians, "ratio": ratio}
 
 
 def unsupervised(setting: Setting) -> dict[str, Any]:
@@ -316,6 +390,10 @@ def _recoloured(setting: Setting) -> dict[str, Any]:
             result[name] = {"success": score.success.to_dict(), "kept": {n: s.to_dict() for n, s in score.kept.items()}}
             print(f"{name:32} {score}", flush=True)
     return result
+
+
+def _json(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, Score) else value
 
 
 def _common_strength(setting: Setting, direction: StepDirections, wanted: float = 0.5) -> float:

@@ -28,7 +28,7 @@ from interp.dynamics.turns import TurnRule, find_turn
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "dynamics_shapes.json"
-RULE, TURNS = LearningRule(threshold=0.8, hold=3), TurnRule()
+RULE, FIRST, TURNS = LearningRule(threshold=0.8, hold=3, for_good=True), LearningRule(threshold=0.8, hold=3), TurnRule()
 SIGNALS, SEEDS = (0.1, 0.2, 0.4, 0.8), tuple(range(8))
 FIXED = 2.0
 """The factor that is shown beside the best of the grid."""
@@ -51,7 +51,7 @@ def main() -> None:
         _train(arguments)
     runs = [run for path in sorted(arguments.out.glob("*.json")) if (run := load_concept_run(path)).finished]
     results = {
-        "rule": {"threshold": RULE.threshold, "hold": RULE.hold, "smoothing": RULE.smoothing, "for_good": True},
+        "rule": {"threshold": RULE.threshold, "hold": RULE.hold, "smoothing": RULE.smoothing, "for_good": RULE.for_good},
         "turn_rule": {"smoothing": TURNS.smoothing, "window": TURNS.window, "least": TURNS.least, "level": TURNS.level},
         "fixed_factor": FIXED,
         "readers": {f"{signal:g}": _readers(signal) for signal in sorted({run.settings.colour for run in runs})},
@@ -86,7 +86,7 @@ def _tables(runs: Sequence[ConceptRun]) -> dict[str, Any]:
     tables: dict[str, Any] = {
         "learned": {f"{s:g}": {name: _typical([_learned(run, name) for run in part]) for name in MEASURES} for s, part in by.items()},
         "first_held": {
-            f"{s:g}": {name: _typical([run.learned(RULE, name) for run in part]) for name in MEASURES} for s, part in by.items()
+            f"{s:g}": {name: _typical([run.learned(FIRST, name) for run in part]) for name in MEASURES} for s, part in by.items()
         },
         "final": {f"{s:g}": {name: _mean([run.naive[name][-1] for run in part]) for name in MEASURES} for s, part in by.items()},
         "turns": {f"{s:g}": _turns(part) for s, part in by.items()},
@@ -104,12 +104,12 @@ def _correlation(by: dict[float, list[ConceptRun]], name: str) -> dict[str, Any]
 
 
 def _learned(run: ConceptRun, name: str) -> LearningTime:
-    return run.learned(RULE, name, for_good=True)
+    return run.learned(RULE, name)
 
 
 def _onsets(runs: Sequence[ConceptRun], arm: str, factor: float | None = None) -> list[LearningTime]:
     """Onsets; a run that stopped because all was learned, and whose arm had not worked by then, counts as one whose arm never did."""
-    found = [run.onset(RULE, arm, factor, for_good=True) for run in runs]
+    found = [run.onset(RULE, arm, factor) for run in runs]
     return [time if time.reached else LearningTime(None, run.settings.steps) for time, run in zip(found, runs, strict=True)]
 
 
@@ -166,7 +166,7 @@ def _arm(runs: Sequence[ConceptRun], arm: str) -> dict[str, Any]:
 
 def _one(run: ConceptRun) -> dict[str, Any]:
     learned = {name: _learned(run, name).step for name in MEASURES}
-    best = {arm: run.onset(RULE, arm, for_good=True).step for arm in run.arms}
+    best = {arm: run.onset(RULE, arm).step for arm in run.arms}
     return {"signal": run.settings.colour, "seed": run.settings.seed, "learned": learned, "best": best, "seconds": run.seconds}
 
 

@@ -14,6 +14,7 @@ import typer
 from interp.core.errors import InterpError
 from interp.core.names import require_known
 from interp.diffusion_cli import app as diffusion
+from interp.track_cli import app as track
 
 if TYPE_CHECKING:
     from interp.causal import Method, Value
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Find the features of a neural network, describe them, and score whether they detect and steer.",
 )
 app.add_typer(diffusion, name="diffusion")
+app.add_typer(track, name="track")
 
 
 @app.command()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
@@ -97,20 +96,21 @@ class ConceptRun:
         """For files and legends."""
         return run_name(self.settings)
 
-    def learned(self, rule: LearningRule, measure: str, *, for_good: bool = False) -> LearningTime:
-        """When one of `naive` was learned; with `for_good` when it was and stayed so (`lasting`)."""
+    def learned(self, rule: LearningRule, measure: str) -> LearningTime:
+        """When one of `naive` was learned. Take a rule `for_good`: the one grey of a network that does not look at the colour yet, if it is
+        a little blue, is read as blue for some checkpoints."""
         require_known("measure", measure, MEASURES)
         values = np.array(self.naive[measure])
-        return learning_time(self.steps, lasting(values) if for_good else values, rule)
+        return learning_time(self.steps, values, rule)
 
-    def onset(self, rule: LearningRule, arm: str, factor: float | None = None, *, for_good: bool = False) -> LearningTime:
+    def onset(self, rule: LearningRule, arm: str, factor: float | None = None) -> LearningTime:
         """From when on an arm elicits the held-out class at one factor, or at the best of each checkpoint if left out."""
         require_known("arm", arm, self.arms)
         by = self.arms[arm]
         if factor is not None and factor not in by:
             raise InputError(f"{arm} was not measured at {factor}; there are {sorted(by)}")
         values = np.max(list(by.values()), axis=0) if factor is None else np.array(by[factor])
-        return learning_time(self.arm_steps, lasting(values) if for_good else values, rule)
+        return learning_time(self.arm_steps, values, rule)
 
     def trajectories(self) -> Trajectories:
         """The soft coordinates as a run in concept space (one value a checkpoint: the mean over images)."""
@@ -134,22 +134,6 @@ class ConceptRun:
             "finished": self.finished,
             "versions": package_versions(),
         }
-
-
-def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " checkpoint"]:
-    """The least that a value is from each checkpoint on, where a dip at a single checkpoint is forgiven (the median of three).
-
-    A network that does not look at the colour yet draws all circles in one grey, and if that is a little blue, all are read as blue: the
-    accuracy of one class is high for some checkpoints, and falls as colour is learned. What is learned stays.
-
-    Example:
-        >>> lasting(np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])).tolist()
-        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
-    """
-    if len(values) == 0:
-        return values
-    median = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(values, 1, mode="edge"), 3), axis=1)
-    return np.minimum.accumulate(median[::-1])[::-1]
 
 
 def load_concept_run(path: str | Path) -> ConceptRun:

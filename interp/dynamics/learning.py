@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.core import InputError, Score
 
@@ -18,6 +18,7 @@ class LearningRule:
 
     `smoothing` is the sd, in checkpoints, of a Gaussian that the values are smoothed with first (0: none). With `interpolate` the time is
     where the straight line from the checkpoint before crosses the threshold, which needs no dense checkpoints; published numbers do not.
+    With `for_good` what is lost again was not learned (`lasting`): an untrained network's one grey may look like a colour for a while.
     Report the rule with every number: others use .9, or smooth by 1.5 checkpoints.
 
     Example:
@@ -28,6 +29,7 @@ class LearningRule:
     hold: int = 3
     smoothing: float = 0.0
     interpolate: bool = False
+    for_good: bool = False
 
     def __post_init__(self) -> None:
         if self.hold < 1 or self.smoothing < 0:
@@ -35,7 +37,7 @@ class LearningRule:
 
     def __str__(self) -> str:
         smooth = f", smoothed by {self.smoothing:g}" if self.smoothing else ""
-        return f"at least {self.threshold:g} at {self.hold} checkpoints in a row{smooth}"
+        return f"at least {self.threshold:g} at {self.hold} checkpoints in a row{smooth}{', and for good' if self.for_good else ''}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: 
     if values.shape != at.shape or not np.isfinite(values).all():
         raise InputError(f"{values.shape} values for {len(at)} checkpoints, or some are not finite; give one number per checkpoint")
     smooth = smoothed(values, rule.smoothing)
+    if rule.for_good:
+        smooth = lasting(smooth)
     above = smooth >= rule.threshold
     held = [bool(above[i : i + rule.hold].all()) for i in range(len(above) - rule.hold + 1)]
     last = float(at[-1])
@@ -112,26 +116,45 @@ def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: 
 def typical_time(times: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> TypicalTime:
     """The median over runs, with a 95 % percentile bootstrap interval over runs.
 
-    Runs that did not learn count as later than all others, which is what is known of them: that is the Kaplan–Meier median where all runs
-    were watched equally long.
+    The median is Kaplan and Meier's (1958): of a run that did not learn it is known only that it had not by its last checkpoint. That
+    supposes that runs are not watched less because of what they will do; where all were watched equally long it is the plain (lower)
+    median with "not reached" as later than everything.
 
     Raises:
-        InputError: no runs, or runs that did not learn and were watched for different times.
+        InputError: no runs.
     """
     if not times:
         raise InputError("there are no runs; give at least one learning time")
-    watched = {time.last for time in times if not time.reached}
-    if len(watched) > 1:
-        raise InputError(f"runs that did not learn were watched until {sorted(watched)}; train all as long")
-    values = np.array([time.ordered for time in times])
-    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    # The lower middle value: a mean with infinity would not be a time.
-    middle = (len(values) - 1) // 2
-    medians = np.sort(np.sort(values[draws], axis=1)[:, middle])
-    ends = medians[[int(0.025 * resamples), int(0.975 * resamples)]]
-    value, low, high = (None if np.isinf(end) else float(end) for end in (np.sort(values)[middle], *ends))
-    last = watched.pop() if watched else max(time.last for time in times)
-    return TypicalTime(value, low, high, int(np.isfinite(values).sum()), len(values), last, seed)
+    events = np.array([time.last if time.step is None else time.step for time in times])
+    learned = np.array([time.reached for time in times])
+    draws = np.random.default_rng(seed).integers(0, len(times), (resamples, len(times)))
+    medians = np.sort([_survived_half(events[rows], learned[rows]) for rows in draws])
+    ends = (_survived_half(events, learned), *medians[[int(0.025 * resamples), int(0.975 * resamples)]])
+    value, low, high = (None if np.isinf(end) else float(end) for end in ends)
+    return TypicalTime(value, low, high, int(learned.sum()), len(times), float(max(time.last for time in times)), seed)
+
+
+def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " checkpoint"]:
+    """The least that a value is from each checkpoint on, where a dip at a single checkpoint is forgiven (the median of three).
+
+    Example:
+        >>> lasting(np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])).tolist()
+        [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+    """
+    if len(values) == 0:
+        return values
+    median = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(values, 1, mode="edge"), 3), axis=1)
+    return np.asarray(np.minimum.accumulate(median[::-1])[::-1])
+
+
+def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, " run"]) -> float:
+    """The first time by which at least half of the runs have learned, by the product-limit estimate; infinite if never."""
+    left = 1.0
+    for time in np.unique(events[learned]):
+        left *= 1 - float((learned & (events == time)).sum() / (events >= time).sum())
+        if left <= 0.5 + 1e-12:
+            return float(time)
+    return float("inf")
 
 
 def signal_correlation(times: dict[float, Sequence[LearningTime]], *, seed: int = 0, resamples: int = 1000) -> Score:

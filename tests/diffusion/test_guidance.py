@@ -72,7 +72,7 @@ def test_two_passes_are_one_batch_of_both_halves(kind: str, reach: Reach) -> Non
     with labelled(model.module, torch.cat([nothing, told])):
         for step, time in enumerate(levels.timesteps):
             twice, change = torch.cat([images, images]), 3.0 * weights * drawn[0, step]
-            halves = [answer(model, twice, time), answer(model, twice, time, {"mid": partial(PLUS, change)})]
+            halves = [answer(model, twice, time), answer(model, twice, time, {"mid": partial(added, change)})]
             plain, edited = (both[:2] + 2.5 * (both[2:] - both[:2]) for both in halves)
             images = edited_step(scheduler, levels, step, images, plain, edited, rule="asymmetric")
     found = sample_guided(guided(model, 2.5), 2, edit, reach=reach, seed=0, steps=STEPS, labels=told)

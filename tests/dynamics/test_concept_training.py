@@ -108,9 +108,10 @@ def test_what_is_lost_again_was_not_learned_for_good() -> None:
     run.arms["linear"] = {1.0: [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]}
     rule = LearningRule(threshold=0.8, hold=2)
     assert run.learned(rule, "colour").step == 10
-    assert run.learned(rule, "colour", for_good=True).step == 50
-    assert run.learned(rule, "size", for_good=True).step == 20, "one dip is forgiven"
-    assert run.onset(rule, "linear", for_good=True).step is None
+    good = LearningRule(threshold=0.8, hold=2, for_good=True)
+    assert run.learned(good, "colour").step == 50
+    assert run.learned(good, "size").step == 20, "one dip is forgiven"
+    assert run.onset(good, "linear").step is None
 
 
 def test_names_say_what_is_not_the_default() -> None:

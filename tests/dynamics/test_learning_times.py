@@ -80,8 +80,10 @@ def test_runs_that_never_learned_are_not_numbers() -> None:
     assert typical.high is None
     assert typical.reached == 3
     assert typical_time([LearningTime(None, 100.0)] * 3).value is None
-    with pytest.raises(InputError, match="train all as long"):
-        typical_time([LearningTime(None, 100.0), LearningTime(None, 200.0)])
+    # Kaplan and Meier by hand: one of 4 at 10 (3/4), the run watched until 15 leaves, one of 2 at 20 (3/8).
+    watched = [LearningTime(10.0, 100.0), LearningTime(None, 15.0), LearningTime(20.0, 100.0), LearningTime(None, 100.0)]
+    assert typical_time(watched).value == 20
+    assert typical_time(watched[:2] + watched[3:]).value is None
 
 
 def test_speed_follows_the_signal_or_does_not() -> None:
