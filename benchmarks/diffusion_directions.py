@@ -173,15 +173,19 @@ def readable_written(setting: Setting) -> dict[str, Any]:
         directions = regressed_directions(acts, labels_of(setting, acts))
         choose, report = (fresh_trial(model, setting.judge, count, seed=seed) for count, seed in ((32, 101), (96, 103)))
         effects = {}
+        lengths = {}
         for factor in labels:
             edit = Edit(directions[factor], (strength_for(choose, directions[factor], factor, 0.5).strength,))
             effects[factor] = score_edit(report, edit, [random_edit(edit, seed=0)], factor).change
+            # In how many sd of what samples hold along all directions together: beyond about 1 no image ever holds that.
+            lengths[factor] = edit.strengths[0] * float(directions[factor].norms) / float(acts.values.std(dim=0).norm())
         slopes = interchange(model, read_shapes, pairs=128, seed=20).at(range(STEPS))
         table = readable_writable(reading, effects, slopes)
-        print(f"{name}: {model.name}\n{table}", flush=True)
+        print(f"{name}: {model.name}\n{table}\nlength of the edits, in sd of the samples: {lengths}", flush=True)
         result[name] = {
             "effects": {f: e.to_dict() for f, e in effects.items()},
             "slopes": {f: e.to_dict() for f, e in slopes.items()},
+            "lengths": lengths,
             "table": str(table),
         }
     return result

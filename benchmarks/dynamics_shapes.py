@@ -108,9 +108,7 @@ def _learned(run: ConceptRun, name: str) -> LearningTime:
 
 
 def _onsets(runs: Sequence[ConceptRun], arm: str, factor: float | None = None) -> list[LearningTime]:
-    """Onsets; a run that stopped because all was learned, and whose arm had not worked by then, counts as one whose arm never did."""
-    found = [run.onset(RULE, arm, factor) for run in runs]
-    return [time if time.reached else LearningTime(None, run.settings.steps) for time, run in zip(found, runs, strict=True)]
+    return [run.onset(RULE, arm, factor) for run in runs]
 
 
 def _typical(times: Sequence[LearningTime]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Concept space and features over the checkpoints of a training run: when is something learned, and when could it first be elicited?"""
 
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
+from interp.dynamics.concept_run import ConceptRun, ConceptTrainingSettings, load_concept_run
+from interp.dynamics.concept_training import concept_axes, train_concepts
+from interp.dynamics.elicitation import elicited
 from interp.dynamics.feature_births import feature_births
 from interp.dynamics.language_concepts import language_concepts, readers
 from interp.dynamics.language_features import track_features
@@ -17,6 +20,8 @@ from interp.dynamics.turns import Turn, TurnRule, find_turn, heading, sharpest_s
 __all__ = [
     "Axis",
     "Checkpoint",
+    "ConceptRun",
+    "ConceptTrainingSettings",
     "Lag",
     "LearningRule",
     "LearningTime",
@@ -26,7 +31,9 @@ __all__ = [
     "TurnRule",
     "TypicalTime",
     "checkpoints_of",
+    "concept_axes",
     "elicitation_lag",
+    "elicited",
     "feature_births",
     "find_turn",
     "fit_transport",
@@ -34,6 +41,7 @@ __all__ = [
     "language_concepts",
     "learning_time",
     "linear_cka",
+    "load_concept_run",
     "load_trajectories",
     "readers",
     "relative_representation",
@@ -42,6 +50,7 @@ __all__ = [
     "track",
     "track_features",
     "track_language",
+    "train_concepts",
     "train_tiny_language",
     "typical_time",
 ]

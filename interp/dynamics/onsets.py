@@ -14,10 +14,10 @@ from interp.dynamics.learning import LearningTime
 class Lag:
     """Naive onset less the onset under an intervention, over runs.
 
-    `median` with its interval; infinite ends are beyond what was watched: above, the naive onset came after the last checkpoint; below, the
-    intervention never worked. `earlier` is the share of runs in which the intervention came first, with half for ties; its control is .5.
-    `open` runs have a lag that is only known to exceed something, in `failed` ones the intervention never worked though asking did,
-    `unknown` ones reached neither and count in nothing but n.
+    `median` with its interval; infinite ends are beyond what was watched: above, asking worked later than the last checkpoint or never;
+    below, the intervention did. `earlier` is the share of runs in which the intervention came first, with half for ties; its control is .5.
+    `open` runs have a lag that is only known to exceed something, in `failed` ones asking worked and the intervention had not as long as
+    was watched, `unknown` ones reached neither and count in nothing but n.
     """
 
     median: float
@@ -31,9 +31,9 @@ class Lag:
 
     def __str__(self) -> str:
         value, low, high = (
-            f"{end:g}" if math.isfinite(end) else "beyond" if end > 0 else "never" for end in (self.median, self.low, self.high)
+            f"{end:g}" if math.isfinite(end) else "beyond" if end > 0 else "below" for end in (self.median, self.low, self.high)
         )
-        counts = f"{self.open} open, {self.failed} never elicited, {self.unknown} of {self.n} reached neither"
+        counts = f"{self.open} open, {self.failed} not elicited, {self.unknown} of {self.n} reached neither"
         return f"lag {value} [{low}, {high}], earlier in {self.earlier}; {counts}"
 
 

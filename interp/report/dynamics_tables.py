@@ -205,11 +205,11 @@ def onset_cell(times: tuple[LearningTime, LearningTime, LearningTime]) -> str:
 
 
 def lag_cell(lag: Lag | None) -> str:
-    """A lag as text; “beyond”: asking did not work as long as was watched; “never”: the intervention did not."""
+    """A lag as text; “beyond”: asking did not work as long as was watched; “below”: the intervention did not."""
     if lag is None:
         return "neither works"
     ends = (lag.median, lag.low, lag.high)
-    value, low, high = (f"{end:,.0f}".replace("-", "−") if math.isfinite(end) else "beyond" if end > 0 else "never" for end in ends)
+    value, low, high = (f"{end:,.0f}".replace("-", "−") if math.isfinite(end) else "beyond" if end > 0 else "below" for end in ends)
     return f"{value} [{low}, {high}]"
 
 

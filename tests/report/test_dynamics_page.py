@@ -168,7 +168,7 @@ def test_lags_are_those_planted_with_the_random_arm_muted(runs: list[ImageRun]) 
     lost = [replace(one, arms={"linear": {"2": np.zeros(len(ARM_STEPS))}}) for one in runs[6:]]
     failed = dynamics_tables.lags_table(lost, RULE)
     assert failed is not None
-    assert failed.rows[0][3:] == ("never [never, never]", "0.00 [0.00, 0.00]")
+    assert failed.rows[0][3:] == ("below [below, below]", "0.00 [0.00, 0.00]")
     assert dynamics_tables.lags_table([replace(one, arms={}) for one in runs], RULE) is None
 
 
