@@ -1,6 +1,13 @@
 """What a direction means."""
 
 from interp.features.companion import companion, companions
+from interp.features.control_vectors import (
+    ControlVector,
+    load_control_vector,
+    load_directions,
+    save_control_vector,
+    save_directions,
+)
 from interp.features.describe import describe
 from interp.features.feature import Feature, FeatureContext, TokenEffect
 from interp.features.recovered import LossRecovered, loss_recovered
@@ -12,6 +19,7 @@ __all__ = [
     "Amplification",
     "Branch",
     "ConceptTree",
+    "ControlVector",
     "FamilyNeurons",
     "Feature",
     "FeatureContext",
@@ -24,6 +32,10 @@ __all__ = [
     "concept_tree",
     "describe",
     "family_neurons",
+    "load_control_vector",
+    "load_directions",
     "loss_recovered",
     "neuron_reuse",
+    "save_control_vector",
+    "save_directions",
 ]

@@ -1,0 +1,136 @@
+"""Semi-NMF and sparse autoencoders as scikit-learn transformers, for pipelines and grid searches; they add nothing of their own.
+
+`transform` is `Dictionary.encode`, `inverse_transform` is `Dictionary.decode`, every parameter is the one of `fit_snmf` or `fit_sae` under
+the same name, and the finished `Dictionary` is the attribute `dictionary_`. Importing this module imports scikit-learn.
+
+`sklearn.utils.estimator_checks.check_estimator` passes whole. Arithmetic is in float32, and so are results, whatever comes in: the tag
+`preserves_dtype` says so, which leaves out the check that float64 stays float64.
+"""
+
+from typing import Any, TypeVar, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from interp.decompose.dictionary import Dictionary
+from interp.decompose.sae import fit_sae
+from interp.decompose.sae_rules import Variant
+from interp.decompose.snmf import DirectionStep, Solver, fit_snmf
+from interp.decompose.starts import Init
+
+Fitted = TypeVar("Fitted", bound="_Decomposition")
+
+
+class _Decomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What the two share: checking rows, and encoding and decoding with the fitted dictionary."""
+
+    dictionary_: Dictionary
+
+    def fit(self: Fitted, X: object, y: object = None) -> Fitted:
+        """Fit to anything array-like `[row, d]`; `y` is ignored. The errors and warnings are those of the function that is wrapped."""
+        rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+        # A copy, because scikit-learn hands out arrays that cannot be written to, which torch does not take.
+        self.dictionary_ = self._fitted(torch.tensor(rows))
+        return self
+
+    def transform(self, X: object) -> Float32[np.ndarray, "row feature"]:
+        """The coefficients of rows: `dictionary_.encode`."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float32, reset=False)
+        coefficients: np.ndarray = self.dictionary_.encode(torch.tensor(rows)).numpy()
+        return coefficients
+
+    def inverse_transform(self, X: object) -> Float32[np.ndarray, "row d"]:
+        """Rows from coefficients: `dictionary_.decode`."""
+        check_is_fitted(self)
+        rows: np.ndarray = self.dictionary_.decode(torch.tensor(np.asarray(X, dtype=np.float32))).numpy()
+        return rows
+
+    def _fitted(self, rows: torch.Tensor) -> Dictionary:
+        raise NotImplementedError
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.dictionary_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # All arithmetic is in float32, whatever comes in.
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class SemiNMF(_Decomposition):
+    """Semi-NMF as a transformer: `interp.fit_snmf`, whose parameters and source these are.
+
+    Example:
+        >>> make_pipeline(SemiNMF(50, sparsity=0.02), LogisticRegression()).fit(rows, labels)
+    """
+
+    # No checks here, and none by annotations: scikit-learn sets anything first and asks `fit`.
+    @no_type_check
+    def __init__(
+        self,
+        n_features: int = 8,
+        *,
+        sparsity: float = 0.01,
+        coefficient_sparsity: float = 0.0,
+        solver: Solver = "hals",
+        direction_step: DirectionStep = "least_squares",
+        init: Init = "kmeans",
+        max_iterations: int = 500,
+        tolerance: float = 1e-4,
+        patience: int = 10,
+        annealing: int = 20,
+        restarts: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.n_features = n_features
+        self.sparsity = sparsity
+        self.coefficient_sparsity = coefficient_sparsity
+        self.solver = solver
+        self.direction_step = direction_step
+        self.init = init
+        self.max_iterations = max_iterations
+        self.tolerance = tolerance
+        self.patience = patience
+        self.annealing = annealing
+        self.restarts = restarts
+        self.seed = seed
+
+    def _fitted(self, rows: torch.Tensor) -> Dictionary:
+        return fit_snmf(rows, **self.get_params(deep=False))
+
+
+class SparseAutoencoder(_Decomposition):
+    """A sparse autoencoder as a transformer: `interp.fit_sae`, whose parameters and source these are.
+
+    Example:
+        >>> SparseAutoencoder(50, k=4).fit_transform(rows)
+    """
+
+    @no_type_check
+    def __init__(
+        self,
+        n_features: int = 8,
+        *,
+        variant: Variant = "topk",
+        k: int = 8,
+        steps: int = 3000,
+        batch_size: int = 512,
+        learning_rate: float = 2e-3,
+        seed: int = 0,
+    ) -> None:
+        self.n_features = n_features
+        self.variant = variant
+        self.k = k
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.seed = seed
+
+    def _fitted(self, rows: torch.Tensor) -> Dictionary:
+        return fit_sae(rows, **self.get_params(deep=False))

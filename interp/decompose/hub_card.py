@@ -1,0 +1,102 @@
+"""The model card of a dictionary: what it is, what was measured, where it came from and how to load it, as Markdown."""
+
+import html
+import json
+from collections.abc import Mapping
+
+from interp.core import Score
+from interp.decompose.dictionary import Dictionary
+
+NAMES = {
+    "snmf": "semi-NMF: signed sparse directions, non-negative coefficients",
+    "sae": "a sparse autoencoder",
+    "difference_in_means": "differences in means of labelled activations",
+    "pca": "principal components",
+    "random": "random directions, a control",
+}
+MARKDOWN = "\\`*_{}[]()#|!~\n\r"
+
+
+def dictionary_card(
+    dictionary: Dictionary,
+    repo_id: str,
+    *,
+    licence: str,
+    scores: Mapping[str, Score],
+    hashes: Mapping[str, str],
+    summary: str = "",
+    base_model: str | None = None,
+) -> str:
+    """The card as a README: the hub's metadata, then what a reader needs to judge and to use the dictionary.
+
+    Everything but `summary`, which is the author's own Markdown, is escaped. `hashes` are the files' sha256 by name.
+
+    Example:
+        >>> card = dictionary_card(snmf, "me/snmf", licence="mit", scores={}, hashes={"dictionary.safetensors": digest})
+    """
+    from huggingface_hub import ModelCardData
+
+    tags = ["interpretability", "feature-dictionary", dictionary.method.replace("_", "-")]
+    data = ModelCardData(license=licence, library_name="interp", base_model=base_model, tags=tags)
+    parts = (
+        f"---\n{data.to_yaml()}\n---\n",
+        f"# {plain(repo_id.rpartition('/')[2])}\n",
+        *([f"{summary.strip()}\n"] if summary.strip() else []),
+        _what(dictionary),
+        "## Numbers\n",
+        _numbers(scores),
+        "## Use\n",
+        _use(dictionary, repo_id),
+        "## Provenance\n",
+        f"```json\n{json.dumps(dictionary.provenance.to_dict(), indent=1, ensure_ascii=False)}\n```\n",
+        "## Files\n",
+        "| file | sha256 |\n|---|---|\n" + "".join(f"| {plain(name)} | {plain(digest)} |\n" for name, digest in hashes.items()),
+    )
+    return "\n".join(parts)
+
+
+def plain(text: str) -> str:
+    """Text as nothing but text: whatever Markdown or HTML would act on becomes an entity."""
+    return "".join(f"&#{ord(sign)};" if sign in MARKDOWN else sign for sign in html.escape(text))
+
+
+def _what(dictionary: Dictionary) -> str:
+    features, width = dictionary.directions.shape
+    provenance = dictionary.provenance
+    source = [
+        ("site", dictionary.site or "not recorded"),
+        ("model", provenance.model or "not recorded"),
+        ("rows it was fitted to", str(provenance.parameters.get("rows", "not recorded"))),
+        ("tokens that count", provenance.selection or "not recorded"),
+        ("seed", "none" if provenance.seed is None else str(provenance.seed)),
+    ]
+    rows = "".join(f"| {name} | {plain(value)} |\n" for name, value in source)
+    return (
+        f"A dictionary of {features:,} features, each a unit direction of {width:,} numbers, found by {NAMES[dictionary.method]}. "
+        "Activations are about `coefficients @ directions + offset`.\n\n"
+        f"| | |\n|---|---|\n{rows}"
+    )
+
+
+def _numbers(scores: Mapping[str, Score]) -> str:
+    if not scores:
+        return "None were given: nothing is claimed here about what the features mean or do.\n"
+    rows = (
+        f"| {plain(name)} | {own.value:.4g} | {own.low:.4g} to {own.high:.4g} ({plain(own.interval)}) | {own.n:,} | {own.seed} | "
+        f"{'none' if own.control is None else f'{own.control:.4g}'} |\n"
+        for name, own in scores.items()
+    )
+    header = "| | value | interval | n | seed | control |\n|---|---|---|---|---|---|\n"
+    return header + "".join(rows) + "\nThe control is the same measurement where nothing should be found.\n"
+
+
+def _use(dictionary: Dictionary, repo_id: str) -> str:
+    site = json.dumps(dictionary.site or "the site it was fitted at")
+    return (
+        "```python\n"
+        "import interp\n"
+        "from interp.decompose import pull_dictionary\n\n"
+        f"dictionary = pull_dictionary({json.dumps(repo_id)})  # revision=… keeps to one version\n"
+        f"coefficients = dictionary.encode(interp.record(model, texts, {site}))\n"
+        "```\n"
+    )
