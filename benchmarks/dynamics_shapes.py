@@ -185,7 +185,7 @@ def _underspecified(runs: Sequence[ConceptRun]) -> list[dict[str, Any]]:
 
 def _print(results: dict[str, Any]) -> None:
     for kind, words in (("learned", "learned for good"), ("first_held", "first held, lost again or not")):
-        print(f"\n{words}: {RULE}; median step over seeds, 95 % bootstrap interval")
+        print(f"\n{words}: {RULE if kind == 'learned' else FIRST}; median step over seeds, 95 % bootstrap interval")
         print("| signal | " + " | ".join(MEASURES) + " |\n" + "|---" * 5 + "|")
         for signal, row in results[kind].items():
             print(f"| {signal} | " + " | ".join(row[name]["text"] for name in MEASURES) + " |")

@@ -170,7 +170,7 @@ def report(
     from interp.diffusion.run import study_directions
     from interp.report.directions import write_directions
 
-    few = min(judged, 32)
+    few = min(judged, DirectionsProtocol.matrix)
     protocol = DirectionsProtocol(
         methods=tuple(_method(name) for name in method or ()) or METHODS,
         site=site,

@@ -28,10 +28,10 @@ class DirectionsProtocol:
     gate: int = 512
     pairs: int = 128
     windows: int = 3
-    choose: int = 32
+    choose: int = 24
     report: int = 200
-    matrix: int = 32
-    curve: int = 32
+    matrix: int = 24
+    curve: int = 24
     count: int | None = None
     wanted: float = 0.5
     per_side: int = 60

@@ -304,7 +304,7 @@ class _Study:
             return CurvedEdit(curves, strengths, window=window)
 
         for place, factor in enumerate(curves.factors):
-            found = decoupled_strengths(self.choose, edit, len(curves.factors), factor, protocol.wanted)
+            found = decoupled_strengths(self.choose, edit, len(curves.factors), factor, protocol.wanted, tolerance=0.05 * protocol.wanted)
             chosen = edit(found.strengths)
             controls = [random_edit(chosen, seed=protocol.report_seed + i) for i in range(protocol.controls)]
             reached = found.missed <= NEAR * protocol.wanted
