@@ -42,7 +42,8 @@ def load_model(
     located = locate(name, progress=progress)
     if is_unet_folder(located.folder):
         unet = load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
-        unet.module.to(device=device, dtype=DTYPES[dtype])
+        # Only what changes: diffusers warns of every cast, also of one to what the weights are.
+        unet.module.to(device) if unet.module.dtype == DTYPES[dtype] else unet.module.to(device, DTYPES[dtype])
         return unet
     return _load_language_model(located, device, DTYPES[dtype], trust_remote_code)
 
