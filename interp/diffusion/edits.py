@@ -1,6 +1,6 @@
 """Edits: images made while directions are added at a site, by the symmetric or the asymmetric rule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -22,6 +22,8 @@ from interp.models.unet import NoisedImages
 
 Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")
+Answers = Callable[[int, Tensor], tuple[Tensor, Tensor]]
+"""Given a step and its noised images: the network's answer as it is, and as changed (the same tensor where nothing is)."""
 
 
 @runtime_checkable
@@ -170,12 +172,17 @@ def sample_edited(
     if edit is not None:
         edit.require_sampler(levels.timesteps)
     etas = _etas(steps, eta, boost)
+    rule: Rule = "symmetric" if edit is None else edit.rule
+
+    def answering(step: int, images: Tensor) -> tuple[Tensor, Tensor]:
+        return answers(model, images, levels.timesteps[step], step, edit)
+
     seeds = image_seeds(count, seed)
     parts = []
     for start in range(0, count, batch_size):
         rows = slice(start, min(start + batch_size, count))
         with labelled(model.module, None if labels is None else labels[rows]):
-            parts.append(_sampled(model, seeds[rows], edit, scheduler, levels, etas))
+            parts.append(trajectory(model, seeds[rows], answering, (scheduler, levels), rule=rule, etas=etas))
         progress("sample edited", rows.stop, count, "image")
     return torch.cat(parts)
 
@@ -242,14 +249,18 @@ def _stream_seed(seed: int, stream: int) -> int:
     return seed if stream == 0 else int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
 
 
-def _sampled(
-    model: UNetModel, seeds: Sequence[int], edit: AnyEdit | None, scheduler: Any, levels: NoiseLevels, etas: Sequence[float]
-) -> Tensor:
-    images = start_noise(model, seeds) * scheduler.init_noise_sigma
-    for step, time in enumerate(levels.timesteps):
+def trajectory(
+    model: UNetModel, seeds: Sequence[int], answers: Answers, sampler: tuple[Any, NoiseLevels], *, rule: Rule, etas: Sequence[float]
+) -> Float[Tensor, "image channel y x"]:
+    """One batch from its noise to its images, with the network's answers, as they are and as changed, from a function.
+
+    `sampler` is a scheduler with its levels (`ddim`), `etas` the noise of every step.
+    """
+    scheduler, levels = sampler
+    images: Tensor = start_noise(model, seeds) * scheduler.init_noise_sigma
+    for step in range(len(levels.timesteps)):
         noise = start_noise(model, seeds, stream=1 + step) if etas[step] > 0 else None
-        plain, edited = answers(model, images, time, step, edit)
-        rule = "symmetric" if edit is None else edit.rule
+        plain, edited = answers(step, images)
         images = edited_step(scheduler, levels, step, images, plain, edited, rule=rule, eta=etas[step], noise=noise)
     return images
 

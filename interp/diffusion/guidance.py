@@ -11,11 +11,10 @@ from torch import Tensor
 
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
-from interp.diffusion.edits import AnyEdit, answer
+from interp.diffusion.edits import AnyEdit, answer, trajectory
 from interp.diffusion.labels import Labels, checked_labels, labelled
-from interp.diffusion.levels import noise_levels
+from interp.diffusion.levels import ddim
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds
-from interp.diffusion.trajectory import trajectory
 from interp.diffusion.windows import StepActivations, checked_window, record_steps
 from interp.models import Call, Hook, UNetModel
 
@@ -107,7 +106,8 @@ def sample_guided(
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
     checked_labels(labels, count)
-    times, seeds = noise_levels(pair, steps).timesteps, image_seeds(count, seed)
+    sampler, seeds = ddim(pair, steps), image_seeds(count, seed)
+    times = sampler[1].timesteps
     if edit is not None:
         edit.require_sampler(times)
     if batch_size < 1:
@@ -118,7 +118,7 @@ def sample_guided(
     for start in range(0, count, batch_size):
         rows = slice(start, min(start + batch_size, count))
         with labelled(pair.module, None if labels is None else labels[rows]):
-            parts.append(trajectory(pair, seeds[rows], answers, rule=rule, steps=steps, eta=eta))
+            parts.append(trajectory(pair, seeds[rows], answers, sampler, rule=rule, etas=[eta] * steps))
         progress("sample guided", rows.stop, count, "image")
     return torch.cat(parts)
 

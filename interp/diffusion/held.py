@@ -11,12 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, silent
-from interp.diffusion.edits import AnyEdit, Rule, answer
+from interp.diffusion.edits import Answers, AnyEdit, Rule, answer, trajectory
 from interp.diffusion.effects import Trial
 from interp.diffusion.labels import labelled
-from interp.diffusion.levels import noise_levels
+from interp.diffusion.levels import ddim, noise_levels
 from interp.diffusion.sampling import image_seeds
-from interp.diffusion.trajectory import Answers, trajectory
 from interp.models import Call, Hook
 from interp.models.hooks import Point, placed
 from interp.models.protocol import Frame
@@ -111,7 +110,8 @@ class HeldRuns:
         return [(trial.judge.table(torch.cat(images)) - trial.base).numpy() for images in parts]
 
     def _sampled(self, seeds: Sequence[int], rule: Rule, answers: Answers) -> Tensor:
-        return trajectory(self.trial.model, seeds, answers, rule=rule, steps=self.trial.steps, eta=self.trial.eta)
+        trial = self.trial
+        return trajectory(trial.model, seeds, answers, ddim(trial.model, trial.steps), rule=rule, etas=[trial.eta] * trial.steps)
 
     def _recorded(self, found: list[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
         """The unedited answer; what every carrier holds is put into `found`."""

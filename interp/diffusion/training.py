@@ -189,10 +189,15 @@ class _Run:
 
 def rate(step: int, settings: GeneratorSettings) -> float:
     """The learning rate's factor: a linear warm-up, then half a cosine to zero."""
-    if step < settings.warm_up:
-        return (step + 1) / settings.warm_up
-    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
-    return 0.5 * (1 + math.cos(math.pi * done))
+    return warm_cosine(step, settings.steps, settings.warm_up)
+
+
+def warm_cosine(step: int, steps: int, warm_up: int, final: float = 0.0) -> float:
+    """From 0 to 1 in a line over `warm_up` steps, then half a cosine to `final`."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = (step - warm_up) / max(1, steps - warm_up)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def loss_weights(retained: Float[Tensor, " image"], settings: GeneratorSettings) -> Float[Tensor, " image"]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.files import read_json, replacing, require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
+from interp.diffusion.training import warm_cosine
 from interp.dynamics.tiny_language_data import IGNORED, Rows, packed, token_shares, train_tokenizer
 from interp.dynamics.tiny_language_store import RECIPE, checkpoint_path, empty_network, read_checkpoint, write_checkpoint
 from interp.models.identity import module_hash
@@ -218,10 +219,7 @@ def draw_weights(module: nn.Module, layers: int, seed: int) -> None:
 
 def rate(step: int, settings: TinyLanguageSettings) -> float:
     """The learning rate's factor: a linear warm-up, then half a cosine to `final_rate`."""
-    if step < settings.warm_up:
-        return (step + 1) / settings.warm_up
-    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
-    return settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+    return warm_cosine(step, settings.steps, settings.warm_up, settings.final_rate)
 
 
 def token_losses(logits: Float[Tensor, "row position vocabulary"], labels: Tensor) -> Float[Tensor, "row predicted"]:

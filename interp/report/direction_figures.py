@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from interp.core import Score
 from interp.diffusion.result import DirectionsResult, MethodResult
-from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled
+from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
 from interp.report.tables import MISSING
 
 TITLES = {
@@ -124,7 +124,7 @@ def separations(result: DirectionsResult) -> go.Figure:
                 y=places,
                 mode="markers",
                 name=title,
-                error_x=_bars(scores) | {"color": GREY},
+                error_x=score_bars(scores) | {"color": GREY},
                 marker={
                     "size": 9,
                     "symbol": "diamond" if supervised else "circle",
@@ -174,7 +174,7 @@ def _curve(x: Sequence[float], scores: Sequence[Score], name: str, color: str, s
         name=_plain(name),
         line={"color": color, "width": 1.5},
         marker={"size": 8, "symbol": symbol, "color": color},
-        error_y=_bars(scores),
+        error_y=score_bars(scores),
         customdata=[[_interval(score), score.n, f"{strength:.3g}"] for score, strength in zip(scores, strengths, strict=True)],
         hovertemplate=f"{_plain(name)}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = %{{customdata[1]}}<extra></extra>",
     )
@@ -197,11 +197,6 @@ def _borders(methods: Sequence[MethodResult]) -> list[float]:
         row += len(found.directions)
         ends.append(row - 0.5)
     return ends
-
-
-def _bars(scores: Sequence[Score]) -> dict[str, object]:
-    above, below = [score.high - score.value for score in scores], [score.value - score.low for score in scores]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
 def _interval(score: Score) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from interp.core import InputError
+from interp.core import InputError, Score
 from interp.features.tree import ConceptTree
 from interp.report.tables import control_methods, method_titles
 
@@ -252,6 +252,12 @@ def _dots(title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], co
         marker={"color": color, "size": 8, "symbol": symbol},
         hovertemplate="%{customdata[0]}<br>%{fullData.name}%{customdata[2]}: %{x:.3f} %{customdata[1]}<extra></extra>",
     )
+
+
+def score_bars(scores: Sequence[Score]) -> dict[str, object]:
+    """Error bars from scores' intervals."""
+    above, below = [score.high - score.value for score in scores], [score.value - score.low for score in scores]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
 def _error(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from interp.causal.faithfulness import Faithfulness
 from interp.causal.graph import CausalGraph
 from interp.core import Score
 from interp.report import path_layout
-from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled
+from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
 
 CARRIES, AGAINST = PALETTE[0], PALETTE[1]
 ROW = 34
@@ -77,7 +77,7 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
             go.Scatter(
                 x=[share for share, _ in points],
                 y=[score.value for _, score in points],
-                error_y=_bars([score for _, score in points]),
+                error_y=score_bars([score for _, score in points]),
                 customdata=[_interval(score) for _, score in points],
                 mode="lines+markers",
                 name=_plain(item.method),
@@ -107,7 +107,7 @@ def predicted_measured(found: Checked) -> go.Figure:
             go.Scatter(
                 x=found.predicted[rows],
                 y=[score.value for score in scores],
-                error_y=_bars(scores),
+                error_y=score_bars(scores),
                 customdata=[[_plain(str(found.names[row])), _interval(found.measured[row])] for row in rows],
                 mode="markers",
                 name=f"{title} ({len(rows)})",
@@ -233,11 +233,6 @@ def _band(figure: go.Figure, x: np.ndarray, scores: Sequence[Score]) -> None:
             hovertemplate="random, %{x:g} %: %{y:.3f} %{customdata}<extra></extra>",
         )
     )
-
-
-def _bars(scores: Sequence[Score]) -> dict[str, object]:
-    above, below = [score.high - score.value for score in scores], [score.value - score.low for score in scores]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
 def _interval(score: Score) -> str:

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,17 +26,6 @@ from interp.report.direction_tables import comparison_table, effects_table, gate
 from interp.report.directions import data_uri, findings, verdict, write_directions
 from interp.report.figures import GREY
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,900",
-)
 HOSTILE = "<script>window.__pwned = 1</script><b>radius</b>"
 FACTORS = ("x", HOSTILE)
 
@@ -266,17 +254,3 @@ def test_in_a_browser_figures_and_sheets_are_drawn_and_no_text_runs(tmp_path: Pa
     requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
     assert page.as_uri() in requested
     assert [url for url in requested if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield opened
-    opened.quit()

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,6 @@ from interp.report.dynamics_findings import findings, verdict
 from interp.report.dynamics_runs import ImageRun, LanguageRun, arms_of, fixed_value, main_arm, mean_curve, prompt_onset
 from interp.report.figures import GREY
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,900",
-)
 HOSTILE = "<script>window.__pwned = 1</script><b>place</b>"
 STEPS = tuple(100 * (place + 1) for place in range(24))
 ARM_STEPS = STEPS[::2]
@@ -342,17 +331,3 @@ def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_run
     requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
     assert page.as_uri() in requested
     assert [url for url in requested if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield opened
-    opened.quit()
