@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from interp.core.files import require_writable
 from interp.corpus import LabelledTexts, labelled, load_concepts
 from interp.decompose import (
     Dictionary,
+    Hierarchy,
     Stability,
     Unsupervised,
+    fit_hierarchy,
     fit_unsupervised,
     random_dictionary,
     reconstruction,
@@ -74,11 +77,15 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
             found[name],
             features.get(name, ()),
             stabilities.get(name),
+            codes[name],
         )
         for name, dictionary in dictionaries.items()
     }
     seconds = time.perf_counter() - start
-    run = Run(model.name, elsewhere, acts[site], len(concepts), methods, steering, judge.name, judge.reliability, settings.seed, seconds)
+    broader = _broader(settings, acts[site], dictionaries)
+    run = Run(
+        model.name, elsewhere, acts[site], len(concepts), methods, steering, judge.name, judge.reliability, settings.seed, seconds, broader
+    )
     for name, dictionary in described.items():
         save_dictionary(dictionary, target / "dictionaries" / name)
     return write_report(report_data(run), target)
@@ -111,6 +118,18 @@ def _fit_one(settings: Settings, method: Unsupervised, acts: Any, seed: int, pro
         seed=seed,
         progress=progress,
     )
+
+
+def _broader(settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]) -> Hierarchy | None:
+    """The semi-NMF features' directions factored into half as many, and those again: which features belong together."""
+    sizes = [size for size in (settings.features, settings.features // 2, settings.features // 4) if size > 1]
+    if "snmf" not in fitted or len(set(sizes)) < 2:
+        return None
+
+    def fit(rows: Any, size: int) -> Dictionary:
+        return fitted["snmf"] if rows is acts else _fit_one(replace(settings, features=size), "snmf", rows, settings.seed)
+
+    return fit_hierarchy(acts, fit, sizes)
 
 
 def _stabilities(settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]) -> dict[str, Stability]:

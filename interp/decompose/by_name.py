@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.core import Activations, Progress, silent
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.pca import fit_pca
@@ -19,7 +22,7 @@ as without (mean AUROC of the best feature on the fit sentences .869 and .867; .
 
 def fit_unsupervised(
     method: Unsupervised,
-    acts: Activations,
+    acts: Activations | Float[Tensor, "row d"],
     n_features: int,
     *,
     sparsity: float = 0.01,
@@ -40,4 +43,5 @@ def fit_unsupervised(
         return fit_snmf(acts, n_features, sparsity=sparsity, coefficient_sparsity=coefficient_sparsity, seed=seed, progress=progress)
     if method == "sae":
         return fit_sae(acts, n_features, steps=sae_steps, seed=seed, progress=progress)
-    return fit_pca(acts, min(n_features, *acts.values.shape), seed=seed)
+    values = acts.values if isinstance(acts, Activations) else acts
+    return fit_pca(acts, min(n_features, *values.shape), seed=seed)

@@ -10,10 +10,11 @@ from interp.features.control_vectors import (
 )
 from interp.features.describe import describe
 from interp.features.feature import Feature, FeatureContext, TokenEffect
+from interp.features.neighbours import Neighbour, Neighbourhood, neighbourhood, partners
 from interp.features.recovered import LossRecovered, loss_recovered
 from interp.features.reuse import Amplification, FamilyNeurons, amplify_neurons, family_neurons, neuron_reuse
 from interp.features.supervised import concept_means
-from interp.features.tree import Branch, ConceptTree, concept_tree
+from interp.features.tree import Branch, ConceptTree, concept_tree, level_labels
 
 __all__ = [
     "Amplification",
@@ -24,6 +25,8 @@ __all__ = [
     "Feature",
     "FeatureContext",
     "LossRecovered",
+    "Neighbour",
+    "Neighbourhood",
     "TokenEffect",
     "amplify_neurons",
     "companion",
@@ -32,10 +35,13 @@ __all__ = [
     "concept_tree",
     "describe",
     "family_neurons",
+    "level_labels",
     "load_control_vector",
     "load_directions",
     "loss_recovered",
+    "neighbourhood",
     "neuron_reuse",
+    "partners",
     "save_control_vector",
     "save_directions",
 ]

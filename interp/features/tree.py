@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import InputError
+from interp.core import Activations, InputError
 from interp.decompose.hierarchy import Hierarchy
+from interp.features.describe import describe
 
 
 @dataclass(frozen=True, order=True)
@@ -72,6 +73,27 @@ def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children:
         for branch in _branches(level, parent, weights[:, parent], threshold, max_children)
     ]
     return ConceptTree(hierarchy.sizes, tuple(branches))
+
+
+def level_labels(
+    hierarchy: Hierarchy, acts: Activations, coefficients: Float[Tensor, "row feature"] | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """A label for every feature of every level above the first, from where it fires through the levels below.
+
+    `coefficients` are those of level 0 on the same rows, where they are known.
+
+    Raises:
+        InputError: the activations are of another site than the hierarchy.
+
+    Cost: one encoding by level 0 unless given, one product per level.
+
+    Example:
+        >>> level_labels(hierarchy, acts)[0][3]
+    """
+    codes = hierarchy.levels[0].encoded(acts, coefficients)
+    numbered = list(enumerate(hierarchy.levels))[1:]
+    described = [describe(level, acts, coefficients=codes @ hierarchy.mixing(number), count=10) for number, level in numbered]
+    return tuple(tuple(feature.label for feature in features) for features in described)
 
 
 def _branches(level: int, parent: int, weights: Float[Tensor, " child"], threshold: float, max_children: int) -> list[Branch]:

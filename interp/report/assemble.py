@@ -3,13 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.core import Activations, Score
-from interp.decompose import Dictionary, Reconstruction
+from interp.decompose import Dictionary, Hierarchy, Reconstruction
 from interp.decompose.stability import Stability
 from interp.detection import Detection, summarise
-from interp.features import Feature, FeatureContext
+from interp.features import Feature, FeatureContext, Neighbourhood, concept_tree, level_labels, neighbourhood, partners
+from interp.report.schema import SCHEMA
 from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
 
 SHOWN_CONTEXTS = 10
@@ -21,7 +26,8 @@ CONCEPT_LABEL_AUROC = 0.85
 class MethodRun:
     """One method's part of a run: its dictionary, how it reconstructs, what it detects, its described features.
 
-    `stability`, where it was asked for, says which features are found again.
+    `stability`, where it was asked for, says which features are found again; `coefficients` of the run's activations, where they are
+    known, tell which features fire together.
     """
 
     title: str
@@ -30,11 +36,12 @@ class MethodRun:
     detections: Sequence[Detection]
     features: Sequence[Feature]
     stability: Stability | None = None
+    coefficients: Float[Tensor, "row feature"] | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a report shows, as objects."""
+    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's method."""
 
     model: str
     companion_site: str
@@ -46,13 +53,16 @@ class Run:
     reliability: Reliability
     seed: int
     seconds: float
+    hierarchy: Hierarchy | None = None
 
 
 def report_data(run: Run) -> dict[str, Any]:
     """A run as plain json values; undefined numbers become null, coefficients are rounded to four digits."""
     provenance = run.acts.provenance
+    shown = {name: method for name, method in run.methods.items() if method.features}
+    near = _neighbourhood(shown, run.seed)
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "title": f"What {run.acts.site} of {run.model} computes",
         "model": {"name": run.model, "weight_hash": provenance.weight_hash, "site": run.acts.site, "companion_site": run.companion_site},
         "corpus": {
@@ -71,7 +81,35 @@ def report_data(run: Run) -> dict[str, Any]:
         "detection": _detection(run),
         "judge": _judge(run),
         "steering": _steering(run),
-        "features": [_feature(feature, run) for method in run.methods.values() for feature in method.features],
+        "features": [_feature(feature, run, near) for method in run.methods.values() for feature in method.features],
+        "neighbour_control": {name: _rounded(value) for name, value in near.control.items()},
+        "matches": [_match(first, second, shown, run.seed) for first, second in combinations(shown, 2)],
+        "hierarchy": None if run.hierarchy is None else _hierarchy(run.hierarchy, run),
+    }
+
+
+def _neighbourhood(shown: Mapping[str, MethodRun], seed: int) -> Neighbourhood:
+    codes = {name: method.coefficients for name, method in shown.items() if method.coefficients is not None}
+    return neighbourhood({name: method.dictionary for name, method in shown.items()}, codes, seed=seed) if shown else Neighbourhood({})
+
+
+def _match(first: str, second: str, shown: Mapping[str, MethodRun], seed: int) -> dict[str, Any]:
+    """Partners of two dictionaries, the nearest first; a component's sign means nothing."""
+    matching, mean = partners(shown[first].dictionary, shown[second].dictionary, signed="pca" not in (first, second), seed=seed)
+    pairs = sorted(zip(matching.first, matching.second, matching.cosines, strict=True), key=lambda pair: -abs(pair[2]))
+    named = [{"first": f"{first}-{one}", "second": f"{second}-{other}", "cosine": _rounded(float(cosine))} for one, other, cosine in pairs]
+    return {"first": first, "second": second, "pairs": named, "mean_cosine": mean.to_dict()}
+
+
+def _hierarchy(hierarchy: Hierarchy, run: Run) -> dict[str, Any]:
+    method = hierarchy.levels[0].method
+    own = [_label(feature, _detection_of(feature, run))[0] for feature in run.methods[method].features]
+    labels = (own, *level_labels(hierarchy, run.acts, run.methods[method].coefficients))
+    branches = concept_tree(hierarchy).branches
+    return {
+        "method": method,
+        "levels": [{"features": [{"label": label} for label in level]} for level in labels],
+        "branches": [{"level": b.level, "parent": b.parent, "child": b.child, "share": _rounded(b.share)} for b in branches],
     }
 
 
@@ -179,10 +217,15 @@ def _family_title(family: FamilyResult, run: Run) -> str:
     return f"{run.methods[family.method].title}{'' if supervised else ', ' + how} at {family.site}"
 
 
-def _feature(feature: Feature, run: Run) -> dict[str, Any]:
+def _detection_of(feature: Feature, run: Run) -> Detection | None:
+    """The concept that a feature was chosen for, the surest of them if there are several."""
+    detections = [row for row in run.methods[feature.dictionary.method].detections if row.feature == feature.index]
+    return max(detections, key=lambda row: row.chosen_on, default=None)
+
+
+def _feature(feature: Feature, run: Run, near: Neighbourhood) -> dict[str, Any]:
     method = feature.dictionary.method
-    detections = [row for row in run.methods[method].detections if row.feature == feature.index]
-    detection = max(detections, key=lambda row: row.chosen_on, default=None)
+    detection = _detection_of(feature, run)
     routes = [result for result in run.steering.targets if result.target.feature_id == feature.id and result.chosen is not None]
     label, source, concept = _label(feature, detection)
     found_again = run.methods[method].stability
@@ -201,6 +244,10 @@ def _feature(feature: Feature, run: Run) -> dict[str, Any]:
         "suppressed": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.suppressed[:SHOWN_TOKENS]],
         "detection": None if detection is None else _feature_detection(detection, run),
         "steering": {"concept": routes[0].target.concept, "routes": [_route(result, run.seed) for result in routes]} if routes else None,
+        "neighbours": [
+            {"id": n.id, "cosine": _rounded(n.cosine), "coactivation": None if n.coactivation is None else _rounded(n.coactivation)}
+            for n in near.nearest[feature.id]
+        ],
     }
 
 

@@ -5,6 +5,39 @@ from typing import Any
 
 from interp.report.tables import control_methods, method_titles, score_cell
 
+SUPERVISED = frozenset({"difference_in_means"})
+
+
+def verdict(data: Mapping[str, Any]) -> str:
+    """The whole report in one sentence: how many features steer beyond the best control, and how many concepts one feature detects.
+
+    Features of supervised methods are not counted: they were told the concept.
+
+    Example:
+        >>> verdict(data)
+        '10 of 10 steered features steer beyond the best control, and one semi-NMF feature detects each of 17 of 28 concepts …'
+    """
+    parts = [part for part in (_steers(data), _detects(data)) if part]
+    return f"{', and '.join(parts)}." if parts else "Features were found and described; neither detection nor steering was measured."
+
+
+def _steers(data: Mapping[str, Any]) -> str:
+    steered = [feature for feature in data["features"] if feature["steering"] is not None and feature["method"] not in SUPERVISED]
+    if not steered:
+        return ""
+    beating = sum(any(route["beats_control"] for route in feature["steering"]["routes"]) for feature in steered)
+    return f"{beating} of {len(steered)} steered features steer beyond the best control"
+
+
+def _detects(data: Mapping[str, Any]) -> str:
+    controls, titles = control_methods(data) | SUPERVISED, method_titles(data)
+    found = [item for item in data["detection"]["summary"] if item["method"] not in controls and item["mean_auroc"]["value"] is not None]
+    if not found:
+        return ""
+    best = max(found, key=lambda item: item["at_least_0.9"])
+    title = titles[best["method"]]
+    return f"{best['at_least_0.9']} of {best['concepts']} concepts are detected by one {title} feature each (held-out AUROC ≥ 0.9)"
+
 
 def findings(data: Mapping[str, Any]) -> list[str]:
     """The report's headline sentences; what was not measured is said, not left out.

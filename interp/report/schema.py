@@ -105,6 +105,18 @@ ROUTE = {
     "lift": Maybe({"value": NUMBER, "percentile": NUMBER, "n_random": int}),
     "unreachable": [NUMBER],
 }
+NEIGHBOUR = {"id": str, "cosine": NUMBER, "coactivation": Maybe(NUMBER)}
+MATCH = {
+    "first": str,
+    "second": str,
+    "pairs": [{"first": str, "second": str, "cosine": NUMBER}],
+    "mean_cosine": SCORE,
+}
+HIERARCHY = {
+    "method": str,
+    "levels": [{"features": [{"label": str}]}],
+    "branches": [{"level": int, "parent": int, "child": int, "share": NUMBER}],
+}
 FEATURE = {
     "id": str,
     "method": str,
@@ -129,6 +141,7 @@ FEATURE = {
         }
     ),
     "steering": Maybe({"concept": str, "routes": [ROUTE]}),
+    "neighbours": [NEIGHBOUR],
 }
 REPORT = {
     "schema": int,
@@ -141,7 +154,11 @@ REPORT = {
     "judge": JUDGE,
     "steering": STEERING,
     "features": [FEATURE],
+    "neighbour_control": Named(NUMBER),
+    "matches": [MATCH],
+    "hierarchy": Maybe(HIERARCHY),
 }
+SCHEMA = 2
 
 
 def validate(data: Mapping[str, Any]) -> None:
@@ -158,8 +175,8 @@ def validate(data: Mapping[str, Any]) -> None:
     _check(data, REPORT, "")
     if not _is_json(data):
         _find_not_json(data, "")
-    if data["schema"] != 1:
-        raise InputError(f"the report's data has schema {data['schema']}, this version writes schema 1; assemble the data again")
+    if data["schema"] != SCHEMA:
+        raise InputError(f"the report's data has schema {data['schema']}, this version writes schema {SCHEMA}; make the report again")
     _check_features(data["features"])
 
 

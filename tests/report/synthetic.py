@@ -165,6 +165,33 @@ def detection(rng: np.random.Generator) -> dict[str, Any]:
     return {"concepts": concepts, "summary": summary}
 
 
+def neighbours(rng: np.random.Generator, own: str, ids: list[str]) -> list[dict[str, Any]]:
+    others = [str(name) for name in rng.permutation([name for name in ids if name != own])[:5]]
+    return [
+        {"id": name, "cosine": round(0.9 - 0.3 * place, 3), "coactivation": None if place == 4 else round(0.7 - 0.2 * place, 3)}
+        for place, name in enumerate(others)
+    ]
+
+
+def hierarchy(size: int) -> dict[str, Any]:
+    """Pairs of semi-NMF features under every feature of the middle level, and pairs of those under the top; one has a hostile name."""
+    sizes = (size, max(1, size // 2), max(1, size // 4))
+    names = [[f"level {level}, number {number}" for number in range(count)] for level, count in enumerate(sizes)]
+    names[1][0] = HOSTILE[0]
+    branches = [
+        {"level": level, "parent": child // 2, "child": child, "share": 1.0 if child % 2 == 0 else 0.4}
+        for level in (1, 2)
+        for child in range(min(sizes[level - 1], 2 * sizes[level]))
+    ]
+    return {"method": "snmf", "levels": [{"features": [{"label": name} for name in level]} for level in names], "branches": branches}
+
+
+def matches(rng: np.random.Generator, size: int) -> list[dict[str, Any]]:
+    order = rng.permutation(size)
+    pairs = [{"first": f"snmf-{a}", "second": f"sae-{b}", "cosine": round(0.95 - 0.9 * a / size, 3)} for a, b in enumerate(order)]
+    return [{"first": "snmf", "second": "sae", "pairs": pairs, "mean_cosine": score(rng, 0.48, 0.05, 0.21)}]
+
+
 def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
     """A whole report: two methods, steering, detection, a judge, and gaps where the schema allows them."""
     rng = np.random.default_rng(seed)
@@ -187,8 +214,13 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
         }
         for method, (title, explained, active, density) in numbers.items()
     ]
+    listed = [feature(rng, method, index) for method in ("snmf", "sae") for index in range(features_per_method)]
+    ids = [item["id"] for item in listed]
+    around = np.random.default_rng(seed + 1)
+    for item in listed:
+        item["neighbours"] = [] if item["index"] == 7 else neighbours(around, item["id"], ids)
     return {
-        "schema": 1,
+        "schema": 2,
         "title": "Features of SmolLM2-135M-Instruct at L15.mlp",
         "model": {"name": "smollm2-135m-instruct", "weight_hash": "5af571cbf074", "site": "L15.mlp", "companion_site": "L20.resid_post"},
         "corpus": {"texts": 1740, "rows": 42312, "concepts": len(CONCEPTS), "selection": "without padding, BOS and the first position"},
@@ -204,7 +236,10 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
             "failed": 12,
         },
         "steering": steering(rng),
-        "features": [feature(rng, method, index) for method in ("snmf", "sae") for index in range(features_per_method)],
+        "features": listed,
+        "neighbour_control": {"snmf": 0.34, "sae": 0.21},
+        "matches": matches(around, features_per_method),
+        "hierarchy": hierarchy(features_per_method),
     }
 
 

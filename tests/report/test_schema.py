@@ -55,7 +55,7 @@ def test_a_missing_key_is_named_by_its_path(data: dict[str, Any], change: Change
         (lambda d: d["features"][1].update(id="snmf-0"), r"'snmf-0' twice, again at 'features\[1\]'"),
         (lambda d: d["features"][0]["contexts"][2].update(peak=999), r"'features\[0\].contexts\[2\]'"),
         (lambda d: d["features"][0]["contexts"][0]["tokens"].pop(), r"'features\[0\].contexts\[0\]' has 24 tokens, 25 coefficients"),
-        (lambda d: d.update(schema=2), "schema 2"),
+        (lambda d: d.update(schema=1), "schema 1"),
     ],
 )
 def test_a_value_that_cannot_be_shown_is_refused(data: dict[str, Any], change: Change, message: str) -> None:
