@@ -12,8 +12,10 @@ import small
 import interp
 from interp.core import InputError
 from interp.decompose import COEFFICIENT_SPARSITY
+from interp.decompose.hierarchy import load_hierarchy
 from interp.models.decoding import Sampling
 from interp.pipeline import main_job
+from interp.report.live_directions import load_companions
 from interp.report.schema import validate
 from interp.settings import Settings
 from interp.steering import Protocol
@@ -90,10 +92,27 @@ def scores(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_folder_holds_page_data_and_dictionaries_and_nothing_else(made: tuple[Path, Path]) -> None:
     folder = made[0]
-    assert {path.name for path in folder.iterdir()} == {"index.html", "features.json", "dictionaries"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("index.html", "features.json", "dictionaries", "companions.safetensors", "hierarchy")
+    }
     assert {path.name for path in (folder / "dictionaries").iterdir()} == {"snmf", "sae", "pca", "difference_in_means"}
     snmf = interp.load_dictionary(folder / "dictionaries" / "snmf")
     assert (len(snmf), snmf.site, snmf.provenance.seed) == (12, "L1.mlp", 3)
+    companions, site = load_companions(folder / "companions.safetensors")
+    assert (set(companions), site) == ({"snmf", "sae", "difference_in_means"}, "L2.resid_post")
+    assert companions["snmf"].shape[0] == 12
+
+
+def test_features_have_neighbours_and_broader_features(data: dict[str, Any], made: tuple[Path, Path]) -> None:
+    ids = {feature["id"] for feature in data["features"]}
+    for feature in data["features"]:
+        near = [neighbour["id"] for neighbour in feature["neighbours"]]
+        assert len(near) == len(set(near) - {feature["id"]}) == 6
+        assert set(near) <= ids
+    assert [len(level["features"]) for level in data["hierarchy"]["levels"]] == [12, 6, 3]
+    hierarchy = load_hierarchy(made[0] / "hierarchy")
+    assert hierarchy.levels[0].directions.equal(interp.load_dictionary(made[0] / "dictionaries" / "snmf").directions)
+    assert [(item["first"], item["second"]) for item in data["matches"]][:2] == [("snmf", "sae"), ("snmf", "pca")]
 
 
 def test_the_data_passes_its_schema_and_lists_every_feature(data: dict[str, Any]) -> None:
