@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from interp.detection import sparse_probing
     from interp.dynamics import Axis, Checkpoint, Trajectories, checkpoints_of, track
-    from interp.features import Feature, companion, companions, describe, loss_recovered
+    from interp.features import Feature, companion, companions, describe, loss_recovered, show
     from interp.models import SamplingPlan, load_model, wrap
     from interp.pipeline import main_job
     from interp.settings import Settings
@@ -86,6 +86,7 @@ _HOMES = {
     "random_dictionary": "decompose",
     "record": "capture",
     "save_activations": "capture",
+    "show": "features",
     "sparse_probing": "detection",
     "stability": "decompose",
     "steer": "steering",

@@ -61,6 +61,11 @@ class CausalGraph:
         """The graph of some of the examples."""
         return replace(self, per_example=self.per_example[rows], clean=self.clean[rows], replaced=self.replaced[rows])
 
+    def _repr_html_(self) -> str:
+        from interp.causal.shown import shown_graph
+
+        return shown_graph(self)
+
     def to_networkx(self, numbers: Int[np.ndarray, " chosen"] | None = None) -> "networkx.MultiDiGraph[str]":
         """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see `interp.causal.export`)."""
         from interp.causal.export import to_networkx

@@ -1,6 +1,6 @@
 """Activations and their contexts: what a site held, row by row, and what each row was."""
 
-import html
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.core.errors import InputError
+from interp.core.markup import Html, block, element, facts, foreign, numeral, shaded, table
 from interp.core.provenance import Provenance
 from interp.core.rows import row_chunks
 
@@ -141,7 +142,43 @@ class Activations:
 
     def _repr_html_(self) -> str:
         rows, width = self.values.shape
-        return (
-            f"<p><b>Activations</b> {html.escape(self.site)}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} inputs, "
-            f"{html.escape(str(self.values.dtype))}; {html.escape(self.provenance.selection or '')}</p>"
+        about = facts(
+            [
+                ("inputs", f"{len(self.contexts.items):,}"),
+                ("selection", self.provenance.selection),
+                ("model", self.provenance.model and foreign(self.provenance.model)),
+                ("type", str(self.values.dtype).removeprefix("torch.")),
+            ]
         )
+        return block("Activations", about, *_first_inputs(self), name=self.site, about=f"{rows:,} rows × {width:,}")
+
+
+FIRST, TOKENS = 4, 40
+
+
+def _first_inputs(acts: Activations) -> tuple[Html, ...]:
+    """The first inputs with the norms of their rows; only these rows are read."""
+    contexts = acts.contexts
+    shown = list(dict.fromkeys(contexts.item[: FIRST * 4096].tolist()))[:FIRST]
+    rows = [np.flatnonzero(contexts.item == item)[:TOKENS] for item in shown]
+    if not rows:
+        return ()
+    norms = [acts.values[torch.from_numpy(own)].float().norm(dim=1).tolist() for own in rows]
+    if not contexts.tokens:
+        means = ((foreign(contexts.items[item]), numeral(sum(own) / len(own)), len(own)) for item, own in zip(shown, norms, strict=True))
+        return (table(("input", "mean norm of its first rows", "rows read"), means, caption="The first inputs"),)
+    known = [norm for own in norms for norm in own if math.isfinite(norm)] or [0.0]
+    low, high = min(known), max(known)
+    lines = [_shaded(contexts, item, own, norm, (low, high)) for item, own, norm in zip(shown, rows, norms, strict=True)]
+    legend = f"Tint: the norm of a token's row, {numeral(low)} (none) to {numeral(high)} (full); faint tokens were not recorded"
+    return (element("p", legend, kind="muted"), element("ul", *lines, kind="texts"))
+
+
+def _shaded(contexts: Contexts, item: int, rows: np.ndarray, norms: list[float], ends: tuple[float, float]) -> Html:
+    held = dict(zip(contexts.position[rows].tolist(), norms, strict=True))
+    tokens = contexts.tokens[item][:TOKENS]
+    scale = (ends[1] - ends[0]) or 1.0
+    weights = [(held[place] - ends[0]) / scale if math.isfinite(held.get(place, math.nan)) else 0.0 for place in range(len(tokens))]
+    unknown = [place for place in range(len(tokens)) if place not in held]
+    rest = ("…",) if len(contexts.tokens[item]) > TOKENS else ()
+    return element("li", shaded(tokens, weights, unknown=unknown), *rest)

@@ -1,13 +1,14 @@
 """Provenance: where an artifact came from and what it cost; it travels with every artifact."""
 
 import hashlib
-import html
 import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from interp.core.markup import block, facts, foreign, table
 
 PACKAGES = ("interp", "torch", "numpy", "transformers", "transformer-lens", "diffusers")
 
@@ -75,4 +76,19 @@ class Provenance:
         return cls(**values)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(json.dumps(self.to_dict(), indent=1, ensure_ascii=False))}</pre>"
+        own = self.to_dict()
+        named = [(key, foreign(own[key])) for key in ("model", "site", "selection", "seed") if own[key] is not None]
+        parts = [(key, own[key]) for key in ("parameters", "cost", "versions") if own[key]]
+        hashes = [(key.replace("_", " "), own[key]) for key in ("weight_hash", "corpus_hash") if own[key]]
+        rows = [*((key, foreign(_listed(values))) for key, values in parts), *hashes]
+        return block("Provenance", facts(named), table(("part", "values"), rows, wrapped={1}), name=self.method)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    """Names with their values; a long one (a hundred words) is cut."""
+    shown = {key: _word(value) for key, value in values.items()}
+    return ", ".join(f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in shown.items())
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core.errors import InputError
+from interp.core.marks import interval
+from interp.core.markup import block, estimate, facts, numeral
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Score:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n}{control})"
 
     def _repr_html_(self) -> str:
-        return f"<code>{self}</code>"
+        control = None if self.control is None else numeral(self.control)
+        drawn = interval(self.value, self.low, self.high, control=self.control)
+        about = facts([("", drawn), ("n", f"{self.n:,}"), ("control", control), ("interval", self.interval), ("seed", self.seed)])
+        return block(estimate(self.value, self.low, self.high), about)
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The score as json-ready values; a non-finite number becomes None."""

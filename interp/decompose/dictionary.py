@@ -9,17 +9,17 @@ The letters of the papers, in one place:
 | coefficients `[row, feature]`      | G                                 | Yᵀ                             | W            |
 """
 
-import html
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
+from interp.core.markup import block, facts, foreign
 from interp.decompose.checks import require_finite, row_chunks
 
 Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
@@ -118,6 +118,26 @@ class Dictionary(ABC):
 
     def _repr_html_(self) -> str:
         features, width = self.directions.shape
-        return (
-            f"<p><b>{type(self).__name__}</b> {html.escape(self.site)}: {features:,} features × {width:,}, seed {self.provenance.seed}</p>"
-        )
+        density = float((self.directions != 0).float().mean()) if self.directions.numel() else 0.0
+        named = [
+            ("neurons per direction", f"{density:.1%}"),
+            ("offset", "yes" if bool(self.offset.any()) else "none"),
+            *((key.replace("_", " "), _short(value)) for key, value in self.provenance.parameters.items() if key != "n_features"),
+            ("seed", self.provenance.seed),
+            ("model", self.provenance.model and foreign(self.provenance.model)),
+            ("seconds", f"{self.provenance.cost['seconds']:.1f}" if "seconds" in self.provenance.cost else None),
+        ]
+        return block(type(self).__name__, facts(named), name=self.site, about=f"{features:,} features × {width:,}")
+
+
+def _short(value: Any) -> Any:
+    """A parameter as a word or two; of a long list its length and its first."""
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(_word(one) for one in value[:4])
+        return foreign(shown if len(value) <= 4 else f"{len(value)}: {shown}, …")
+    return foreign(_word(value))
+
+
+def _word(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

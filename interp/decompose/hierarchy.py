@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp.core import Activations, InputError, UnavailableError
 from interp.core.files import read_json, replacing_folder, write_json
+from interp.core.markup import block, table
 from interp.decompose.dictionary import Dictionary
 
 Fit = Callable[[Activations | Tensor, int], Dictionary]
@@ -72,6 +73,15 @@ class Hierarchy:
         """
         mixing = self.mixing(level)
         return self.levels[0].encode(acts) @ mixing
+
+    def _repr_html_(self) -> str:
+        parts = ["–", *(f"{float((own > 0).float().sum(dim=0).mean()):.1f} of level {level}" for level, own in enumerate(self.weights))]
+        densities = [f"{float((level.directions != 0).float().mean()):.1%}" for level in self.levels]
+        rows = list(zip(range(len(self.levels)), self.sizes, densities, parts, strict=True))
+        header = ("level", "features", "neurons per direction", "made of, mean (weights above 0)")
+        first = self.levels[0]
+        about = f"{type(first).__name__}, seed {first.provenance.seed}"
+        return block("Hierarchy", table(header, rows, caption="From fine to broad"), name=first.site, about=about)
 
     def save(self, folder: str | Path) -> None:
         """Write the hierarchy to a folder, whole or not at all; `load_hierarchy` reads it.

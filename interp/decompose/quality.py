@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import Activations, InputError, Score, bootstrap_statistic
+from interp.core.markup import block, facts, numeral, table
+from interp.core.shown import axis_note, score_cells
 from interp.decompose.checks import column_mean, require_rows, row_chunks
 from interp.decompose.dictionary import Dictionary
 
@@ -27,6 +29,20 @@ class Reconstruction:
     l0: float
     direction_density: float
     dead_fraction: float
+
+    def _repr_html_(self) -> str:
+        score = self.explained_variance
+        (cell,) = score_cells([score])
+        others = [
+            ("active per row", numeral(self.l0)),
+            ("neurons per direction", f"{self.direction_density:.1%}"),
+            ("never active", f"{self.dead_fraction:.1%} of features"),
+        ]
+        return block(
+            "Reconstruction",
+            table(("", "score", "inputs"), [("variance explained", cell, score.n)], caption=axis_note([score])),
+            facts(others),
+        )
 
 
 @torch.no_grad()

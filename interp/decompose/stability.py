@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import Activations, InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.markup import MISSING, block, table
+from interp.core.shown import axis_note, score_cells
 from interp.decompose.checks import require_positive, require_rows
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import match_directions
@@ -34,6 +36,14 @@ class Stability:
     control: Float[np.ndarray, " feature"]
     over_seeds: Score | None
     over_halves: Score | None
+
+    def _repr_html_(self) -> str:
+        scores, found = [self.over_seeds, self.over_halves], [self.seeds, self.halves]
+        titles = ("fits from other seeds", "fits to halves of the inputs")
+        again = [MISSING if own is None else f"{int((own > self.control.max()).sum()):,} of {len(own):,}" for own in found]
+        rows = list(zip(titles, score_cells(scores), again, strict=True))
+        header = ("found again by", "mean cosine over features", "above every feature's control")
+        return block("Stability", table(header, rows, caption=axis_note(scores)), about=f"of {len(self.control):,} features")
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Score, bootstrap_mean
+from interp.core.markup import block, facts, numeral, table
+from interp.core.shown import axis_note, score_cells
 from interp.decompose.checks import require_finite, row_chunks
 from interp.decompose.dictionary import Dictionary
 from interp.detection.auroc import auroc, auroc_many, average_precision
@@ -49,6 +51,17 @@ class Detection:
     average_precision: Score
     paper_score: float | None
     chosen_on: float
+
+    def _repr_html_(self) -> str:
+        scores = [self.auroc, self.auroc_others, self.average_precision]
+        titles = ("AUROC against neutral sentences", "AUROC against other concepts", "average precision")
+        rows = [(title, cell, score.n) for title, cell, score in zip(titles, score_cells(scores), scores, strict=True)]
+        others = [
+            ("AUROC where the feature was chosen", numeral(self.chosen_on)),
+            ("log-ratio of mean maximal cosines", numeral(self.paper_score)),
+        ]
+        body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
+        return block("Detection", body, facts(others), name=self.concept, about=f"by feature {self.feature} of {self.method}")
 
 
 def sentence_scores(

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.core import InputError, Score, bootstrap_statistic
+from interp.core.markup import block, facts, table
+from interp.core.shown import axis_note, score_cells
 from interp.decompose.dictionary import Dictionary
 from interp.detection.auroc import auroc
 from interp.detection.detection import LabelledActivations, sentence_scores
@@ -28,6 +30,13 @@ class Probe:
     features: tuple[int, ...]
     accuracy: Score
     auroc: Score
+
+    def _repr_html_(self) -> str:
+        scores = [self.accuracy, self.auroc]
+        rows = [(title, cell, score.n) for title, cell, score in zip(("accuracy", "AUROC"), score_cells(scores), scores, strict=True)]
+        chosen = facts([("features", ", ".join(map(str, self.features)))])
+        body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
+        return block("Probe", body, chosen, name=self.concept, about=f"{self.k} of {self.method}")
 
 
 def sparse_probing(

@@ -1,6 +1,5 @@
 """Causal paths inside a UNet: what share of an edit's effect goes on through the bottleneck, and what through each skip connection."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError, Progress, Score, bootstrap_mean, bootstrap_statistic, silent
+from interp.core.markup import block, foreign, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import AnyEdit
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.held import HeldRuns
@@ -55,7 +56,14 @@ class CarrierShares:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        lost, kept = [row.lost for row in self.rows], [row.kept for row in self.rows]
+        columns = ([row.factor for row in self.rows], [row.carrier for row in self.rows], score_cells(lost), score_cells(kept))
+        caption = f"Share of the effect; lost: this carrier held ({axis_note(lost)}), kept: every other held ({axis_note(kept)})"
+        shares = table(("factor", "carrier", "lost", "kept alone"), list(zip(*columns, strict=True)), caption=caption)
+        whole, direct = list(self.whole.values()), [self.direct[factor] for factor in self.whole]
+        effects = zip(map(foreign, self.whole), score_cells(whole, signed=True), score_cells(direct), strict=True)
+        caption = f"Change in sd of the data ({axis_note(whole)}), and the share left with every carrier held ({axis_note(direct)})"
+        return block("Carrier shares", table(("factor", "change", "direct share"), list(effects), caption=caption), shares)
 
 
 def carrier_shares(

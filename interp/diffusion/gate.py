@@ -1,6 +1,5 @@
 """The sanity gate: does a generator make images like its data? Where it does not, every later number is an artefact."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
+from interp.core.markup import block, element, facts, foreign, numeral, table
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.factors import Reader, factor_table
 
 MEAN = 0.15
@@ -75,7 +76,15 @@ class Gate:
         return "\n".join([*lines, *(f"  fails: {failure}" for failure in self.failures)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        means, sds = [gate.mean for gate in self.factors.values()], [gate.sd for gate in self.factors.values()]
+        tests = [(numeral(gate.ks), numeral(gate.p)) for gate in self.factors.values()]
+        columns = zip(map(foreign, self.factors), score_cells(means, signed=True), score_cells(sds), tests, strict=True)
+        caption = f"Generated images against the data; mean: {axis_note(means)}; sd: {axis_note(sds)}"
+        header = ("factor", "mean, sd of the data", "sd by the data's", "KS", "p")
+        body = table(header, [(name, mean, sd, *own) for name, mean, sd, own in columns], caption=caption)
+        shares = facts([("n", f"{self.n:,}"), ("off-range pixels", f"{self.off_range:.2%}"), ("unreadable", f"{self.unreadable:.2%}")])
+        failures = element("ul", *(element("li", "fails: ", failure) for failure in self.failures), kind="list")
+        return block("Sanity gate", shares, body, failures, about="passed" if self.passed else "FAILED")
 
 
 def sanity_gate(

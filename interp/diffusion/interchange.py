@@ -4,7 +4,6 @@ Two images are sampled, and one of them again with the site's values of the othe
 it. That a factor can be read off a site says nothing of the kind.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
+from interp.core.markup import block, facts, foreign, table
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.factors import Reader, factor_table
 from interp.diffusion.labels import Labels, labelled
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds, unclipped
@@ -65,7 +66,18 @@ class Interchange:
         return "\n".join([head, *(f"  steps {_words(row.window):7} {row.factor:10} {row.slope}" for row in self.rows)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        slopes = [row.slope for row in self.rows]
+        named = [(_words(row.window), foreign(row.factor)) for row in self.rows]
+        rows = [(*own, cell, slope.n) for own, cell, slope in zip(named, score_cells(slopes), slopes, strict=True)]
+        body = table(
+            ("steps", "factor", "slope", "pairs"), rows, caption=f"1: the site carries the factor, 0: it does not ({axis_note(slopes)})"
+        )
+        about = [
+            ("steps", self.steps),
+            ("pairs dropped", self.dropped),
+            ("an image with its own values changes by", f"{self.unchanged:.1e}"),
+        ]
+        return block("Interchange", body, facts(about), name=", ".join(self.sites))
 
 
 def interchange(

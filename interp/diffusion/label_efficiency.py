@@ -1,6 +1,5 @@
 """Label efficiency: how much of a supervised direction's effect is there with few labelled samples."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.core import InputError, Progress, Score, silent
+from interp.core import InputError, Progress, Score, markup, silent
 from interp.core.names import require_known
 from interp.core.score import bootstrap_indices
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.recorded import StepDirections, random_like
@@ -60,7 +60,14 @@ class LabelEfficiency:
         return "\n".join([head, *(f"  {row.per_side:4} per side: {row.effect}  ratio {row.ratio}" for row in self.rows)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        effects, ratios = [row.effect for row in self.rows], [row.ratio for row in self.rows]
+        counts = [(row.per_side, row.labelled) for row in self.rows]
+        rows = [(*own, *cells) for own, *cells in zip(counts, score_cells(effects, signed=True), score_cells(ratios), strict=True)]
+        caption = f"Effect in sd of the data: {axis_note(effects)}; ratio: {axis_note(ratios)}"
+        body = markup.table(("per side", "labelled", "effect", "by that of the most"), rows, caption=caption)
+        wrong = f"{self.wrong:.0%}"
+        named = [("draws", self.draws), ("length", f"{self.length:.3g}"), ("wrong labels", wrong), ("images dropped", self.dropped)]
+        return markup.block("Label efficiency", body, markup.facts(named), name=self.factor)
 
 
 def label_efficiency(

@@ -1,13 +1,14 @@
 """What taking one direction out of another does: does the edit leave the other factor alone, and what of its own effect is left?"""
 
-import html
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
+from interp.core.markup import block, facts, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.projection import projected_out
@@ -46,7 +47,16 @@ class ProjectionScore:
         )
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(str(self))}</code>"
+        names = (f"change of {self.target}", f"absolute change of {self.named}", f"signed change of {self.named}")
+        before = [self.target_before, self.leak_before, self.drift_before]
+        after = [self.target_after, self.leak_after, self.drift_after]
+        left = [self.target_kept, self.leak_left, self.drift_left]
+        both = score_cells([*before, *after], signed=True)
+        rows = list(zip(names, both[:3], both[3:], score_cells(left), strict=True))
+        caption = f"Before and after, in sd of the data: {axis_note([*before, *after])}; share left: {axis_note(left)}"
+        body = table(("", "before", "after", "share left"), rows, caption=caption)
+        named = facts([("strength", f"{self.strength:g}"), ("images dropped", self.dropped)])
+        return block("Projection", body, named, name=f"{self.target} without {self.named}")
 
 
 def projection_effect(

@@ -1,6 +1,5 @@
 """What can be read off a site and off the noised image, and beside it what can be written there."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_statistic
+from interp.core.markup import block, element, foreign, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.boundary import Passing
 
 LEAST = 40
@@ -75,7 +76,12 @@ class Readability:
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        site, image = [row.site for row in self.rows], [row.image for row in self.rows]
+        named = [(row.step, foreign(row.factor)) for row in self.rows]
+        rows = [(*name, *cells) for name, *cells in zip(named, score_cells(site), score_cells(image), strict=True)]
+        caption = f"Held-out R² of ridge probes; site: {axis_note(site)}; image: {axis_note(image)}"
+        body = table(("step", "factor", "from the site", "from the noised image"), rows, caption=caption)
+        return block("Readability", body, name=self.place, about=f"{self.train} images to fit, {self.left_out} left out")
 
 
 def readable(
@@ -162,7 +168,15 @@ class ReadWriteTable:
         return "\n".join([*lines, self.rule])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        site, image, effect = ([getattr(row, name) for row in self.rows] for name in ("site", "image", "effect"))
+        slope = [row.slope for row in self.rows]
+        cells = [score_cells(site), score_cells(image), score_cells(effect, signed=True), score_cells(slope)]
+        names, verdicts = [foreign(row.factor) for row in self.rows], [row.verdict for row in self.rows]
+        notes = zip(("site", "image", "effect", "slope"), (site, image, effect, slope), strict=True)
+        caption = "; ".join(f"{name}: {axis_note(scores)}" for name, scores in notes)
+        header = ("factor", "verdict", "R² from the site", "R² from the image", "effect, sd of the data", "slope of the interchange")
+        body = table(header, list(zip(names, verdicts, *cells, strict=True)), caption=caption)
+        return block("Read and written", body, element("p", self.rule, kind="muted"))
 
 
 def readable_writable(

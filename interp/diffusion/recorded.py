@@ -1,6 +1,5 @@
 """Directions over sampling steps: what is added at a site while an image is made."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,8 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
+from interp.core.markup import block, facts, foreign, numeral, table
 from interp.core.names import require_known
 from interp.diffusion.windows import StepActivations
+
+SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,15 @@ class StepDirections:
         return replace(self, values=self.values * (norm / norms)[:, None, None, None, None])
 
     def _repr_html_(self) -> str:
-        names = html.escape(", ".join(self.names[:12]))
-        return f"<p><b>{len(self)} directions</b> of {html.escape(self.site)} by {html.escape(self.method)}: {names}</p>"
+        shown = self.first(SHOWN)
+        rows = [(foreign(name), numeral(norm)) for name, norm in zip(shown.names, shown.norms.tolist(), strict=True)]
+        channels, height, width = self.values.shape[2:]
+        shape = f"{channels} × {height} × {width}"
+        steps = f"{len(self.steps)} of {self.total}"
+        named = facts([("method", foreign(self.method)), ("steps", steps), ("shape", shape), ("seed", self.seed)])
+        rest = "" if len(self) <= SHOWN else f", the first {SHOWN}"
+        body = table(("name", "length"), rows, caption=f"Length over all steps{rest}")
+        return block("Directions", named, body, name=self.site, about=f"{len(self):,}")
 
 
 def directions_like(acts: StepActivations, values: Tensor, names: Sequence[str], method: str) -> StepDirections:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, silent
+from interp.core.markup import block, table
 from interp.diffusion.labels import Labels, checked_labels, labelled
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds, timesteps, unclipped
@@ -34,8 +35,9 @@ class StepStatistics:
     explained: Float[Tensor, " direction"]
 
     def _repr_html_(self) -> str:
-        shares = ", ".join(f"{100 * float(share):.1f} %" for share in self.explained[:8])
-        return f"<p><b>{self.count} samples</b> of {self.directions.site}: components explain {shares}</p>"
+        rows = [(name, f"{share:.1%}") for name, share in zip(self.directions.names[:12], self.explained[:12].tolist(), strict=True)]
+        body = table(("component", "share of the variance"), rows, caption=f"The first {len(rows)} of {len(self.explained)} components")
+        return block("Statistics", body, name=self.directions.site, about=f"{self.count:,} samples")
 
 
 def streamed_statistics(parts: Iterable[StepActivations], components: int = 10, *, kept: int | None = None) -> StepStatistics:

@@ -1,6 +1,5 @@
 """Trajectories: one training run in concept space."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,10 @@ from jaxtyping import Float
 
 from interp.core import InputError, Score, bootstrap_mean
 from interp.core.files import read_json, write_json
+from interp.core.marks import curve
+from interp.core.markup import Html, block, element, foreign, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells
 from interp.dynamics import learning, turns
 from interp.dynamics.learning import LearningRule, LearningTime, learning_time, rising, smoothed
 from interp.dynamics.turns import Turn, TurnRule, find_turn
@@ -106,14 +108,27 @@ class Trajectories:
         return Path(path)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(axis)}</th>" for axis in self.axes)
-        places = sorted({0, len(self.steps) // 4, len(self.steps) // 2, 3 * len(self.steps) // 4, len(self.steps) - 1})
-        rows = "".join(
-            f"<tr><td>{self.steps[place]:,}</td>" + "".join(f"<td>{value:.2f}</td>" for value in self.coordinates[place]) + "</tr>"
-            for place in places
-        )
-        title = f"<p><b>{html.escape(self.name or 'run')}</b>, {len(self.steps)} checkpoints</p>"
-        return f"{title}<table><tr><th>step</th>{head}</tr>{rows}</table>"
+        times = self.learning_times()
+        charts = [self._chart(axis, values, times[axis]) for axis, values in zip(self.axes[:CHARTS], self.coordinates.T, strict=False)]
+        cut = f"; the first {CHARTS} axes are drawn" if len(self.axes) > CHARTS else ""
+        legend = f"Dashed: learned, {learning.RULE}{cut}"
+        about = f"{len(self.steps)} checkpoints to step {self.steps[-1]:,}"
+        drawn = (element("div", *charts, kind="row"), element("p", legend, kind="muted"), self._ends(times))
+        return block("Trajectories", *drawn, name=self.name, about=about)
+
+    def _chart(self, axis: str, values: Float[np.ndarray, " checkpoint"], time: LearningTime) -> Html:
+        return curve(self.steps, values.tolist(), title=axis, x_title="training step", y_title="coordinate", at=time.step)
+
+    def _ends(self, times: Mapping[str, LearningTime]) -> Html:
+        first, last = ([self.at(axis, place) for axis in self.axes] for place in (0, -1))
+        cells = score_cells([*first, *last])
+        columns = (cells[: len(first)], cells[len(first) :], [str(times[axis]) for axis in self.axes], [score.n for score in last])
+        rows = [(foreign(axis), *own) for axis, *own in zip(self.axes, *columns, strict=True)]
+        header = ("axis", f"at step {self.steps[0]:,}", f"at step {self.steps[-1]:,}", "learned at step", "samples")
+        return table(header, rows, caption=f"Mean over samples ({axis_note([*first, *last])})")
+
+
+CHARTS = 12
 
 
 def load_trajectories(path: str | Path) -> Trajectories:

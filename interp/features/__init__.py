@@ -13,6 +13,7 @@ from interp.features.feature import Feature, FeatureContext, TokenEffect
 from interp.features.neighbours import Neighbour, Neighbourhood, neighbourhood, partners
 from interp.features.recovered import LossRecovered, loss_recovered
 from interp.features.reuse import Amplification, FamilyNeurons, amplify_neurons, family_neurons, neuron_reuse
+from interp.features.strip import Strip, show
 from interp.features.supervised import concept_means
 from interp.features.tree import Branch, ConceptTree, concept_tree, level_labels
 
@@ -27,6 +28,7 @@ __all__ = [
     "LossRecovered",
     "Neighbour",
     "Neighbourhood",
+    "Strip",
     "TokenEffect",
     "amplify_neurons",
     "companion",
@@ -44,4 +46,5 @@ __all__ = [
     "partners",
     "save_control_vector",
     "save_directions",
+    "show",
 ]

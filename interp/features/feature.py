@@ -1,6 +1,6 @@
 """Feature: one direction of a dictionary, with what is known of it."""
 
-import html
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
+from interp.core.marks import bar
+from interp.core.markup import Html, block, element, facts, foreign, numeral, shaded
 from interp.decompose.dictionary import Dictionary
 
 LabelSource = Literal["none", "concept and distinctive words", "distinctive words", "language model"]
@@ -77,18 +79,59 @@ class Feature:
         return replace(self, label=label, label_source=source, concept=concept)
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<li>{_shaded(context)}</li>" for context in self.contexts[:5])
-        promoted = ", ".join(html.escape(repr(effect.token)) for effect in self.promoted[:8])
-        return (
-            f"<p><b>{html.escape(self.id)}</b> {html.escape(self.label)} "
-            f"({html.escape(self.site)}, fires on {self.firing_rate:.1%} of rows)</p>"
-            f"<ul>{rows}</ul><p>promotes {promoted}</p>"
-        )
+        return block("Feature", *self.card(CONTEXTS, RADIUS, EFFECTS), element("p", LEGEND, kind="muted"), name=self.id, about=self.site)
+
+    def card(self, contexts: int, radius: int, effects: int) -> tuple[Html, ...]:
+        """What a card shows below its title: label, facts, so many contexts with `radius` tokens around each peak, and tokens."""
+        source = element("span", f"({self.label_source})", kind="muted")
+        label = (element("p", element("b", foreign(self.label)), " ", source),) if self.label else ()
+        width = len(self.direction)
+        named = [
+            ("fires on", f"{self.firing_rate:.1%} of rows"),
+            ("neurons", f"{self.nonzero:,} of {width:,} ({self.nonzero / width:.1%})"),
+            ("concept", self.concept and foreign(self.concept)),
+        ]
+        return (*label, facts(named), *_contexts(self.contexts, contexts, radius), *_vocabulary(self.promoted, self.suppressed, effects))
 
 
-def _shaded(context: FeatureContext) -> str:
-    top = max((abs(value) for value in context.coefficients), default=0.0) or 1.0
-    return "".join(
-        f'<span style="background:rgba(214,120,20,{0.7 * max(value, 0) / top:.2f})">{html.escape(token)}</span>'
-        for token, value in zip(context.tokens, context.coefficients, strict=True)
+CONTEXTS, RADIUS, EFFECTS = 5, 15, 6
+LEGEND = "Tint: a token's coefficient, by the largest of the card; outlined: the peak; bars: logits of the direction read on its own"
+
+
+def _contexts(contexts: Sequence[FeatureContext], count: int, radius: int) -> tuple[Html, ...]:
+    if not contexts:
+        return (element("p", "No contexts: the feature fired on no row that was given", kind="muted"),)
+    shown = contexts[:count]
+    # One scale for the card, so that a weak context looks weak.
+    top = max((value for context in shown for value in context.coefficients), default=0.0)
+    title = f"Top {len(shown)} of {len(contexts)} contexts, coefficients up to {numeral(top)}"
+    return (
+        element("p", title, kind="muted"),
+        element("ul", *(element("li", _shaded(context, radius, top)) for context in shown), kind="texts"),
     )
+
+
+def _shaded(context: FeatureContext, radius: int, top: float) -> Html:
+    start, stop = max(0, context.peak - radius), context.peak + radius + 1
+    weights = [max(value, 0.0) / (top or 1.0) for value in context.coefficients[start:stop]]
+    before, after = "…" if start else "", "…" if stop < len(context.tokens) else ""
+    return Html(before + shaded(context.tokens[start:stop], weights, peak=context.peak - start) + after)
+
+
+def _vocabulary(promoted: Sequence[TokenEffect], suppressed: Sequence[TokenEffect], count: int) -> tuple[Html, ...]:
+    top = max((abs(effect.logit) for effect in (*promoted, *suppressed)), default=0.0) or 1.0
+    halves = [
+        element(
+            "div",
+            element("span", title, kind="muted"),
+            element("ul", *(_effect(own, top) for own in found[:count]), kind="list"),
+            kind=kind,
+        )
+        for title, found, kind in (("promotes", promoted, "more"), ("suppresses", suppressed, "less"))
+        if found
+    ]
+    return (element("div", *halves, kind="row"),) if halves else ()
+
+
+def _effect(effect: TokenEffect, top: float) -> Html:
+    return element("li", bar(abs(effect.logit) / top), " ", foreign(repr(effect.token)), f" {numeral(effect.logit, signed=True)}")

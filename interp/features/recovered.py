@@ -11,7 +11,9 @@ from torch import Tensor
 
 from interp.capture import Batch, Call, Hook, Model, Prepared, TokenSelection
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
+from interp.core.markup import block, facts, numeral, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells
 from interp.decompose.dictionary import Dictionary
 
 Ablation = Literal["zero", "mean"]
@@ -43,6 +45,15 @@ class LossRecovered:
     ablation: str
     n_tokens: int
     selection: str
+
+    def _repr_html_(self) -> str:
+        (cell,) = score_cells([self.recovered])
+        losses = (("as it is", self.original), ("reconstructed", self.reconstructed), ("shuffled (control)", self.shuffled))
+        rows = [*((title, numeral(loss)) for title, loss in losses), (f"ablated ({self.ablation})", numeral(self.ablated))]
+        score = table(("", "score", "texts"), [("recovered", cell, self.recovered.n)], caption=axis_note([self.recovered]))
+        named = facts([("tokens", f"{self.n_tokens:,}"), ("selection", self.selection)])
+        caption = "Mean cross-entropy in nats per predicted token"
+        return block("Loss recovered", score, table(("site holds", "loss"), rows, caption=caption, muted={2}), named, name=self.site)
 
 
 def loss_recovered(

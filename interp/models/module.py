@@ -1,6 +1,5 @@
 """Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its submodules' outputs."""
 
-import html
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from interp.core import InputError, Sites
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
+from interp.models.shown import shown_model
 
 DEFAULT_BATCH = 64
 
@@ -95,7 +95,7 @@ class ModuleModel:
         return self._session(hooks, [], None)
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{html.escape(self.name)}</b>: torch module with {len(self._points)} submodules</p>"
+        return shown_model("Module", self.name, self.module, self.sites)
 
     @contextmanager
     def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:

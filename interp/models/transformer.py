@@ -4,7 +4,6 @@ The wrapped module is never changed: hooks are torch's own and live inside a `wi
 """
 
 import copy
-import html
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from interp.models.decoding import Sampling, cache_name, sample_ids
 from interp.models.hooks import ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared
+from interp.models.shown import shown_model
 from interp.models.tokens import Padding, batches, positions_of, tokenize
 
 DEFAULT_SEGMENT = 512
@@ -226,9 +226,8 @@ class TransformerModel:
         return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=tokenizer)
 
     def _repr_html_(self) -> str:
-        parameters = sum(parameter.numel() for parameter in self.module.parameters())
-        name = html.escape(self.name)
-        return f"<p><b>{name}</b>: {self.n_layers} layers, {self.anatomy.d_model} wide, {parameters / 1e6:.0f} M parameters</p>"
+        about = f"{self.n_layers} layers, {self.anatomy.d_model:,} wide"
+        return shown_model("Language model", self.name, self.module, self.sites, about)
 
     @property
     def _pad_id(self) -> int:

@@ -3,7 +3,6 @@
 Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`.
 """
 
-import html
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from interp.core.files import read_json
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
+from interp.models.shown import shown_model
 from interp.models.skips import recipe_skips, remove_skips
 
 DEFAULT_BATCH = 16
@@ -145,7 +145,7 @@ class UNetModel:
         return self._session(hooks, [], Frame())
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{html.escape(self.name)}</b>: UNet with {len(self.module.down_blocks)} levels, sites {', '.join(self.sites)}</p>"
+        return shown_model("UNet", self.name, self.module, self.sites, f"{len(self.module.down_blocks)} levels")
 
     def _at_step(self, step: int, *, last: bool) -> None:
         for frame in self._frames:

@@ -1,12 +1,13 @@
 """What `evaluate_steering` measured."""
 
-import html
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from interp.core import Score
+from interp.core.markup import Html, block, element, facts, foreign, table
+from interp.core.shown import axis_note, score_cells
 from interp.steering.generation import Continuation
 from interp.steering.targets import Protocol, Route, Target
 
@@ -90,12 +91,31 @@ class SteeringResult:
     failed: int
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(family.family)}</td>"
-            f"<td>{family.report or 'not reached'}</td><td>{family.minus_best_control or ''}</td></tr>"
-            for family in self.families
-        )
-        return (
-            f"<table><tr><th>family</th><th>score (0–2)</th><th>minus best control</th></tr>{rows}</table>"
-            f"<p>{self.failed:,} of {self.judged:,} judgements failed</p>"
+        beating = sum(target.beats_control for target in self.targets)
+        verdict = f"{beating} of {len(self.targets)} targets steer beyond the best control (the margin's whole interval is above 0)."
+        return block("Steering", element("p", element("b", verdict)), self._families(), self._conditions())
+
+    def _families(self) -> Html:
+        reports = [family.report for family in self.families]
+        margins = [family.minus_best_control for family in self.families]
+        columns = (score_cells(reports), score_cells(margins, signed=True))
+        rows = [
+            (foreign(family.family), foreign(family.site), report, margin, family.report.n if family.report else 0, family.unreachable)
+            for family, report, margin in zip(self.families, *columns, strict=True)
+        ]
+        header = ("family", "site", "score, 0 to 2", "minus best control", "n", "not reached")
+        title = f"At the strength chosen on other prompts, mean over concepts ({axis_note(reports)}; {axis_note(margins)}); faint: controls"
+        muted = {number for number, family in enumerate(self.families) if family.is_control}
+        return table(header, rows, caption=title, muted=muted)
+
+    def _conditions(self) -> Html:
+        share = f"{self.failed:,} of {self.judged:,}" + (f" ({self.failed / self.judged:.1%})" if self.judged else "")
+        protocol = self.protocol
+        return facts(
+            [
+                ("judgements failed, left out of every mean:", share),
+                ("strengths (KL, nats)", ", ".join(f"{kl:g}" for kl in protocol.strengths)),
+                ("prompts", f"{len(protocol.selection_prompts)} to select, {len(protocol.report_prompts)} to report"),
+                ("random directions per site", protocol.n_random),
+            ]
         )

@@ -1,0 +1,47 @@
+"""Scores in the rows of a notebook's table: drawn on one axis, so that rows can be compared, with the numbers beside."""
+
+from collections.abc import Iterable, Sequence
+
+from interp.core.marks import end, ends_of, interval
+from interp.core.markup import MISSING, Html, element, escape, estimate, numeral
+from interp.core.score import Score
+
+
+def score_cells(scores: Sequence[Score | None], *, signed: bool = False) -> list[Html]:
+    """Each score with its interval as text and as a bar, its control as text and as a tick; a dash where there is none.
+
+    Example:
+        >>> score_cells([Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52), None])
+    """
+    ends = _ends(scores)
+    return [escape(MISSING) if score is None else _cell(score, ends, signed) for score in scores]
+
+
+def axis_note(scores: Sequence[Score | None]) -> str:
+    """The axis of `score_cells` in words, with the intervals' names and the seeds: `axis 0 to 1, interval bootstrap 95%, seed 0`."""
+    known = [score for score in scores if score is not None]
+    if not known:
+        return "not measured"
+    first, last = _ends(scores)
+    names, seeds = (_each(str(value) for value in values) for values in ((s.interval for s in known), (s.seed for s in known)))
+    tick = ", tick: control" if any(score.control is not None for score in known) else ""
+    return f"axis {end(first)} to {end(last)}{tick}, interval {names}, seed {seeds}"
+
+
+def _ends(scores: Sequence[Score | None]) -> tuple[float, float]:
+    return ends_of(value for score in scores if score is not None for value in (score.value, score.low, score.high, score.control))
+
+
+def _cell(score: Score, ends: tuple[float, float], signed: bool) -> Html:
+    drawn = interval(score.value, score.low, score.high, control=score.control, ends=ends)
+    words = [estimate(score.value, score.low, score.high, signed=signed)]
+    if score.value != score.value:
+        words.append(f"({score.interval})")
+    if score.control is not None:
+        words.append(f"control {numeral(score.control, signed=signed)}")
+    first, *rest = words
+    return Html(f"{drawn} {first}" + "".join(f" {element('span', own, kind='muted')}" for own in rest))
+
+
+def _each(values: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(values))

@@ -1,0 +1,16 @@
+"""What every wrapped network says of itself in a notebook."""
+
+from torch import nn
+
+from interp.core import Sites
+from interp.core.markup import Html, block, facts
+
+
+def shown_model(kind: str, name: str, module: nn.Module, sites: Sites, about: str = "") -> Html:
+    """A network's name, the module's class, its parameters with their type and device, and its sites with shapes."""
+    parameters = list(module.parameters())
+    types = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
+    devices = sorted({str(parameter.device) for parameter in parameters})
+    count = sum(parameter.numel() for parameter in parameters)
+    named = [("module", type(module).__name__), ("parameters", f"{count:,}"), ("type", ", ".join(types)), ("on", ", ".join(devices))]
+    return block(kind, facts(named), sites.table(), name=name, about=about)
