@@ -33,6 +33,7 @@ ONLY_IN = {
     "diffusers": {"models/unet.py", *(f"diffusion/{path.name}" for path in (ROOT / "diffusion").glob("*.py"))},
     "plotly": {
         "report/figures.py",
+        "report/captions.py",
         "report/page.py",
         "report/path_figures.py",
         "report/direction_figures.py",

@@ -7,6 +7,7 @@ from typing import Any
 
 from interp.core.files import write_text
 from interp.report import figures
+from interp.report.captions import json_for_page
 from interp.report.page import embed_json, self_contained
 from interp.report.tables import METHOD_TITLES, MISSING, Table, score_cell
 
@@ -40,7 +41,7 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
         "detection": detection_table(data),
         "rows": len({way["label"] for way in ways}),
         "settings": json.dumps(data["settings"], indent=1, ensure_ascii=False),
-        "embedded_figures": embed_json({name: json.loads(figure.to_json()) for name, figure in drawn.items()}),
+        "embedded_figures": embed_json(json_for_page(drawn)),
     }
     write_text(folder / "index.html", self_contained("comparison.html.j2", SCRIPTS, values))
     return folder / "index.html"

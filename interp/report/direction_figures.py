@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from interp.core import Score
 from interp.diffusion.result import DirectionsResult, MethodResult
+from interp.report.captions import captioned, interval_words
 from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
 from interp.report.tables import MISSING
 
@@ -68,7 +69,12 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
     for border in _borders(result.methods):
         figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=border, y1=border, line={"color": GREY, "width": 1})
-    return figure.update_layout(margin={"l": 190, "r": 12, "t": 36, "b": 12})
+    shown = [score.to_dict() for found in result.methods for effects in found.effects.values() for score in effects.values()]
+    caption = (
+        f"Mean change at equal measured effect, in {unit_words(result)}; hover: {interval_words(shown)} (images) and what a random "
+        "direction of equal norm does (control)."
+    ).replace("bars: ", "")
+    return captioned(figure.update_layout(margin={"l": 190, "r": 12, "t": 36, "b": 12}), caption)
 
 
 def dose_curves(result: DirectionsResult) -> go.Figure:
@@ -91,7 +97,9 @@ def dose_curves(result: DirectionsResult) -> go.Figure:
     figure = _styled(figure, 400)
     figure.update_xaxes(title="Strength, in multiples of the chosen one")
     figure.update_yaxes(title=f"Change of the factor, {unit_words(result)}", zeroline=True, zerolinecolor=GREY, zerolinewidth=1)
-    return figure.update_layout(legend_traceorder="normal")
+    words = interval_words([score.to_dict() for curve in result.curves.values() for score in curve.changes])
+    caption = f"Points are moved sideways a little; {words} (images). Dotted grey: random directions of equal norm (control)."
+    return captioned(figure.update_layout(legend_traceorder="normal"), caption)
 
 
 def separations(result: DirectionsResult) -> go.Figure:
@@ -138,7 +146,9 @@ def separations(result: DirectionsResult) -> go.Figure:
     titles = [_plain(method_title(method.method)) for method in found]
     figure.update_yaxes(tickvals=rows, ticktext=titles, range=[-0.6, len(rows) - 0.4])
     figure.update_xaxes(title="Separation (1: every factor has a direction of its own)", range=[0, 1.03])
-    return figure.update_layout(legend_traceorder="normal", margin={"l": 150, "r": 16, "t": 16, "b": 76})
+    words = interval_words([method.separation.to_dict() for method in found])
+    figure.update_layout(legend_traceorder="normal", margin={"l": 150, "r": 16, "t": 16, "b": 76})
+    return captioned(figure, f"{words[0].upper()}{words[1:]} (images). Grey ticks: random tables of the same size (control).")
 
 
 def signed(value: float, digits: int = 2) -> str:

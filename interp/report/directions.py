@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from interp.core.files import write_json, write_text
 from interp.diffusion.result import Contact, DirectionsResult, MethodResult
 from interp.report import direction_figures
+from interp.report.captions import json_for_page, page_heights
 from interp.report.direction_figures import method_title, unit_words
 from interp.report.direction_tables import (
     cell,
@@ -78,8 +79,8 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
         "scored": None if result.scored_method is None else method_title(result.scored_method),
         "protocol": result.provenance.parameters,
         "provenance": json.dumps(result.provenance.to_dict(), indent=1, ensure_ascii=False),
-        "heights": {name: figure.layout.height for name, figure in figures.items()},
-        "embedded_figures": embed_json({name: json.loads(figure.to_json()) for name, figure in figures.items()}),
+        "heights": page_heights(figures),
+        "embedded_figures": embed_json(json_for_page(figures)),
     }
     text = self_contained("directions.html.j2", SCRIPTS, values)
     write_json(folder / "directions.json", result.to_dict())

@@ -1,6 +1,5 @@
 """The page of learning dynamics: when each concept was learned, how a run turned, and from when on it could have been elicited."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from interp.core.files import write_json, write_text
 from interp.dynamics import learning
 from interp.dynamics.learning import LearningRule
 from interp.report import dynamics_figures, dynamics_tables
+from interp.report.captions import json_for_page, page_heights
 from interp.report.directions import data_uri
 from interp.report.dynamics_findings import facts, findings, verdict
 from interp.report.dynamics_runs import ImageRun, LanguageRun, Plane, by_signal, main_runs
@@ -63,8 +63,8 @@ def write_dynamics(
         "sliders": sliders,
         "embedded_sliders": embed_json(sliders),
         "last": max([run.steps[-1] for run in own], default=0),
-        "heights": {name: figure.layout.height for name, figure in figures.items()},
-        "embedded_figures": embed_json({name: json.loads(figure.to_json()) for name, figure in figures.items()}),
+        "heights": page_heights(figures),
+        "embedded_figures": embed_json(json_for_page(figures)),
     }
     text = self_contained("dynamics.html.j2", SCRIPTS, values)
     shown = {name: {"caption": table.caption, "header": table.header, "rows": table.rows} for name, table in tables.items()}

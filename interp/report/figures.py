@@ -9,11 +9,15 @@ from plotly.offline import get_plotlyjs
 
 from interp.core import InputError, Score
 from interp.features.tree import ConceptTree
+from interp.report.captions import captioned, interval_words
 from interp.report.tables import control_methods, method_titles
 
 # Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
 PALETTE = ("#5f8cd6", "#e7632b", "#137f50", "#c02fa6", "#8d55f4")
 GREY = "#868b94"
+INK = "#74787f"
+"""Text that reads on a notebook's white (4.4:1) and near-black (4.2:1) alike; a page puts its own in its place."""
+
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
 FONT = "Inter, ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
@@ -59,7 +63,9 @@ def dose_response(data: Mapping[str, Any]) -> go.Figure:
             figure.add_trace(_level(family, curve[0]["score"], strengths))
     figure.update_xaxes(type="log", title="Measured strength, KL in nats", tickvals=strengths, ticktext=[f"{kl:g}" for kl in strengths])
     figure.update_yaxes(title="Steering score (0 to 2)", rangemode="tozero")
-    return _styled(figure, 440)
+    shown = [point["score"] for family in families if not family["control"] for point in family["curve"]]
+    about = "Concept and fluency of steered texts (harmonic mean, mean over concepts) at equal measured strength; "
+    return captioned(_styled(figure, 440), about + interval_words(shown) + ". Grey: controls (random directions, no steering).")
 
 
 def detection(data: Mapping[str, Any]) -> go.Figure:
@@ -89,7 +95,10 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
     figure.update_yaxes(tickvals=rows, ticktext=[_plain(concept["concept"]) for concept in concepts], range=[-0.7, len(concepts) - 0.3])
     figure.update_xaxes(title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1)
     figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
-    return _styled(figure, 150 + 24 * max(len(concepts), 4))
+    shown = [item["auroc"] for concept in concepts for item in concept["best"] if item["method"] not in controls]
+    about = "The feature of each method that was chosen on other texts, for each concept; "
+    caption = about + interval_words(shown) + ". Grey: random directions through the same choice (control). Dotted: chance."
+    return captioned(_styled(figure, 150 + 24 * max(len(concepts), 4)), caption)
 
 
 def reconstruction(data: Mapping[str, Any]) -> go.Figure:
@@ -117,7 +126,9 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
         )
     figure.update_xaxes(title="Features active per token", rangemode="tozero")
     figure.update_yaxes(title="Variance explained", rangemode="tozero")
-    return _styled(figure, 320).update_layout(legend_traceorder="normal")
+    shown = [method["explained_variance"] for method in data["methods"]]
+    caption = f"Held-out texts; {interval_words(shown)} (texts). Up and to the left is better; random directions are the control."
+    return captioned(_styled(figure, 320).update_layout(legend_traceorder="normal"), caption)
 
 
 def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, end: float) -> go.Figure:
@@ -138,7 +149,9 @@ def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, 
     count = len(labels)
     figure.update_yaxes(tickvals=list(range(count)), ticktext=[_plain(label) for label in labels], range=[count - 0.4, -0.6])
     figure.update_xaxes(title=title, range=[0, end])
-    return _styled(figure, 150 + 46 * max(count, 3)).update_layout(legend_traceorder="normal")
+    shown = [way[value] for way in ways if way[value] is not None]
+    caption = f"Mean over concepts; {interval_words(shown)}. Random directions went through the same procedure (control: best of them)."
+    return captioned(_styled(figure, 150 + 46 * max(count, 3)).update_layout(legend_traceorder="normal"), caption)
 
 
 def _way_dots(ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[float], number: int) -> go.Scatter:
@@ -186,7 +199,8 @@ def concept_tree(tree: ConceptTree, level: int, feature: int, labels: Mapping[tu
         )
     )
     figure.update_xaxes(title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False)
-    return _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False).update_yaxes(visible=False)
+    drawn = _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False).update_yaxes(visible=False)
+    return captioned(drawn, f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one factorisation, not scores.")
 
 
 def _grow(
@@ -298,13 +312,13 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         template="none",
         height=height,
         margin={"l": 64, "r": 16, "t": 16, "b": 56},
-        font={"family": FONT, "size": 13, "color": "#3c4149"},
+        font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"align": "left"},
         legend={"orientation": "h", "y": -0.02, "yref": "container", "yanchor": "bottom", "x": 0, "traceorder": "reversed"},
     )
     axis = {"gridcolor": "rgba(134,139,148,.22)", "zeroline": False, "linecolor": "rgba(134,139,148,.5)", "automargin": True, "ticks": ""}
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
+    figure.update_xaxes(**axis, title_font_size=13)
+    figure.update_yaxes(**axis, title_font_size=13)
     return figure

@@ -15,11 +15,15 @@ import jinja2
 
 from interp.core.files import write_json, write_text
 from interp.report import figures, tables
-from interp.report.findings import findings
+from interp.report.captions import json_for_page
+from interp.report.findings import findings, verdict
+from interp.report.methods_text import methods_text
 from interp.report.schema import validate
+from interp.report.trust import trust
 
 ASSETS = resources.files("interp.report") / "assets"
-SCRIPTS = ("charts.js", "figures.js", "feature.js", "page.js")
+SCRIPTS = ("charts.js", "figures.js", "feature.js", "compare.js", "export.js", "page.js")
+LIVE_SCRIPTS = (*SCRIPTS[:-1], "live.js", SCRIPTS[-1])
 
 
 def write_report(data: Mapping[str, Any], folder: Path) -> Path:
@@ -45,10 +49,14 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
     return folder / "index.html"
 
 
-def page(data: Mapping[str, Any]) -> str:
-    """The page's html for checked data."""
+def page(data: Mapping[str, Any], *, live: bool = False) -> str:
+    """The page's html for checked data; with `live`, also the panel that asks the server it came from (`interp.report.serve`) to steer."""
     values = {
         "data": data,
+        "live": live,
+        "verdict": verdict(data),
+        "trust": trust(data),
+        "methods_text": methods_text(data),
         "findings": findings(data),
         "tables": tables,
         "controls": tables.control_methods(data),
@@ -56,16 +64,29 @@ def page(data: Mapping[str, Any]) -> str:
         "embedded_data": embed_json(data),
         "embedded_view": embed_json(_view(data)),
     }
-    return self_contained("page.html.j2", SCRIPTS, values)
+    styles = ("page.css", "live.css") if live else ("page.css",)
+    return self_contained("page.html.j2", LIVE_SCRIPTS if live else SCRIPTS, values, styles=styles, connect=live)
 
 
-def self_contained(template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> str:
-    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a policy that lets only these run."""
+def self_contained(
+    template: str, scripts: Sequence[str], values: Mapping[str, Any], *, styles: Sequence[str] = ("page.css",), connect: bool = False
+) -> str:
+    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a policy that lets only these run.
+
+    With `connect` the page may ask the server that it came from, and nobody else.
+    """
     script = "".join(_asset(name) for name in scripts)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters.update(count=lambda value: f"{value:,}", score=tables.score_cell)
-    own = {"policy": _policy(script, figures.plotly_source()), "style": _asset("page.css"), "script": script, "plotly": _packed_plotly()}
-    return environment.from_string(_asset(template)).render({**values, **own})
+    own = {
+        "policy": policy(script, figures.plotly_source(), connect=connect),
+        "style": "".join(_asset(name) for name in styles),
+        "script": script,
+        "plotly": _packed_plotly(),
+    }
+    return environment.get_template(template).render({**values, **own})
 
 
 def embed_json(value: Any) -> str:
@@ -88,7 +109,7 @@ def _view(data: Mapping[str, Any]) -> dict[str, Any]:
         "titles": tables.method_titles(data),
         "colors": figures.method_colors(data),
         "score_top": _score_top(data["features"]),
-        "figures": {name: json.loads(figure.to_json()) for name, figure in drawn.items()},
+        "figures": json_for_page(drawn),
     }
 
 
@@ -105,10 +126,12 @@ def _packed_plotly() -> str:
     return base64.b64encode(gzip.compress(figures.plotly_source().encode(), mtime=0)).decode()
 
 
-def _policy(*scripts: str) -> str:
+def policy(*scripts: str, connect: bool = False) -> str:
     """Only these scripts may run; plotly writes style elements and draws its downloads through blobs."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    asked = " connect-src 'self';" if connect else ""
+    rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; script-src {hashes};{asked} {rest}"
 
 
 def _asset(name: str) -> str:

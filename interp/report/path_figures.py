@@ -13,6 +13,7 @@ from interp.causal.faithfulness import Faithfulness
 from interp.causal.graph import CausalGraph
 from interp.core import Score
 from interp.report import path_layout
+from interp.report.captions import captioned, interval_words
 from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
 
 CARRIES, AGAINST = PALETTE[0], PALETTE[1]
@@ -48,7 +49,12 @@ def path_graph(graph: CausalGraph, count: int = 60, *, measured: Checked | None 
     figure.add_trace(_hover(lines, _hover_texts(graph, numbers, measured, seed)))
     figure.add_trace(_names(places))
     levels = list(height.values()) or [0]
-    return _framed(figure, min(levels), max(levels), top)
+    caption = (
+        f"The {len(numbers)} strongest of {len(graph.edges):,} edges by {graph.method}, replaced by value {graph.value}; "
+        f"n = {len(graph.per_example)} examples; hover: bootstrap 95 % interval, seed {seed}. "
+        "Controls (random graphs) are in the faithfulness curve."
+    )
+    return captioned(_framed(figure, min(levels), max(levels), top), caption)
 
 
 def shown_edges(graph: CausalGraph, count: int) -> Int[np.ndarray, " edge"]:
@@ -90,7 +96,9 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
         figure.add_hline(level, line={"color": GREY, "width": 1, "dash": "dot"})
     figure.update_xaxes(type="log", title="Edges kept, % of all", tickvals=list(x), ticktext=[f"{share:g}" for share in x])
     figure.update_yaxes(title="f: 0 all replaced, 1 nothing")
-    return _styled(figure, 420).update_layout(legend_traceorder="normal")
+    shown = [score.to_dict() for item in judged for score in item.curve]
+    caption = f"Grey band: {first.random} random graphs with as many edges per layer (control); {interval_words(shown)} (examples)."
+    return captioned(_styled(figure, 420).update_layout(legend_traceorder="normal"), caption)
 
 
 def predicted_measured(found: Checked) -> go.Figure:
@@ -120,7 +128,9 @@ def predicted_measured(found: Checked) -> go.Figure:
     figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False))
     figure.update_xaxes(title="Predicted effect")
     figure.update_yaxes(title="Measured effect")
-    return _styled(figure, 440)
+    words = interval_words([score.to_dict() for score in found.measured])
+    caption = f"Every point is an edge replaced on its own (value {found.value}); {words} (examples). Control: as many random edges."
+    return captioned(_styled(figure, 440), caption)
 
 
 def _parts(graph: CausalGraph, numbers: Int[np.ndarray, " edge"]) -> tuple[dict[str, int], list[list[tuple[str, str]]]]:

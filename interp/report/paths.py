@@ -14,6 +14,7 @@ from interp.causal.sufficiency import Standing
 from interp.core import Score
 from interp.core.files import write_json, write_text
 from interp.report import path_figures
+from interp.report.captions import json_for_page, page_heights
 from interp.report.page import embed_json, self_contained
 from interp.report.tables import MISSING, Table, score_cell
 
@@ -70,8 +71,8 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
         "checks": checked_table(result),
         "method": METHODS[graph.method],
         "provenance": json.dumps(graph.provenance.to_dict(), indent=1, ensure_ascii=False),
-        "heights": {name: figure.layout.height for name, figure in figures.items()},
-        "embedded_figures": embed_json({name: json.loads(figure.to_json()) for name, figure in figures.items()}),
+        "heights": page_heights(figures),
+        "embedded_figures": embed_json(json_for_page(figures)),
     }
     text = self_contained("paths.html.j2", SCRIPTS, values)
     write_json(folder / "paths.json", result.to_dict())

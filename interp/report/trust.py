@@ -96,7 +96,7 @@ def _stability(data: Mapping[str, Any]) -> tuple[str, str, State]:
     found = [(titles[item["method"]], item["stability"]["seeds"]) for item in data["methods"] if item["stability"]]
     scores = [(title, score) for title, score in found if score is not None and score["value"] is not None]
     if not scores:
-        return question, "Not measured: one seed of each method. `interp report --stability 2` fits them again.", "open"
+        return question, "Not measured: one seed of each method. The option --stability 2 fits them again.", "open"
     parts = [
         f"{title} {score_cell(score)}" + ("" if score["control"] is None else f" (control {score['control']:.2f})")
         for title, score in scores

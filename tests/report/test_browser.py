@@ -1,29 +1,20 @@
 """The page in a real browser, from disk: it works, it loads nothing, and no text of the corpus ran."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from report import synthetic
+from report.browsing import NEEDS_BROWSER, ids, open_afresh, press, put, text, visit, wait
 
 from interp.report.comparison import write_comparison
 from interp.report.page import write_report
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.browser,
-    # Where a browser is required (CI), its absence is a failure, not a skip.
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER) and not os.environ.get("INTERP_REQUIRE_BROWSER"),
-        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-    ),
-]
-Open = Callable[[str], Any]
+pytestmark = NEEDS_BROWSER
+Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -33,38 +24,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> 
 
 @pytest.fixture
 def opened(driver: Any, page: Path) -> Open:
-    """Open the page afresh, as if a link had been followed."""
-
-    def go(anchor: str = "") -> Any:
-        driver.get("about:blank")
-        for kind in ("browser", "performance"):
-            driver.get_log(kind)
-        driver.get(page.as_uri() + anchor)
-        return driver
-
-    return go
-
-
-def wait(driver: Any, expression: str) -> Any:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 15).until(lambda d: d.execute_script(f"return {expression}"))
-
-
-def ids(driver: Any) -> list[str]:
-    return driver.execute_script("return [...document.querySelectorAll('#list a')].map((a) => a.dataset.id)")
-
-
-def put(driver: Any, field: str, value: str | bool) -> None:
-    name = "checked" if isinstance(value, bool) else "value"
-    script = (
-        f"const f = document.getElementById(arguments[0]); f.{name} = arguments[1]; f.dispatchEvent(new Event('input', {{bubbles: true}}))"
-    )
-    driver.execute_script(script, field, value)
-
-
-def text(driver: Any, selector: str) -> str:
-    return driver.execute_script("return document.querySelector(arguments[0]).innerText", selector)
+    return partial(open_afresh, driver, page)
 
 
 def test_it_loads_from_disk_draws_its_figures_and_asks_nobody(opened: Open, page: Path) -> None:
@@ -140,6 +100,93 @@ def test_a_deep_link_opens_its_feature_and_next_and_previous_walk(opened: Open) 
     wait(driver, "location.hash === '#snmf-12'")
     driver.find_element("id", "entry").send_keys("k")
     wait(driver, f"location.hash === '#{order[order.index('snmf-12') - 1]}'")
+
+
+def test_keys_and_arrows_walk_search_and_leave(opened: Open) -> None:
+    driver = opened("#snmf-12")
+    order = ids(driver)
+    here = order.index("snmf-12")
+    press(driver, "j")
+    wait(driver, f"location.hash === '#{order[here + 1]}'")
+    driver.execute_script("document.querySelector('#list a[aria-current]').focus()")
+    press(driver, "\ue013")
+    wait(driver, "location.hash === '#snmf-12'")
+    assert driver.execute_script("return document.activeElement.dataset.id") == "snmf-12"
+    press(driver, "\ue015")
+    wait(driver, f"document.getElementById('entry').dataset.id === '{order[here + 1]}'")
+    press(driver, "/", "sae-13")
+    assert ids(driver) == ["sae-13"]
+    press(driver, "\ue00c")
+    assert driver.execute_script("return document.activeElement.closest('#list') !== null")
+    press(driver, "?")
+    assert driver.execute_script("return document.getElementById('keys').open")
+    assert "pin this feature" in text(driver, "#keys")
+    press(driver, "\ue00c")
+    assert not driver.execute_script("return document.getElementById('keys').open")
+
+
+def test_every_link_of_the_list_is_one_tab_stop(opened: Open) -> None:
+    driver = opened("#snmf-12")
+    assert driver.execute_script(
+        "return [...document.querySelectorAll('#list a')].filter((a) => a.tabIndex === 0).map((a) => a.dataset.id)"
+    ) == ["snmf-12"]
+
+
+def test_the_verdict_stands_first_and_trust_is_said_in_words(opened: Open) -> None:
+    driver = opened("")
+    order = "return [...document.querySelectorAll('h1, .verdict, .facts, #trust, .findings')].map((e) => e.id || e.className || e.tagName)"
+    assert driver.execute_script(order) == ["H1", "verdict", "facts", "trust", "findings"]
+    states = driver.execute_script("return [...document.querySelectorAll('.trust .state')].map((e) => e.innerText.trim())")
+    assert len(states) >= 4
+    assert all(state.split()[-1] in {"Good", "Caution", "Problem", "Open"} for state in states)
+
+
+def test_neighbours_and_family_are_links_with_their_controls(opened: Open, page: Path, pristine: dict[str, Any]) -> None:
+    feature = next(f for f in pristine["features"] if f["id"] == "snmf-12")
+    driver = opened("#snmf-12")
+    rows = driver.execute_script(
+        "return [...document.querySelectorAll('.neighbours tbody tr')].map((r) => r.innerText.replaceAll('−', '-'))"
+    )
+    assert len(rows) == len(feature["neighbours"]) == 5
+    for row, neighbour in zip(rows, feature["neighbours"], strict=True):
+        control = pristine["neighbour_control"]["snmf"]
+        assert neighbour["id"] in row
+        assert f"{neighbour['cosine']:.2f}\t{control:.2f}" in row
+    family = text(driver, ".family")
+    assert "level 1, number 6" in family
+    assert "level 2, number 3" in family
+    assert driver.execute_script("return document.querySelector('.members a').getAttribute('href')") == "#snmf-13"
+    visit(driver, page, "#snmf-7")
+    assert "No neighbours were computed" in text(driver, "#entry")
+    visit(driver, page, "#sae-3")
+    assert driver.execute_script("return document.querySelector('.family') === null")
+
+
+def test_a_family_narrows_the_list_to_its_members(opened: Open) -> None:
+    driver = opened("")
+    put(driver, "family", "2:3")
+    assert set(ids(driver)) == {"snmf-12", "snmf-13", "snmf-14", "snmf-15"}
+    put(driver, "family", "1:0")
+    assert set(ids(driver)) == {"snmf-0", "snmf-1"}
+
+
+def test_an_unknown_address_says_so_and_a_known_one_takes_it_back(opened: Open, page: Path) -> None:
+    driver = opened("#snmf-999")
+    assert "nothing called “snmf-999”" in text(driver, "#unknown")
+    driver.execute_script("location.hash = 'snmf-12'")
+    wait(driver, "document.getElementById('unknown').hidden")
+    visit(driver, page, "#%E0%A4%A")
+    assert driver.find_element("id", "unknown").is_displayed()
+    visit(driver, page, "#methods")
+    assert not driver.find_element("id", "unknown").is_displayed()
+
+
+def test_whoever_listens_hears_which_feature_is_shown(opened: Open) -> None:
+    driver = opened("#snmf-12")
+    driver.execute_script("window.heard = []; document.addEventListener('interp:feature', (e) => window.heard.push(e.detail.id))")
+    driver.execute_script("location.hash = 'sae-3'")
+    wait(driver, "window.heard.length === 1")
+    assert driver.execute_script("return window.heard") == ["sae-3"]
 
 
 def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, pristine: dict[str, Any]) -> None:

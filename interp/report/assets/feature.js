@@ -2,9 +2,10 @@
 
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
+const letterCode = (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`;
+
 function visible(text) {
-  const code = (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`;
-  return text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(INVISIBLE, code);
+  return text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(INVISIBLE, letterCode);
 }
 
 // In running text a leading space stays a space; a token of nothing but white space is drawn.
@@ -15,9 +16,14 @@ function contextToken(text) {
 }
 
 // In a list of tokens " the" and "the" must differ.
+function spelled(text) {
+  const shown = visible(text).replace(/(?! )\p{Zs}/gu, letterCode);
+  return shown.replace(/^ +/, (spaces) => "␣".repeat(spaces.length));
+}
+
 function listToken(text) {
-  const [, spaces, rest] = /^( *)([\s\S]*)$/.exec(text);
-  return el("span", { class: "tok" }, el("span", { class: "ws" }, "␣".repeat(spaces.length)), visible(rest));
+  const [, spaces, rest] = /^(␣*)(.*)$/su.exec(spelled(text));
+  return el("span", { class: "tok" }, el("span", { class: "ws" }, spaces), rest);
 }
 
 function contextLine(context, largest) {
@@ -42,14 +48,14 @@ function contextsPart(feature) {
   return [head, legend, el("ol", { class: "contexts" }, feature.contexts.map((context) => contextLine(context, largest)))];
 }
 
-function tokenList(title, items, className) {
+function tokenList(title, items, className, shared = new Set()) {
   const head = el("h5", {}, title);
   if (!items.length) return el("div", {}, head, el("p", { class: "missing" }, "Not computed."));
   const largest = Math.max(...items.map((item) => Math.abs(item.logit))) || 1;
   const rows = items.map((item) => {
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * Math.abs(item.logit)) / largest}%`;
-    return el("li", {}, listToken(item.token), bar, el("span", { class: "logit" }, number(item.logit, 2, true)));
+    return el("li", { class: shared.has(item.token) ? "shared" : null }, listToken(item.token), bar, el("span", { class: "logit" }, number(item.logit, 2, true)));
   });
   return el("div", { class: className }, head, el("ol", { class: `tokens ${className}` }, rows));
 }
@@ -185,14 +191,71 @@ function steeringPart(feature, steering, color, top) {
   ];
 }
 
-function entryParts(feature, data, view) {
-  const color = view.colors[feature.method] ?? "var(--accent)";
+const address = (...ids) => `#${ids.map(encodeURIComponent).join("~")}`;
+
+const nameOf = (feature) => visible(feature.label) || "(no label)";
+
+function methodDot(method, view) {
   const dot = el("span", { class: "dot", "aria-hidden": "true" });
-  dot.style.background = color;
+  dot.style.background = view.colors[method] ?? "var(--grey)";
+  return dot;
+}
+
+function featureLink(feature, view, ...ids) {
+  return el("a", { href: address(...(ids.length ? ids : [feature.id])) }, methodDot(feature.method, view), nameOf(feature));
+}
+
+// Branches of the hierarchy read both ways: `above` a feature of a level, and `below` it, the heaviest first.
+function familyTree(hierarchy) {
+  const gathered = (name) => {
+    const found = new Map();
+    for (const branch of hierarchy?.branches ?? []) {
+      const key = name === "below" ? `${branch.level}:${branch.parent}` : `${branch.level - 1}:${branch.child}`;
+      const far = name === "below" ? { level: branch.level - 1, index: branch.child } : { level: branch.level, index: branch.parent };
+      found.set(key, [...(found.get(key) ?? []), { ...far, share: branch.share }]);
+    }
+    for (const list of found.values()) list.sort((a, b) => b.share - a.share);
+    return (level, index) => found.get(`${level}:${index}`) ?? [];
+  };
+  const [above, below] = [gathered("above"), gathered("below")];
+  const leaves = (level, index) =>
+    level === 0 ? [index] : [...new Set(below(level, index).flatMap((child) => leaves(child.level, child.index)))];
+  return {
+    above,
+    members: (level, index) => leaves(level, index).map((leaf) => `${hierarchy.method}-${leaf}`),
+    label: (level, index) => visible(hierarchy.levels[level].features[index].label) || "(no label)",
+  };
+}
+
+function familyBranch(feature, place, { view, byId, tree }) {
+  const members = tree.members(place.level, place.index).filter((id) => id !== feature.id && byId.has(id)).map((id) => byId.get(id));
+  const broader = tree.above(place.level, place.index);
+  const list = el("ul", { class: "members" }, members.map((member) => el("li", {}, featureLink(member, view))));
+  return el("li", {},
+    el("p", {}, el("strong", {}, tree.label(place.level, place.index)), el("span", { class: "sub" }, `level ${place.level}, weight ${number(place.share, 2)}`)),
+    place.level === 1 ? list : el("details", {}, el("summary", {}, `${members.length} features`), list),
+    broader.length ? el("ul", { class: "broader", "aria-label": "Broader still" }, broader.map((next) => familyBranch(feature, next, { view, byId, tree }))) : null);
+}
+
+function familyPart(feature, page) {
+  if (feature.method !== page.data.hierarchy?.method) return [];
+  const head = el("h4", {}, "Which family does it belong to?");
+  const broader = page.tree.above(0, feature.index);
+  if (!broader.length) return [head, el("p", { class: "missing" }, "It belongs to no broader feature.")];
   return [
-    el("h3", { id: "entry-title" }, visible(feature.label) || "(no label)"),
+    head,
+    el("ul", { class: "family" }, broader.map((place) => familyBranch(feature, place, page))),
+    el("p", { class: "note" }, "Broader features come from factoring the directions again; below each stand the others it is made of. Weight: this feature's part in it, against its largest part."),
+  ];
+}
+
+function entryParts(feature, page) {
+  const { data, view } = page;
+  const color = view.colors[feature.method] ?? "var(--accent)";
+  return [
+    el("h3", { id: "entry-title" }, nameOf(feature)),
     el("p", { class: "meta" },
-      el("span", {}, dot, `${view.titles[feature.method] ?? feature.method}, feature ${feature.index}`),
+      el("span", {}, methodDot(feature.method, view), `${view.titles[feature.method] ?? feature.method}, feature ${feature.index}`),
       el("span", {}, el("code", {}, feature.id)),
       el("span", {}, `label from ${feature.label_source}`),
       el("span", {}, `fires on ${number(100 * feature.firing_rate, 2)} % of tokens`),
@@ -201,6 +264,8 @@ function entryParts(feature, data, view) {
     vocabularyPart(feature),
     detectionPart(feature, color),
     stabilityPart(feature, color),
+    neighboursPart(feature, page),
+    familyPart(feature, page),
     steeringPart(feature, data.steering, color, view.score_top),
   ].flat(3);
 }

@@ -1,5 +1,7 @@
 // The figures of a page, drawn by plotly in the page's own colours, and the theme.
 
+const PRINTED_WIDTH = 680;
+
 function showFigures(figures) {
   const at = (id) => document.getElementById(id);
 
@@ -16,15 +18,15 @@ function showFigures(figures) {
     return colors;
   }
 
-  function themedLayout(layout) {
+  function themedLayout(layout, printing) {
     const { ink, muted, line, ground } = themed();
     const axis = { gridcolor: line, linecolor: line, tickfont: { color: muted, size: 12 } };
     const titled = (own) => ({ ...own, ...axis, title: { ...own?.title, font: { size: 13, color: muted } } });
-    const wide = innerWidth > 900;
+    const wide = innerWidth > 900 && !printing;
     const beside = { ...layout.legend, orientation: "v", x: 1.01, xanchor: "left", y: 1, yref: "paper", yanchor: "top" };
     return {
       ...layout,
-      autosize: true,
+      ...(printing ? { autosize: false, width: PRINTED_WIDTH } : { autosize: true, width: undefined }),
       legend: wide ? beside : layout.legend,
       font: { ...layout.font, color: ink },
       hoverlabel: { ...layout.hoverlabel, bgcolor: ground, bordercolor: line, font: { color: ink } },
@@ -33,10 +35,10 @@ function showFigures(figures) {
     };
   }
 
-  function plot() {
+  function plot(printing = false) {
     for (const place of document.querySelectorAll(".plot")) {
       const figure = figures[place.dataset.figure];
-      window.Plotly.react(place, figure.data, themedLayout(figure.layout), { responsive: true, displaylogo: false, displayModeBar: false });
+      window.Plotly.react(place, figure.data, themedLayout(figure.layout, printing), { responsive: true, displaylogo: false, displayModeBar: false });
     }
   }
 
@@ -66,6 +68,23 @@ function showFigures(figures) {
     if (window.Plotly) plot();
   }
 
+  // On paper: light colours, a page's width, and what lies behind the figures, since nobody can hover there.
+  const opened = [];
+  function beforePrint() {
+    document.documentElement.classList.add("printing");
+    opened.push(...document.querySelectorAll("details.printed:not([open])"));
+    for (const part of opened) part.open = true;
+    if (window.Plotly) plot(true);
+  }
+
+  function afterPrint() {
+    document.documentElement.classList.remove("printing");
+    for (const part of opened.splice(0)) part.open = false;
+    if (window.Plotly) plot();
+  }
+
+  addEventListener("beforeprint", beforePrint);
+  addEventListener("afterprint", afterPrint);
   at("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
   dark.addEventListener("change", () => setTheme());
   matchMedia("(min-width: 901px)").addEventListener("change", () => window.Plotly && plot());

@@ -1,0 +1,74 @@
+"""Captions inside figures, so that n, seed and control go where the figure goes; pages have their own and take these off."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+WIDTH = 92
+LINE = 17
+"""Pixels of a caption's line."""
+
+
+def captioned(figure: go.Figure, caption: str) -> go.Figure:
+    """The figure with a caption above it, wrapped and left-aligned; `figure.layout.meta["caption"]` holds its text.
+
+    Example:
+        >>> captioned(figure, "Mean over 5 concepts; bars are bootstrap 95 % intervals, seed 0; grey: controls.")
+    """
+    lines = textwrap.wrap(caption, WIDTH)
+    room = LINE * len(lines) + 8
+    top = figure.layout.margin.t or 0
+    text = "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines)
+    height = figure.layout.height + room
+    place = {"x": 0, "xref": "container", "xanchor": "left", "y": 1 - 20 / height, "yref": "container", "yanchor": "top", "pad": {"l": 8}}
+    return figure.update_layout(
+        title={"text": text, "font": {"size": 12}, "automargin": False, **place},
+        margin={"t": top + room},
+        height=height,
+        meta={"caption": caption, "room": room},
+    )
+
+
+def for_page(figure: go.Figure) -> go.Figure:
+    """A copy without its caption, as tall as it was before."""
+    meta = figure.layout.meta
+    if not isinstance(meta, dict) or "room" not in meta:
+        return go.Figure(figure)
+    values = figure.to_dict()
+    layout = {name: value for name, value in values["layout"].items() if name not in ("title", "meta")}
+    layout["margin"] = {**layout["margin"], "t": layout["margin"]["t"] - meta["room"]}
+    return go.Figure({**values, "layout": {**layout, "height": layout["height"] - meta["room"]}})
+
+
+def interval_words(scores: Sequence[Mapping[str, Any]]) -> str:
+    """How the intervals of some scores were made, on how many cases and with which seeds.
+
+    Example:
+        >>> interval_words([{"value": 0.5, "n": 5, "seed": 0, "interval": "bootstrap 95%"}])
+        'bars: bootstrap 95% interval, n = 5, seed 0'
+    """
+    known = [score for score in scores if score["value"] is not None]
+    if not known:
+        return "nothing was measured"
+    kinds = sorted({score["interval"] for score in known})
+    seeds = sorted({score["seed"] for score in known})
+    counts = sorted({score["n"] for score in known})
+    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"bars: {' or '.join(kinds)} interval, n = {n}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def json_for_page(figures: Mapping[str, go.Figure]) -> dict[str, Any]:
+    """Figures as json-ready values, without their captions.
+
+    Example:
+        >>> embed_json(json_for_page({"dose": dose_response(data)}))
+    """
+    return {name: json.loads(for_page(figure).to_json()) for name, figure in figures.items()}
+
+
+def page_heights(figures: Mapping[str, go.Figure]) -> dict[str, int]:
+    """How tall each figure is without its caption, in pixels."""
+    return {name: for_page(figure).layout.height for name, figure in figures.items()}
