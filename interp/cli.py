@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from interp.core.errors import InterpError
+from interp.core.errors import InputError, InterpError
 from interp.core.names import require_known
 from interp.diffusion_cli import app as diffusion
 from interp.track_cli import app as track
@@ -36,7 +36,9 @@ app.add_typer(track, name="track")
 
 @app.command()
 def report(
-    model: Annotated[str, typer.Option(help="Catalog name, hub id, local folder or .gguf file.")] = "smollm2-135m-instruct",
+    model: Annotated[
+        str | None, typer.Option(help="Catalog name, hub id, local folder or .gguf file.", show_default="smollm2-135m-instruct")
+    ] = None,
     site: Annotated[str | None, typer.Option(help="Where features are found, e.g. L5.mlp; at a sixth of the depth if left out.")] = None,
     companion_site: Annotated[str | None, typer.Option(help="Where companions steer, e.g. L15.resid_post; half depth if left out.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="snmf, sae or pca; may be given several times. All if left out.")] = None,
@@ -49,11 +51,14 @@ def report(
     stability: Annotated[int, typer.Option(min=0, help="Fit again from so many other seeds, to see which features come back.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write index.html, features.json and the dictionaries to.")] = Path("report"),
+    serve: Annotated[bool, typer.Option(help="Show the report in --out (made first if there is none) with live steering.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1 that --serve listens on; 0 is any free one.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Find, describe and score the features of one layer, and write a page about them.
 
     With no arguments: the embedded default model and corpus, in a few minutes on two CPU cores. The page is report/index.html.
+    With --serve the page is served on this machine only, and steers on request: type a prompt, move a slider, read the continuation.
     """
     from interp.console import shown
     from interp.corpus import read_texts
@@ -61,7 +66,7 @@ def report(
     from interp.settings import Settings
 
     settings = Settings(
-        model=model,
+        model=model or Settings.model,
         site=site,
         companion_site=companion_site,
         methods=_methods(method or ()),
@@ -72,9 +77,15 @@ def report(
         stability=stability,
         seed=seed,
     )
+    existing = serve and (out / "features.json").is_file()
     with shown(quiet) as progress:
-        page = main_job(settings, out, progress=progress)
-    typer.echo(str(page))
+        page = out / "index.html" if existing else main_job(settings, out, progress=progress)
+    if existing and not quiet:
+        typer.echo(f"serving the report that is in {out} as it is; to make another, give another --out", err=True)
+    if not serve:
+        typer.echo(str(page))
+        return
+    _serve(out, model, port, quiet)
 
 
 @app.command()
@@ -181,6 +192,24 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
         ("site", "shape of one example"),
         [(name, " × ".join("any" if axis is None else str(axis) for axis in shape)) for name, shape in found.items()],
     )
+
+
+def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
+    """Serve a report until Ctrl-C; `model` is where its model is, if not where its name says."""
+    from interp.console import shown
+    from interp.models import TransformerModel, load_model
+    from interp.report.live import serve
+
+    def ready(url: str) -> None:
+        typer.echo(url)
+        if not quiet:
+            typer.echo("open it in a browser of this machine; Ctrl-C ends it", err=True)
+
+    with shown(quiet) as progress:
+        found = load_model(model, progress=progress) if model else None
+        if found is not None and not isinstance(found, TransformerModel):
+            raise InputError(f"{model!r} is not a language model; live steering continues texts")
+        serve(folder, found, port, ready=ready, progress=progress)
 
 
 def _methods(names: Sequence[str]) -> "tuple[Unsupervised, ...]":

@@ -1,0 +1,113 @@
+"""One thread that runs a model for many: a bounded queue, whose jobs can be given up while they wait and while they run."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from interp.core import InterpError
+
+LIMIT = 16
+POLL_SECONDS = 0.2
+
+Check = Callable[[], None]
+"""What a running job calls between its steps; it raises CancelledError once nobody waits for the result any more."""
+
+
+class QueueFullError(InterpError):
+    """As many requests wait as may."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A job in the queue: its name, the number of jobs that were before it, and its result to come."""
+
+    name: str
+    ahead: int
+    future: "Future[Any]"
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def give_up(self) -> None:
+        """A job that waits leaves the queue at once; one that runs stops at its next step."""
+        self.given_up.set()
+        self.future.cancel()
+
+    def result(self, gone: Callable[[], bool]) -> Any:
+        """Wait for the job; while waiting, `gone` is asked whether whoever wanted it still does, and if not the job is given up.
+
+        Raises:
+            CancelledError: the job was given up, or the queue was closed.
+            Exception: whatever the job raised.
+        """
+        # Not futures.wait: it takes a cancelled job for done only once the worker comes to it, which after a shutdown is never.
+        while not self.future.done():
+            with suppress(TimeoutError):
+                return self.future.result(timeout=POLL_SECONDS)
+            if gone():
+                self.give_up()
+        return self.future.result()
+
+
+class ModelQueue:
+    """Jobs one after another in the order they came, on a thread of their own; at most `limit` wait.
+
+    Example:
+        >>> with closing(ModelQueue()) as queue:
+        ...     queue.submit(lambda check: 6 * 7).result(lambda: False)
+        42
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="interp-live-model")
+        self._lock = threading.Lock()
+        self._tickets: list[Ticket] = []
+        self._closed = False
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the jobs that are not done, the one that runs first."""
+        with self._lock:
+            return [ticket.name for ticket in self._tickets]
+
+    def submit(self, job: Callable[[Check], Any], name: str = "") -> Ticket:
+        """Put a job at the end of the queue; it is called with what it is to call between its steps.
+
+        Raises:
+            QueueFullError: `limit` jobs wait already.
+            CancelledError: the queue is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise CancelledError
+            ahead = len(self._tickets)
+            if ahead > self._limit:
+                raise QueueFullError(f"{ahead - 1} requests wait for the model, the most that may; try again in a while")
+            given_up = threading.Event()
+            ticket = Ticket(name, ahead, self._worker.submit(_run, job, given_up), given_up)
+            self._tickets.append(ticket)
+        ticket.future.add_done_callback(lambda _: self._leave(ticket))
+        return ticket
+
+    def close(self) -> None:
+        """Give every job up and wait for the thread to end: the length of one step of the job that runs."""
+        with self._lock:
+            self._closed, tickets = True, list(self._tickets)
+        for ticket in tickets:
+            ticket.give_up()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def _leave(self, ticket: Ticket) -> None:
+        with self._lock:
+            self._tickets.remove(ticket)
+
+
+def _run(job: Callable[[Check], Any], given_up: threading.Event) -> Any:
+    def check() -> None:
+        if given_up.is_set():
+            raise CancelledError
+
+    check()
+    return job(check)

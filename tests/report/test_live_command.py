@@ -1,0 +1,70 @@
+"""`interp report --serve`: an existing report is served as it is, a missing one is made first."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report import live_folder
+
+import interp.pipeline
+import interp.report.live
+from interp.cli import main
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The server replaced by one that ends at once; what it was asked to serve."""
+    asked: list[tuple[Any, ...]] = []
+
+    def serve(folder: Path, model: Any, port: int, *, ready: Any, progress: Any) -> None:
+        asked.append((folder, model, port))
+        ready("http://127.0.0.1:1/")
+
+    monkeypatch.setattr(interp.report.live, "serve", serve)
+    return asked
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The main job replaced by one that writes a made-up report."""
+    folders: list[Path] = []
+
+    def job(settings: Any, folder: Path, *, progress: Any) -> Path:
+        folders.append(folder)
+        return live_folder.write(folder, live_folder.speaker()) / "index.html"
+
+    monkeypatch.setattr(interp.pipeline, "main_job", job)
+    return folders
+
+
+def test_a_report_that_is_there_is_served_as_it_is(
+    tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = live_folder.write(tmp_path / "out", live_folder.speaker())
+    assert main(["report", "--serve", "--out", str(folder), "--port", "8123"]) == 0
+    assert (served, made) == ([(folder, None, 8123)], [])
+    shown = capsys.readouterr()
+    assert shown.out == "http://127.0.0.1:1/\n"
+    assert f"serving the report that is in {folder} as it is; to make another, give another --out" in shown.err
+
+
+def test_without_one_it_is_made_first(tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--serve", "--quiet", "--out", str(tmp_path)]) == 0
+    assert (served, made) == ([(tmp_path, None, 0)], [tmp_path])
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("http://127.0.0.1:1/\n", "")
+
+
+def test_a_model_that_is_named_is_the_one_that_is_loaded(
+    tmp_path: Path, served: list[Any], made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = live_folder.speaker()
+    monkeypatch.setattr("interp.models.load_model", lambda name, **_: {"moved": model}[name])
+    assert main(["report", "--serve", "--quiet", "--model", "moved", "--out", str(tmp_path)]) == 0
+    assert served == [(tmp_path, model, 0)]
+
+
+def test_without_serve_nothing_is_served(tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--quiet", "--out", str(tmp_path)]) == 0
+    assert served == []
+    assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
