@@ -26,11 +26,12 @@ class RefusedError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def require_own(headers: Message, port: int) -> None:
+def require_own(headers: Message, port: int, *, page: bool = False) -> None:
     """Check that a request was addressed to this server by its own name and does not come from a page of another origin.
 
     A name that somebody else's DNS resolves to this machine (DNS rebinding) shows in `Host`, a form or script of another page in `Origin`
-    or, in browsers of our time, in `Sec-Fetch-Site`.
+    or, in browsers of our time, in `Sec-Fetch-Site`. A link to the `page` itself, followed in a tab of its own (from a notebook, say), is no
+    such request: the page that holds the link sees nothing of what is opened.
 
     Raises:
         RefusedError: it was not, or does; 403.
@@ -41,7 +42,8 @@ def require_own(headers: Message, port: int) -> None:
         raise RefusedError(403, f"the host {', '.join(hosts)!a:.80} is not served here; open http://{own[0]}/")
     if any(origin.strip().lower() not in [f"http://{name}" for name in own] for origin in origins):
         raise RefusedError(403, f"pages of {', '.join(origins)!a:.80} may not ask here; open http://{own[0]}/")
-    for site in headers.get_all("Sec-Fetch-Site", []):
+    followed = page and (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
+    for site in [] if followed else headers.get_all("Sec-Fetch-Site", []):
         if site.strip().lower() not in ("same-origin", "none"):
             raise RefusedError(403, f"another page asked ({site!a:.40}); paste http://{own[0]}/ into the browser's address bar")
 

@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise
 
     def _require_known_place(self) -> None:
-        require_own(self.headers, self._live.server_port)
+        require_own(self.headers, self._live.server_port, page=(self.command, self.path) == ("GET", "/"))
         if self.path not in METHODS:
             raise RefusedError(404, "there is nothing here; the report is at /")
         allowed = METHODS[self.path]

@@ -85,6 +85,16 @@ def test_a_request_that_another_page_made_is_refused(url: str, site: str) -> Non
     assert call(url, "GET", "/state", Sec_Fetch_Site="none")[0] == 200
 
 
+def test_a_link_to_the_page_may_be_followed_but_not_framed_fetched_or_posted_to(url: str) -> None:
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert call(url, "GET", "/", **link)[0] == 200
+    for path in ("/state", "/features.json"):
+        assert "another page asked" in refused(call(url, "GET", path, **link), 403)
+    assert "another page asked" in refused(call(url, "GET", "/", **{**link, "Sec_Fetch_Dest": "iframe"}), 403)
+    assert "another page asked" in refused(call(url, "GET", "/", **{**link, "Sec_Fetch_Mode": "no-cors"}), 403)
+    assert "another page asked" in refused(post(url, ASKED, **link), 403)
+
+
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/steer"), ("GET", "/steer"), ("POST", "/"), ("OPTIONS", "/steer"), ("DELETE", "/"), ("BREW", "/")]
 )
