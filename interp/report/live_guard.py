@@ -30,8 +30,8 @@ def require_own(headers: Message, port: int, *, page: bool = False) -> None:
     """Check that a request was addressed to this server by its own name and does not come from a page of another origin.
 
     A name that somebody else's DNS resolves to this machine (DNS rebinding) shows in `Host`, a form or script of another page in `Origin`
-    or, in browsers of our time, in `Sec-Fetch-Site`. A link to the `page` itself, followed in a tab of its own (from a notebook, say), is no
-    such request: the page that holds the link sees nothing of what is opened.
+    or, in browsers of our time, in `Sec-Fetch-Site`. A link to the `page` itself, followed in a tab of its own (from a notebook, say), is
+    no such request: the page that holds the link sees nothing of what is opened.
 
     Raises:
         RefusedError: it was not, or does; 403.
