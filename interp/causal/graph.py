@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -48,8 +48,8 @@ class CausalGraph:
         """The mean effect of every edge."""
         return self.per_example.mean(axis=0)
 
-    def edge(self, number: int) -> Edge:
-        """An edge by its names."""
+    def edge(self, number: SupportsIndex) -> Edge:
+        """An edge by its names; `number` is one of those that `strongest` gives."""
         source, port = self.edges[number]
         return Edge(self.nodes[source].name, self.ports[port].name)
 

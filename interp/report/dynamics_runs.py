@@ -145,7 +145,7 @@ class Plane:
 
     axes: tuple[str, str]
     steps: Sequence[Sequence[int]]
-    ways: Sequence[Float[np.ndarray, "checkpoint 2"]]
+    ways: Sequence[Float[np.ndarray, "_ 2"]]
     turns: Sequence[Turn | None]
     names: Sequence[str]
     corners: tuple[str, str, str, str] | None = None

@@ -36,9 +36,8 @@ def steer(
     `direction` (its companion, say) at `site`.
 
     Raises:
-        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the site is missing or of another width, or
-        no
-            strength reaches `kl`.
+        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the site is missing or of another width,
+            or no strength reaches `kl`.
 
     Cost: nothing with `alpha`; about 20 short forward passes per prompt with `kl`.
 

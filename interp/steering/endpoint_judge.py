@@ -130,8 +130,14 @@ class EndpointJudge:
         return Judgement(np.where(failed, np.nan, shown), np.where(failed, np.nan, fluent), failed)
 
     def measured(self, concepts: ConceptSet, *, seed: int = 0) -> "EndpointJudge":
-        """This judge with its reliability, so that it refuses what it cannot tell apart; see `measure`."""
-        return replace(self, reliability=measure(self, concepts, seed=seed))
+        """This judge with its reliability, so that it refuses what it cannot tell apart; see `measure`.
+
+        What measuring cost and where it failed is part of the new judge's `usage`.
+        """
+        found = replace(self, reliability=measure(self, concepts, seed=seed))
+        found._counts.update(self._counts)
+        found._failures.update(self._failures)
+        return found
 
     def _endpoint(self) -> Endpoint:
         return Endpoint(self.url, self.model, self.key_from, self.timeout, self.retries, self.backoff, self.max_tokens, self.seed)

@@ -13,12 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, Score, silent
+from interp.core.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.shown import axis_note, score_cells
 from interp.models.transformer import TransformerModel
 from interp.steering.strengths import calibrate, steering_kl
 from interp.steering.targets import SELECTION_PROMPTS, Target, random_targets
 from interp.steering.text_effects import text_effects
 
 RESAMPLES = 2000
+LISTED = 40
+SURE = 95.0
+"""A lift above that many percent of the random directions counts in the verdict."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Lift:
         value = self.score.value
         return max((1 + int((pool >= value).sum())) / (1 + len(pool)) for pool in self.random.values() if len(pool))
 
+    def _repr_html_(self) -> str:
+        return block("Likelihood lift", _lift_table([self]), facts([("strength (KL, nats)", f"{self.kl:g}")]), name=self.target.feature_id)
+
 
 @dataclass(frozen=True)
 class LiftResult:
@@ -64,6 +72,37 @@ class LiftResult:
     n_random: int
     n_tokens: int
     seed: int
+
+    def _repr_html_(self) -> str:
+        above = sum(lift.percentile >= SURE for lift in self.lifts)
+        verdict = f"{above:,} of {len(self.lifts):,} targets lift their concept's sentences more than {SURE:.0f}% of random directions do."
+        own = sum(concept != "" for concept in self.concept_of)
+        conditions = [
+            ("strength (KL, nats)", f"{self.kl:g}"),
+            ("random directions per site", self.n_random),
+            ("sentences", f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} tokens each"),
+            ("seed", self.seed),
+            ("targets not listed", f"{len(self.lifts) - LISTED:,}" if len(self.lifts) > LISTED else None),
+        ]
+        return block("Likelihood lift", element("p", element("b", verdict)), _lift_table(self.lifts[:LISTED]), facts(conditions))
+
+
+def _lift_table(lifts: Sequence[Lift]) -> Html:
+    scores = [lift.score for lift in lifts]
+    rows = [
+        (
+            foreign(lift.target.family),
+            foreign(lift.target.concept),
+            cell if lift.reached else "not reached",
+            numeral(lift.percentile),
+            numeral(lift.p_value),
+            f"{lift.n_random:,}",
+            f"{0 if lift.score is None else lift.score.n:,}",
+        )
+        for lift, cell in zip(lifts, score_cells(scores, signed=True), strict=True)
+    ]
+    header = ("family", "concept", "lift, nats a token", "percentile", "p", "random directions", "n")
+    return table(header, rows, caption=f"Concept's sentences against others, and the place among random directions ({axis_note(scores)})")
 
 
 def likelihood_lift(
@@ -95,7 +134,8 @@ def likelihood_lift(
         alphas: strengths of the targets where they are known already (one per target, of the unit direction); the random directions are
             still calibrated to `kl`.
         n_random: random directions per site and kind (dense; sparse too where a target of the site is sparse).
-        n_sentences, n_neutral: how many sentences of each concept, and how many neutral ones, are used, at even distances.
+        n_sentences: how many sentences of each concept are used, at even distances.
+        n_neutral: how many neutral sentences are used, at even distances.
         n_tokens: sentences are cut to this many tokens.
 
     Raises:

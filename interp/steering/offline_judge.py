@@ -74,8 +74,8 @@ def fit_offline_judge(model: TransformerModel, encoder: SentenceEncoder, concept
     calibrated.
 
     Raises:
-        InputError: a concept has fewer than 2 sentences to fit on or none held out, or there are too few neutral ones to learn fluency
-        from.
+        InputError: a concept has fewer than 2 sentences to fit on or none held out, or there are too few neutral ones to learn
+            fluency from.
 
     Cost: one encoding of all sentences, one forward pass over the neutral ones; a few seconds.
     """

@@ -491,6 +491,7 @@ def test_a_judge_that_sees_the_word_is_perfect_and_one_that_always_says_the_same
     assert abs(judge.reliability.auroc.control - 0.5) < 0.2
     # 8 of its own, 16 of the two others, 24 neutral ones; no question about fluency.
     assert len(server.seen) == 3 * 48
+    assert (judge.usage.questions, judge.usage.requests) == (3 * 48, 3 * 48), "what measuring cost is the new judge's"
     with pytest.raises(InputError, match="cannot tell 'soup' apart; choose among those it can: sea, song"):
         judged(judge, concept="soup")
     assert judged(judge).concept.tolist() == CONCEPT
@@ -515,6 +516,7 @@ def test_failed_ratings_are_left_out_of_the_measure_and_a_concept_without_any_is
         silent = topic(question) == "soup" or (topic(question) == "sea" and "7" in loopback.text(question))
         return "hm" if silent else oracle(question)
 
+    assert judge_at(serve(script)).measured(concept_set()).failures["no rating"] > 48
     judge = judge_at(serve(script))
     found = measure(judge, concept_set())
     assert (found.by_concept["sea"], found.accepted, found.refused) == (1.0, ("sea", "song"), ("soup",))
