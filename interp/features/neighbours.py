@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean
+from interp.core.markup import block, element, facts, foreign, numeral, table
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import Matching, match_directions
 
-CONTROL_QUANTILE = 0.95
+CONTROL_QUANTILE, SHUFFLES = 0.95, 20
+LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,39 @@ class Neighbour:
     cosine: float
     coactivation: float | None
 
+    def _repr_html_(self) -> str:
+        return block("Neighbour", facts([("cosine", numeral(self.cosine)), ("coactivation", numeral(self.coactivation))]), name=self.id)
+
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The nearest features of every feature, by id, and per dictionary how near a feature comes by chance.
+    """The nearest features of every feature, by id, and how near a feature comes by chance.
 
-    `control[name]` is the 95 % quantile, over a dictionary's features, of the largest |cosine| that any listed feature has with a feature
-    whose entries were dealt out anew: each neuron's entries go to other features of the same dictionary, so which neurons matter is kept
-    and what goes together is not.
+    `control[id]` is the 95 % quantile, over 20 shuffles of a feature, of the largest |cosine| that any other feature has with it. A shuffle
+    puts the feature's own sizes on neurons drawn by how much its dictionary uses them: density and which neurons matter are kept, which go
+    together is not. A feature that is one neuron more than anything else comes near others by chance; a broad one does not.
     """
 
     nearest: Mapping[str, tuple[Neighbour, ...]]
     control: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def chance(self, feature: str) -> float | None:
+        """How near a feature comes to another by chance; None where that was not measured."""
+        return self.control.get(feature)
+
+    def _repr_html_(self) -> str:
+        first = [(own, found[0], self.chance(own)) for own, found in self.nearest.items() if found]
+        beyond = sum(chance is not None and abs(one.cosine) > chance for _, one, chance in first)
+        verdict = f"{beyond:,} of {len(self.nearest):,} features have a neighbour nearer than 95% of the nearest by chance."
+        nearest = sorted(first, key=lambda row: -abs(row[1].cosine))[:LISTED]
+        rows = [
+            (foreign(own), foreign(one.id), numeral(one.cosine), numeral(chance), numeral(one.coactivation)) for own, one, chance in nearest
+        ]
+        header = ("feature", "nearest", "cosine", "by chance", "coactivation")
+        body = table(
+            header, rows, caption=f"The {len(rows)} features with the nearest neighbours; by chance: 95% quantile over {SHUFFLES} shuffles"
+        )
+        return block("Neighbours", element("p", element("b", verdict)), body)
 
 
 def neighbourhood(
@@ -56,11 +79,11 @@ def neighbourhood(
     Raises:
         InputError: no dictionary, different sites or widths, coefficients of different rows, or a count below 1.
 
-    Cost: one product of all directions with all, one of all coefficients with all.
+    Cost: 21 products of all directions with all, one of all coefficients with all.
 
     Example:
         >>> found = neighbourhood({"snmf": snmf, "sae": sae}, {"snmf": snmf.encode(acts), "sae": sae.encode(acts)})
-        >>> found.nearest["snmf-12"][0], found.control["snmf"]
+        >>> found.nearest["snmf-12"][0], found.control["snmf-12"]
     """
     _require_one_space(dictionaries, coefficients, count)
     ids = [f"{name}-{number}" for name, one in dictionaries.items() for number in range(len(one))]
@@ -77,15 +100,17 @@ def neighbourhood(
         for row, own in enumerate(ids)
     }
     generator = torch.Generator().manual_seed(seed)
-    control = {name: _chance(_unit(one.directions), directions, generator) for name, one in dictionaries.items()}
-    return Neighbourhood(nearest, control)
+    units = [_unit(one.directions) for one in dictionaries.values()]
+    starts = [sum(map(len, units[:place])) for place in range(len(units))]
+    chance = [_chance(own, directions, start, generator) for own, start in zip(units, starts, strict=True)]
+    return Neighbourhood(nearest, dict(zip(ids, torch.cat(chance).tolist(), strict=True)))
 
 
 def partners(first: Dictionary, second: Dictionary, *, signed: bool = True, seed: int = 0) -> tuple[Matching, Score]:
     """One-to-one partners of two dictionaries of a site by cosine, and the mean over pairs with its interval.
 
     Features with an empty direction have no partner. The score's control is the mean over partners found after the first dictionary's
-    entries were dealt out anew within each neuron. With `signed=False` magnitudes are matched and averaged (PCA's signs mean nothing).
+    features were shuffled (see `Neighbourhood`). With `signed=False` magnitudes are matched and averaged (PCA's signs mean nothing).
 
     Raises:
         InputError: different sites or widths, or a dictionary with nothing but empty directions.
@@ -98,7 +123,7 @@ def partners(first: Dictionary, second: Dictionary, *, signed: bool = True, seed
     _require_one_space({"first": first, "second": second}, {}, 1)
     one, other = _unit(first.directions), _unit(second.directions)
     generator = torch.Generator().manual_seed(seed)
-    found, chance = _matched(one, other, signed), _matched(_dealt(one, generator), other, signed)
+    found, chance = _matched(one, other, signed), _matched(_shuffled(one, generator), other, signed)
     values, by_chance = (item.cosines if signed else np.abs(item.cosines) for item in (found, chance))
     return found, bootstrap_mean(values, seed=seed, control=float(by_chance.mean()))
 
@@ -126,14 +151,29 @@ def _unit(directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d"]:
     return torch.nn.functional.normalize(directions.detach().float().cpu(), dim=1)
 
 
-def _dealt(directions: Float[Tensor, "feature d"], generator: torch.Generator) -> Float[Tensor, "feature d"]:
-    order = torch.rand(directions.shape, generator=generator).argsort(dim=0)
-    return _unit(directions.gather(0, order))
+def _shuffled(directions: Float[Tensor, "feature d"], generator: torch.Generator) -> Float[Tensor, "feature d"]:
+    """Every feature's own sizes on neurons drawn without replacement by how much the dictionary uses them; signs as each neuron's are."""
+    usage = directions.abs().mean(dim=0)
+    positive = directions.clamp(min=0).mean(dim=0) / usage.clamp(min=1e-30)
+    # The order of exponential waiting times with these rates is a draw without replacement (Efraimidis & Spirakis 2006).
+    waits = -torch.log(torch.rand(directions.shape, generator=generator).clamp(min=1e-30)) / usage
+    neurons = waits.argsort(dim=1)
+    signs = torch.where(torch.rand(directions.shape, generator=generator) < positive[neurons], 1.0, -1.0)
+    sizes = directions.abs().sort(dim=1, descending=True).values
+    return _unit(torch.zeros_like(directions).scatter_(1, neurons, sizes * signs))
 
 
-def _chance(own: Float[Tensor, "feature d"], every: Float[Tensor, "all d"], generator: torch.Generator) -> float:
-    largest = (_dealt(own, generator) @ every.T).abs().amax(dim=1)
-    return float(torch.quantile(largest, CONTROL_QUANTILE))
+def _chance(
+    own: Float[Tensor, "feature d"], every: Float[Tensor, "all d"], start: int, generator: torch.Generator
+) -> Float[Tensor, " feature"]:
+    """Each feature's 95 % quantile over shuffles; among all, the dictionary's own stand from `start` on (none is its own neighbour)."""
+    places = torch.arange(len(own))
+    largest = []
+    for _ in range(SHUFFLES):
+        sizes = (_shuffled(own, generator) @ every.T).abs()
+        sizes[places, start + places] = 0
+        largest.append(sizes.amax(dim=1))
+    return torch.stack(largest).quantile(CONTROL_QUANTILE, dim=0)
 
 
 def _correlations(dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor]) -> Float[np.ndarray, "all all"]:

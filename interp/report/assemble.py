@@ -41,7 +41,10 @@ class MethodRun:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's method."""
+    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's method.
+
+    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that name (a folder's path).
+    """
 
     model: str
     companion_site: str
@@ -54,6 +57,7 @@ class Run:
     seed: int
     seconds: float
     hierarchy: Hierarchy | None = None
+    source: str | None = None
 
 
 def report_data(run: Run) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def report_data(run: Run) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "title": f"What {run.acts.site} of {run.model} computes",
-        "model": {"name": run.model, "weight_hash": provenance.weight_hash, "site": run.acts.site, "companion_site": run.companion_site},
+        "model": _model(run),
         "corpus": {
             "texts": len(run.acts.contexts.items),
             "rows": len(run.acts),
@@ -82,10 +86,14 @@ def report_data(run: Run) -> dict[str, Any]:
         "judge": _judge(run),
         "steering": _steering(run),
         "features": [_feature(feature, run, near) for method in run.methods.values() for feature in method.features],
-        "neighbour_control": {name: _rounded(value) for name, value in near.control.items()},
         "matches": [_match(first, second, shown, run.seed) for first, second in combinations(shown, 2)],
         "hierarchy": None if run.hierarchy is None else _hierarchy(run.hierarchy, run),
     }
+
+
+def _model(run: Run) -> dict[str, Any]:
+    described = {"name": run.model, "weight_hash": run.acts.provenance.weight_hash, "site": run.acts.site}
+    return described | {"companion_site": run.companion_site} | ({} if run.source is None else {"source": run.source})
 
 
 def _neighbourhood(shown: Mapping[str, MethodRun], seed: int) -> Neighbourhood:
@@ -189,32 +197,35 @@ def _steering(run: Run) -> dict[str, Any]:
             "score": {concept: score.to_dict() for concept, score in result.unsteered_scores.items()},
             "continuations": [{"prompt": text.prompt, "text": text.text} for text in result.unsteered],
         },
-        "families": [_family(family, run) for family in result.families],
+        "families": [
+            family_data(family, {name: method.title for name, method in run.methods.items()}, run.seed) for family in result.families
+        ],
     }
 
 
-def _family(family: FamilyResult, run: Run) -> dict[str, Any]:
+def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) -> dict[str, Any]:
+    """A steering family as a page's data; `titles` name its methods, `seed` is that of a score which does not exist."""
     return {
         "family": family.family.replace(" ", "-"),
-        "title": _family_title(family, run),
+        "title": _family_title(family, titles),
         "method": family.method,
         "route": family.route,
         "site": family.site,
         "control": family.is_control,
         "curve": [{"kl": kl, "score": score.to_dict()} for kl, score in family.curve],
-        "report": _score(family.report, run.seed),
+        "report": _score(family.report, seed),
         "minus_best_control": None if family.minus_best_control is None else family.minus_best_control.to_dict(),
         "unreachable": family.unreachable,
         "n": 0 if family.report is None else family.report.n,
     }
 
 
-def _family_title(family: FamilyResult, run: Run) -> str:
-    if family.method not in run.methods or family.route not in ("native", "companion"):
+def _family_title(family: FamilyResult, titles: Mapping[str, str]) -> str:
+    if family.method not in titles or family.route not in ("native", "companion"):
         return family.family
     how = {"native": "own direction", "companion": "companion"}[family.route]
     supervised = family.method == "difference_in_means"
-    return f"{run.methods[family.method].title}{'' if supervised else ', ' + how} at {family.site}"
+    return f"{titles[family.method]}{'' if supervised else ', ' + how} at {family.site}"
 
 
 def _detection_of(feature: Feature, run: Run) -> Detection | None:
@@ -248,6 +259,7 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> dict[str, Any]:
             {"id": n.id, "cosine": _rounded(n.cosine), "coactivation": None if n.coactivation is None else _rounded(n.coactivation)}
             for n in near.nearest[feature.id]
         ],
+        "neighbour_control": _rounded(near.control[feature.id]),
     }
 
 

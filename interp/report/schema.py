@@ -142,6 +142,7 @@ FEATURE = {
     ),
     "steering": Maybe({"concept": str, "routes": [ROUTE]}),
     "neighbours": [NEIGHBOUR],
+    "neighbour_control": Maybe(NUMBER),
 }
 REPORT = {
     "schema": int,
@@ -154,7 +155,6 @@ REPORT = {
     "judge": JUDGE,
     "steering": STEERING,
     "features": [FEATURE],
-    "neighbour_control": Named(NUMBER),
     "matches": [MATCH],
     "hierarchy": Maybe(HIERARCHY),
 }

@@ -52,7 +52,17 @@ def test_coactivation_is_the_correlation_of_coefficients_and_none_where_one_is_c
 
 def test_chance_is_below_a_copy_and_above_nothing() -> None:
     found = neighbourhood({"a": dictionary(FIRST), "b": dictionary(FIRST)})
-    assert 0.1 < found.control["a"] < 0.7
+    assert set(found.control) == set(found.nearest)
+    assert all(0.1 < value < 0.7 for value in found.control.values())
+
+
+def test_a_feature_of_one_neuron_comes_near_others_by_chance_and_a_broad_one_does_not() -> None:
+    directions = torch.zeros(9, 16)
+    directions[:8] = torch.eye(16)[:8]
+    directions[8] = 0.25
+    found = neighbourhood({"a": dictionary(directions)})
+    assert found.control["a-0"] == pytest.approx(1.0)
+    assert found.control["a-8"] == pytest.approx(0.25)
 
 
 def test_partners_undo_a_permutation_and_the_control_does_not() -> None:

@@ -218,6 +218,7 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
     ids = [item["id"] for item in listed]
     around = np.random.default_rng(seed + 1)
     for item in listed:
+        item["neighbour_control"] = 0.34 if item["method"] == "snmf" else 0.21
         item["neighbours"] = [] if item["index"] == 7 else neighbours(around, item["id"], ids)
     return {
         "schema": 2,
@@ -237,7 +238,6 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
         },
         "steering": steering(rng),
         "features": listed,
-        "neighbour_control": {"snmf": 0.34, "sae": 0.21},
         "matches": matches(around, features_per_method),
         "hierarchy": hierarchy(features_per_method),
     }

@@ -149,7 +149,7 @@ def test_neighbours_and_family_are_links_with_their_controls(opened: Open, page:
     )
     assert len(rows) == len(feature["neighbours"]) == 5
     for row, neighbour in zip(rows, feature["neighbours"], strict=True):
-        control = pristine["neighbour_control"]["snmf"]
+        control = pristine["features"][0]["neighbour_control"]
         assert neighbour["id"] in row
         assert f"{neighbour['cosine']:.2f}\t{control:.2f}" in row
     family = text(driver, ".family")

@@ -32,7 +32,7 @@ function readAddress(fragment, { data, byId }) {
 
 function neighbourRow(feature, neighbour, { data, view, byId }) {
   const other = byId.get(neighbour.id);
-  const control = data.neighbour_control[feature.method] ?? null;
+  const control = feature.neighbour_control;
   const size = { value: Math.abs(neighbour.cosine), low: null, high: null };
   const hue = neighbour.cosine < 0 ? "var(--negative)" : view.colors[other.method] ?? "var(--accent)";
   return el("tr", {},
@@ -55,7 +55,7 @@ function neighboursPart(feature, page) {
     el("table", { class: "neighbours" }, el("thead", {}, el("tr", {}, header)),
       el("tbody", {}, known.map((neighbour) => neighbourRow(feature, neighbour, page)))),
     el("p", { class: "note" },
-      "Cosine of the two directions, drawn by its size from 0 to 1. Control, marked in grey: how near a feature of this dictionary comes by chance (95 % quantile) when each neuron's entries are dealt out anew over its features. Fires together: correlation of the two coefficients over all tokens."),
+      "Cosine of the two directions, drawn by its size from 0 to 1. Control, marked in grey: how near any feature comes to this one by chance (95 % quantile over shuffles), when its own sizes are put on neurons drawn by how much the dictionary uses them. Fires together: correlation of the two coefficients over all tokens."),
   ];
 }
 
@@ -126,7 +126,7 @@ function relation(first, second, data) {
   const pair = pairs.find((item) => [item.first, item.second].includes(first.id) && [item.first, item.second].includes(second.id));
   const cosineOf = near?.cosine ?? pair?.cosine;
   if (cosineOf === undefined) return "Neither is among the nearest features of the other, so the cosine of their directions was not kept.";
-  const controls = [...new Set([first.method, second.method])].map((name) => data.neighbour_control[name]).filter((value) => value !== undefined);
+  const controls = [first.neighbour_control, second.neighbour_control].filter((value) => value !== null);
   const told = [`The cosine of their directions is ${number(cosineOf, 2)}`];
   if (controls.length) told.push(` (by chance the nearest reach ${controls.map((value) => number(value, 2)).join(" and ")})`);
   if (near && near.coactivation !== null) told.push(`, and their coefficients correlate with ${number(near.coactivation, 2)} over all tokens`);
