@@ -83,7 +83,7 @@ def test_integrated_gradients_add_up_to_the_nodes_effect(wiring: ResidualWiring,
     number = [source.name for source in wiring.sources].index(node)
     measured = node_effects(Examples(wiring, INPUTS, OTHERS), metric)[:, number]
     own = wiring.edges[:, 0] == number
-    summed = found(wiring, method, steps=40).per_example[:, own].sum(axis=1)
+    summed = found(wiring, method, steps=20).per_example[:, own].sum(axis=1)
     np.testing.assert_allclose(summed, measured, atol=0.06 * np.abs(measured).max())
     plain = found(wiring, "eap").per_example[:, own].sum(axis=1)
     assert np.abs(plain - measured).max() > 2 * np.abs(summed - measured).max()

@@ -46,7 +46,7 @@ def test_networks_of_shapes_pass_the_gate(name: str) -> None:
     ("name", "least", "most"), [("shapes_plain", -0.05, 0.05), ("shapes_study", 0.85, 1.1), ("shapes_dropped", 0.7, 1.1)]
 )
 def test_what_goes_through_the_bottleneck(name: str, least: float, most: float) -> None:
-    table = interchange(load_generator(folder(name)), read_shapes, pairs=256, seed=20)
+    table = interchange(load_generator(folder(name)), read_shapes, pairs=128, seed=20)
     for factor in SHAPE_FACTORS:
         score = table[factor]
         assert least <= score.value <= most, str(table)
@@ -57,7 +57,7 @@ def test_what_goes_through_the_bottleneck(name: str, least: float, most: float) 
 @pytest.mark.slow
 def test_the_network_of_digits_writes_through_its_bottleneck() -> None:
     model = load_generator(folder("digits"))
-    table = interchange(model, read_strokes, pairs=64, seed=20, labels=torch.arange(64) % 10)
+    table = interchange(model, read_strokes, pairs=40, seed=20, labels=torch.arange(40) % 10)
     for factor in ("ink", "thickness", "slant", "width", "height"):
         assert table[factor].value > 0.7, str(table)
         assert abs(table[factor].control or 0.0) < 0.15
