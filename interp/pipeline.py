@@ -84,9 +84,8 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
     }
     seconds = time.perf_counter() - start
     broader = _broader(settings, acts[site], dictionaries)
-    run = Run(
-        model.name, elsewhere, acts[site], len(concepts), methods, steering, judge.name, judge.reliability, settings.seed, seconds, broader
-    )
+    judged = judge.name, judge.reliability
+    run = Run(model.name, elsewhere, acts[site], len(concepts), methods, steering, *judged, settings.seed, seconds, broader, settings.model)
     for name, dictionary in described.items():
         save_dictionary(dictionary, target / "dictionaries" / name)
     save_companions(target / COMPANIONS, {**away, "difference_in_means": there.directions}, elsewhere)

@@ -36,6 +36,7 @@ ONLY_IN = {
         "report/captions.py",
         "report/page.py",
         "report/path_figures.py",
+        "report/steering_figures.py",
         "report/direction_figures.py",
         "report/dynamics_axes.py",
         "report/dynamics_figures.py",

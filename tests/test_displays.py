@@ -6,143 +6,35 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import interp
-from interp.causal import CausalGraph, Node, Port
-from interp.core import Activations, Contexts, Provenance, Score, Sites
-from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability
-from interp.detection import Detection
-from interp.detection.probing import Probe
-from interp.diffusion import FactorGate, Gate, Interchange, StepDirections, Transfer
-from interp.diffusion.carriers import Carried, CarrierShares
-from interp.diffusion.label_efficiency import CountEffect, LabelEfficiency
-from interp.diffusion.projection_effect import ProjectionScore
-from interp.diffusion.readable import Readability, Reading, ReadWrite, ReadWriteTable
-from interp.diffusion.streamed import StepStatistics
+from interp.core import Activations, Provenance, Sites
 from interp.dynamics import Trajectories
-from interp.features import Feature, FeatureContext, LossRecovered, TokenEffect
-from interp.steering import FamilyResult, Protocol, SteeringResult, Target, TargetResult
+from interp.features import Feature
+from interp.steering import Reliability
+from interp.steering.reliability import UNMEASURED
 from tests import tiny
+from tests.displayed import (
+    BUILT,
+    NAN,
+    UNDEFINED,
+    activations,
+    checked_edges,
+    dictionary,
+    directions,
+    edit_score,
+    faithful,
+    feature,
+    graph,
+    lifts,
+    nearest,
+    steering,
+    trajectories,
+    tree,
+)
 from tests.html_checks import ATTACK, SEEN, checked
 
-NAN = float("nan")
-UNDEFINED = Score(NAN, NAN, NAN, 0, 0, None, "none: too few")
-
-
-def score(value: float, control: float | None = 0.125) -> Score:
-    return Score(value, value - 0.0625, value + 0.0625, 40, 7, control)
-
-
-def provenance(name: str, method: str = "random") -> Provenance:
-    parameters = {"note": name, "names": [name] * 9, name: 0.25}
-    return Provenance(method, parameters, 7, name, "w", "c", name, name, {"seconds": 1.5})
-
-
-def dictionary(name: str, features: int = 3, width: int = 8) -> RandomDirections:
-    directions = torch.zeros(features, width)
-    directions[torch.arange(features), torch.arange(features) % width] = 1.0
-    return RandomDirections(directions, torch.zeros(width), provenance(name))
-
-
-def activations(name: str, texts: int = 3, length: int = 4, *, image: bool = False) -> Activations:
-    item, position = np.repeat(np.arange(texts), length - 1), np.tile(np.arange(1, length), texts)
-    norms = 1.0 + np.arange(len(item))
-    tokens = () if image else tuple(tuple(f"{name}{place}" for place in range(length)) for _ in range(texts))
-    contexts = Contexts(item, position, np.zeros(len(item), dtype=int), (name,) * texts, tokens)
-    return Activations(torch.from_numpy(norms).float()[:, None] * torch.eye(4)[:1], contexts, name, provenance(name, "record"))
-
-
-def feature(name: str, contexts: int = 2) -> Feature:
-    context = FeatureContext(tuple(f"{name}{i}" for i in range(31)), tuple(0.5 * i for i in range(31)), 15)
-    effects = tuple(TokenEffect(name, 9.5 - i) for i in range(20))
-    return Feature(dictionary(name), 1, 0.375, (context,) * contexts, effects, effects, name, "distinctive words", name)
-
-
-def steering(name: str, families: int = 2) -> SteeringResult:
-    target = Target(name, name, "native", name, torch.ones(2), name, name)
-    margins = (score(0.5, None), score(0.03125, None), None)
-    results = tuple(TargetResult(target, (), None, score(0.25), margin) for margin in margins)
-    found = tuple(
-        FamilyResult(f"{name}{i}", name, "native", name, (), score(1.25 + i / 64, None), score(-0.75), 3, i == 1) for i in range(families)
-    )
-    empty = FamilyResult("not reached", name, "random", name, (), None, None, 5, True)
-    return SteeringResult(Protocol(), results, (), (*found, empty), (), {}, 200, 5)
-
-
-def graph(name: str, layers: int = 3, *, wide: int = 1) -> CausalGraph:
-    nodes = tuple(Node(f"{name}{layer}.{i}", layer) for layer in range(layers) for i in range(wide))
-    ports = tuple(Port(f"{name}{layer}.{i}.in", (f"{name}{layer}.{i}",), layer) for layer in range(1, layers) for i in range(wide))
-    edges = np.array([(i, j) for i, node in enumerate(nodes) for j, port in enumerate(ports) if node.layer < port.layer])
-    effects = (-1.0) ** np.arange(len(edges)) / 2 ** np.minimum(np.arange(len(edges)), 40)
-    per_example = np.stack([effects, effects])
-    return CausalGraph(
-        nodes,
-        ports,
-        edges,
-        per_example,
-        np.full(2, 3.5),
-        np.full(2, 0.75),
-        "eap",
-        "resample",
-        name,
-        provenance(name),
-        np.arange(len(edges)) < 2,
-    )
-
-
-def trajectories(name: str, axes: int = 2, checkpoints: int = 5) -> Trajectories:
-    values = np.linspace(0, 1, checkpoints)[:, None].repeat(4, axis=1)
-    return Trajectories(tuple(range(0, 10 * checkpoints, 10)), {f"{name}{i}": values / (i + 1) for i in range(axes)}, name)
-
-
-def directions(name: str, count: int = 2) -> StepDirections:
-    values = torch.zeros(count, 2, 1, 1, 1) + 3.0
-    return StepDirections(values, tuple(f"{name}{i}" for i in range(count)), (0, 1), (9, 8), name, 4, name, 7)
-
-
-def read_write(name: str) -> ReadWriteTable:
-    row = ReadWrite(name, 1, score(0.25), score(0.375), score(-0.5), None, "neither")
-    return ReadWriteTable((row,), name)
-
-
-BUILT: dict[str, Callable[[str], Any]] = {
-    "score": lambda name: Score(0.75, 0.5, 0.875, 12, 7, 0.125, name),
-    "provenance": provenance,
-    "sites": lambda name: Sites({name: (None, 8), f"{name}.{name}": (4, None, None)}),
-    "activations": activations,
-    "activations of images": lambda name: activations(name, image=True),
-    "language model": lambda name: interp.wrap(tiny.language("gpt2"), name=name),
-    "unet": lambda name: interp.wrap(tiny.unet(), name=name),
-    "module": lambda name: interp.wrap(nn.ModuleDict({name.replace(".", ""): nn.Linear(2, 2)}), name=name),
-    "dictionary": dictionary,
-    "feature": feature,
-    "strip": lambda name: interp.show([feature(name)]),
-    "reconstruction": lambda name: Reconstruction(score(0.5), 3.5, 0.25, 0.125),
-    "stability": lambda name: Stability(np.array([0.9, 0.2]), None, np.array([0.3, 0.1]), score(0.55), None),
-    "hierarchy": lambda name: Hierarchy((dictionary(name, 4), dictionary(name, 2)), (torch.tensor([[1.0, 0], [1, 1], [0, 1], [0, 0]]),)),
-    "detection": lambda name: Detection(name, name, 3, score(0.875), UNDEFINED, score(0.75), None, 0.9375),
-    "probe": lambda name: Probe(name, name, 2, (3, 5), score(0.625), score(0.6875)),
-    "loss recovered": lambda name: LossRecovered(score(0.8125), 3.125, 3.5, 5.5, 6.25, name, "mean", 1234, name),
-    "steering": steering,
-    "causal graph": graph,
-    "trajectories": trajectories,
-    "carriers": lambda name: CarrierShares(
-        (Carried(name, name, score(0.8125), UNDEFINED),), {name: score(1.5)}, {name: score(0.0625)}, (name,)
-    ),
-    "readability": lambda name: Readability((Reading(name, 1, 9, score(0.4375), score(-0.25), 0.5),), name, 30, 2),
-    "read and written": read_write,
-    "gate": lambda name: Gate({name: FactorGate(score(0.4375), score(0.625), 0.25, 1e-7)}, 0.25, 0.0, 512),
-    "projection": lambda name: ProjectionScore(name, name, 0.5, *(score(i / 8) for i in range(9)), 3),
-    "directions": directions,
-    "label efficiency": lambda name: LabelEfficiency(name, (CountEffect(5, 20, score(0.5), score(0.625)),), 3, 2.5, 0.1, 4),
-    "statistics": lambda name: StepStatistics(
-        7, torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), directions(name), torch.tensor([0.5, 0.25])
-    ),
-    "interchange": lambda name: Interchange((Transfer(name, range(4), score(0.9375)),), (name,), 4, 2, 0.0),
-}
-NAMELESS = {"reconstruction", "stability"}
+NAMELESS = {"reconstruction", "stability", "stability of graphs", "concept tree", "dose response"}
 NUMBERS = {
     "score": ["0.750 [0.500, 0.875]", "n 12", "control 0.125", "seed 7"],
     "sites": ["n × 8", "4 × n × n", "2 sites"],
@@ -184,6 +76,40 @@ NUMBERS = {
     "label efficiency": ["+0.500", "0.625", "length 2.5", "wrong labels 10%", "draws 3"],
     "statistics": ["7 samples", "50.0%", "25.0%"],
     "interchange": ["0-3", "0.938", "pairs dropped 2"],
+    "paths result": [
+        "The graph is more faithful than random graphs",
+        "the model is right 0.938 [0.875, 1.000]",
+        "CMD, small is good 0.250",
+        "CMD of random graphs 0.812",
+        "Spearman 0.875",
+        "graphs of other examples 0.562",
+        "examples judged on 40",
+        "3 parts, 3 edges",
+    ],
+    "faithfulness": ["More faithful than", "5.0%6 0.375", "100.0%128", "n 40", "metric as it is 3.500", "random graphs 5", "seed 7"],
+    "checked": ["rank as predicted", "9 strongest and 3 random", "The first 10 of 12 edges", "−0.312", "+0.500", "control 0.125"],
+    "sufficiency": ["of 6 of 128 edges", "only the graph 2.750", "control 0.500", "0.688", "50.0% 0.438", "0.188", "random graphs 3"],
+    "stability of graphs": ["halves of the examples 0.562", "control 0.125", "other seeds–", "edges, mean 6.5", "splits 5"],
+    "feature effect": ["0 −0.500", "4 +1.250", "control +0.125", "without any change 2.500"],
+    "feature paths": ["all paths +1.250", "straight to the output +0.250", "through name2 −0.750", "set to 4", "2 strongest of 2"],
+    "lift": ["+1.500 [+1.438, +1.562]", "100.0000.100", "0.5"],
+    "lifts": ["1 of 3 targets lift", "50.0000.600940", "not reached––90", "2 of concepts, 1 neutral, at most 24 tokens", "seed 7"],
+    "edit score": ["0.938", "leak, name2 0.688", "asked way 0.812", "control 0.500", "strength 0.5", "selectivity 0.750", "dropped 4"],
+    "dose response": ["0.5 +0.500", "1 +1.125", "0.750", "strength with factor 0.812", "images dropped 2"],
+    "directions result": [
+        "1 of 3 factors are moved as far as was asked",
+        "gate passed",
+        "0.875 [0.812, 0.938] control 0.12575%1 of 2401.5",
+        "name, curved −0.500",
+        "0.375",
+        "NOT REACHED",
+        "left out: name",
+        "pairs dropped 2",
+    ],
+    "concept tree": ["12, 8, 4", "4 of 4 features of level 2", "level 2, feature 3 level 1, feature 3 1.000level 0, feature 3 1.000"],
+    "neighbour": ["−0.938", "coactivation –"],
+    "neighbourhood": ["2 of 3 features have", "name-0name-1−0.9380.4380.625"],
+    "reliability": ["1 of 3 concepts", "0.938 [0.875, 1.000]", "x–refused", "name20.625refused", "name0.938accepted"],
 }
 
 
@@ -212,6 +138,10 @@ BIG: dict[str, Callable[[], Any]] = {
     "causal graph": lambda: graph("layer", 12, wide=12),
     "trajectories": lambda: trajectories("axis", 30, 400),
     "directions": lambda: directions("name", 500),
+    "lifts": lambda: lifts("name", 300),
+    "concept tree": lambda: tree(5, 40),
+    "neighbourhood": lambda: nearest("name", 3000),
+    "reliability": lambda: Reliability(UNDEFINED, {f"{i}": i / 500 for i in range(500)}, (), tuple(f"{i}" for i in range(500))),
     "provenance": lambda: Provenance("x", {f"key {i}": "value" * 100 for i in range(40)}),
 }
 
@@ -297,3 +227,20 @@ def test_the_ends_of_a_run_share_an_axis() -> None:
     run = Trajectories((0, 10), {"a": np.array([[0.25, 0.25], [0.25, 0.25]]), "b": np.array([[0.03, 0.03], [1.0, 1.0]])})
     places = [float(place) for place in re.findall(r'<circle cx="([\d.]+)"', run._repr_html_())]
     assert places == pytest.approx([32, 32, 4 + 112 * 0.03, 116], abs=0.1)
+
+
+def test_a_verdict_needs_its_whole_interval() -> None:
+    assert "Not clearly more faithful" in checked(faithful("name", 0.75)._repr_html_()).text, "0.75 to 0.81 reaches that of random graphs"
+    assert "do not clearly rank as predicted" in checked(checked_edges("name", 0.0625)._repr_html_()).text
+    assert "NOT REACHED" in checked(edit_score("name", reached=False)._repr_html_()).text
+    assert [edit_score("name", change).beats_control for change in (-0.25, -0.125, 0.125, 0.25)] == [True, False, False, True]
+
+
+def test_an_unmeasured_judge_says_so() -> None:
+    assert "Nobody has measured" in checked(UNMEASURED._repr_html_()).text
+
+
+def test_the_heaviest_branches_of_a_tree_come_first() -> None:
+    page = checked(tree(2, 20)._repr_html_())
+    assert page.elements.count("li") == 6 + 6 * 4
+    assert page.text.index("feature 0 1.000") < page.text.index("feature 1 0.500") < page.text.index("feature 2 0.250")

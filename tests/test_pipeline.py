@@ -115,6 +115,12 @@ def test_features_have_neighbours_and_broader_features(data: dict[str, Any], mad
     assert [(item["first"], item["second"]) for item in data["matches"]][:2] == [("snmf", "sae"), ("snmf", "pca")]
 
 
+def test_the_model_is_called_by_its_folder_and_can_be_loaded_again(data: dict[str, Any], language: Path) -> None:
+    assert (data["model"]["name"], data["model"]["source"]) == (language.name, str(language))
+    assert data["provenance"]["activations"]["model"] == language.name
+    assert interp.load_model(data["model"]["source"]).weight_hash == data["model"]["weight_hash"]
+
+
 def test_the_data_passes_its_schema_and_lists_every_feature(data: dict[str, Any]) -> None:
     validate(data)
     counts = {item["method"]: item["features"] for item in data["methods"]}

@@ -14,8 +14,11 @@ from interp.causal.replacement import Value
 from interp.causal.search import clean_and_replaced
 from interp.causal.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, Score, silent
+from interp.core.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.shown import axis_note, score_cells, score_table
 
 RESAMPLES = 2000
+LISTED = 10
 INTERVAL = "bootstrap 95% over edges"
 
 
@@ -49,6 +52,23 @@ class Checked:
 
     def __str__(self) -> str:
         return f"{len(self.names)} edges measured: Spearman {self.spearman}, Pearson {self.pearson}"
+
+    def _repr_html_(self) -> str:
+        verdict = f"Measured effects {'rank' if self.spearman.low > 0 else 'do not clearly rank'} as predicted (Spearman's interval)."
+        names = ("Spearman, all", "Pearson, all", "Spearman, strongest", "Spearman, random others")
+        groups = list(zip(names, (self.spearman, self.pearson, self.among_top, self.among_random), strict=True))
+        body = score_table(("", "correlation"), groups, about="Predicted with measured effects; control: dealt to edges at random")
+        about = [("method", self.method), ("replaced by", self.value), ("metric", foreign(self.metric)), ("seed", self.seed)]
+        size = f"{int(self.is_top.sum()):,} strongest and {int((~self.is_top).sum()):,} random edges"
+        return block("Predicted and measured", element("p", element("b", verdict)), body, self._edges(), facts(about), about=size)
+
+    def _edges(self) -> Html:
+        shown = self.table[:LISTED]
+        scores = [score for _, _, score in shown]
+        cells = zip(shown, score_cells(scores, signed=True), strict=True)
+        rows = [(foreign(edge), numeral(predicted, signed=True), cell) for (edge, predicted, _), cell in cells]
+        title = f"The first {len(rows)} of {len(self.names):,} edges measured: effect on the metric ({axis_note(scores)})"
+        return table(("edge", "predicted", "measured"), rows, caption=title)
 
 
 def checked(

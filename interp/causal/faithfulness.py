@@ -14,6 +14,8 @@ from interp.causal.random_graphs import random_like, seeds_of
 from interp.causal.replacement import Value
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.shown import axis_note, score_cells, score_table
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """The shares of all edges that MIB keeps."""
@@ -49,6 +51,44 @@ class Faithfulness:
 
     def __str__(self) -> str:
         return f"CPR {self.cpr}, CMD {self.cmd}; value {self.value}, {self.random} random orders, seed {self.seed}"
+
+    @property
+    def beats_random(self) -> bool:
+        """Whether the CMD's whole interval lies below that of random graphs with as many edges per layer."""
+        return self.cmd.high < self.random_cmd.low
+
+    @property
+    def verdict(self) -> str:
+        """What that says, in words."""
+        return f"{'' if self.beats_random else 'not clearly '}more faithful than random graphs with as many edges per layer"
+
+    def _repr_html_(self) -> str:
+        areas = [("CMD", self.cmd), ("CMD of random graphs", self.random_cmd), ("CPR", self.cpr), ("CPR of random graphs", self.random_cpr)]
+        about = "Areas over the shares kept; CMD: distance from the whole network, small is good; CPR: large is good"
+        body = score_table(("", "area"), areas, about=about, muted={1, 3})
+        return block("Faithfulness", element("p", element("b", f"{self.verdict.capitalize()}.")), body, self._curves(), self._conditions())
+
+    def _curves(self) -> Html:
+        both = score_cells([*self.curve, *self.random_curve])
+        shares = [(f"{share:.1%}", f"{count:,}") for share, count in zip(self.fractions, self.edges, strict=True)]
+        rows = [(*own, *cells) for own, *cells in zip(shares, both[: len(shares)], both[len(shares) :], strict=True)]
+        about = f"Behaviour left with the strongest edges only, 1: all of it ({axis_note([*self.curve, *self.random_curve])})"
+        return table(("edges kept", "on paths", "graph", "random graphs"), rows, caption=about)
+
+    def _conditions(self) -> Html:
+        return facts(
+            [
+                ("method", self.method),
+                ("replaced by", self.value),
+                ("metric", foreign(self.metric)),
+                ("n", f"{self.clean.n:,}"),
+                ("metric as it is", numeral(self.clean.value)),
+                ("with everything replaced", numeral(self.replaced.value)),
+                ("random graphs", self.random),
+                ("seed", self.seed),
+                ("order", "by |effect|" if self.absolute else "by effect towards the replaced metric"),
+            ]
+        )
 
 
 def faithfulness(

@@ -12,6 +12,8 @@ from torch import Tensor
 from interp.capture import Intervention, Where
 from interp.causal.wiring import Metric
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.markup import block, facts, foreign, numeral
+from interp.core.shown import score_table
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.random_directions import random_dictionary
 from interp.features.feature import Feature
@@ -77,6 +79,13 @@ class FeatureEffect:
 
     def __str__(self) -> str:
         return f"{self.cause} on {self.read}: " + "; ".join(f"{value:g}: {change}" for value, change in self.curve)
+
+    def _repr_html_(self) -> str:
+        rows = [(f"{value:g}", change) for value, change in self.curve]
+        title = "Mean change of what is read; control: the same along random directions, moved by the same amounts"
+        body = score_table(("coefficient set to", "change"), rows, about=title, signed=True)
+        about = [("read", foreign(self.read)), ("without any change", numeral(float(self.clean.mean())))]
+        return block("Feature effect", body, facts(about), name=f"{self.cause} → {self.read}")
 
 
 @torch.no_grad()

@@ -22,6 +22,8 @@ from interp.causal.graph import CausalGraph
 from interp.causal.replacement import Changes, Swap
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.markup import block, facts, foreign
+from interp.core.shown import score_table
 from interp.features.feature import Feature
 from interp.models.protocol import Hook
 
@@ -89,6 +91,15 @@ class FeaturePaths:
         return (
             f"{self.feature} set to {self.value:g}: {self.total} on {self.graph.metric}; direct {self.direct.value:+.3f}; through {parts}"
         )
+
+    def _repr_html_(self) -> str:
+        shown = self.strongest()
+        rows = [("all paths", self.total), ("straight to the output", self.direct), *((f"through {name}", score) for name, score in shown)]
+        title = f"Effect on the metric, in all and through one later part at a time ({len(shown)} strongest of {len(self.nodes):,})"
+        body = score_table(("path", "effect"), rows, about=f"{title}; control: random directions moved by the same amounts", signed=True)
+        set_to = [("set to", f"{self.value:g}"), ("acts from", foreign(self.source)), ("metric", foreign(self.graph.metric))]
+        measured = [("edges", f"{len(self.graph.edges):,}"), ("by", self.graph.method)]
+        return block("Feature paths", body, facts([*set_to, *measured]), name=self.feature)
 
 
 def feature_paths(

@@ -13,6 +13,8 @@ from interp.causal.stability import Stability
 from interp.causal.sufficiency import Sufficiency
 from interp.causal.wiring import Edge
 from interp.core import Score
+from interp.core.markup import Html, block, element, facts, foreign
+from interp.core.shown import score_table
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ class PathsResult:
     accuracy: Score | None = None
     items: tuple[str, ...] = ()
     others: tuple[Faithfulness, ...] = ()
+
+    def _repr_html_(self) -> str:
+        judged, found, again = self.faithfulness, self.checked, self.stability
+        rows = [
+            ("the model is right", self.accuracy),
+            ("CMD, small is good", judged.cmd),
+            ("CMD of random graphs", judged.random_cmd),
+            ("predicted with measured, Spearman", None if found is None else found.spearman),
+            ("overlap with graphs of other examples", None if again is None else again.halves),
+        ]
+        about = [("examples judged on", f"{judged.clean.n:,}"), ("random graphs", judged.random), ("metric", foreign(self.graph.metric))]
+        body = score_table(("", "score"), rows, about="The graph and its checks", muted={2})
+        shown = block("Causal paths", element("p", element("b", f"The graph is {judged.verdict}.")), body, facts(about), name=self.task)
+        return element("div", shown, Html(self.graph._repr_html_()))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the graph's arrays (`interp.causal.export.to_json` holds these) as json-ready values; NaN becomes None."""

@@ -12,7 +12,9 @@ from interp.causal.examples import Examples
 from interp.causal.graph import CausalGraph
 from interp.causal.random_graphs import random_like, seeds_of
 from interp.core import InputError, Score
+from interp.core.markup import block, facts
 from interp.core.score import bootstrap_indices
+from interp.core.shown import score_table
 
 Find = Callable[[Examples], CausalGraph]
 
@@ -36,6 +38,12 @@ class Stability:
 
     def __str__(self) -> str:
         return f"halves {self.halves}" + ("" if self.seeds is None else f", seeds {self.seeds}")
+
+    def _repr_html_(self) -> str:
+        rows = [("halves of the examples", self.halves), ("other seeds", self.seeds)]
+        title = "Edges that both graphs have by edges that either has; control: random graphs with as many edges per layer"
+        body = score_table(("found again on", "overlap"), rows, about=title)
+        return block("Stability", body, facts([("edges, mean", f"{self.edges:,.1f}"), ("splits", self.splits), ("seed", self.seed)]))
 
 
 def stability(

@@ -15,6 +15,8 @@ from interp.causal.random_graphs import random_like, seeds_of
 from interp.causal.replacement import Value
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.markup import Html, block, facts, foreign, table
+from interp.core.shown import axis_note, score_cells
 
 SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -52,6 +54,23 @@ class Sufficiency:
 
     def __str__(self) -> str:
         return f"{self.edges} of {self.total} edges: only these {self.only.metric}, without them {self.without.metric}"
+
+    def _repr_html_(self) -> str:
+        states = (self.whole, self.only, self.without, self.nothing)
+        metrics, right = [state.metric for state in states], [state.accuracy for state in states]
+        names = ("as it is", "only the graph", "without the graph", "everything replaced")
+        rows = list(zip(names, score_cells(metrics), score_cells(right), [score.n for score in metrics], strict=True))
+        title = f"Metric: {axis_note(metrics)}; share right: {axis_note(right)}; controls: random graphs of the same size"
+        body = table(("the network", "metric", "share right", "n"), rows, caption=title, muted={0, 3})
+        about = [("metric", foreign(self.metric)), ("replaced by", self.value), ("random graphs", self.random), ("seed", self.seed)]
+        return block("Sufficiency", body, self._curves(), facts(about), about=f"of {self.edges:,} of {self.total:,} edges")
+
+    def _curves(self) -> Html:
+        both = score_cells([*self.insertion, *self.deletion])
+        half = len(self.fractions)
+        rows = [(f"{share:.1%}", *cells) for share, *cells in zip(self.fractions, both[:half], both[half:], strict=True)]
+        title = f"What is left of the behaviour, 1: all of it ({axis_note([*self.insertion, *self.deletion])})"
+        return table(("share of the graph", "only these", "without these"), rows, caption=title)
 
 
 def sufficiency(

@@ -23,7 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         yield temporary
+        # safetensors makes files that only their owner can read; a result is for colleagues too.
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, UnavailableError):
@@ -51,6 +54,8 @@ def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
         temporary = _beside(path)
         temporary.mkdir()
         yield temporary
+        for file in (found for found in temporary.rglob("*") if found.is_file()):
+            file.chmod(temporary.stat().st_mode & 0o666)
         _exchange(temporary, path)
     except OSError as error:
         if isinstance(error, UnavailableError):

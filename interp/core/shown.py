@@ -1,9 +1,9 @@
 """Scores in the rows of a notebook's table: drawn on one axis, so that rows can be compared, with the numbers beside."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from interp.core.marks import end, ends_of, interval
-from interp.core.markup import MISSING, Html, element, escape, estimate, numeral
+from interp.core.markup import MISSING, Html, element, escape, estimate, foreign, numeral, table
 from interp.core.score import Score
 
 
@@ -26,6 +26,22 @@ def axis_note(scores: Sequence[Score | None]) -> str:
     names, seeds = (_each(str(value) for value in values) for values in ((s.interval for s in known), (s.seed for s in known)))
     tick = ", tick: control" if any(score.control is not None for score in known) else ""
     return f"axis {end(first)} to {end(last)}{tick}, interval {names}, seed {seeds}"
+
+
+def score_table(
+    titles: Sequence[str], rows: Iterable[tuple[object, Score | None]], *, about: str, signed: bool = False, muted: Collection[int] = ()
+) -> Html:
+    """Named scores on one axis, with the n of each; the caption is `about` and the axis. `titles` head the names and the scores.
+
+    Example:
+        >>> score_table(("site", "slope"), [("mid", Score(0.9, 0.8, 1.0, n=64, seed=0))], about="1: the site carries it")
+    """
+    named = list(rows)
+    scores = [score for _, score in named]
+    counts = [MISSING if score is None else f"{score.n:,}" for score in scores]
+    cells = zip(named, score_cells(scores, signed=signed), counts, strict=True)
+    lines = [(foreign(name), cell, count) for (name, _), cell, count in cells]
+    return table((*titles, "n"), lines, caption=f"{about} ({axis_note(scores)})", muted=muted)
 
 
 def _ends(scores: Sequence[Score | None]) -> tuple[float, float]:

@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError, Score, bootstrap_mean
+from interp.core.markup import block, facts, table
 from interp.core.names import require_known
+from interp.core.shown import axis_note, score_cells, score_table
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import Trial, random_edit
 from interp.diffusion.recorded import StepDirections
@@ -28,6 +30,14 @@ class DoseResponse:
     monotone: Score
     kept: tuple[Score, ...]
     dropped: int
+
+    def _repr_html_(self) -> str:
+        cells = zip(self.strengths, score_cells(self.changes, signed=True), score_cells(self.kept), self.changes, strict=True)
+        rows = [(f"{strength:g}", change, kept, change_score.n) for strength, change, kept, change_score in cells]
+        title = f"Change in sd of the data: {axis_note(self.changes)}; share of an image's contrast kept: {axis_note(self.kept)}"
+        body = table(("strength", "change", "kept", "n"), rows, caption=title)
+        rising = score_table(("", "rank correlation"), [("strength with factor", self.monotone)], about="1: more is always more")
+        return block("Dose and response", body, rising, facts([("images dropped", self.dropped)]))
 
 
 def dose_response(

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean
+from interp.core.markup import block, facts, numeral
 from interp.core.names import require_known
+from interp.core.shown import score_table
 from interp.diffusion.edits import AnyEdit, Edit, Rule, sample_edited
 from interp.diffusion.factors import Reader, factor_table
 from interp.diffusion.labels import Labels
@@ -139,9 +141,23 @@ class EditScore:
         whole = abs(self.change.value) + self.leak.value
         return abs(self.change.value) / whole if whole > 0 else float("nan")
 
+    @property
+    def beats_control(self) -> bool:
+        """Whether the change's whole interval lies beyond what random directions do, on either side."""
+        chance = abs(self.change.control or 0.0)
+        return self.change.low > chance or self.change.high < -chance
+
     def __str__(self) -> str:
         note = "" if self.reached else "  NOT REACHED"
         return f"{self.target:10} strength {self.strength:+.4f} change {self.change} right sign {self.right_sign} leak {self.leak}{note}"
+
+    def _repr_html_(self) -> str:
+        rows = [("change of the target", self.change), ("leak, all others", self.leak)]
+        rows += [(f"leak, {name}", score) for name, score in self.leaks.items()]
+        body = score_table(("", "sd of the data"), rows, about="Change, and absolute change of other factors; control: random directions")
+        signs = score_table(("", "share"), [("moved the asked way", self.right_sign)], about="Share of images; control: random directions")
+        strength = [("strength", f"{self.strength:g}"), ("selectivity", numeral(self.selectivity)), ("images dropped", self.dropped)]
+        return block("Edit", body, signs, facts(strength), name=self.target, about="" if self.reached else "NOT REACHED")
 
 
 def score_edit(

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from interp.core import InputError, Provenance, Score
+from interp.core.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.shown import axis_note, score_cells
 from interp.diffusion.dose import DoseResponse
 from interp.diffusion.effects import EditScore
 from interp.diffusion.gate import Gate
@@ -83,6 +85,43 @@ class DirectionsResult:
             if found.method == method:
                 return found
         raise InputError(f"no method {method!r} was measured; there are {', '.join(found.method for found in self.methods)}")
+
+    def _repr_html_(self) -> str:
+        gate = "not measured: no data was given" if self.gate is None else "passed" if self.gate.passed else "FAILED"
+        sure = sum(score.reached and score.beats_control for score in self.scores.values())
+        verdict = f"{sure} of {len(self.scores)} factors are moved as far as was asked, and by more than random directions move them."
+        about = [
+            ("sanity gate", gate),
+            ("factors", foreign(", ".join(self.factors)) if self.known else "unknown; plain measures of a picture stand in"),
+            ("asked for, sd", f"{self.wanted:g}"),
+            ("model", foreign(self.model)),
+        ]
+        notes = element("ul", *(element("li", note) for note in self.notes), kind="list")
+        lead = element("p", element("b", verdict)) if self.scores else ""
+        shown = block("Directions", lead, facts(about), self._compared(), self._edits(), notes, name=self.site)
+        return element("div", shown, Html(self.interchange._repr_html_()))
+
+    def _compared(self) -> Html:
+        scores = [found.separation for found in self.methods]
+        rows = [
+            (found.method, cell, f"{found.coverage:.0%}", f"{sum(found.reached)} of {len(found.reached)}", score.n, f"{found.seconds:.1f}")
+            for found, cell, score in zip(self.methods, score_cells(scores), scores, strict=True)
+        ]
+        title = f"Do directions move one factor each, and is every factor moved? Control: tables of random numbers ({axis_note(scores)})"
+        header = ("method", "separation", "factors covered", "reached", "n", "seconds")
+        return table(header, rows, caption=title, muted={number for number, found in enumerate(self.methods) if found.method == "random"})
+
+    def _edits(self) -> Html:
+        named = [(name, score) for name, score in self.scores.items()] + [(f"{name}, curved", score) for name, score in self.curved.items()]
+        if not named:
+            return Html("")
+        changes, leaks = [score.change for _, score in named], [score.leak for _, score in named]
+        rows = [
+            (foreign(name), change, leak, numeral(score.selectivity), score.change.n, "" if score.reached else "NOT REACHED")
+            for (name, score), change, leak in zip(named, score_cells(changes, signed=True), score_cells(leaks), strict=True)
+        ]
+        title = f"Edits, in sd of the data; change: {axis_note(changes)}; leak into other factors: {axis_note(leaks)}"
+        return table(("factor", "change", "leak", "selectivity", "n", ""), rows, caption=title)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but pictures and the directions' own numbers, as json-ready values; NaN becomes None."""

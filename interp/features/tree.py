@@ -7,8 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError
+from interp.core.markup import Html, block, element, numeral
 from interp.decompose.hierarchy import Hierarchy
 from interp.features.describe import describe
+
+ROOTS, DEPTH = 6, 3
+"""How much of a tree its display shows: features of the broadest level, and levels below them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,6 +52,24 @@ class ConceptTree:
         if level == 0:
             return frozenset((feature,))
         return frozenset(leaf for child in self.children(level, feature) for leaf in self.leaves(level - 1, child))
+
+    def _repr_html_(self) -> str:
+        top = len(self.sizes) - 1
+        weight = [0.0] * self.sizes[top]
+        for branch in self.branches:
+            if branch.level == top:
+                weight[branch.parent] += branch.share
+        roots = sorted(range(len(weight)), key=lambda root: -weight[root])[:ROOTS]
+        levels = "features by level, the finest first: " + ", ".join(f"{size:,}" for size in self.sizes)
+        title = f"{len(roots)} of {len(weight):,} features of level {top}, the heaviest branches first; numbers: shares of the largest"
+        listed = element("ul", *(self._item(top, root, "") for root in roots), kind="list")
+        return block("Concept tree", element("p", title, kind="muted"), listed, about=levels)
+
+    def _item(self, level: int, feature: int, share: str) -> Html:
+        below = self.branches_of(level, feature) if level > len(self.sizes) - 1 - DEPTH else ()
+        items = [self._item(level - 1, branch.child, numeral(branch.share)) for branch in below[: 4 if level == len(self.sizes) - 1 else 2]]
+        indented = element("ul", *items, kind="tree", attributes={"style": "padding-left:1.4em"}) if items else ""
+        return element("li", f"level {level}, feature {feature} ", element("span", share, kind="muted"), indented)
 
 
 def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children: int = 4) -> ConceptTree:

@@ -23,8 +23,9 @@ BLOCK = 1 << 20
 class LocatedWeights:
     """A local folder of verified weights.
 
-    `folder` loads with `from_pretrained`; `name` is what was asked for; `weight_hash` is the sha256 of the safetensors file (of several:
-    the hash over their names and hashes); `kind` says which adapter fits; `how` says in words where the weights came from.
+    `folder` loads with `from_pretrained`; `name` is what was asked for, of a path its last part; `weight_hash` is the sha256 of the
+    safetensors file (of several: the hash over their names and hashes); `kind` says which adapter fits; `how` says in words where the
+    weights came from.
     """
 
     folder: Path

@@ -16,6 +16,7 @@ from interp.models.registry import HashMismatchError, from_registry
 
 __all__ = ["LocatedWeights", "locate"]
 
+LOCAL = "local path"
 Way = tuple[str, Callable[[], tuple[Path, str]]]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -42,7 +43,7 @@ def locate(name_or_path: str | Path, *, progress: Progress = silent, offline: bo
     name = os.fspath(name_or_path)
     if isinstance(name_or_path, Path) or _looks_like_path(name):
         folder, how = _from_path(Path(name).expanduser(), progress)
-        return _located(name, folder, how, None, progress)
+        return _located(_last_part(name), folder, how, None, progress)
     if not HUB_ID.fullmatch(name):
         raise InputError(f"{name!r} is no folder, no .gguf file and no model's name; names: {', '.join(CATALOG)}, or a hub id")
     entry = CATALOG.get(name)
@@ -55,13 +56,13 @@ def locate(name_or_path: str | Path, *, progress: Progress = silent, offline: bo
         except UnavailableError as error:
             failures.append(f"{label}: {error}")
         else:
-            return _located(name, folder, how, entry, progress)
+            return _located(_last_part(name) if label == LOCAL else name, folder, how, entry, progress)
     raise UnavailableError(_explain(name, entry, failures))
 
 
 def _ways(name: str, entry: Entry | None, progress: Progress, offline: bool) -> Iterator[Way]:
     hub_ids = (entry.hub_id, *entry.hub_aliases) if entry else (name,)
-    yield "local path", lambda: _from_path(Path(name), progress)
+    yield LOCAL, lambda: _from_path(Path(name), progress)
     if entry and entry.package:
         package = entry.package
         yield "interp's cache", lambda: _from_own_cache(entry.name, package.sha256)
@@ -105,6 +106,16 @@ def _from_hub(hub_id: str, offline: bool, progress: Progress) -> tuple[Path, str
     if offline:
         raise UnavailableError("offline was asked for")
     return from_hub(hub_id, progress=progress)
+
+
+def _last_part(path: str) -> str:
+    """What a network in a folder is called: results should not tell where on which machine it lay, the weights' hash says which it is."""
+    folder = Path(path).expanduser().absolute()
+    if folder.parent.name == "snapshots":
+        # In the hub's cache the last part is a revision, and the repository two folders above.
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    # Only for what has no last part, like ".." or "~/..", is it worth following links.
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def _located(name: str, folder: Path, how: str, entry: Entry | None, progress: Progress) -> LocatedWeights:

@@ -31,7 +31,7 @@ def serve(
 
     Args:
         folder: what `interp report` wrote.
-        model: the model the report is about; by default it is loaded by the name in the report.
+        model: the model the report is about; by default it is loaded from where the report says it was, or by its name.
         port: 0 takes any that is free.
         ready: called with the page's address once it can be opened; it is printed by default.
 
@@ -86,7 +86,8 @@ def _opened(
     if not 0 <= port < 65536:
         raise InputError(f"port is {port}, expected 0 (any free one) to 65535; choose another")
     directions = Directions.read(Path(folder))
-    found = model if model is not None else load_model(directions.data["model"]["name"], progress=progress)
+    described = directions.data["model"]
+    found = model if model is not None else load_model(described.get("source") or described["name"], progress=progress)
     if not isinstance(found, TransformerModel):
         raise InputError(f"{found.name} is not a language model; live steering continues texts")
     steering = LiveSteering(directions, found)

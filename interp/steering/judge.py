@@ -8,8 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.core import Score
+from interp.core.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.shown import score_table
 
 SCALE = 2.0
+LISTED = 40
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class Reliability:
     by_concept: dict[str, float]
     accepted: tuple[str, ...]
     refused: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        verdict = f"The judge tells {len(self.accepted):,} of {len(self.by_concept):,} concepts apart and refuses the others."
+        if not self.by_concept:
+            verdict = "Nobody has measured how well this judge tells concepts apart."
+        mean = score_table(("", "AUROC"), [("mean over accepted concepts", self.auroc)], about="On sentences the judge was not fitted on")
+        hidden = len(self.by_concept) - LISTED
+        more = facts([("more concepts", f"{hidden:,}")] if hidden > 0 else [])
+        return block("Judge", element("p", element("b", verdict)), mean, self._concepts(), more)
+
+    def _concepts(self) -> Html:
+        worst_first = sorted(self.by_concept.items(), key=lambda pair: (pair[1] == pair[1], pair[1]))[:LISTED]
+        refused = set(self.refused)
+        rows = [(foreign(name), numeral(value), "refused" if name in refused else "accepted") for name, value in worst_first]
+        muted = {number for number, (name, _) in enumerate(worst_first) if name in refused}
+        return table(("concept", "AUROC", ""), rows, caption="Each concept, the least told apart first; faint: refused", muted=muted)
 
 
 @runtime_checkable

@@ -74,7 +74,7 @@ class LiftResult:
     seed: int
 
     def _repr_html_(self) -> str:
-        above = sum(lift.percentile >= SURE for lift in self.lifts)
+        above = sum(lift.percentile > SURE for lift in self.lifts)
         verdict = f"{above:,} of {len(self.lifts):,} targets lift their concept's sentences more than {SURE:.0f}% of random directions do."
         own = sum(concept != "" for concept in self.concept_of)
         conditions = [

@@ -35,6 +35,23 @@ def test_a_second_writing_replaces_the_first(tmp_path: Path, write: Callable[[Pa
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
+@pytest.mark.parametrize("write", [fill, fill_folder])
+def test_others_may_read_what_a_library_wrote_for_its_owner_only(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    def own(path: Path, text: str) -> int:
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        return real(path, text)
+
+    real = Path.write_text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_text", own)
+        write(tmp_path / "target")
+    written = tmp_path / "target"
+    written = written / "content" if written.is_dir() else written
+    (tmp_path / "plain").touch()
+    assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError(), OSError(errno.ENOSPC, "No space left on device")])
 @pytest.mark.parametrize("make", [replacing, replacing_folder])
 def test_a_failure_inside_leaves_what_was_there(tmp_path: Path, make: Any, error: BaseException) -> None:

@@ -58,8 +58,20 @@ def test_a_saved_unet_comes_back(folder: Path, pipeline: bool) -> None:
     with torch.no_grad():
         expected = UNetModel(module, scheduler if pipeline else None).run(plan)
         assert torch.allclose(model.run(plan), expected, atol=1e-3)
-    assert model.name == str(path)
+    assert model.name == path.name
     assert interp.load_model(str(path), dtype="float16").module.dtype == torch.float16
+
+
+def test_a_model_is_called_by_its_folder_and_not_by_the_way_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tiny.save(tiny.language("gpt2"), folder / "somewhere" / "mine")
+    monkeypatch.chdir(own.parent)
+    for way in (own, f"{own}/", "mine", "./mine", "../somewhere/mine", Path("mine")):
+        assert interp.load_model(way).name == "mine", way
+    monkeypatch.chdir(own)
+    assert interp.load_model(".").name == "mine"
+    assert interp.load_model(".").weight_hash == interp.load_model(own).weight_hash
+    cached = tiny.save(tiny.language("gpt2"), folder / "models--somebody--something" / "snapshots" / "0123abcd")
+    assert interp.load_model(cached).name == "somebody/something"
 
 
 def test_what_cannot_be_loaded_gets_one_line(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`interp report --serve`: an existing report is served as it is, a missing one is made first."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,18 @@ def test_without_serve_nothing_is_served(tmp_path: Path, served: list[Any], made
     assert main(["report", "--quiet", "--out", str(tmp_path)]) == 0
     assert served == []
     assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
+
+
+@pytest.mark.parametrize(
+    ("described", "asked"), [({"name": "mine", "source": "some/where/mine"}, "some/where/mine"), ({"name": "mine"}, "mine")]
+)
+def test_the_model_is_loaded_from_where_it_was_and_else_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, described: dict[str, str], asked: str
+) -> None:
+    model = live_folder.speaker()
+    folder = live_folder.write(tmp_path / "out", model)
+    data = json.loads((folder / "features.json").read_text())
+    (folder / "features.json").write_text(json.dumps(data | {"model": data["model"] | described}))
+    monkeypatch.setattr(interp.report.live, "load_model", lambda name, **_: {asked: model}[name])
+    with interp.report.live.serving(folder) as url:
+        assert url.startswith("http://127.0.0.1:")
