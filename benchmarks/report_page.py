@@ -2,8 +2,8 @@
 
     python benchmarks/report_page.py report [another/report …]
 
-Needs chromium and chromedriver (Debian: chromium, chromium-driver) and selenium (`.[test]`). Every page is opened from disk seven times in a fresh
-tab; the first opening also parses the scripts anew, so it is told apart from the median of the others.
+Needs chromium and chromedriver (Debian: chromium, chromium-driver) and selenium (`.[test]`). Every page is opened from disk seven times in
+a fresh tab; the first opening also parses the scripts anew, so it is told apart from the median of the others.
 """
 
 import json

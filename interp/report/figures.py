@@ -96,7 +96,7 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
     figure.update_xaxes(title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1)
     figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
     shown = [item["auroc"] for concept in concepts for item in concept["best"] if item["method"] not in controls]
-    about = "The feature of each method that was chosen on other texts, for each concept; "
+    about = "AUROC of the feature of each method that was chosen on other texts, for each concept; "
     caption = about + interval_words(shown) + ". Grey: random directions through the same choice (control). Dotted: chance."
     return captioned(_styled(figure, 150 + 24 * max(len(concepts), 4)), caption)
 

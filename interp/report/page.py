@@ -51,9 +51,11 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
 
 def page(data: Mapping[str, Any], *, live: bool = False) -> str:
     """The page's html for checked data; with `live`, also the panel that asks the server it came from (`interp.report.serve`) to steer."""
+    drawn = {"dose": figures.dose_response(data), "detection": figures.detection(data), "reconstruction": figures.reconstruction(data)}
     values = {
         "data": data,
         "live": live,
+        "captions": {name: figure.layout.meta["caption"] for name, figure in drawn.items()},
         "verdict": verdict(data),
         "trust": trust(data),
         "methods_text": methods_text(data),
@@ -62,7 +64,7 @@ def page(data: Mapping[str, Any], *, live: bool = False) -> str:
         "controls": tables.control_methods(data),
         "provenance": json.dumps(data["provenance"], indent=1, ensure_ascii=False),
         "embedded_data": embed_json(data),
-        "embedded_view": embed_json(_view(data)),
+        "embedded_view": embed_json(_view(data, json_for_page(drawn))),
     }
     styles = ("page.css", "live.css") if live else ("page.css",)
     return self_contained("page.html.j2", LIVE_SCRIPTS if live else SCRIPTS, values, styles=styles, connect=live)
@@ -102,14 +104,13 @@ def embed_json(value: Any) -> str:
     return text
 
 
-def _view(data: Mapping[str, Any]) -> dict[str, Any]:
+def _view(data: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
     """What the page's script needs beside the data: titles, colours and figures, so that page and notebook show the same."""
-    drawn = {"dose": figures.dose_response(data), "detection": figures.detection(data), "reconstruction": figures.reconstruction(data)}
     return {
         "titles": tables.method_titles(data),
         "colors": figures.method_colors(data),
         "score_top": _score_top(data["features"]),
-        "figures": json_for_page(drawn),
+        "figures": drawn,
     }
 
 

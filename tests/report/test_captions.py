@@ -1,5 +1,6 @@
 """A caption goes where the figure goes, says n, seed and control, and leaves a page's figure as it was."""
 
+import html
 from typing import Any
 
 import plotly.graph_objects as go
@@ -7,6 +8,7 @@ import pytest
 
 from interp.report import figures
 from interp.report.captions import captioned, for_page, interval_words, json_for_page, page_heights
+from interp.report.page import page
 
 
 def plain() -> go.Figure:
@@ -37,6 +39,12 @@ def test_a_caption_is_text_only() -> None:
 )
 def test_the_words_count_what_was_measured(scores: list[tuple[float | None, int, int]], words: str) -> None:
     assert interval_words([{"value": v, "n": n, "seed": s, "interval": "bootstrap 95%"} for v, n, s in scores]) == words
+
+
+def test_the_page_says_the_same_under_its_figures(data: dict[str, Any]) -> None:
+    written = page(data)
+    for draw in (figures.dose_response, figures.detection, figures.reconstruction):
+        assert f"<figcaption>{html.escape(draw(data).layout.meta['caption'])}" in written
 
 
 @pytest.mark.parametrize("draw", [figures.dose_response, figures.detection, figures.reconstruction])
