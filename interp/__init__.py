@@ -102,7 +102,12 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     """Public names are imported at first use, so that importing the package does no work."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'interp' has no attribute {name!r}; public names: {', '.join(__all__)}")
+        import difflib
+
+        close = difflib.get_close_matches(name, __all__, n=3) or __all__
+        raise AttributeError(
+            f"module 'interp' has no attribute {name!r}; {'nearest' if close is not __all__ else 'public names'}: {', '.join(close)}"
+        )
     return getattr(importlib.import_module(f"interp.{_HOMES[name]}"), name)
 
 

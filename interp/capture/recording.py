@@ -1,7 +1,7 @@
 """record(): run a network over inputs and keep what chosen sites held."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -60,7 +60,10 @@ def record(
     Example:
         >>> acts = interp.record(model, ["The sea was calm.", "Stir the soup."], "L15.mlp")
     """
-    wanted = [sites] if isinstance(sites, str) else list(sites)
+    wanted = [sites] if isinstance(sites, str) else list(sites) if isinstance(sites, Iterable) else [sites]
+    for site in wanted:
+        if not isinstance(site, str):
+            raise InputError(f"site is {site!r}; expected a name, like {next(iter(model.sites), 'L0.mlp')!r}; `model.sites` lists them")
     if not wanted:
         raise InputError("no site was given; `model.sites` lists them")
     names = [model.sites.resolve(site) for site in wanted]

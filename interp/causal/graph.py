@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Method = Literal["exact", "eap", "eap-ig-inputs", "eap-ig-activations", "eap-qk", "eap-graddrop", "acdc", "interventional", "regression"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CausalGraph:
     """Every edge of a network with its effect on a metric, `m(edge replaced) − m(clean)`, measured or estimated by `method`.
 
@@ -47,6 +47,9 @@ class CausalGraph:
     def effects(self) -> Float[np.ndarray, " edge"]:
         """The mean effect of every edge."""
         return self.per_example.mean(axis=0)
+
+    def __repr__(self) -> str:
+        return f"CausalGraph({len(self.edges):,} edges by {self.method}, value {self.value}, {len(self.per_example)} examples)"
 
     def edge(self, number: SupportsIndex) -> Edge:
         """An edge by its names; `number` is one of those that `strongest` gives."""

@@ -1,6 +1,7 @@
 """Activations and their contexts: what a site held, row by row, and what each row was."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +75,26 @@ class Contexts:
         name = self.items[item] if self.items else str(item)
         shown = name if len(name) <= 60 else name[:57] + "..."
         return f"row {row}: token {self.token(row)!r} at position {position} of input {item} ({shown!r})"
+
+
+def values_of(acts: object) -> Tensor:
+    """The rows of activations or of a bare tensor, where either is taken.
+
+    Raises:
+        InputError: it is neither; for what `record` gives for several sites, or an array, the message says what to write.
+
+    Example:
+        >>> values_of(acts).shape
+    """
+    if isinstance(acts, Activations):
+        return acts.values
+    if isinstance(acts, Tensor):
+        return acts
+    if isinstance(acts, Mapping):
+        named = ", ".join(repr(name) for name in acts)
+        raise InputError(f"activations of several sites were given ({named}); give one of them, as acts[{next(iter(acts), 'site')!r}]")
+    remedy = "torch.from_numpy(acts) makes it one" if isinstance(acts, np.ndarray) else "interp.record makes activations"
+    raise InputError(f"activations are a {type(acts).__name__}; expected Activations or a tensor [row, d]; {remedy}")
 
 
 def _row_numbers(rows: np.ndarray) -> np.ndarray:

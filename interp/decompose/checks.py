@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
+from interp.core.activations import values_of
 from interp.core.rows import row_chunks as row_chunks
 
 
@@ -42,7 +43,7 @@ def require_rows(acts: Activations | Float[Tensor, "row d"], role: str = "activa
     Raises:
         InputError: there are no rows, a value is not finite, or every value is zero.
     """
-    values = acts.values if isinstance(acts, Activations) else acts
+    values = values_of(acts)
     if values.ndim != 2 or not values.is_floating_point():
         raise InputError(f"{role} are {tuple(values.shape)} of {values.dtype}; expected a floating-point tensor [row, d]")
     if values.numel() == 0:

@@ -19,13 +19,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
+from interp.core.activations import values_of
 from interp.core.markup import block, facts, foreign
 from interp.decompose.checks import require_finite, row_chunks
 
 Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dictionary(ABC):
     """A set of features of one site: `acts ≈ coefficients @ directions + offset`.
 
@@ -45,6 +46,10 @@ class Dictionary(ABC):
 
     def __len__(self) -> int:
         return len(self.directions)
+
+    def __repr__(self) -> str:
+        features, width = self.directions.shape
+        return f"{type(self).__name__}({self.site or 'a tensor'}: {features:,} features × {width:,}, seed {self.provenance.seed})"
 
     def encode(self, acts: Activations | Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
         """How much of each feature each row holds; rows are read chunk by chunk.
@@ -107,7 +112,7 @@ class Dictionary(ABC):
             raise InputError(
                 f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; record {self.site!r} or fit at {acts.site!r}"
             )
-        width = acts.values.shape[1] if isinstance(acts, Activations) else acts.shape[1]
+        width = values_of(acts).shape[1]
         if width != self.directions.shape[1]:
             raise InputError(
                 f"activations are {width} wide, the dictionary {self.directions.shape[1]}; record the site {self.site!r} of the same model"

@@ -14,7 +14,7 @@ from interp.decompose.checks import column_mean, fitted_from, require_rows
 from interp.decompose.dictionary import Dictionary, Method
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DifferenceInMeans(Dictionary):
     """Directions from the negative rows' mean to each concept's; coefficients are signed projections of `acts − mean of the negatives`."""
 

@@ -22,7 +22,7 @@ WEIGHTS = "weights.safetensors"
 FORMAT = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
     """Dictionaries of one site from many features to few: `levels[l].directions ≈ weights[l] @ levels[l + 1].directions`.
 
@@ -43,6 +43,9 @@ class Hierarchy:
         for level, own in enumerate(self.weights):
             if not bool((torch.isfinite(own) & (own >= 0)).all()):
                 raise InputError(f"weights from level {level} to {level + 1} hold negative or undefined values; use a non-negative method")
+
+    def __repr__(self) -> str:
+        return f"Hierarchy({' > '.join(map(str, self.sizes))} features at {self.levels[0].site or 'a tensor'})"
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from interp.decompose.checks import column_mean, fitted_from, require_n_features
 from interp.decompose.dictionary import Dictionary, Method
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pca(Dictionary):
     """Principal components: orthonormal directions by falling variance; coefficients are signed projections of `acts − mean`.
 

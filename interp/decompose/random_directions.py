@@ -13,7 +13,7 @@ from interp.decompose.checks import fitted_from, require_n_features, require_row
 from interp.decompose.dictionary import Dictionary, Method
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RandomDirections(Dictionary):
     """Unit directions drawn at random; coefficients are signed projections `acts @ directionsᵀ`, which do not reconstruct."""
 

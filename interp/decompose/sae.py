@@ -19,7 +19,7 @@ from interp.decompose.sae_training import Trained, top_k, train
 L0_ROWS = 8192
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sae(Dictionary):
     """A sparse autoencoder: `coefficients = gain · activation((acts − offset) @ encoder + encoder_bias)`, decoded by unit directions plus
     the offset.

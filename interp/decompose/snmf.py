@@ -36,7 +36,7 @@ SETTLING = 8
 SWEEPS = 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Snmf(Dictionary):
     """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and few non-zero entries in every direction.
 

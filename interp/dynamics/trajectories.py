@@ -20,7 +20,7 @@ from interp.dynamics.learning import LearningRule, LearningTime, learning_time, 
 from interp.dynamics.turns import Turn, TurnRule, find_turn
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectories:
     """What a run's checkpoints do on every axis of concept space.
 
@@ -49,6 +49,9 @@ class Trajectories:
                 raise InputError(f"axis {axis!r} has values {values.shape} for {len(self.steps)} checkpoints; give [checkpoint, sample]")
             if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
                 raise InputError(f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give finite ones from 0 to 1")
+
+    def __repr__(self) -> str:
+        return f"Trajectories({self.name or 'run'}: {len(self.steps)} checkpoints to step {self.steps[-1]:,}, axes {', '.join(self.axes)})"
 
     @property
     def axes(self) -> tuple[str, ...]:

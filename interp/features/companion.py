@@ -57,6 +57,10 @@ def companion(feature: Feature, acts: Mapping[str, Activations], site: str) -> F
         >>> acts = interp.record(model, texts, ["L15.mlp", "L20.resid_post"])
         >>> direction = interp.companion(feature, acts, "L20.resid_post")
     """
+    if not isinstance(acts, Mapping):
+        raise InputError(
+            f"acts is {type(acts).__name__}, expected both sites by name; record(model, inputs, [{feature.site!r}, {site!r}]) gives them"
+        )
     for needed in (feature.site, site):
         if needed not in acts:
             raise InputError(

@@ -54,6 +54,10 @@ class Feature:
         if not 0 <= self.index < len(self.dictionary):
             raise InputError(f"feature {self.index} does not exist; the dictionary has features 0 to {len(self.dictionary) - 1}")
 
+    def __repr__(self) -> str:
+        # Short even with its contexts, and without the dictionary's numbers, which the generated one would print whole.
+        return f"Feature({self.id} at {self.site or 'a tensor'}: {self.label!r}, fires on {self.firing_rate:.1%} of rows)"
+
     @property
     def id(self) -> str:
         """A name that is unique within a report: the method and the number."""

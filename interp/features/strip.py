@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from interp.core import InputError
 from interp.core.markup import Html, block, element, foreign
+from interp.decompose.dictionary import Dictionary
 from interp.features.feature import LEGEND, Feature
 
 CONTEXTS, RADIUS, EFFECTS = 3, 5, 3
@@ -63,6 +64,8 @@ def show(features: Feature | Sequence[Feature], *, count: int = 24) -> Strip:
     Example:
         >>> interp.show(interp.describe(snmf, acts, model))
     """
+    if isinstance(features, Dictionary):
+        raise InputError("a dictionary has directions, not yet features; show interp.describe(dictionary, acts, model)")
     given = (features,) if isinstance(features, Feature) else tuple(features)
     if not given:
         raise InputError("there are no features to show; give at least one, as interp.describe(dictionary, acts) makes them")

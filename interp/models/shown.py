@@ -1,9 +1,16 @@
 """What every wrapped network says of itself in a notebook."""
 
+from typing import Any
+
 from torch import nn
 
 from interp.core import Sites
 from interp.core.markup import Html, block, facts
+
+
+def plain_model(model: Any) -> str:
+    """One line on a model, for consoles."""
+    return f"{type(model).__name__}({model.name}: {type(model.module).__name__}, {len(model.sites):,} sites)"
 
 
 def shown_model(kind: str, name: str, module: nn.Module, sites: Sites, about: str = "") -> Html:

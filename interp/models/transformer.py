@@ -21,7 +21,7 @@ from interp.models.decoding import Sampling, cache_name, sample_ids
 from interp.models.hooks import ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared
-from interp.models.shown import shown_model
+from interp.models.shown import plain_model, shown_model
 from interp.models.tokens import Padding, batches, positions_of, tokenize
 
 DEFAULT_SEGMENT = 512
@@ -224,6 +224,9 @@ class TransformerModel:
         shared = {id(parameter): parameter for parameter in self.module.parameters()}
         twin = copy.deepcopy(self.module, shared)
         return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=tokenizer)
+
+    def __repr__(self) -> str:
+        return plain_model(self)
 
     def _repr_html_(self) -> str:
         about = f"{self.n_layers} layers, {self.anatomy.d_model:,} wide"

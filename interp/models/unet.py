@@ -21,7 +21,7 @@ from interp.core.files import read_json
 from interp.models.hooks import Point, ended_early, evaluating, placed
 from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
-from interp.models.shown import shown_model
+from interp.models.shown import plain_model, shown_model
 from interp.models.skips import recipe_skips, remove_skips
 
 DEFAULT_BATCH = 16
@@ -143,6 +143,9 @@ class UNetModel:
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
         return self._session(hooks, [], Frame())
+
+    def __repr__(self) -> str:
+        return plain_model(self)
 
     def _repr_html_(self) -> str:
         return shown_model("UNet", self.name, self.module, self.sites, f"{len(self.module.down_blocks)} levels")

@@ -36,7 +36,9 @@ def _detects(data: Mapping[str, Any]) -> str:
         return ""
     best = max(found, key=lambda item: item["at_least_0.9"])
     title = titles[best["method"]]
-    return f"{best['at_least_0.9']} of {best['concepts']} concepts are detected by one {title} feature each (held-out AUROC\u00a0≥\u00a00.9)"
+    return (
+        f"{best['at_least_0.9']} of {best['concepts']} concepts are detected by one {title} feature each (held-out AUROC\u00a0≥\u00a00.9)"
+    )
 
 
 def findings(data: Mapping[str, Any]) -> list[str]:

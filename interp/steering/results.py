@@ -74,7 +74,7 @@ class FamilyResult:
     is_control: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SteeringResult:
     """Everything `evaluate_steering` measured; controls are targets and families like all others.
 
@@ -89,6 +89,10 @@ class SteeringResult:
     unsteered_scores: dict[str, Score]
     judged: int
     failed: int
+
+    def __repr__(self) -> str:
+        lines = [f"{family.family}: {family.report or 'not reached'}" for family in self.families]
+        return "\n".join([*lines, f"{self.failed:,} of {self.judged:,} judgements failed"])
 
     def _repr_html_(self) -> str:
         beating = sum(target.beats_control for target in self.targets)
