@@ -108,7 +108,7 @@ def verdict(result: PathsResult) -> str:
 def _tests(result: PathsResult) -> Iterable[tuple[bool, bool, str, str]]:
     """Was it tested, does it hold, what is said if so, and what if not."""
     judged, found, again, accuracy = result.faithfulness, result.checked, result.stability, result.accuracy
-    better = judged.cmd.high < judged.random_cmd.low
+    better = judged.beats_random
     yield True, better, "it is more faithful than random graphs", "it is not clearly more faithful than random graphs"
     confirmed = found is not None and found.spearman.low > 0
     yield found is not None, confirmed, "measured effects rank as predicted", "measured effects do not rank as predicted"
