@@ -17,6 +17,7 @@ from interp.causal.result import PathsResult
 from interp.causal.stability import Stability as GraphStability
 from interp.causal.sufficiency import Standing, Sufficiency
 from interp.causal.wiring import Edge
+from interp.comparison import Compared
 from interp.core import Activations, Contexts, Provenance, Score, Sites
 from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability
 from interp.detection import Detection
@@ -202,6 +203,20 @@ def nearest(name: str, features: int = 3) -> Neighbourhood:
     return Neighbourhood(found, dict.fromkeys(found, 0.4375))
 
 
+def compared(name: str) -> Compared:
+    way = {"site": name, "method": name, "size": 100, "route": "native", "place": name, "n": 12}
+    unreached = {**way, "size": None, "report": None, "margin": None}
+    first = {**way, "report": Score(0.75, 0.5, 0.875, 12, 7).to_dict(), "margin": Score(0.5, 0.25, 0.75, 12, 7).to_dict()}
+    return Compared(
+        settings={"model": name, "seed": 7},
+        concepts=[name],
+        steering=[unreached, first],
+        controls=[{"place": name, "family": name, "report": Score(0.125, 0.0625, 0.25, 36, 7).to_dict(), "unreachable": 0}],
+        judged=100,
+        failed=3,
+    )
+
+
 BUILT: dict[str, Callable[[str], Any]] = {
     "score": lambda name: Score(0.75, 0.5, 0.875, 12, 7, 0.125, name),
     "provenance": provenance,
@@ -255,5 +270,6 @@ BUILT: dict[str, Callable[[str], Any]] = {
     "concept tree": lambda name: tree(),
     "neighbour": lambda name: Neighbour(name, -0.9375, None),
     "neighbourhood": nearest,
+    "comparison": compared,
     "reliability": lambda name: Reliability(score(0.9375), {name: 0.9375, f"{name}2": 0.625, "x": NAN}, (name,), (f"{name}2", "x")),
 }

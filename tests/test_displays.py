@@ -37,6 +37,7 @@ from tests.html_checks import ATTACK, SEEN, checked
 NAMELESS = {"reconstruction", "stability", "stability of graphs", "concept tree", "dose response"}
 NUMBERS = {
     "score": ["0.750 [0.500, 0.875]", "n 12", "control 0.125", "seed 7"],
+    "comparison": ["0.750 [0.500, 0.875]", "0.125 [0.062, 0.250]", "+0.500", "3 of 100 judgements failed", "axis 0 to 1", "seed 7"],
     "sites": ["n × 8", "4 × n × n", "2 sites"],
     "activations": ["9 rows × 4", "inputs 3", "1.000 (none) to 9.000 (full)"],
     "activations of images": ["9 rows × 4", "5.000"],

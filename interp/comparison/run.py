@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from interp.comparison.compared import Compared
 from interp.comparison.finding import Bench, find, fits_of
 from interp.comparison.parts import Parts
 from interp.comparison.settings import Comparison, default_places, default_sites
@@ -20,7 +21,7 @@ from interp.steering import Lift, OfflineJudge, fit_offline_judge, likelihood_li
 RESULT = "comparison.json"
 
 
-def compare(settings: Comparison, folder: str | Path, *, progress: Progress = silent) -> dict[str, Any]:
+def compare(settings: Comparison, folder: str | Path, *, progress: Progress = silent) -> Compared:
     """Compare decompositions of a language model: what they detect, and how they steer by their own directions and by companions.
 
     Every dictionary is fitted on the fit sentences; each concept's feature is chosen there; detection is scored on held-out sentences.
@@ -73,7 +74,7 @@ def compare(settings: Comparison, folder: str | Path, *, progress: Progress = si
         "failed": sum(part["failed"] for part in measured),
     }
     write_json(parts.folder / RESULT, result)
-    return result
+    return Compared(result)
 
 
 def _steering(parts: Parts, place: str, bench: Bench, entries: Sequence[Entry], judge: OfflineJudge) -> dict[str, Any]:
