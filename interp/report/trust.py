@@ -33,7 +33,7 @@ def _judge(data: Mapping[str, Any]) -> tuple[str, str, State]:
     if score["value"] is None:
         return question, "Its accuracy was not measured, so steering scores are only opinions.", "open"
     control = "" if score["control"] is None else f" (shuffled labels {score['control']:.2f})"
-    answer = f"AUROC {score_cell(score, 3)} on held-out texts of {score['n']} concepts{control}. "
+    answer = f"AUROC {score_cell(score, 3)} on held-out texts, mean of the {score['n']} concepts it accepts{control}. "
     answer += f"Concepts refused because it cannot: {len(refused)}." if refused else "No concept had to be refused."
     low = score["value"] if score["low"] is None else score["low"]
     return question, answer, "good" if low >= GOOD_JUDGE else "caution" if low >= USABLE_JUDGE else "bad"
