@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, Progress, silent
+from interp.core.activations import values_of
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.pca import fit_pca
 from interp.decompose.sae import fit_sae
@@ -43,5 +44,5 @@ def fit_unsupervised(
         return fit_snmf(acts, n_features, sparsity=sparsity, coefficient_sparsity=coefficient_sparsity, seed=seed, progress=progress)
     if method == "sae":
         return fit_sae(acts, n_features, steps=sae_steps, seed=seed, progress=progress)
-    values = acts.values if isinstance(acts, Activations) else acts
+    values = values_of(acts)
     return fit_pca(acts, min(n_features, *values.shape), seed=seed)

@@ -26,7 +26,7 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
     Raises:
         InputError: a value is NaN or infinite; the message names the first such row, with its context where there is one.
     """
-    values = acts.values if isinstance(acts, Activations) else acts
+    values = values_of(acts)
     for rows, chunk in row_chunks(values):
         finite = torch.isfinite(chunk).all(dim=1)
         if bool(finite.all()):

@@ -59,7 +59,7 @@ class Dictionary(ABC):
         """
         self.require_same_space(acts)
         require_finite(acts)
-        values = acts.values if isinstance(acts, Activations) else acts
+        values = values_of(acts)
         empty = self.directions.new_zeros(0, len(self))
         with torch.no_grad():
             return torch.cat([empty, *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values))])

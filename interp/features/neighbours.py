@@ -42,12 +42,8 @@ class Neighbourhood:
     nearest: Mapping[str, tuple[Neighbour, ...]]
     control: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
-    def chance(self, feature: str) -> float | None:
-        """How near a feature comes to another by chance; None where that was not measured."""
-        return self.control.get(feature)
-
     def _repr_html_(self) -> str:
-        first = [(own, found[0], self.chance(own)) for own, found in self.nearest.items() if found]
+        first = [(own, found[0], self.control.get(own)) for own, found in self.nearest.items() if found]
         beyond = sum(chance is not None and abs(one.cosine) > chance for _, one, chance in first)
         verdict = f"{beyond:,} of {len(self.nearest):,} features have a neighbour nearer than 95% of the nearest by chance."
         nearest = sorted(first, key=lambda row: -abs(row[1].cosine))[:LISTED]

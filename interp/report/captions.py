@@ -12,6 +12,11 @@ LINE = 17
 """Pixels of a caption's line."""
 
 
+def as_label(text: str) -> str:
+    """Plotly reads a few html tags in labels, and a corpus may hold them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def captioned(figure: go.Figure, caption: str) -> go.Figure:
     """The figure with a caption above it, wrapped and left-aligned; `figure.layout.meta["caption"]` holds its text.
 
@@ -21,7 +26,7 @@ def captioned(figure: go.Figure, caption: str) -> go.Figure:
     lines = textwrap.wrap(caption, WIDTH)
     room = LINE * len(lines) + 8
     top = figure.layout.margin.t or 0
-    text = "<br>".join(line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines)
+    text = "<br>".join(as_label(line) for line in lines)
     height = figure.layout.height + room
     place = {"x": 0, "xref": "container", "xanchor": "left", "y": 1 - 20 / height, "yref": "container", "yanchor": "top", "pad": {"l": 8}}
     return figure.update_layout(

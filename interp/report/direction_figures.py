@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 
 from interp.core import Score
 from interp.diffusion.result import DirectionsResult, MethodResult
-from interp.report.captions import captioned, interval_words
-from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
+from interp.report.captions import as_label, captioned, interval_words
+from interp.report.figures import GREY, PALETTE, SYMBOLS, _styled, score_bars
 from interp.report.tables import MISSING
 
 TITLES = {
@@ -44,8 +44,8 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     rows = [(found, name) for found in result.methods for name in found.directions.names]
     values = [[found.effects[name][factor].value for factor in result.factors] for found, name in rows]
     top = max([abs(value) for line in values for value in line], default=1.0) or 1.0
-    labels = [f"{_plain(method_title(found.method))} · {_plain(name)}" for found, name in rows]
-    columns = [_plain(factor) for factor in result.factors]
+    labels = [f"{as_label(method_title(found.method))} · {as_label(name)}" for found, name in rows]
+    columns = [as_label(factor) for factor in result.factors]
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -143,7 +143,7 @@ def separations(result: DirectionsResult) -> go.Figure:
             )
         )
     figure = _styled(figure, 130 + 30 * max(3, len(rows)))
-    titles = [_plain(method_title(method.method)) for method in found]
+    titles = [as_label(method_title(method.method)) for method in found]
     figure.update_yaxes(tickvals=rows, ticktext=titles, range=[-0.6, len(rows) - 0.4])
     figure.update_xaxes(title="Separation (1: every factor has a direction of its own)", range=[0, 1.03])
     words = interval_words([method.separation.to_dict() for method in found])
@@ -172,21 +172,22 @@ def _random(x: Sequence[float], control: Sequence[object], name: str, shown: boo
         showlegend=shown,
         line={"color": GREY, "width": 1, "dash": "dot"},
         marker={"size": 5, "color": GREY},
-        hovertemplate=f"random, {_plain(name)}: %{{y:+.2f}}<extra></extra>",
+        hovertemplate=f"random, {as_label(name)}: %{{y:+.2f}}<extra></extra>",
     )
 
 
 def _curve(x: Sequence[float], scores: Sequence[Score], name: str, color: str, symbol: str, strengths: Sequence[float]) -> go.Scatter:
+    title = as_label(name)
     return go.Scatter(
         x=x,
         y=[score.value for score in scores],
         mode="lines+markers",
-        name=_plain(name),
+        name=title,
         line={"color": color, "width": 1.5},
         marker={"size": 8, "symbol": symbol, "color": color},
         error_y=score_bars(scores),
         customdata=[[_interval(score), score.n, f"{strength:.3g}"] for score, strength in zip(scores, strengths, strict=True)],
-        hovertemplate=f"{_plain(name)}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = %{{customdata[1]}}<extra></extra>",
+        hovertemplate=f"{title}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = %{{customdata[1]}}<extra></extra>",
     )
 
 
@@ -194,7 +195,7 @@ def _hover(found: MethodResult, name: str, factor: str) -> str:
     score = found.effects[name][factor]
     control = "" if score.control is None else f"<br>random direction {signed(score.control)}"
     return (
-        f"<b>{_plain(method_title(found.method))} · {_plain(name)}</b><br>{_plain(factor)} {signed(score.value)} {_interval(score)}, "
+        f"<b>{as_label(method_title(found.method))} · {as_label(name)}</b><br>{as_label(factor)} {signed(score.value)} {_interval(score)}, "
         f"n = {score.n}{control}"
     )
 

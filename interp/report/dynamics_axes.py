@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from interp.core import bootstrap_mean
 from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
-from interp.report.figures import GREY, _plain, _styled
+from interp.report.captions import as_label
+from interp.report.figures import GREY, _styled
 
 SHADE = "rgba(134,139,148,.22)"
 BEYOND = 1.06
@@ -59,7 +60,7 @@ def line(
         x=np.sqrt(steps),
         y=values,
         mode="lines",
-        name=_plain(hover or title),
+        name=as_label(hover or title),
         showlegend=bool(title),
         line=style,
         customdata=list(steps),

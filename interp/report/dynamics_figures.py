@@ -10,7 +10,7 @@ from jaxtyping import Float
 from interp.dynamics.language_steering import Arm
 from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
-from interp.report.captions import captioned
+from interp.report.captions import as_label, captioned
 from interp.report.dynamics_axes import banded, height, line, over_steps, shade_lag, step_axis, step_of
 from interp.report.dynamics_runs import (
     STEERED,
@@ -26,7 +26,7 @@ from interp.report.dynamics_runs import (
     prompt_onset,
     typical,
 )
-from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled
+from interp.report.figures import GREY, PALETTE, SYMBOLS, _styled
 
 EARLY, MIDDLE, LATE = PALETTE[0], PALETTE[3], PALETTE[1]
 """Time as colour: each at least 3:1 on the page's light and dark ground."""
@@ -53,7 +53,7 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     for name, way in zip(plane.names, plane.ways, strict=True):
         if several:
             thin = {"color": FAINT, "width": 1}
-            figure.add_trace(go.Scatter(x=way[:, 0], y=way[:, 1], mode="lines", name=_plain(name), line=thin, hoverinfo="name"))
+            figure.add_trace(go.Scatter(x=way[:, 0], y=way[:, 1], mode="lines", name=as_label(name), line=thin, hoverinfo="name"))
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
     stars = [
@@ -66,8 +66,8 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     marker = {"size": 15, "symbol": "circle-open", "color": LATE, "line": {"width": 2.5}}
     figure.add_trace(go.Scatter(x=mean[-1:, 0], y=mean[-1:, 1], mode="markers", marker=marker, meta=NOW, hoverinfo="skip"))
     figure = _styled(figure, 330)
-    figure.update_xaxes(title=_plain(plane.axes[0]), range=[-0.06, 1.06], dtick=0.25)
-    figure.update_yaxes(title=_plain(plane.axes[1]), range=[-0.06, 1.06], dtick=0.25)
+    figure.update_xaxes(title=as_label(plane.axes[0]), range=[-0.06, 1.06], dtick=0.25)
+    figure.update_yaxes(title=as_label(plane.axes[1]), range=[-0.06, 1.06], dtick=0.25)
     for place, text in enumerate(plane.corners or ()):
         figure.add_annotation(_corner(place, text))
     figure.update_layout(showlegend=False, hovermode="closest", margin={"l": 52, "r": 8, "t": 8, "b": 48})
@@ -101,7 +101,7 @@ def _stars(stars: Sequence[tuple[np.ndarray, Turn, str]]) -> go.Scatter:
         mode="markers",
         name="turn",
         marker={"symbol": "star", "size": 12, "color": PALETTE[2], "line": {"width": 1, "color": "rgba(253,253,252,.9)"}},
-        customdata=[f"{_plain(name)}: {turn}" for _, turn, name in stars],
+        customdata=[f"{as_label(name)}: {turn}" for _, turn, name in stars],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
@@ -109,7 +109,7 @@ def _stars(stars: Sequence[tuple[np.ndarray, Turn, str]]) -> go.Scatter:
 def _corner(place: int, text: str) -> dict[str, object]:
     right, top = place % 2, place // 2
     anchors = {"xanchor": "right" if right else "left", "yanchor": "bottom" if top else "top"}
-    return {"x": right, "y": top, "text": _plain(text), "showarrow": False, "font": {"size": 11, "color": GREY}, **anchors}
+    return {"x": right, "y": top, "text": as_label(text), "showarrow": False, "font": {"size": 11, "color": GREY}, **anchors}
 
 
 def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
@@ -274,7 +274,7 @@ def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
     y = [value for row, _, _ in plain for value in (row, row, None)]
     figure.add_trace(go.Scatter(x=x, y=y, mode="lines", name="features", line={"color": GREY, "width": 2}, opacity=0.75, hoverinfo="skip"))
     for number, (row, chain, end) in enumerate(bar for bar in bars if id(bar[1]) in own):
-        color, name = PALETTE[number % len(PALETTE)], _plain(own[id(chain)])
+        color, name = PALETTE[number % len(PALETTE)], as_label(own[id(chain)])
         ends = [math.sqrt(steps[chain.first]), math.sqrt(end)]
         text = f"{name}: from step {steps[chain.first]:,}"
         style = {"color": color, "width": 5}

@@ -9,7 +9,7 @@ from plotly.offline import get_plotlyjs
 
 from interp.core import InputError, Score
 from interp.features.tree import ConceptTree
-from interp.report.captions import captioned, interval_words
+from interp.report.captions import as_label, captioned, interval_words
 from interp.report.tables import control_methods, method_titles
 
 # Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
@@ -92,7 +92,7 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
         symbol = "line-ns-open" if method in controls else SYMBOLS[number % len(SYMBOLS)]
         figure.add_trace(_dots(titles[method], points, colors[method], symbol))
     rows = list(range(len(concepts)))
-    figure.update_yaxes(tickvals=rows, ticktext=[_plain(concept["concept"]) for concept in concepts], range=[-0.7, len(concepts) - 0.3])
+    figure.update_yaxes(tickvals=rows, ticktext=[as_label(concept["concept"]) for concept in concepts], range=[-0.7, len(concepts) - 0.3])
     figure.update_xaxes(title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1)
     figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
     shown = [item["auroc"] for concept in concepts for item in concept["best"] if item["method"] not in controls]
@@ -119,7 +119,7 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
                 y=[score["value"]],
                 error_y=_error([score]),
                 mode="markers",
-                name=_plain(method["title"]),
+                name=as_label(method["title"]),
                 marker={"color": colors[method["method"]], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]},
                 hovertemplate="%{fullData.name}<br>%{x:.1f} active per token<br>%{y:.3f} explained<extra></extra>",
             )
@@ -147,7 +147,7 @@ def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, 
         own = [way for way in ways if way["method"] == method and way[value] is not None and way[value]["value"] is not None]
         figure.add_trace(_way_dots(own, value, [labels.index(way["label"]) + shift for way in own], number))
     count = len(labels)
-    figure.update_yaxes(tickvals=list(range(count)), ticktext=[_plain(label) for label in labels], range=[count - 0.4, -0.6])
+    figure.update_yaxes(tickvals=list(range(count)), ticktext=[as_label(label) for label in labels], range=[count - 0.4, -0.6])
     figure.update_xaxes(title=title, range=[0, end])
     shown = [way[value] for way in ways if way[value] is not None]
     caption = f"Mean over concepts; {interval_words(shown)}. Random directions went through the same procedure (control: best of them)."
@@ -163,7 +163,7 @@ def _way_dots(ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[floa
         error_x=bars,
         customdata=[[way["label"], _bracket(way[value])] for way in ways],
         mode="markers",
-        name=_plain(ways[0]["title"]) if ways else "",
+        name=as_label(ways[0]["title"]) if ways else "",
         marker={"color": PALETTE[number % len(PALETTE)], "size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)]},
         hovertemplate="%{fullData.name}<br>%{customdata[0]}<br>%{x:.2f} %{customdata[1]}<extra></extra>",
     )
@@ -189,7 +189,7 @@ def concept_tree(tree: ConceptTree, level: int, feature: int, labels: Mapping[tu
         go.Scatter(
             x=[at for at, _, _ in nodes],
             y=[height for _, _, height in nodes],
-            text=[_plain(name) or str(number) for name, (_, number, _) in zip(names, nodes, strict=True)],
+            text=[as_label(name) or str(number) for name, (_, number, _) in zip(names, nodes, strict=True)],
             customdata=[[at, number] for at, number, _ in nodes],
             mode="markers+text",
             textposition="middle right",
@@ -230,7 +230,7 @@ def _level(family: Mapping[str, Any], score: Mapping[str, Any], strengths: Seque
         x=[strengths[0], strengths[-1]],
         y=[score["value"], score["value"]],
         mode="lines",
-        name=_plain(family["title"]),
+        name=as_label(family["title"]),
         line={"color": GREY, "width": 1.25, "dash": "dot"},
         hovertemplate="%{fullData.name}: %{y:.2f}<extra></extra>",
     )
@@ -244,7 +244,7 @@ def _curve(family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color:
         error_y=_error([point["score"] for point in curve]),
         customdata=[[point["kl"], _bracket(point["score"])] for point in curve],
         mode="lines+markers",
-        name=_plain(family["title"]),
+        name=as_label(family["title"]),
         line={"color": color, "width": 1.5 if family["control"] else 2.25, "dash": dash},
         marker={"color": color, "size": 7, "symbol": symbol},
         hovertemplate="%{fullData.name}<br>KL %{customdata[0]:g}: %{y:.2f} %{customdata[1]}<extra></extra>",
@@ -258,11 +258,11 @@ def _dots(title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], co
         y=[row for row, _, _ in points],
         error_x=_error(scores),
         customdata=[
-            [_plain(concept), _bracket(item["auroc"]), "" if item["feature"] is None else f", feature {item['feature']}"]
+            [as_label(concept), _bracket(item["auroc"]), "" if item["feature"] is None else f", feature {item['feature']}"]
             for _, concept, item in points
         ],
         mode="markers",
-        name=_plain(title),
+        name=as_label(title),
         marker={"color": color, "size": 8, "symbol": symbol},
         hovertemplate="%{customdata[0]}<br>%{fullData.name}%{customdata[2]}: %{x:.3f} %{customdata[1]}<extra></extra>",
     )
@@ -300,11 +300,6 @@ def _best_auroc(concept: Mapping[str, Any]) -> float:
 def _lowest_auroc(concepts: Sequence[Mapping[str, Any]]) -> float:
     lows = [item["auroc"]["low"] for concept in concepts for item in concept["best"] if item["auroc"]["low"] is not None]
     return float(min([0.48, *lows]))
-
-
-def _plain(text: str) -> str:
-    """Plotly reads a few html tags in labels, and a corpus may hold them."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from interp.report.tables import control_methods, method_titles, score_cell
+from interp.report.tables import control_methods, listed, method_titles, score_cell
 
 SUPERVISED = frozenset({"difference_in_means"})
 
@@ -80,8 +80,7 @@ def _detection(data: Mapping[str, Any]) -> str:
     if not found:
         return "Detection of concepts was not measured."
     parts = [f"{item['at_least_0.9']} of {item['concepts']} by {titles[item['method']]}" for item in found]
-    listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-    return f"Concepts detected with an AUROC of at least 0.9 by one feature: {listed}."
+    return f"Concepts detected with an AUROC of at least 0.9 by one feature: {listed(parts)}."
 
 
 def _judge(data: Mapping[str, Any]) -> str:

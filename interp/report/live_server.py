@@ -1,9 +1,7 @@
 """The loopback server behind a live report: which requests are answered, and how."""
 
-import html
 import json
 import logging
-import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ from interp.report.live_guard import HOST, NOTHING, SAFE_HEADERS, RefusedError, 
 from interp.report.live_queue import ModelQueue, QueueFullError
 from interp.report.live_request import LADDER, SteerRequest
 from interp.report.live_steering import LiveSteering
-from interp.report.page import page
+from interp.report.page import live_policy, page
 
 log = logging.getLogger(__name__)
 METHODS = {"/": "GET", "/features.json": "GET", "/state": "GET", "/steer": "POST"}
@@ -37,8 +35,7 @@ class LiveServer(ThreadingHTTPServer):
         self.steering, self.queue = steering, queue
         self._connections: set[Any] = set()
         data = steering.directions.data
-        text = page(data, live=True)
-        self.page, self.policy = text.encode(), f"{_policy_of(text)}; frame-ancestors 'none'"
+        self.page, self.policy = page(data, live=True).encode(), f"{live_policy()}; frame-ancestors 'none'"
         self.features = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
         super().__init__((HOST, port), _Handler)
 
@@ -204,10 +201,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is the standard library's)
         log.debug("%s %s", self.client_address[0], format % args)
-
-
-def _policy_of(text: str) -> str:
-    """The page's own content security policy, to be sent as a header too."""
-    found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
-    assert found is not None
-    return html.unescape(found[1])

@@ -1,9 +1,9 @@
 """A methods paragraph, written from the provenance: what a reader would need to make the numbers again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from interp.report.tables import control_methods
+from interp.report.tables import control_methods, listed
 
 SOURCES = {
     "snmf": "Ding, Li & Jordan 2010; winner-take-all directions as in Shafran, Geiger & Geva 2025",
@@ -58,7 +58,7 @@ def _decomposition(data: Mapping[str, Any]) -> str:
         return ""
     seed = data["provenance"].get("seed")
     seeds = f" All seeds derive from {seed}." if seed is not None else ""
-    return f"They were decomposed by {_listed(parts)}. Directions have unit norm.{seeds}"
+    return f"They were decomposed by {listed(parts)}. Directions have unit norm.{seeds}"
 
 
 def _method(item: Mapping[str, Any], fit: Mapping[str, Any]) -> str:
@@ -101,7 +101,3 @@ def _steering(data: Mapping[str, Any]) -> str:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -91,6 +91,11 @@ def self_contained(
     return environment.get_template(template).render({**values, **own})
 
 
+def live_policy() -> str:
+    """The content security policy of the page with live steering, for the server to send as a header too."""
+    return policy("".join(_asset(name) for name in LIVE_SCRIPTS), figures.plotly_source(), connect=True)
+
+
 def embed_json(value: Any) -> str:
     r"""Json that can stand inside a script element: no text in it can end the element, open a comment or break a line.
 

@@ -13,8 +13,8 @@ from interp.causal.faithfulness import Faithfulness
 from interp.causal.graph import CausalGraph
 from interp.core import Score
 from interp.report import path_layout
-from interp.report.captions import captioned, interval_words
-from interp.report.figures import GREY, PALETTE, SYMBOLS, _plain, _styled, score_bars
+from interp.report.captions import as_label, captioned, interval_words
+from interp.report.figures import GREY, PALETTE, SYMBOLS, _styled, score_bars
 
 CARRIES, AGAINST = PALETTE[0], PALETTE[1]
 ROW = 34
@@ -86,7 +86,7 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
                 error_y=score_bars([score for _, score in points]),
                 customdata=[_interval(score) for _, score in points],
                 mode="lines+markers",
-                name=_plain(item.method),
+                name=as_label(item.method),
                 line={"color": PALETTE[number % len(PALETTE)], "width": 2.25},
                 marker={"size": 7, "symbol": SYMBOLS[number % len(SYMBOLS)]},
                 hovertemplate="%{fullData.name}<br>strongest %{x:g} %: %{y:.3f} %{customdata}<extra></extra>",
@@ -116,7 +116,7 @@ def predicted_measured(found: Checked) -> go.Figure:
                 x=found.predicted[rows],
                 y=[score.value for score in scores],
                 error_y=score_bars(scores),
-                customdata=[[_plain(str(found.names[row])), _interval(found.measured[row])] for row in rows],
+                customdata=[[as_label(str(found.names[row])), _interval(found.measured[row])] for row in rows],
                 mode="markers",
                 name=f"{title} ({len(rows)})",
                 marker={"color": PALETTE[1 - number], "size": 8, "symbol": SYMBOLS[1 - number], "opacity": 0.8},
@@ -173,7 +173,7 @@ def _hover_texts(graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured
     found = {} if measured is None else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
     texts = []
     for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
-        text = f"<b>{_plain(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} {_interval(score)}, n = {score.n}"
+        text = f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} {_interval(score)}, n = {score.n}"
         text += f"<br>{graph.method}, value {graph.value}"
         if number in found:
             text += f"<br>measured {found[number].value:+.4g} {_interval(found[number])}"
@@ -198,7 +198,7 @@ def _names(places: dict[str, tuple[float, float]]) -> go.Scatter:
     return go.Scatter(
         x=[x for x, _ in places.values()],
         y=[y for _, y in places.values()],
-        text=[_plain(name) for name in places],
+        text=[as_label(name) for name in places],
         mode="markers+text",
         textposition="top center",
         textfont={"size": 11, "shadow": "auto"},

@@ -1,7 +1,7 @@
 """Tables of a report: the same rows for the console (markdown), a notebook and the page (html)."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,11 @@ def _number(value: float, digits: int, signed: bool = False) -> str:
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     rounded_to_zero = float(text) == 0
     return (text.lstrip("+-") if rounded_to_zero else text).replace("-", "−")
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Parts of a sentence as a list in words: `a, b and c`."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def method_titles(data: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Steps in a real browser that the tests of the report's page share."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,19 @@ NEEDS_BROWSER = [
         reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
     ),
 ]
+
+
+def needs_browser(test: Any) -> Any:
+    """`NEEDS_BROWSER` on a single test."""
+    for mark in NEEDS_BROWSER:
+        test = mark(test)
+    return test
+
+
+def requested(driver: Any) -> set[str]:
+    """The addresses that the browser has asked for since its log was last read, without their anchors."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    return {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
 
 
 def open_afresh(driver: Any, page: Path, anchor: str = "") -> Any:

@@ -49,6 +49,14 @@ def data(pristine: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
+    """The synthetic report as a page on disk."""
+    from interp.report.page import write_report
+
+    return write_report(pristine, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real browser that loads pages from disk and logs what they ask for."""
     from selenium import webdriver

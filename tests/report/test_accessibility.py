@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from report.browsing import NEEDS_BROWSER, click, press, put, visit, wait
 
-from interp.report.page import write_report
-
 pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]
 RUN = """
@@ -19,11 +17,6 @@ const [place, rules, done] = arguments;
 const options = { resultTypes: ["violations"], ...(rules && { runOnly: rules }) };
 axe.run(place, options).then((found) => done(found.violations), (error) => done(String(error)));
 """
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
-    return write_report(pristine, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The page in a real browser, from disk: it works, it loads nothing, and no text of the corpus ran."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,18 +7,12 @@ from typing import Any
 
 import pytest
 from report import synthetic
-from report.browsing import NEEDS_BROWSER, ids, open_afresh, press, put, text, visit, wait
+from report.browsing import NEEDS_BROWSER, ids, open_afresh, press, put, requested, text, visit, wait
 
 from interp.report.comparison import write_comparison
-from interp.report.page import write_report
 
 pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
-    return write_report(pristine, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture
@@ -31,10 +24,9 @@ def test_it_loads_from_disk_draws_its_figures_and_asks_nobody(opened: Open, page
     driver = opened("")
     wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 3")
     assert driver.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
-    assert page.as_uri() in requested
-    assert all(url == page.as_uri() or url.startswith(("data:", "blob:")) for url in requested)
+    asked = requested(driver)
+    assert page.as_uri() in asked
+    assert all(url == page.as_uri() or url.startswith(("data:", "blob:")) for url in asked)
 
 
 def test_no_text_of_the_corpus_ran_and_the_policy_would_stop_it(opened: Open) -> None:

@@ -19,11 +19,6 @@ pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
-    return write_report(pristine, tmp_path_factory.mktemp("report"))
-
-
 @pytest.fixture
 def opened(driver: Any, page: Path) -> Open:
     return partial(visit, driver, page)

@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from report.browsing import needs_browser, requested
 
 from interp.core import Provenance, Score
 from interp.diffusion.dose import DoseResponse
@@ -230,11 +229,7 @@ def test_the_page_is_written_beside_its_numbers(tmp_path: Path, result: Directio
     assert "sd of generated images" in text
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")) and not os.environ.get("INTERP_REQUIRE_BROWSER"),
-    reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-)
+@needs_browser
 def test_in_a_browser_figures_and_sheets_are_drawn_and_no_text_runs(tmp_path: Path, result: DirectionsResult, driver: Any) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -250,7 +245,6 @@ def test_in_a_browser_figures_and_sheets_are_drawn_and_no_text_runs(tmp_path: Pa
     for width in (1280, 500):
         driver.set_window_size(width, 900)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
-    assert page.as_uri() in requested
-    assert [url for url in requested if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
+    asked = requested(driver)
+    assert page.as_uri() in asked
+    assert [url for url in asked if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from report.browsing import needs_browser, requested
 
 from interp.core import InputError, Score, UnavailableError
 from interp.core.files import write_json
@@ -297,11 +296,7 @@ def test_the_page_is_written_beside_its_numbers_for_images_language_or_both(tmp_
     assert 'id="language"' not in images
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")) and not os.environ.get("INTERP_REQUIRE_BROWSER"),
-    reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-)
+@needs_browser
 def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_runs(
     tmp_path: Path, runs: list[ImageRun], driver: Any
 ) -> None:
@@ -327,7 +322,6 @@ def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_run
     for width in (1280, 500):
         driver.set_window_size(width, 900)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
-    assert page.as_uri() in requested
-    assert [url for url in requested if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
+    asked = requested(driver)
+    assert page.as_uri() in asked
+    assert [url for url in asked if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []

@@ -1,24 +1,16 @@
 """The live panel in a real browser: type a prompt, run, read; and what is read is always what was asked for."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from report import live_folder
+from report.browsing import NEEDS_BROWSER
 
 from interp.report.live import serving
 
-pytestmark = [
-    pytest.mark.browser,
-    # Where a browser is required (CI), its absence is a failure, not a skip.
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")) and not os.environ.get("INTERP_REQUIRE_BROWSER"),
-        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-    ),
-]
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")

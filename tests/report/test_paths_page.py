@@ -1,14 +1,13 @@
 """The page of causal paths: its figures hold the numbers, its verdict follows them, and no text of it acts in a browser."""
 
 import json
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from report.browsing import needs_browser, requested
 
 from interp.causal.checked import Checked, correlation
 from interp.causal.export import load_graph
@@ -220,11 +219,7 @@ def test_the_page_and_the_graph_are_written_and_hold_the_numbers(tmp_path: Path,
     assert "Predicted and measured" not in write_paths(bare, tmp_path / "bare").read_text(encoding="utf-8")
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")) and not os.environ.get("INTERP_REQUIRE_BROWSER"),
-    reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
-)
+@needs_browser
 def test_in_a_browser_the_figures_are_drawn_hover_tells_an_edge_and_no_text_runs(tmp_path: Path, result: PathsResult, driver: Any) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -244,7 +239,6 @@ def test_in_a_browser_the_figures_are_drawn_hover_tells_an_edge_and_no_text_runs
     text = driver.execute_script(show)
     told = WebDriverWait(driver, 10).until(lambda d: d.execute_script("return document.querySelector('.hoverlayer')?.textContent"))
     assert text.split("</b>")[0].removeprefix("<b>").replace("&gt;", ">") in told
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    requested = {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
-    assert page.as_uri() in requested
-    assert [url for url in requested if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
+    asked = requested(driver)
+    assert page.as_uri() in asked
+    assert [url for url in asked if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
