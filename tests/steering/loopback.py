@@ -52,10 +52,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.most_busy = max(self.server.most_busy, self.server.busy)
         try:
             action = self.server.script(question, number)
-            say(action)(self) if isinstance(action, str) else action(self)
         finally:
+            # Before the answer is sent: whoever has it may ask again before this thread goes on.
             with self.server.lock:
                 self.server.busy -= 1
+        say(action)(self) if isinstance(action, str) else action(self)
 
     def do_GET(self):
         self.server.seen.append({"question": "", "path": self.path})
