@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from interp.dynamics.learning import LearningRule, learning_time
 
 from interp.core import bootstrap_mean
 from interp.core.files import read_json, write_json
@@ -23,6 +22,7 @@ from interp.dynamics.language_concepts import LanguageConcept, language_concepts
 from interp.dynamics.language_features import ConceptFeature, track_features
 from interp.dynamics.language_steering import ARMS
 from interp.dynamics.language_tracking import ConceptTrack, LanguageTrack, track_language
+from interp.dynamics.learning import LearningRule, learning_time
 from interp.dynamics.tiny_language import train_tiny_language
 from interp.dynamics.tiny_language_data import WORDNET, wordnet_glosses
 from interp.dynamics.tiny_language_store import RECIPE, language_checkpoints, load_tokenizer

@@ -1,0 +1,80 @@
+"""Runs of the shapes experiment and of a language model with onsets that are planted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from interp.core import Score
+from interp.dynamics.feature_births import BirthRule, FeatureHistory
+from interp.dynamics.feature_chains import Chain
+from interp.dynamics.language_features import ConceptFeature
+from interp.dynamics.language_tracking import ConceptTrack, LanguageTrack
+from interp.dynamics.learning import LearningRule
+from interp.report.dynamics_runs import ImageRun, LanguageRun
+
+HOSTILE = "<script>window.__pwned = 1</script><b>place</b>"
+STEPS = tuple(100 * (place + 1) for place in range(24))
+ARM_STEPS = STEPS[::2]
+RULE = LearningRule(threshold=0.8, hold=3)
+NEVER = 10**6
+
+
+def stepping(steps: Sequence[int], onset: int) -> np.ndarray:
+    """0 before the onset, 1 from it on."""
+    return (np.asarray(steps) >= onset).astype(float)
+
+
+def run(signal: float, seed: int, colour: int, linear: int, random: int, **changed: Any) -> ImageRun:
+    """Accuracy steps up: of size at 500, of the held-out class with its colour. Soft coordinates go straight along size, then colour."""
+    noise = 0.01 * np.random.default_rng(seed).random((2, len(STEPS)))
+    way = {"colour": np.clip((np.asarray(STEPS) - 1200) / 1000, 0, 1), "size": np.clip((np.asarray(STEPS) - 200) / 1000, 0, 1)}
+    naive = {"colour": stepping(STEPS, colour), "size": stepping(STEPS, 500), "joint": stepping(STEPS, max(500, colour))}
+    soft = {name: np.clip(way[name] - noise[place], 0, 1) for place, name in enumerate(("colour", "size"))}
+    arms = {
+        "naive": {"0": stepping(ARM_STEPS, max(500, colour))},
+        "random": {"1": stepping(ARM_STEPS, random), "2": stepping(ARM_STEPS, NEVER)},
+        "linear": {"1": stepping(ARM_STEPS, linear + 400), "2": stepping(ARM_STEPS, linear), "4": stepping(ARM_STEPS, NEVER)},
+    }
+    made = ImageRun(signal, seed, STEPS, {**naive, "seen": stepping(STEPS, 300)}, arms, ARM_STEPS, soft)
+    return replace(made, **changed)
+
+
+def weak_and_strong() -> list[ImageRun]:
+    """Six seeds at each of two signals: at the weak one colour comes late or never, a linear shift early, random ones in between."""
+    weak = [run(0.2, seed, 1900 + 200 * (seed // 2), 900, 1500) for seed in range(6)]
+    return [*weak, *(run(0.8, seed, 300, 500, 500) for seed in range(6))]
+
+
+def score(value: float, control: float | None = None) -> Score:
+    return Score(value, value - 0.02, value + 0.02, 40, 3, control)
+
+
+def language(own: int = 200, random: int = NEVER) -> LanguageRun:
+    steps = (0, 100, 200, 400, 800, 1600)
+    names = (HOSTILE, "number")
+
+    def shares(onset: int) -> np.ndarray:
+        return np.repeat(stepping(steps, onset)[:, None], 4, axis=1)
+
+    def arm(onset: int) -> np.ndarray:
+        return np.stack([shares(NEVER), shares(onset)], axis=1)
+
+    onsets = {"own": own, "transported": 200, "final": 400, "random": random}
+    steered = {"naive": np.zeros((6, 1, 4)), **{name: arm(onset) for name, onset in onsets.items()}}
+    shifts = {name: np.full((6, 1 if name == "naive" else 2, 4), -0.5 if name == "random" else 1.5) for name in steered}
+    concepts = tuple(ConceptTrack(name, shares(400), (score(0.97),) * 6, steered, shifts) for name in names)  # type: ignore[arg-type]
+    curve = np.linspace(0.1, 1, 6)
+    track = LanguageTrack(
+        steps, "L1.resid_post", (1.0, 2.0), concepts, curve, curve, (score(0.8, 0.003),) * 6, tuple(score(value) for value in curve)
+    )
+    chains = (Chain(0, (0, 0, 0)), Chain(2, (1, 1, 1, 1)), Chain(1, (2, 2, 2)))
+    links = Score(0.7, 0.6, 0.8, 5, 0, 0.12)
+    history = FeatureHistory(steps, torch.eye(3).repeat(6, 1, 1), np.full((6, 3), 0.1), np.zeros(6), chains, BirthRule(), links, 0.005)
+    features = (
+        ConceptFeature(HOSTILE, 1, score(0.95, 0.5), chains[1], 200, np.ones(4)),
+        ConceptFeature("number", 0, score(0.51, 0.5), None, None, np.empty(0)),
+    )
+    return LanguageRun(track, history, features, f"made-up {HOSTILE}")
