@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 from planted_classifier import FOLLOWS, RANDOM, SMOOTHING, SPURIOUS, Correct, Probability, fill, marked, trained
 

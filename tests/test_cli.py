@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import small
+import synthetic
 import tiny
 import torch
-from report import synthetic
 
 import interp.pipeline
 from interp.capture import record

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import planted
 import pytest
 import torch
 
@@ -18,7 +19,6 @@ from interp.decompose import (
     load_dictionary,
     random_dictionary,
 )
-from tests.decompose import planted
 
 WIDTH, N_FEATURES = 24, 4
 Fit = Callable[[Activations | torch.Tensor], Dictionary]

@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import interp
-from interp.core import Activations, Provenance, Sites
-from interp.dynamics import Trajectories
-from interp.features import Feature
-from interp.steering import Reliability
-from interp.steering.reliability import UNMEASURED
-from tests import tiny
-from tests.displayed import (
+import tiny
+from displayed import (
     BUILT,
     NAN,
     UNDEFINED,
@@ -32,7 +25,14 @@ from tests.displayed import (
     trajectories,
     tree,
 )
-from tests.html_checks import ATTACK, SEEN, checked
+from html_checks import ATTACK, SEEN, checked
+
+import interp
+from interp.core import Activations, Provenance, Sites
+from interp.dynamics import Trajectories
+from interp.features import Feature
+from interp.steering import Reliability
+from interp.steering.reliability import UNMEASURED
 
 NAMELESS = {"reconstruction", "stability", "stability of graphs", "concept tree", "dose response"}
 NUMBERS = {

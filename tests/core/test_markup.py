@@ -4,6 +4,7 @@ import math
 import re
 
 import pytest
+from html_checks import ATTACK, SEEN, Page, checked, scoped
 
 from interp.core import Score
 from interp.core.marks import ACCENT, SECOND, bar, curve, ends_of, interval
@@ -23,7 +24,6 @@ from interp.core.markup import (
     table,
 )
 from interp.core.shown import axis_note, score_cells
-from tests.html_checks import ATTACK, SEEN, Page, checked, scoped
 
 NAN = float("nan")
 

@@ -4,6 +4,7 @@ import inspect
 import warnings
 
 import numpy as np
+import planted
 import pytest
 import torch
 from sklearn.base import clone
@@ -16,7 +17,6 @@ from sklearn.utils.estimator_checks import check_estimator
 from interp.core import InputError
 from interp.decompose import fit_sae, fit_snmf
 from interp.decompose.estimators import SemiNMF, SparseAutoencoder
-from tests.decompose import planted
 
 VALUES, _ = planted.mixture(0, n_rows=90, width=12, n_features=3, support=4)
 ROWS = VALUES.numpy()

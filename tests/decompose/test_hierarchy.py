@@ -4,6 +4,7 @@ import warnings
 from functools import partial
 
 import numpy as np
+import planted
 import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
@@ -12,7 +13,6 @@ from interp.core import Activations, Contexts, ConvergenceWarning, InputError, P
 from interp.decompose import fit_pca, fit_snmf, match_directions
 from interp.decompose.hierarchy import Hierarchy, fit_hierarchy, load_hierarchy
 from interp.decompose.random_directions import RandomDirections
-from tests.decompose import planted
 
 WIDTH, FAMILIES, MEMBERS, CORE, OWN = 120, 4, 5, 6, 4
 KEPT = CORE + OWN

@@ -1,13 +1,13 @@
 """Semi-NMF of a stream: planted features are found, drift is followed, and nothing grows with the rows."""
 
 import numpy as np
+import planted
 import pytest
 import torch
 
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.decompose import fit_snmf, match_directions
 from interp.decompose.online import SnmfStream
-from tests.decompose import planted
 
 WIDTH, SUPPORT = 128, 7
 

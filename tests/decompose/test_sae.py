@@ -1,3 +1,4 @@
+import planted
 import pytest
 import torch
 
@@ -6,7 +7,6 @@ from interp.decompose import load_dictionary, match_directions, random_dictionar
 from interp.decompose import sae_training as training
 from interp.decompose.sae import fit_sae, sweep_sae
 from interp.decompose.sae_training import schedule
-from tests.decompose import planted
 
 VARIANTS = ("topk", "batch_topk", "jumprelu", "gated")
 K = 3

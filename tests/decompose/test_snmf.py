@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import planted
 import pytest
 import torch
 
@@ -8,7 +9,6 @@ from interp.core import ConvergenceWarning, InputError
 from interp.decompose import fit_snmf, match_directions
 from interp.decompose.alternation import Alternation, Schedule, multiplicative_update, truncated_descent, winners
 from interp.decompose.scaled import Scaled, massive_rows
-from tests.decompose import planted
 
 
 @pytest.fixture(scope="module")

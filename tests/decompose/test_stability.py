@@ -1,6 +1,7 @@
 """Planted features are found again; what a dictionary has beyond them is found no better than its control."""
 
 import numpy as np
+import planted
 import pytest
 import torch
 
@@ -8,7 +9,6 @@ from interp.core import Activations, Contexts, InputError, Provenance
 from interp.decompose import fit_snmf, match_directions
 from interp.decompose.random_directions import RandomDirections
 from interp.decompose.stability import stability
-from tests.decompose import planted
 
 ROWS, WIDTH, PLANTED, FITTED, SUPPORT = 900, 96, 8, 12, 8
 

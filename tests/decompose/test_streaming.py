@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import planted
 import pytest
 import torch
 
@@ -12,7 +13,6 @@ from interp.core import Activations, Contexts, InputError, Provenance
 from interp.core.rows import Rows, row_chunks
 from interp.decompose import Snmf, fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
 from interp.decompose.scaled import Scaled, massive_rows
-from tests.decompose import planted
 
 FITS = {
     "snmf": lambda acts: fit_snmf(acts, 6, sparsity=0.2),

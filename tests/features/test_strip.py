@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from html_checks import ATTACK, SEEN, checked
 
 import interp
 from interp.core import InputError, Provenance
 from interp.decompose import RandomDirections
 from interp.features import Feature, FeatureContext, Strip, TokenEffect, show
-from tests.html_checks import ATTACK, SEEN, checked
 
 WIDTH = 8
 

@@ -1,14 +1,13 @@
 """The synthetic report that every test of this folder reads."""
 
 import copy
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import synthetic
 
 FLAGS = (
     "--headless=new",
@@ -23,22 +22,8 @@ FLAGS = (
 )
 
 
-def load_synthetic() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("report_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def synthetic() -> ModuleType:
-    return load_synthetic()
-
-
-@pytest.fixture(scope="session")
-def pristine(synthetic: ModuleType) -> dict[str, Any]:
+def pristine() -> dict[str, Any]:
     return synthetic.report_data()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.browsing import NEEDS_BROWSER, click, press, put, visit, wait
+from browsing import NEEDS_BROWSER, click, press, put, visit, wait
 
 pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report import synthetic
-from report.browsing import NEEDS_BROWSER, ids, open_afresh, press, put, requested, text, visit, wait
+import synthetic
+from browsing import NEEDS_BROWSER, ids, open_afresh, press, put, requested, text, visit, wait
 
 from interp.report.comparison import write_comparison
 

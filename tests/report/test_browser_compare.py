@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from report.browsing import NEEDS_BROWSER, click, ids, open_afresh, press, text, visit, wait
+import synthetic
+from browsing import NEEDS_BROWSER, click, ids, open_afresh, press, text, visit, wait
 
 from interp.report.page import write_report
 
@@ -163,7 +163,7 @@ def test_on_paper_it_is_light_whole_and_without_buttons(opened: Open) -> None:
     assert driver.execute_script("return document.querySelectorAll('details.printed[open]').length") == 0
 
 
-def test_a_page_of_three_hundred_features_is_small_and_opens_at_once(driver: Any, synthetic: ModuleType, tmp_path: Path) -> None:
+def test_a_page_of_three_hundred_features_is_small_and_opens_at_once(driver: Any, tmp_path: Path) -> None:
     many = write_report(synthetic.report_data(150), tmp_path)
     assert many.stat().st_size < 15e6
     open_afresh(driver, many)

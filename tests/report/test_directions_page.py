@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browsing import needs_browser, requested
 from PIL import Image
-from report.browsing import needs_browser, requested
 
 from interp.core import Provenance, Score
 from interp.diffusion.dose import DoseResponse

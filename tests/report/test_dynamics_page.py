@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import needs_browser, requested
+from learning_runs import ARM_STEPS, HOSTILE, NEVER, RULE, STEPS, language, run, stepping, weak_and_strong
 from PIL import Image
-from report.browsing import needs_browser, requested
-from report.learning_runs import ARM_STEPS, HOSTILE, NEVER, RULE, STEPS, language, run, stepping, weak_and_strong
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import write_json

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import live_folder
 import pytest
 import torch
-from report import live_folder
-from report.live_client import ASKED, call, leave_early, port_of, post, refused, steer, threads, until
+from live_client import ASKED, call, leave_early, port_of, post, refused, steer, threads, until
 
 from interp.core import InputError, UnavailableError
 from interp.models import TransformerModel

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import live_folder
 import pytest
-from report import live_folder
-from report.browsing import NEEDS_BROWSER
+from browsing import NEEDS_BROWSER
 
 from interp.report.live import serving
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import live_folder
 import pytest
-from report import live_folder
 
 import interp.pipeline
 import interp.report.live

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+import live_folder
 import pytest
 import torch
-from report import live_folder
 from safetensors.torch import save_file
 
 from interp.core import InputError, UnavailableError

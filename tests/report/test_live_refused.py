@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import live_folder
 import pytest
-from report import live_folder
-from report.live_client import ASKED, call, port_of, post, refused, steer, until
+from live_client import ASKED, call, port_of, post, refused, steer, until
 
 from interp.models import TransformerModel
 from interp.report.live import serving

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report.browsing import needs_browser, requested
+from browsing import needs_browser, requested
 
 from interp.causal.checked import Checked, correlation
 from interp.causal.export import load_graph

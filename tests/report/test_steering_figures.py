@@ -5,13 +5,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+from displayed import BUILT, UNDEFINED, activations, dictionary, score
 
 from interp.detection import Detection
 from interp.report import METHOD_TITLES, MethodRun, Run, report_data
 from interp.report.figures import GREY, dose_response
 from interp.report.steering_figures import steering_curves
 from interp.steering import FamilyResult, Protocol, SteeringResult
-from tests.displayed import BUILT, UNDEFINED, activations, dictionary, score
 
 CURVE = ((0.25, score(0.25, None)), (0.5, score(1.25, None)), (1.0, UNDEFINED))
 FAMILIES = (

@@ -1,6 +1,6 @@
 """Every whole job on a network of seconds, as plain json without what a clock or a folder said.
 
-`python tests/golden_runs.py FOLDER` writes them; two folders written on one machine are equal byte by byte unless a number has moved.
+`PYTHONPATH=.:tests/helpers python tests/helpers/golden_runs.py FOLDER` writes them; two folders written on one machine are equal byte by byte unless a number has moved.
 """
 
 import json
@@ -13,10 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT.parent), *(str(folder) for folder in (ROOT, ROOT / "diffusion", ROOT / "report"))]
-
 import small
 import tiny
 import torch

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tiny
 import torch
 from torch import nn
 
@@ -37,7 +38,6 @@ from interp.features.neighbours import Neighbour, Neighbourhood
 from interp.features.tree import Branch, ConceptTree
 from interp.steering import FamilyResult, Protocol, Reliability, SteeringResult, Target, TargetResult
 from interp.steering.lift import Lift, LiftResult
-from tests import tiny
 
 NAN = float("nan")
 UNDEFINED = Score(NAN, NAN, NAN, 0, 0, None, "none: too few")

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import synthetic
 import torch
-from report import synthetic
-from steering.hand_made import planted
+from hand_made import planted
 
 from interp.core import Provenance
 from interp.decompose import save_dictionary
