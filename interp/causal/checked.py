@@ -14,8 +14,8 @@ from interp.causal.replacement import Value
 from interp.causal.search import clean_and_replaced
 from interp.causal.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, Score, silent
-from interp.core.markup import Html, block, element, facts, foreign, numeral, table
-from interp.core.shown import axis_note, score_cells, score_table
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.display.scores import axis_note, score_cells, score_table
 
 RESAMPLES = 2000
 LISTED = 10

@@ -14,8 +14,8 @@ from interp.causal.random_graphs import random_like, seeds_of
 from interp.causal.replacement import Value
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
-from interp.core.markup import Html, block, element, facts, foreign, numeral, table
-from interp.core.shown import axis_note, score_cells, score_table
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.display.scores import axis_note, score_cells, score_table
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """The shares of all edges that MIB keeps."""

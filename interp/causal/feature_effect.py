@@ -12,8 +12,8 @@ from torch import Tensor
 from interp.capture import Intervention, Where
 from interp.causal.wiring import Metric
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
-from interp.core.markup import block, facts, foreign, numeral
-from interp.core.shown import score_table
+from interp.core.display.markup import block, facts, foreign, numeral
+from interp.core.display.scores import score_table
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.random_directions import random_dictionary
 from interp.features.feature import Feature

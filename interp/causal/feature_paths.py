@@ -22,8 +22,8 @@ from interp.causal.graph import CausalGraph
 from interp.causal.replacement import Changes, Swap
 from interp.causal.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
-from interp.core.markup import block, facts, foreign
-from interp.core.shown import score_table
+from interp.core.display.markup import block, facts, foreign
+from interp.core.display.scores import score_table
 from interp.features.feature import Feature
 from interp.models.protocol import Hook
 

@@ -13,8 +13,8 @@ from interp.causal.stability import Stability
 from interp.causal.sufficiency import Sufficiency
 from interp.causal.wiring import Edge
 from interp.core import Score
-from interp.core.markup import Html, block, element, facts, foreign
-from interp.core.shown import score_table
+from interp.core.display.markup import Html, block, element, facts, foreign
+from interp.core.display.scores import score_table
 
 
 @dataclass(frozen=True)

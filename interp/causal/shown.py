@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from interp.causal.chosen import edge_scores
 from interp.causal.graph import CausalGraph
-from interp.core.marks import ACCENT, SECOND, drawing, mark, words
-from interp.core.markup import Html, block, element, facts, foreign, numeral, scrolling, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.marks import ACCENT, SECOND, drawing, mark, words
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, scrolling, table
+from interp.core.display.scores import axis_note, score_cells
 
 DRAWN, LISTED = 12, 10
 ROW, LETTER, GAP = 26.0, 6.4, 30.0

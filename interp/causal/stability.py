@@ -12,9 +12,9 @@ from interp.causal.examples import Examples
 from interp.causal.graph import CausalGraph
 from interp.causal.random_graphs import random_like, seeds_of
 from interp.core import InputError, Score
-from interp.core.markup import block, facts
+from interp.core.display.markup import block, facts
+from interp.core.display.scores import score_table
 from interp.core.score import bootstrap_indices
-from interp.core.shown import score_table
 
 Find = Callable[[Examples], CausalGraph]
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from interp.core import Score
-from interp.core.markup import MISSING, block, element, facts, foreign, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import MISSING, block, element, facts, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 
 NUMBERS = ("value", "low", "high")
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, shaded, table
 from interp.core.errors import InputError
-from interp.core.markup import Html, block, element, facts, foreign, numeral, shaded, table
 from interp.core.provenance import Provenance
 from interp.core.rows import row_chunks
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from interp.core.markup import block, facts, foreign, table
+from interp.core.display.markup import block, facts, foreign, table
 
 PACKAGES = ("interp", "torch", "numpy", "transformers", "transformer-lens", "diffusers")
 

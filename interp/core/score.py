@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float
 
+from interp.core.display.marks import interval
+from interp.core.display.markup import block, estimate, facts, numeral
 from interp.core.errors import InputError
-from interp.core.marks import interval
-from interp.core.markup import block, estimate, facts, numeral
 
 
 @dataclass(frozen=True)

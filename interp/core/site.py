@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from interp.core.markup import MISSING, Html, block, foreign, table
+from interp.core.display.markup import MISSING, Html, block, foreign, table
 from interp.core.names import require_known
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from interp.core import Activations, InputError, Provenance
 from interp.core.activations import values_of
-from interp.core.markup import block, facts, foreign
+from interp.core.display.markup import block, facts, foreign
 from interp.decompose.checks import require_finite, row_chunks
 
 Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]

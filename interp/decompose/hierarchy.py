@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, UnavailableError
+from interp.core.display.markup import block, table
 from interp.core.files import read_json, replacing_folder, write_json
-from interp.core.markup import block, table
 from interp.decompose.dictionary import Dictionary
 
 Fit = Callable[[Activations | Tensor, int], Dictionary]

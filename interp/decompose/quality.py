@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import Activations, InputError, Score, bootstrap_statistic
-from interp.core.markup import block, facts, numeral, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import block, facts, numeral, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.checks import column_mean, require_rows, row_chunks
 from interp.decompose.dictionary import Dictionary
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import Activations, InputError, Progress, Score, bootstrap_mean, silent
-from interp.core.markup import MISSING, block, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import MISSING, block, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.checks import require_positive, require_rows
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import match_directions

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Score, bootstrap_mean
-from interp.core.markup import block, facts, numeral, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import block, facts, numeral, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.checks import require_finite, row_chunks
 from interp.decompose.dictionary import Dictionary
 from interp.detection.auroc import auroc, auroc_many, average_precision

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.core import InputError, Score, bootstrap_statistic
-from interp.core.markup import block, facts, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import block, facts, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.dictionary import Dictionary
 from interp.detection.auroc import auroc
 from interp.detection.detection import LabelledActivations, sentence_scores

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError, Progress, Score, bootstrap_mean, bootstrap_statistic, silent
-from interp.core.markup import block, foreign, table
+from interp.core.display.markup import block, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import AnyEdit
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.held import HeldRuns

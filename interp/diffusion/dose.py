@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError, Score, bootstrap_mean
-from interp.core.markup import block, facts, table
+from interp.core.display.markup import block, facts, table
+from interp.core.display.scores import axis_note, score_cells, score_table
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells, score_table
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import Trial, random_edit
 from interp.diffusion.recorded import StepDirections

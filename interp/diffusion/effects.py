@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean
-from interp.core.markup import block, facts, numeral
+from interp.core.display.markup import block, facts, numeral
+from interp.core.display.scores import score_table
 from interp.core.names import require_known
-from interp.core.shown import score_table
 from interp.diffusion.edits import AnyEdit, Edit, Rule, sample_edited
 from interp.diffusion.factors import Reader, factor_table
 from interp.diffusion.labels import Labels

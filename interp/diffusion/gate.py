@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
-from interp.core.markup import block, element, facts, foreign, numeral, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import block, element, facts, foreign, numeral, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.diffusion.factors import Reader, factor_table
 
 MEAN = 0.15

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
-from interp.core.markup import block, facts, foreign, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import block, facts, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.diffusion.factors import Reader, factor_table
 from interp.diffusion.labels import Labels, labelled
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds, unclipped

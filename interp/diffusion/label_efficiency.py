@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.core import InputError, Progress, Score, markup, silent
+from interp.core import InputError, Progress, Score, silent
+from interp.core.display import markup
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
 from interp.core.score import bootstrap_indices
-from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.recorded import StepDirections, random_like

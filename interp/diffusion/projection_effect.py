@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
-from interp.core.markup import block, facts, table
+from interp.core.display.markup import block, facts, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells
 from interp.diffusion.edits import Edit, Rule
 from interp.diffusion.effects import LEAST, Trial
 from interp.diffusion.projection import projected_out

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_statistic
-from interp.core.markup import block, element, foreign, table
+from interp.core.display.markup import block, element, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells
 from interp.diffusion.boundary import Passing
 
 LEAST = 40

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.core.markup import block, facts, foreign, numeral, table
+from interp.core.display.markup import block, facts, foreign, numeral, table
 from interp.core.names import require_known
 from interp.diffusion.windows import StepActivations
 

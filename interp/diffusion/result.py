@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from interp.core import InputError, Provenance, Score
-from interp.core.markup import Html, block, element, facts, foreign, numeral, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.diffusion.dose import DoseResponse
 from interp.diffusion.effects import EditScore
 from interp.diffusion.gate import Gate

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, silent
-from interp.core.markup import block, table
+from interp.core.display.markup import block, table
 from interp.diffusion.labels import Labels, checked_labels, labelled
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds, timesteps, unclipped

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError, Score, bootstrap_mean
+from interp.core.display.marks import curve
+from interp.core.display.markup import Html, block, element, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.files import read_json, write_json
-from interp.core.marks import curve
-from interp.core.markup import Html, block, element, foreign, table
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells
 from interp.dynamics import learning, turns
 from interp.dynamics.learning import LearningRule, LearningTime, learning_time, rising, smoothed
 from interp.dynamics.turns import Turn, TurnRule, find_turn

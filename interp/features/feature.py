@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.core.marks import bar
-from interp.core.markup import Html, block, element, facts, foreign, numeral, shaded
+from interp.core.display.marks import bar
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, shaded
 from interp.decompose.dictionary import Dictionary
 
 LabelSource = Literal["none", "concept and distinctive words", "distinctive words", "language model"]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean
-from interp.core.markup import block, element, facts, foreign, numeral, table
+from interp.core.display.markup import block, element, facts, foreign, numeral, table
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import Matching, match_directions
 

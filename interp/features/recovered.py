@@ -11,9 +11,9 @@ from torch import Tensor
 
 from interp.capture import Batch, Call, Hook, Model, Prepared, TokenSelection
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
-from interp.core.markup import block, facts, numeral, table
+from interp.core.display.markup import block, facts, numeral, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
-from interp.core.shown import axis_note, score_cells
 from interp.decompose.dictionary import Dictionary
 
 Ablation = Literal["zero", "mean"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interp.core import InputError
-from interp.core.markup import Html, block, element, foreign
+from interp.core.display.markup import Html, block, element, foreign
 from interp.decompose.dictionary import Dictionary
 from interp.features.feature import LEGEND, Feature
 

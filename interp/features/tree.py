@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError
-from interp.core.markup import Html, block, element, numeral
+from interp.core.display.markup import Html, block, element, numeral
 from interp.decompose.hierarchy import Hierarchy
 from interp.features.describe import describe
 

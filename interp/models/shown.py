@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from interp.core import Sites
-from interp.core.markup import Html, block, facts
+from interp.core.display.markup import Html, block, facts
 
 
 def plain_model(model: Any) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from interp.core import Score
-from interp.core.markup import Html, block, element, facts, foreign, numeral, table
-from interp.core.shown import score_table
+from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
+from interp.core.display.scores import score_table
 
 SCALE = 2.0
 LISTED = 40

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import Score
-from interp.core.markup import Html, block, element, facts, foreign, table
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.markup import Html, block, element, facts, foreign, table
+from interp.core.display.scores import axis_note, score_cells
 from interp.steering.generation import Continuation
 from interp.steering.targets import Protocol, Route, Target
 

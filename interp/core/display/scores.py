@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from interp.core.marks import end, ends_of, interval
-from interp.core.markup import MISSING, Html, element, escape, estimate, foreign, numeral, table
+from interp.core.display.marks import end, ends_of, interval
+from interp.core.display.markup import MISSING, Html, element, escape, estimate, foreign, numeral, table
 from interp.core.score import Score
 
 

@@ -7,8 +7,8 @@ import pytest
 from html_checks import ATTACK, SEEN, Page, checked, scoped
 
 from interp.core import Score
-from interp.core.marks import ACCENT, SECOND, bar, curve, ends_of, interval
-from interp.core.markup import (
+from interp.core.display.marks import ACCENT, SECOND, bar, curve, ends_of, interval
+from interp.core.display.markup import (
     LEVELS,
     STYLE,
     TINT,
@@ -23,7 +23,7 @@ from interp.core.markup import (
     shaded,
     table,
 )
-from interp.core.shown import axis_note, score_cells
+from interp.core.display.scores import axis_note, score_cells
 
 NAN = float("nan")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from interp.core.markup import Html, Number, element, estimate, numeral
+from interp.core.display.markup import Html, Number, element, estimate, numeral
 
 ACCENT = "#c2660c"
 SECOND = "#3b82c4"
