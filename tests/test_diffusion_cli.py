@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from interp.cli import main
 from interp.core import InputError, UnavailableError
-from interp.corpus.shapes import read_shapes, shape_images
 from interp.diffusion import load_generator, sample
 from interp.diffusion.storage import load_directions
 from interp.diffusion_inputs import data_of, known_data, labels_for, read_images
+from interp.testbeds.images.shapes import read_shapes, shape_images
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from interp.cli import main
 from interp.corpus.concepts import data_folder
-from interp.dynamics.concept_training import load_concept_run
+from interp.testbeds.concepts.training import load_concept_run
 
 
 @pytest.fixture(scope="module")

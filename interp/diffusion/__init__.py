@@ -23,7 +23,6 @@ from interp.diffusion.labels import Labels, labelled
 from interp.diffusion.levels import cancellations, noise_levels
 from interp.diffusion.matching_strength import strength_for
 from interp.diffusion.matrix import separation
-from interp.diffusion.network import GeneratorSettings, load_generator
 from interp.diffusion.noiseclr import contrastive_directions
 from interp.diffusion.projection import overlap, projected_out
 from interp.diffusion.projection_effect import projection_effect
@@ -40,10 +39,11 @@ from interp.diffusion.smoothness import interpolation_smoothness
 from interp.diffusion.storage import load_directions, save_directions
 from interp.diffusion.streamed import record_statistics, streamed_statistics
 from interp.diffusion.supervised import supervised_directions
-from interp.diffusion.training import train_generator, training_curve
 from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_sites, record_steps
 from interp.models.skips import remove_skips, removed_skips
+from interp.testbeds.generators.network import GeneratorSettings, load_generator
+from interp.testbeds.generators.training import train_generator, training_curve
 
 __all__ = [
     "CurvedEdit",

@@ -1,6 +1,6 @@
 """What factors of images are to this package: a function from images to numbers, so that no person and no classifier has to look.
 
-Readers of drawn scenes lie beside what draws them (`interp.corpus.shapes`, `interp.corpus.pendulum`); here is one for handwriting.
+Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shapes`, `interp.testbeds.images.pendulum`); here is one for handwriting.
 """
 
 from collections.abc import Callable, Mapping

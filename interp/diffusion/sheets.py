@@ -9,8 +9,8 @@ from torch import Tensor
 
 from interp.core.files import replacing
 from interp.diffusion.labels import Labels, class_count
-from interp.diffusion.network import load_generator
 from interp.diffusion.sampling import sample
+from interp.testbeds.generators.network import load_generator
 
 COLUMNS = 8
 SIDE = 64

@@ -1,9 +1,6 @@
 """Concept space and features over the checkpoints of a training run: when is something learned, and when could it first be elicited?"""
 
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
-from interp.dynamics.concept_run import ConceptRun, ConceptTrainingSettings, load_concept_run
-from interp.dynamics.concept_training import concept_axes, train_concepts
-from interp.dynamics.elicitation import elicited
 from interp.dynamics.feature_births import feature_births
 from interp.dynamics.language_concepts import language_concepts, readers
 from interp.dynamics.language_features import track_features
@@ -11,11 +8,14 @@ from interp.dynamics.language_tracking import track_language
 from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime, learning_time, signal_correlation, typical_time
 from interp.dynamics.onsets import Lag, elicitation_lag
 from interp.dynamics.similarity import linear_cka, relative_representation
-from interp.dynamics.tiny_language import TinyLanguageSettings, train_tiny_language
 from interp.dynamics.track import Axis, track
 from interp.dynamics.trajectories import Trajectories, load_trajectories
 from interp.dynamics.transport import fit_transport
 from interp.dynamics.turns import Turn, TurnRule, find_turn, heading, sharpest_step
+from interp.testbeds.concepts.elicitation import elicited
+from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run
+from interp.testbeds.concepts.training import concept_axes, train_concepts
+from interp.testbeds.language.training import TinyLanguageSettings, train_tiny_language
 
 __all__ = [
     "Axis",

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import UInt8
 
 from interp.core import Progress, silent
-from interp.corpus.concept_shapes import HELD_OUT, ConceptSignals
-from interp.dynamics.concept_network import load_network, sample_images, starting_noise
 from interp.report.dynamics_runs import ImageRun
+from interp.testbeds.concepts.network import load_network, sample_images, starting_noise
+from interp.testbeds.images.concept_shapes import HELD_OUT, ConceptSignals
 
 RED_LARGE, BLUE_LARGE = 0, 2
 FACTOR = 2.0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from interp.core import InputError, Score
-from interp.dynamics.elicitation import CONTROL_OF
 from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.onsets import Lag, elicitation_lag
 from interp.dynamics.turns import Turn
@@ -26,6 +25,7 @@ from interp.report.dynamics_runs import (
     typical,
 )
 from interp.report.tables import MISSING, Table, score_cell
+from interp.testbeds.concepts.elicitation import CONTROL_OF
 
 
 def times_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table:

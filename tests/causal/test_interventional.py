@@ -22,8 +22,8 @@ from interp.causal.random_graphs import random_like, seeds_of
 from interp.causal.regression import least_squares, regression_graph
 from interp.causal.stability import stability
 from interp.core import InputError, UnavailableError
-from interp.corpus.images import mnist_digits
 from interp.models import ModuleModel
+from interp.testbeds.images.files import mnist_digits
 
 
 def probability(output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:

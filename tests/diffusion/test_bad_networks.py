@@ -15,11 +15,11 @@ from interp.diffusion.edits import Edit, Rule, sample_edited
 from interp.diffusion.encoder import decode_code, encode
 from interp.diffusion.interchange import interchange
 from interp.diffusion.inversion import invert
-from interp.diffusion.network import GeneratorSettings, Prediction
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import sample
 from interp.diffusion.windows import record_steps
 from interp.models import UNetModel
+from interp.testbeds.generators.network import GeneratorSettings, Prediction
 
 STEPS = 4
 LINEAR = GeneratorSettings(channels=SETTINGS.channels, groups=2, schedule="linear")

@@ -17,12 +17,12 @@ from interp.diffusion.effects import Judge, Trial, fresh_trial
 from interp.diffusion.guided import guided
 from interp.diffusion.held import HeldRuns
 from interp.diffusion.levels import ddim
-from interp.diffusion.network import GeneratorSettings
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import image_seeds
 from interp.diffusion.windows import record_steps
 from interp.models import Call, UNetModel
 from interp.models.skips import skip_count
+from interp.testbeds.generators.network import GeneratorSettings
 
 STEPS = 3
 COUNT = 16

@@ -10,11 +10,11 @@ from torch import Tensor
 from interp.core import InputError
 from interp.diffusion.edits import Edit, Rule, answer, edit_hooks, edited_step, sample_edited, start_noise
 from interp.diffusion.levels import MOST_ETA, cancellations, ddim, noise_levels
-from interp.diffusion.network import GeneratorSettings, Prediction
 from interp.diffusion.recorded import StepDirections, directions_like, random_like
 from interp.diffusion.sampling import image_seeds, sample
 from interp.diffusion.windows import record_steps
 from interp.models import UNetModel
+from interp.testbeds.generators.network import GeneratorSettings, Prediction
 
 STEPS = 4
 

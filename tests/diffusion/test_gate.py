@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from interp.core import InputError
-from interp.corpus.shapes import ShapeRanges, read_background, read_shapes, shape_images
 from interp.diffusion.gate import sanity_gate
+from interp.testbeds.images.shapes import ShapeRanges, read_background, read_shapes, shape_images
 
 DATA = shape_images(1500, seed=0).images
 

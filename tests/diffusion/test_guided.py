@@ -9,11 +9,11 @@ from interp.core import InputError
 from interp.diffusion.edits import Edit, sample_edited
 from interp.diffusion.guided import Half, guided
 from interp.diffusion.interchange import interchange
-from interp.diffusion.network import GeneratorSettings
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import sample
 from interp.diffusion.windows import record_steps
 from interp.models import NoisedImages, UNetModel
+from interp.testbeds.generators.network import GeneratorSettings
 
 STEPS = 3
 LABELS = torch.tensor([0, 2])

@@ -10,11 +10,11 @@ from interp.diffusion.edits import Edit
 from interp.diffusion.encoder import decode_code, encode, translate
 from interp.diffusion.inversion import decode, invert
 from interp.diffusion.levels import noise_levels
-from interp.diffusion.network import GeneratorSettings, Prediction
 from interp.diffusion.recorded import directions_like
 from interp.diffusion.sampling import sample
 from interp.diffusion.windows import record_steps
 from interp.models import UNetModel
+from interp.testbeds.generators.network import GeneratorSettings, Prediction
 
 STEPS = 5
 

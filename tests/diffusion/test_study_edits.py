@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from interp.corpus.shapes import read_shapes, shape_images
 from interp.diffusion.curved import CurvedEdit, fit_curves
 from interp.diffusion.decoupling import decoupled_strengths
 from interp.diffusion.edits import Edit
@@ -13,9 +12,10 @@ from interp.diffusion.effects import fresh_trial, judge_of, random_edit, score_e
 from interp.diffusion.factors import factor_table
 from interp.diffusion.levels import cancellations, noise_levels
 from interp.diffusion.matching_strength import strength_for
-from interp.diffusion.network import load_generator
 from interp.diffusion.regressed import regressed_directions
 from interp.diffusion.windows import record_steps
+from interp.testbeds.generators.network import load_generator
+from interp.testbeds.images.shapes import read_shapes, shape_images
 
 STUDY = Path(__file__).parents[2] / "data" / "models" / "shapes_study"
 

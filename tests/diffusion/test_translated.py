@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from interp.core import InputError
-from interp.corpus.shapes import ShapeRanges, read_shapes, shape_images
 from interp.diffusion.translated import translation_score
+from interp.testbeds.images.shapes import ShapeRanges, read_shapes, shape_images
 
 BLUE, RED = ShapeRanges(colour=(0.0, 0.2)), ShapeRanges(colour=(0.8, 1.0))
 

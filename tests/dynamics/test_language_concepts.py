@@ -22,8 +22,8 @@ from interp.dynamics.language_concepts import (
     readers,
     require_readable,
 )
-from interp.dynamics.tiny_language_data import train_tokenizer
 from interp.models import TransformerModel
+from interp.testbeds.language.data import train_tokenizer
 
 OTHERS = "apple orange under open even early idea island river stone bread table winter summer garden silver copper paper letter window"
 VOCABULARY = 700

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.diffusion.network import GeneratorSettings, build_network, build_scheduler
 from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.windows import record_steps
 from interp.models import UNetModel
+from interp.testbeds.generators.network import GeneratorSettings, build_network, build_scheduler
 
 SETTINGS = GeneratorSettings(channels=(4, 8, 8), groups=2, steps=6, batch_size=4, warm_up=2, checkpoint_every=2, seed=1)
 

@@ -17,10 +17,10 @@ from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.files import read_json, replacing, require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
 from interp.diffusion.labels import Labels, checked_labels, class_count, prepared_labels, without_some
-from interp.diffusion.network import GeneratorSettings, Prediction, build_network, build_scheduler
 from interp.diffusion.sheets import write_sheet
 from interp.models.identity import module_hash
 from interp.models.skips import RECIPE, dropped_skips
+from interp.testbeds.generators.network import GeneratorSettings, Prediction, build_network, build_scheduler
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "curve.json"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from interp.corpus import data_folder
-from interp.corpus.shapes import SHAPE_FACTORS, read_shapes, shape_images
 from interp.diffusion import interchange, load_generator, read_strokes, removed_skips, sample, sanity_gate, timesteps, training_curve
+from interp.testbeds.images.shapes import SHAPE_FACTORS, read_shapes, shape_images
 
 FOLDERS = sorted(path.parent for path in (data_folder() / "models").glob("*/recipe.json"))
 SHAPES = ("shapes_plain", "shapes_study", "shapes_dropped")

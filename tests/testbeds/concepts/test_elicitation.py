@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from interp.core import InputError
-from interp.corpus.concept_shapes import BACKGROUND, HELD_OUT, ConceptSignals
-from interp.dynamics.concept_network import WIDTH, ConceptNetwork
-from interp.dynamics.elicitation import ARMS, ElicitationGrid, best_factor, elicited, mid_difference, over_prompted
+from interp.testbeds.concepts.elicitation import ARMS, ElicitationGrid, best_factor, elicited, mid_difference, over_prompted
+from interp.testbeds.concepts.network import WIDTH, ConceptNetwork
+from interp.testbeds.images.concept_shapes import BACKGROUND, HELD_OUT, ConceptSignals
 
 SIGNALS = ConceptSignals(colour=0.2)
 GRID = ElicitationGrid(over_prompt=(2.0, 3.0), shift=(0.5, 1.0), images=3)

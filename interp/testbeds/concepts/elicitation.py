@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.corpus.concept_shapes import HELD_OUT, ConceptSignals, concept_hits
-from interp.dynamics.concept_network import SAMPLING_STEPS, ConceptNetwork, sample_bottlenecks, sample_images, starting_noise
+from interp.testbeds.concepts.network import SAMPLING_STEPS, ConceptNetwork, sample_bottlenecks, sample_images, starting_noise
+from interp.testbeds.images.concept_shapes import HELD_OUT, ConceptSignals, concept_hits
 
 ARMS = ("naive", "over_prompt", "linear", "linear_size", "mid", "random", "random_mid")
 CONTROL_OF = {"over_prompt": "random", "linear": "random", "linear_size": "random", "mid": "random_mid"}

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from interp.core import InputError, Progress, silent
 from interp.core.files import require_writable, write_json
-from interp.corpus.concept_shapes import (
+from interp.dynamics.track import Axis
+from interp.testbeds.concepts.elicitation import ElicitationGrid, elicited
+from interp.testbeds.concepts.network import ConceptNetwork, sample_images, save_network, signal_and_noise, starting_noise
+from interp.testbeds.concepts.run import MEASURES, ConceptRun, ConceptTrainingSettings, Hidden, load_concept_run, run_name
+from interp.testbeds.images.concept_shapes import (
     CONCEPTS,
     HELD_OUT,
     SEEN,
@@ -22,10 +26,6 @@ from interp.corpus.concept_shapes import (
     concept_images,
     require_told_apart,
 )
-from interp.dynamics.concept_network import ConceptNetwork, sample_images, save_network, signal_and_noise, starting_noise
-from interp.dynamics.concept_run import MEASURES, ConceptRun, ConceptTrainingSettings, Hidden, load_concept_run, run_name
-from interp.dynamics.elicitation import ElicitationGrid, elicited
-from interp.dynamics.track import Axis
 
 __all__ = ["ConceptRun", "ConceptTrainingSettings", "Hidden", "concept_axes", "load_concept_run", "run_name", "train_concepts"]
 

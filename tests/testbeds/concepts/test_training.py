@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from interp.core import InputError, UnavailableError
-from interp.corpus.concept_shapes import ConceptSignals
 from interp.dynamics.checkpoints import checkpoints_of
-from interp.dynamics.concept_network import ConceptNetwork, load_network, sample_bottlenecks, sample_images, save_network, starting_noise
-from interp.dynamics.concept_run import ConceptRun, ConceptTrainingSettings, load_concept_run, run_name
-from interp.dynamics.concept_training import concept_axes, train_concepts
 from interp.dynamics.learning import LearningRule
 from interp.dynamics.track import track
+from interp.testbeds.concepts.network import ConceptNetwork, load_network, sample_bottlenecks, sample_images, save_network, starting_noise
+from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run, run_name
+from interp.testbeds.concepts.training import concept_axes, train_concepts
+from interp.testbeds.images.concept_shapes import ConceptSignals
 
 TINY = ConceptTrainingSettings(colour=0.8, steps=40, checkpoints=3, first=10, per_class=64, images=12, arm_images=2, channels=4)
 

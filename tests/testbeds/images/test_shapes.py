@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interp.core import InputError
-from interp.corpus.shapes import SHAPE_FACTORS, ShapeRanges, read_background, read_shapes, shape_images
+from interp.testbeds.images.shapes import SHAPE_FACTORS, ShapeRanges, read_background, read_shapes, shape_images
 
 
 def correlation(first: torch.Tensor, second: torch.Tensor) -> float:

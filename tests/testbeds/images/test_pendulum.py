@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from interp.core import InputError
-from interp.corpus import pendulum
-from interp.corpus.pendulum import PENDULUM_FACTORS, pendulum_images, read_pendulum, shadow_of
+from interp.testbeds.images import pendulum
+from interp.testbeds.images.pendulum import PENDULUM_FACTORS, pendulum_images, read_pendulum, shadow_of
 
 
 @pytest.mark.parametrize(("light", "angle"), [(0.5, 0.0), (0.4, 0.5), (0.62, -0.3), (0.55, 0.4)])

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
-from interp.dynamics import tiny_language
-from interp.dynamics.tiny_language import TinyLanguageSettings, spaced_steps, train_tiny_language, training_curve
-from interp.dynamics.tiny_language_data import IGNORED, Rows, packed, train_tokenizer, wordnet_glosses
-from interp.dynamics.tiny_language_store import checkpoint_path, checkpoint_steps, load_checkpoint, quantised, read_checkpoint
+from interp.testbeds.language import training as tiny_language
+from interp.testbeds.language.data import IGNORED, Rows, packed, train_tokenizer, wordnet_glosses
+from interp.testbeds.language.store import checkpoint_path, checkpoint_steps, load_checkpoint, quantised, read_checkpoint
+from interp.testbeds.language.training import TinyLanguageSettings, spaced_steps, train_tiny_language, training_curve
 
 TEXTS = [f"the {colour} {thing} is {where} the {place}" for colour in ("red", "green", "old") for thing in ("ship", "tree", "fish", "bird")
          for where in ("near", "under", "behind") for place in ("house", "river", "road")]  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interp.core import InputError
-from interp.corpus.concept_shapes import (
+from interp.testbeds.images.concept_shapes import (
     BACKGROUND,
     HELD_OUT,
     ConceptSignals,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from interp.core import InputError, UnavailableError
-from interp.corpus.images import fashion_mnist, idx_images, read_idx
+from interp.testbeds.images.files import fashion_mnist, idx_images, read_idx
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 CLASSES = np.array([3, 0, 9, 255, 1], dtype=np.uint8)
