@@ -17,8 +17,8 @@ import torch
 import interp
 from interp.corpus import load_concepts
 from interp.models import load_model
-from interp.models.decoding import Sampling
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.decoding import Sampling
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering import Protocol, Target, calibrate
 from interp.steering.generation import Cell, continuations
 from interp.steering.lift import likelihood_lift

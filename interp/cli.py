@@ -169,8 +169,8 @@ def paths(
 def models() -> None:
     """List the models of the catalog, where their weights come from and whether they are on this machine."""
     from interp.console import table
-    from interp.models.catalog import CATALOG, DEFAULT_MODEL
-    from interp.models.fetch import is_cached
+    from interp.models.weights.catalog import CATALOG, DEFAULT_MODEL
+    from interp.models.weights.fetch import is_cached
 
     rows = [
         (name + (" (default)" if name == DEFAULT_MODEL else ""), entry.kind, entry.title, entry.licence, "yes" if is_cached(name) else "no")

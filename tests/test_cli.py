@@ -182,7 +182,7 @@ def test_a_mistake_gets_exit_code_2_and_no_traceback_from_a_process() -> None:
 
 
 def test_a_slip_in_a_models_name_is_answered_with_the_name(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("interp.models.fetch.from_hub", _no_hub)
+    monkeypatch.setattr("interp.models.weights.fetch.from_hub", _no_hub)
     assert main(["sites", "smollm2-135m-instrct"]) == 2
     assert "did you mean 'smollm2-135m-instruct'?" in capsys.readouterr().err.splitlines()[0]
 

@@ -13,7 +13,7 @@ import interp
 from interp.core import InputError
 from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.pipeline import main_job
 from interp.report.live_directions import load_companions
 from interp.report.schema import validate

@@ -17,8 +17,8 @@ from interp.core.display.scores import score_table
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.random_directions import random_dictionary
 from interp.features.feature import Feature
+from interp.models.adapters.tokens import last_positions
 from interp.models.protocol import Batch, Call, Hook, Model, Prepared
-from interp.models.tokens import last_positions
 
 AFTER_FIRST = Where(first_position=1)
 """All tokens but the first, whose activations are unlike all others."""

@@ -20,10 +20,10 @@ from interp.causal.stages import Stage, Writer, read_stages, stream_ports, strea
 from interp.causal.wiring import CLEAN, Metric, Moment, Node, Wiring
 from interp.core import InputError
 from interp.models import Batch, Model, TransformerModel
+from interp.models.adapters.stream import ResidualParts, residual_parts
+from interp.models.adapters.tokens import last_positions, positions_of
 from interp.models.hooks import Point, ended_early, placed, projection_rows
 from interp.models.protocol import Call, Frame, Hook
-from interp.models.stream import ResidualParts, residual_parts
-from interp.models.tokens import last_positions, positions_of
 
 CELL_TOKENS = 2048
 """Tokens of one forward call that serves many edges."""

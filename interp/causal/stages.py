@@ -6,8 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.causal.wiring import Port
+from interp.models.adapters.stream import AttentionParts, Projection, ResidualParts
 from interp.models.hooks import Point, projection_rows
-from interp.models.stream import AttentionParts, Projection, ResidualParts
 
 
 @dataclass(frozen=True)

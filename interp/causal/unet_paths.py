@@ -14,9 +14,9 @@ from interp.causal.replacement import Changes
 from interp.causal.wiring import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.core import InputError
 from interp.models import Batch, UNetModel
+from interp.models.adapters.unet import NoisedImages
 from interp.models.hooks import Point, placed
 from interp.models.protocol import Call, Frame, Hook
-from interp.models.unet import NoisedImages
 
 Half = Callable[[int, Tensor], Tensor]
 """Gets a port's number and what it reads `[row, channel, y, x]`; returns what it is to read."""

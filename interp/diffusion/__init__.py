@@ -41,7 +41,7 @@ from interp.diffusion.streamed import record_statistics, streamed_statistics
 from interp.diffusion.supervised import supervised_directions
 from interp.diffusion.translated import translation_score
 from interp.diffusion.windows import StepActivations, record_sites, record_steps
-from interp.models.skips import remove_skips, removed_skips
+from interp.models.adapters.skips import remove_skips, removed_skips
 from interp.testbeds.generators.network import GeneratorSettings, load_generator
 from interp.testbeds.generators.training import train_generator, training_curve
 

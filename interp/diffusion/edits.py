@@ -18,7 +18,7 @@ from interp.diffusion.recorded import StepDirections, random_like
 from interp.diffusion.sampling import BATCH, STEPS, image_seeds
 from interp.diffusion.windows import checked_window
 from interp.models import Call, Hook, UNetModel
-from interp.models.unet import NoisedImages
+from interp.models.adapters.unet import NoisedImages
 
 Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")

@@ -17,9 +17,9 @@ from interp.diffusion.labels import labelled
 from interp.diffusion.levels import ddim, noise_levels
 from interp.diffusion.sampling import image_seeds
 from interp.models import Call, Hook
+from interp.models.adapters.skips import skip_count
 from interp.models.hooks import Point, placed
 from interp.models.protocol import Frame
-from interp.models.skips import skip_count
 
 MIDDLE = "mid"
 

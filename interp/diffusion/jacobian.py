@@ -17,7 +17,7 @@ from interp.diffusion.recorded import StepDirections
 from interp.diffusion.sampling import STEPS, image_seeds
 from interp.diffusion.windows import checked_window
 from interp.models import Call, Hook, UNetModel
-from interp.models.unet import NoisedImages
+from interp.models.adapters.unet import NoisedImages
 
 SPARE = 4
 """Vectors carried along beyond those asked for: convergence goes by the gap to the first vector that is not."""

@@ -10,12 +10,12 @@ from torch import nn
 
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.names import require_known
-from interp.models.anatomy import supported
-from interp.models.encoder import SentenceEncoder
-from interp.models.fetch import LocatedWeights, locate
-from interp.models.module import ModuleModel
-from interp.models.transformer import TransformerModel
-from interp.models.unet import UNetModel, is_unet, is_unet_folder, load_unet
+from interp.models.adapters.anatomy import supported
+from interp.models.adapters.encoder import SentenceEncoder
+from interp.models.adapters.module import ModuleModel
+from interp.models.adapters.transformer import TransformerModel
+from interp.models.adapters.unet import UNetModel, is_unet, is_unet_folder, load_unet
+from interp.models.weights.fetch import LocatedWeights, locate
 
 AnyModel = TransformerModel | UNetModel | ModuleModel
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

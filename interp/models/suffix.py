@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from interp.models.adapters.tokens import positions_of
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.hooks import Point, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook
-from interp.models.tokens import positions_of
-from interp.models.transformer import TransformerModel
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.models import load_model
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.transformer import TransformerModel
 from interp.report.live_directions import Directions
 from interp.report.live_guard import HOST
 from interp.report.live_queue import ModelQueue

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Call
-from interp.models.transformer import TransformerModel
 from interp.report.live_directions import Directions, Route
 from interp.report.live_queue import Check
 from interp.report.live_request import LADDER, SteerRequest

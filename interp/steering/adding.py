@@ -10,7 +10,7 @@ from torch import Tensor
 from interp.capture import EVERYWHERE, Add, Where, intervene
 from interp.core import InputError
 from interp.features.feature import Feature
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering.strengths import calibrate
 
 PROMPTS = ("I think that", "The most important thing is", "Yesterday we talked about", "It seems to me that")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from interp.core import InputError, Progress, silent
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering.compare import compare
 from interp.steering.generation import Cell, continuations
 from interp.steering.judge import Judge, MeasuredJudge

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.core import InputError
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Batch
-from interp.models.transformer import TransformerModel
 from interp.steering.judge import SCALE
 
 WORD = re.compile(r"\w+|[^\w\s]")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from interp.capture import Add
 from interp.core import Progress, silent
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Batch
-from interp.models.transformer import TransformerModel
 
 ROWS_PER_CALL = 96
 

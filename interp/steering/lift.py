@@ -15,7 +15,7 @@ from torch import Tensor
 from interp.core import InputError, Progress, Score, silent
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering.strengths import calibrate, steering_kl
 from interp.steering.targets import SELECTION_PROMPTS, Target, random_targets
 from interp.steering.text_effects import text_effects

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from interp.core import InputError
 from interp.corpus import ConceptSet, labelled
 from interp.detection import auroc_many
-from interp.models.encoder import SentenceEncoder
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.encoder import SentenceEncoder
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering.fluency import Fluency, fit_fluency, repetition_rate, surprises
 from interp.steering.judge import SCALE, Judgement, Reliability
 from interp.steering.reliability import reliability_of

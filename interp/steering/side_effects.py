@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Progress, Score, bootstrap_mean, bootstrap_statistic, silent
-from interp.models.transformer import TransformerModel
+from interp.models.adapters.transformer import TransformerModel
 from interp.steering.text_effects import text_effects
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from interp.capture import Add, record
 from interp.core import InputError, Progress, silent
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.suffix import Suffix
-from interp.models.transformer import TransformerModel
 
 TOKENS_PER_CALL = 1024
 GRID = (0.02, 10.0, 14)

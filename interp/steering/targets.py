@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 
 SELECTION_PROMPTS = ("I think that", "The most important thing is")
 REPORT_PROMPTS = (

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from interp.capture import Add
 from interp.core import InputError, Progress, silent
+from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Batch
 from interp.models.suffix import Suffix
-from interp.models.transformer import TransformerModel
 
 TOKENS_PER_CALL = 1024
 TOKENS_PER_BATCH = 256

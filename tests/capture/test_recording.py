@@ -101,7 +101,7 @@ def test_special_tokens_of_chats_and_of_the_tokenizer_are_left_out(model: Transf
 
 
 def test_long_texts_are_cut_and_positions_go_on(monkeypatch: pytest.MonkeyPatch, gpt2: TransformerModel) -> None:
-    monkeypatch.setattr("interp.models.transformer.DEFAULT_SEGMENT", 8)
+    monkeypatch.setattr("interp.models.adapters.transformer.DEFAULT_SEGMENT", 8)
     text = tiny.SENTENCES[1]
     ids = gpt2.tokenizer(text)["input_ids"]
     assert len(ids) > 16, "control: three pieces at least"

@@ -15,7 +15,7 @@ from interp.causal.replacement import Changes, Value
 from interp.causal.unet_paths import UNetWiring
 from interp.causal.wiring import Edge, Moment
 from interp.core import InputError
-from interp.models.unet import NoisedImages, SamplingPlan, UNetModel
+from interp.models.adapters.unet import NoisedImages, SamplingPlan, UNetModel
 
 VALUES: tuple[Value, ...] = ("zero", "mean", "resample", "add", "project out")
 DIRECTIONS = {"mid": torch.linspace(-1, 1, 16), "down0.skip0": torch.ones(8)}

@@ -11,7 +11,7 @@ import small
 
 from interp.comparison import Comparison, LiftProtocol, compare
 from interp.core import InputError
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.report import write_comparison
 from interp.steering import Protocol
 

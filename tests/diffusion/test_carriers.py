@@ -21,7 +21,7 @@ from interp.diffusion.recorded import StepDirections, directions_like
 from interp.diffusion.sampling import image_seeds
 from interp.diffusion.windows import record_steps
 from interp.models import Call, UNetModel
-from interp.models.skips import skip_count
+from interp.models.adapters.skips import skip_count
 from interp.testbeds.generators.network import GeneratorSettings
 
 STEPS = 3

@@ -9,7 +9,7 @@ from interp.core import InputError
 from interp.diffusion.interchange import interchange
 from interp.diffusion.sampling import timesteps
 from interp.models import UNetModel
-from interp.models.skips import remove_skips
+from interp.models.adapters.skips import remove_skips
 
 
 class Halves(torch.nn.Module):

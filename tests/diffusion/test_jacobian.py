@@ -9,7 +9,7 @@ from interp.core import InputError
 from interp.diffusion.edits import answer
 from interp.diffusion.jacobian import Linearised, away_from, jacobian_directions, singular_vectors
 from interp.models import UNetModel
-from interp.models.skips import remove_skips
+from interp.models.adapters.skips import remove_skips
 
 TIME = 500
 

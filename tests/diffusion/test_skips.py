@@ -11,7 +11,7 @@ from small_generator import SETTINGS, pictures, untrained
 
 from interp.core import InputError
 from interp.diffusion.sampling import sample
-from interp.models.skips import dropped_skips, remove_skips, removed_skips, skip_count
+from interp.models.adapters.skips import dropped_skips, remove_skips, removed_skips, skip_count
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.generators.training import train_generator
 

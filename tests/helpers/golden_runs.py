@@ -19,7 +19,7 @@ import torch
 
 from interp.core.files import write_json
 from interp.models import wrap
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.steering import Protocol
 
 UNSTABLE = ("seconds", "cost", "versions", "source", "arrays")

@@ -12,7 +12,7 @@ from interp.causal.examples import Examples
 from interp.causal.replacement import Changes
 from interp.causal.wiring import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.models import Batch
-from interp.models.module import ModuleModel
+from interp.models.adapters.module import ModuleModel
 
 WIDTH = 3
 

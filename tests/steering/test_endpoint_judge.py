@@ -12,7 +12,7 @@ from loopback import completion, oracle, reply, status, topic
 
 from interp.core import InputError, UnavailableError
 from interp.corpus import Concept, ConceptSet
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.steering import MeasuredJudge, Protocol, Target, evaluate_steering
 from interp.steering.endpoint_judge import GIVE_UP, EndpointJudge, measure
 

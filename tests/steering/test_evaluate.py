@@ -6,7 +6,7 @@ import torch
 
 import interp.steering.evaluate
 from interp.core import InputError, Score
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.steering import Judgement, Protocol, Reliability, Target, evaluate_steering
 
 SITE = "L1.resid_post"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from interp.models.decoding import Sampling
+from interp.models.adapters.decoding import Sampling
 from interp.steering.generation import ROWS_PER_CALL, Cell, Continuation, continuations
 
 PROMPTS = ("The sea", "Stir the soup slowly, then add", "Nobody knows where")

@@ -6,7 +6,7 @@ import torch
 
 from interp.core import InputError
 from interp.corpus import Concept, ConceptSet
-from interp.models.encoder import SentenceEncoder
+from interp.models.adapters.encoder import SentenceEncoder
 from interp.steering import MeasuredJudge, OfflineJudge, fit_offline_judge
 
 OWN = {"ships": "keel mast sail hull anchor", "songs": "chord tune verse choir flute", "soups": "broth ladle salt bowl leek"}

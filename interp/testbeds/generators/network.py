@@ -10,9 +10,9 @@ from torch import nn
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.models import UNetModel
-from interp.models.fetch import locate
-from interp.models.skips import remove_skips
-from interp.models.unet import is_unet_folder, load_unet
+from interp.models.adapters.skips import remove_skips
+from interp.models.adapters.unet import is_unet_folder, load_unet
+from interp.models.weights.fetch import locate
 
 Prediction = Literal["sample", "epsilon", "v_prediction"]
 Schedule = Literal["cosine", "linear"]

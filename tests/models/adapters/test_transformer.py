@@ -232,7 +232,7 @@ def test_generation_options_are_those_of_transformers(llama: TransformerModel) -
 
 
 def test_a_prompt_longer_than_a_segment_is_continued_from_its_end(monkeypatch: pytest.MonkeyPatch, llama: TransformerModel) -> None:
-    monkeypatch.setattr("interp.models.transformer.DEFAULT_SEGMENT", 4)
+    monkeypatch.setattr("interp.models.adapters.transformer.DEFAULT_SEGMENT", 4)
     long = " ".join(f"w{number}" for number in range(30, 50))
     ids = torch.tensor([llama.tokenizer(long)["input_ids"]])
     with torch.no_grad():

@@ -8,7 +8,7 @@ from pathlib import Path
 from interp.core.errors import UnavailableError
 from interp.core.files import replacing_folder, write_json
 from interp.core.progress import Progress, silent
-from interp.models.cached import NOTE, Kind, file_sha256, models_folder, note_for, read_note
+from interp.models.weights.cached import NOTE, Kind, file_sha256, models_folder, note_for, read_note
 
 
 class _AnotherProcessWasFaster(Exception):

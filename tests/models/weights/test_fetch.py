@@ -10,8 +10,8 @@ from fake_weights import FILES, folder_entry, sha256, write_wheel
 from safetensors.torch import save
 
 from interp.core import InputError, UnavailableError
-from interp.models import fetch
-from interp.models.fetch import locate
+from interp.models.weights import fetch
+from interp.models.weights.fetch import locate
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from interp.core.errors import UnavailableError
 from interp.core.progress import Progress, silent
-from interp.models.cached import file_sha256, folder_problem
-from interp.models.registry import HashMismatchError
+from interp.models.weights.cached import file_sha256, folder_problem
+from interp.models.weights.registry import HashMismatchError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 # Without a network the first question to the hub must fail within seconds.

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from interp.core import InputError, Sites, UnavailableError
 from interp.core.files import read_json
+from interp.models.adapters.display import plain_model, shown_model
+from interp.models.adapters.skips import recipe_skips, remove_skips
 from interp.models.hooks import Point, ended_early, evaluating, placed
-from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
-from interp.models.shown import plain_model, shown_model
-from interp.models.skips import recipe_skips, remove_skips
+from interp.models.weights.identity import module_hash
 
 DEFAULT_BATCH = 16
 

@@ -9,7 +9,7 @@ from fake_weights import FILES, sha256, tiny_llama, write_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from interp.core import UnavailableError
-from interp.models.convert import convert_gguf, fill_once
+from interp.models.weights.convert import convert_gguf, fill_once
 
 FACTS = {"name": "m", "kind": "encoder", "source": "test", "source_sha256": "0"}
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.models.adapters.tokens import batches, tokenize
 from interp.models.protocol import Batch
-from interp.models.tokens import batches, tokenize
 
 TOKEN_BUDGET = 2048
 

@@ -10,8 +10,8 @@ import pytest
 from fake_weights import FILES, sha256
 
 from interp.core import UnavailableError
-from interp.models.fetch import locate
-from interp.models.hub import HashMismatchError, from_hub
+from interp.models.weights.fetch import locate
+from interp.models.weights.hub import HashMismatchError, from_hub
 
 COMMIT = "1" * 40
 REPOSITORIES = {

@@ -13,7 +13,7 @@ import interp
 from interp.capture import Add
 from interp.core import InputError, UnavailableError
 from interp.models import NoisedImages, UNetModel
-from interp.models.unet import load_unet
+from interp.models.adapters.unet import load_unet
 
 CONDITIONS = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(1))
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from fake_weights import FILES, folder_entry, parts_entry, sha256
 
-from interp.models.catalog import CATALOG, DEFAULT_MODEL
+from interp.models.weights.catalog import CATALOG, DEFAULT_MODEL
 
 
 def test_the_default_model_is_there_and_names_are_keys():

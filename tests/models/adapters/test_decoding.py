@@ -10,7 +10,7 @@ from torch import Tensor
 import interp
 from interp.core import InputError
 from interp.models import Sampling
-from interp.models.decoding import _draw, sample_ids
+from interp.models.adapters.decoding import _draw, sample_ids
 
 LOGITS = torch.log(torch.tensor([0.4, 0.05, 0.25, 0.2, 0.1]))
 DRAWS = 20_000

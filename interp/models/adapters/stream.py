@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from interp.core import InputError
-from interp.models.anatomy import Anatomy, Finder, adapter_of
+from interp.models.adapters.anatomy import Anatomy, Finder, adapter_of
 from interp.models.hooks import Point
 
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from interp.core import InputError
-from interp.models.tokens import batches, positions_of, tokenize
+from interp.models.adapters.tokens import batches, positions_of, tokenize
 
 TEXTS = ["The sea was calm.", "  twice  spaced ", "naïve 漢字 🙂🙃", "line\nbreak\t", "</s> in the text", ""]
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from interp.core import InputError, Sites
+from interp.models.adapters.display import plain_model, shown_model
 from interp.models.hooks import Point, ended_early, evaluating, placed
-from interp.models.identity import module_hash
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
-from interp.models.shown import plain_model, shown_model
+from interp.models.weights.identity import module_hash
 
 DEFAULT_BATCH = 64
 

@@ -7,7 +7,7 @@ import pytest
 from fake_weights import FILES, PACKAGE, folder_entry, parts_entry, sha256, tiny_llama, write_gguf, write_wheel
 
 from interp.core import UnavailableError
-from interp.models.registry import from_registry
+from interp.models.weights.registry import from_registry
 
 
 @pytest.fixture(autouse=True)
