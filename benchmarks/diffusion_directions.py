@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from interp.core import Score, bootstrap_mean
-from interp.decompose.sae import fit_sae
-from interp.decompose.snmf import fit_snmf
+from interp.decompose.sae.fit import fit_sae
+from interp.decompose.snmf.fit import fit_snmf
 from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
 from interp.diffusion.carriers import carrier_shares
 from interp.diffusion.components import ica_directions, pca_directions

@@ -24,8 +24,8 @@ import interp
 from interp.core import Provenance
 from interp.corpus import labelled, load_concepts
 from interp.decompose import reconstruction
-from interp.decompose.sae import Sae, fit_sae
-from interp.decompose.sae_training import RULES, Batches, Trainer, top_k
+from interp.decompose.sae.fit import Sae, fit_sae
+from interp.decompose.sae.training import RULES, Batches, Trainer, top_k
 
 RESULTS = Path(__file__).parent / "results" / "sae.json"
 BATCH = 512

@@ -4,16 +4,16 @@ from interp.decompose.by_name import COEFFICIENT_SPARSITY, SAE_STEPS, Unsupervis
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.difference_in_means import DifferenceInMeans, fit_difference_in_means, fit_difference_in_means_many
 from interp.decompose.hierarchy import Hierarchy, fit_hierarchy, load_hierarchy
-from interp.decompose.hub import Pushed, pull_dictionary, push_dictionary
 from interp.decompose.matching import Matching, match_directions
-from interp.decompose.online import SnmfStream
 from interp.decompose.pca import Pca, fit_pca
-from interp.decompose.public_sae import load_public_sae
 from interp.decompose.quality import Reconstruction, reconstruction
 from interp.decompose.random_directions import RandomDirections, random_dictionary
-from interp.decompose.sae import Sae, fit_sae, sweep_sae
-from interp.decompose.saelens_folder import load_saelens, save_saelens
-from interp.decompose.snmf import Snmf, fit_snmf
+from interp.decompose.sae.fit import Sae, fit_sae, sweep_sae
+from interp.decompose.sae.public import load_public_sae
+from interp.decompose.sharing.hub import Pushed, pull_dictionary, push_dictionary
+from interp.decompose.sharing.saelens_folder import load_saelens, save_saelens
+from interp.decompose.snmf.fit import Snmf, fit_snmf
+from interp.decompose.snmf.online import SnmfStream
 from interp.decompose.stability import Stability, stability
 from interp.decompose.storage import load_dictionary, save_dictionary
 

@@ -9,8 +9,8 @@ from interp.core import Activations, Progress, silent
 from interp.core.activations import values_of
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.pca import fit_pca
-from interp.decompose.sae import fit_sae
-from interp.decompose.snmf import fit_snmf
+from interp.decompose.sae.fit import fit_sae
+from interp.decompose.snmf.fit import fit_snmf
 
 Unsupervised = Literal["snmf", "sae", "pca"]
 SAE_STEPS = 600

@@ -16,10 +16,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from interp.decompose.dictionary import Dictionary
-from interp.decompose.sae import fit_sae
-from interp.decompose.sae_rules import Variant
-from interp.decompose.snmf import DirectionStep, Solver, fit_snmf
-from interp.decompose.starts import Init
+from interp.decompose.sae.fit import fit_sae
+from interp.decompose.sae.rules import Variant
+from interp.decompose.snmf.fit import DirectionStep, Solver, fit_snmf
+from interp.decompose.snmf.starts import Init
 
 Fitted = TypeVar("Fitted", bound="_Decomposition")
 

@@ -14,8 +14,8 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.difference_in_means import DifferenceInMeans
 from interp.decompose.pca import Pca
 from interp.decompose.random_directions import RandomDirections
-from interp.decompose.sae import Sae
-from interp.decompose.snmf import Snmf
+from interp.decompose.sae.fit import Sae
+from interp.decompose.snmf.fit import Snmf
 
 TENSORS = "dictionary.safetensors"
 DESCRIPTION = "dictionary.json"

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core.names import require_known
-from interp.decompose.sae import fit_sae
-from interp.decompose.snmf import fit_snmf
+from interp.decompose.sae.fit import fit_sae
+from interp.decompose.snmf.fit import fit_snmf
 from interp.diffusion.components import ica_directions, pca_directions
 from interp.diffusion.dictionary_directions import dictionary_directions, image_rows
 from interp.diffusion.jacobian import jacobian_directions

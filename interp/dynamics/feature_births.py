@@ -12,9 +12,9 @@ from torch import Tensor
 
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.alternation import Alternation, Schedule
-from interp.decompose.nnls import solve_nnls
-from interp.decompose.scaled import Scaled, massive_rows
+from interp.decompose.snmf.alternation import Alternation, Schedule
+from interp.decompose.snmf.nnls import solve_nnls
+from interp.decompose.snmf.scaled import Scaled, massive_rows
 from interp.dynamics.feature_chains import Chain, chains_of
 
 SWEEPS = 2

@@ -12,7 +12,7 @@ from interp.capture.store import open_activations, save_activations
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.core.rows import Rows, row_chunks
 from interp.decompose import Snmf, fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
-from interp.decompose.scaled import Scaled, massive_rows
+from interp.decompose.snmf.scaled import Scaled, massive_rows
 
 FITS = {
     "snmf": lambda acts: fit_snmf(acts, 6, sparsity=0.2),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from interp.core import InputError, Score
 from interp.decompose.pca import fit_pca
-from interp.decompose.sae import fit_sae
+from interp.decompose.sae.fit import fit_sae
 from interp.diffusion.components import ica_directions, pca_directions
 from interp.diffusion.dictionary_directions import dictionary_directions, image_rows
 from interp.diffusion.matrix import separation, separation_at

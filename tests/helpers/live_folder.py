@@ -10,8 +10,8 @@ from hand_made import planted
 
 from interp.core import Provenance
 from interp.decompose import save_dictionary
-from interp.decompose.sae import Sae
-from interp.decompose.snmf import Snmf
+from interp.decompose.sae.fit import Sae
+from interp.decompose.snmf.fit import Snmf
 from interp.models import TransformerModel
 from interp.report.live_directions import COMPANIONS, save_companions
 

@@ -2,7 +2,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from interp.decompose.nnls import hals_sweep, kkt_violation, solve_nnls
+from interp.decompose.snmf.nnls import hals_sweep, kkt_violation, solve_nnls
 
 
 def problem(n_features=20, width=30, columns=40, seed=0):
@@ -64,7 +64,7 @@ def test_what_pivoting_leaves_open_is_swept_to_the_end(monkeypatch):
     basis, rows = problem()
     target, gram = basis @ rows.T, basis @ basis.T
     pivoted = solve_nnls(target, gram, tolerance=1e-6)
-    monkeypatch.setattr("interp.decompose.nnls.PIVOTS", 0)
+    monkeypatch.setattr("interp.decompose.snmf.nnls.PIVOTS", 0)
     np.testing.assert_allclose(solve_nnls(target, gram, tolerance=1e-6).numpy(), pivoted.numpy(), atol=1e-4)
 
 

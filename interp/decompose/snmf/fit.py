@@ -14,12 +14,12 @@ from torch import Tensor
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
 from interp.core.names import require_known
 from interp.core.rows import chunk_places
-from interp.decompose.alternation import Alternation, Schedule
 from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity
 from interp.decompose.dictionary import Dictionary, Method
-from interp.decompose.nnls import solve_nnls
-from interp.decompose.scaled import Scaled, massive_rows
-from interp.decompose.starts import Init, first_coefficients
+from interp.decompose.snmf.alternation import Alternation, Schedule
+from interp.decompose.snmf.nnls import solve_nnls
+from interp.decompose.snmf.scaled import Scaled, massive_rows
+from interp.decompose.snmf.starts import Init, first_coefficients
 
 Solver = Literal["hals", "multiplicative"]
 DirectionStep = Literal["least_squares", "descent"]

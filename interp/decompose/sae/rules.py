@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.decompose.sae_entries import Entries
+from interp.decompose.sae.entries import Entries
 
 Variant = Literal["topk", "batch_topk", "jumprelu", "gated"]
 

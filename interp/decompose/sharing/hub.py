@@ -11,7 +11,7 @@ from typing import Any
 from interp.core import InputError, InterpError, Score, UnavailableError
 from interp.core.files import read_json, write_json, write_text
 from interp.decompose.dictionary import Dictionary
-from interp.decompose.hub_card import dictionary_card
+from interp.decompose.sharing.card import dictionary_card
 from interp.decompose.storage import DESCRIPTION, TENSORS, load_dictionary, save_dictionary
 
 HASHES = "sha256.json"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp.core import Progress
 from interp.decompose.checks import column_mean, row_chunks
-from interp.decompose.sae_rules import BatchTopK, Gated, JumpRelu, Pass, Rule, TopK, Variant
+from interp.decompose.sae.rules import BatchTopK, Gated, JumpRelu, Pass, Rule, TopK, Variant
 
 WARM_UP = 0.05
 DECAY = 0.2

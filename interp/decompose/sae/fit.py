@@ -13,8 +13,8 @@ from interp.core import Activations, InputError, Progress, silent
 from interp.core.names import require_known
 from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, row_chunks
 from interp.decompose.dictionary import Dictionary, Method
-from interp.decompose.sae_rules import Variant
-from interp.decompose.sae_training import Trained, top_k, train
+from interp.decompose.sae.rules import Variant
+from interp.decompose.sae.training import Trained, top_k, train
 
 L0_ROWS = 8192
 

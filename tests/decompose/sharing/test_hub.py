@@ -13,7 +13,7 @@ import torch
 
 from interp.core import InputError, Provenance, Score, UnavailableError
 from interp.decompose import RandomDirections, fit_snmf, pull_dictionary, push_dictionary
-from interp.decompose.hub_card import dictionary_card
+from interp.decompose.sharing.card import dictionary_card
 
 ROWS = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).abs()
 REPOSITORY = "somebody/sea"

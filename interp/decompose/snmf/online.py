@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError
-from interp.decompose.alternation import winners
 from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity, row_chunks
-from interp.decompose.nnls import solve_nnls
-from interp.decompose.scaled import MASSIVE
-from interp.decompose.snmf import Snmf, fit_snmf
+from interp.decompose.snmf.alternation import winners
+from interp.decompose.snmf.fit import Snmf, fit_snmf
+from interp.decompose.snmf.nnls import solve_nnls
+from interp.decompose.snmf.scaled import MASSIVE
 
 FIRST_ROWS = 4096
 FIRST_PER_FEATURE = 40

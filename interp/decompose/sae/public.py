@@ -15,7 +15,7 @@ from torch import Tensor
 from interp.core import InputError, Provenance, UnavailableError
 from interp.core.files import read_json
 from interp.core.names import require_known
-from interp.decompose.sae import Sae
+from interp.decompose.sae.fit import Sae
 
 SAE_LENS, SPARSIFY, GEMMA_SCOPE = "sae_weights.safetensors", "sae.safetensors", "params.npz"
 CONFIG = "cfg.json"

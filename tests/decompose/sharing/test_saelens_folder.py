@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from interp.core import Activations, Contexts, InputError, Provenance, UnavailableError
 from interp.decompose import Sae, fit_pca, fit_sae, fit_snmf, random_dictionary
-from interp.decompose.saelens_folder import load_saelens, save_saelens
+from interp.decompose.sharing.saelens_folder import load_saelens, save_saelens
 
 ROWS, D, N = 120, 7, 9
 VALUES = 2 * torch.randn(ROWS, D, generator=torch.Generator().manual_seed(1)) + 0.5

@@ -7,8 +7,8 @@ import torch
 
 from interp.core import ConvergenceWarning, InputError
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.alternation import Alternation, Schedule, multiplicative_update, truncated_descent, winners
-from interp.decompose.scaled import Scaled, massive_rows
+from interp.decompose.snmf.alternation import Alternation, Schedule, multiplicative_update, truncated_descent, winners
+from interp.decompose.snmf.scaled import Scaled, massive_rows
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +273,8 @@ def test_bfloat16_comes_close_to_float32(small):
 
 def test_tightening_on_a_sample_of_the_rows_is_enough(monkeypatch):
     acts, truth = planted.mixture(4, n_rows=3000, width=96, n_features=10, support=5)
-    monkeypatch.setattr("interp.decompose.snmf.SAMPLE_ROWS", 600)
-    monkeypatch.setattr("interp.decompose.snmf.SAMPLE_PER_FEATURE", 1)
+    monkeypatch.setattr("interp.decompose.snmf.fit.SAMPLE_ROWS", 600)
+    monkeypatch.setattr("interp.decompose.snmf.fit.SAMPLE_PER_FEATURE", 1)
     assert match_directions(fit_snmf(acts, 10, sparsity=0.05).directions, truth).mean_cosine > 0.99
 
 

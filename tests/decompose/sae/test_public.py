@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from interp.core import Activations, Contexts, InputError, InterpError, Provenance, UnavailableError
 from interp.decompose import load_dictionary
-from interp.decompose.public_sae import load_public_sae
+from interp.decompose.sae.public import load_public_sae
 
 D, N, ROWS = 6, 10, 200
 

@@ -7,7 +7,7 @@ import torch
 
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.online import SnmfStream
+from interp.decompose.snmf.online import SnmfStream
 
 WIDTH, SUPPORT = 128, 7
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from interp.core import InputError, Provenance, UnavailableError
 from interp.core.files import read_json, replacing_folder, write_json
 from interp.decompose.dictionary import Dictionary
-from interp.decompose.public_sae import CONFIG, HOOKS, SAE_LENS, load_public_sae
-from interp.decompose.sae import Sae
+from interp.decompose.sae.fit import Sae
+from interp.decompose.sae.public import CONFIG, HOOKS, SAE_LENS, load_public_sae
 
 # Our own entry among the metadata; SAELens keeps entries it does not know.
 PROVENANCE = "interp_provenance"

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.decompose.nnls import hals_sweep, solve_nnls
-from interp.decompose.scaled import Scaled
+from interp.decompose.snmf.nnls import hals_sweep, solve_nnls
+from interp.decompose.snmf.scaled import Scaled
 
 RIDGE = 1e-6
 BY_ROW = 0.05
