@@ -32,7 +32,7 @@ from interp.core import Activations, Provenance, Sites
 from interp.dynamics import Trajectories
 from interp.features import Feature
 from interp.steering import Reliability
-from interp.steering.reliability import UNMEASURED
+from interp.steering.judges.reliability import UNMEASURED
 
 NAMELESS = {"reconstruction", "stability", "stability of graphs", "concept tree", "dose response"}
 NUMBERS = {

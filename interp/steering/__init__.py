@@ -3,11 +3,11 @@
 from interp.steering.adding import steer
 from interp.steering.choosing import concepts_to_steer, steering_targets
 from interp.steering.differences import paired_difference
-from interp.steering.endpoint_judge import EndpointJudge, Usage, measure
 from interp.steering.evaluate import evaluate_steering
-from interp.steering.judge import Judge, Judgement, MeasuredJudge, Reliability
+from interp.steering.judges.endpoint import EndpointJudge, Usage, measure
+from interp.steering.judges.judge import Judge, Judgement, MeasuredJudge, Reliability
+from interp.steering.judges.offline import OfflineJudge, fit_offline_judge
 from interp.steering.lift import Lift, LiftResult, likelihood_lift
-from interp.steering.offline_judge import OfflineJudge, fit_offline_judge
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
 from interp.steering.side_effects import SideEffects, side_effects
 from interp.steering.strengths import Calibration, calibrate, steering_kl

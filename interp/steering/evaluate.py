@@ -9,10 +9,10 @@ import torch
 
 from interp.core import InputError, Progress, silent
 from interp.models.adapters.transformer import TransformerModel
-from interp.steering.compare import compare
+from interp.steering.families import compare
 from interp.steering.generation import Cell, continuations
-from interp.steering.judge import Judge, MeasuredJudge
-from interp.steering.judged import judge_cells
+from interp.steering.judged_cells import judge_cells
+from interp.steering.judges.judge import Judge, MeasuredJudge
 from interp.steering.results import SteeringResult
 from interp.steering.strengths import Calibration, calibrate
 from interp.steering.targets import Protocol, Target, random_targets

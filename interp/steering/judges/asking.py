@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 
-from interp.steering.chat import Call, Endpoint, Reply, ask, door
+from interp.steering.judges.chat import Call, Endpoint, Reply, ask, door
 
 
 def ask_all(endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, deadline: float) -> Generator[tuple[str, Reply], None, None]:

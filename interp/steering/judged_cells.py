@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from interp.core import InputError, bootstrap_mean
 from interp.steering.generation import Cell, Continuation
-from interp.steering.judge import Judge, Judgement
+from interp.steering.judges.judge import Judge, Judgement
 from interp.steering.results import Dose
 from interp.steering.targets import Protocol
 

@@ -6,7 +6,7 @@ import torch
 from hand_made import planted
 
 from interp.core import InputError
-from interp.steering.fluency import Fluency, fit_fluency, repetition_rate, surprises
+from interp.steering.judges.fluency import Fluency, fit_fluency, repetition_rate, surprises
 
 COUNT = 40
 SHARP = 0.8

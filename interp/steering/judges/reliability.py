@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import Score, bootstrap_mean
-from interp.steering.judge import Reliability
+from interp.steering.judges.judge import Reliability
 
 ACCEPTED = 0.9
 

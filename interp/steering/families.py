@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from interp.core import Score, bootstrap_mean
-from interp.steering.judged import JudgedCells
+from interp.steering.judged_cells import JudgedCells
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
 from interp.steering.targets import Protocol, Target
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from interp.core import InputError
 from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Batch
-from interp.steering.judge import SCALE
+from interp.steering.judges.judge import SCALE
 
 WORD = re.compile(r"\w+|[^\w\s]")
 REAL_WORDS = 24

@@ -14,7 +14,7 @@ from interp.core import InputError, UnavailableError
 from interp.corpus import Concept, ConceptSet
 from interp.models.adapters.decoding import Sampling
 from interp.steering import MeasuredJudge, Protocol, Target, evaluate_steering
-from interp.steering.endpoint_judge import GIVE_UP, EndpointJudge, measure
+from interp.steering.judges.endpoint import GIVE_UP, EndpointJudge, measure
 
 KEY = "sk-secret-0123456789"
 TEXTS = ("a sea sea breeze", "the sea is far", "soup with leek", "sea sea sea sea", "the tide turns turns")
@@ -270,7 +270,7 @@ def waits_of(server, **options):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    monkeypatch.setattr("interp.steering.asking.Event", Recorder)
+    monkeypatch.setattr("interp.steering.judges.asking.Event", Recorder)
 
 
 def test_waits_double_with_a_jitter_of_the_seed(serve, recorded):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from interp.steering import Judgement, Protocol, Target
-from interp.steering.compare import compare
+from interp.steering.families import compare
 from interp.steering.generation import Cell, Continuation
-from interp.steering.judged import JudgedCells
+from interp.steering.judged_cells import JudgedCells
 
 PROTOCOL = Protocol(strengths=(0.1, 0.2), selection_prompts=("s",), report_prompts=("r1", "r2"), samples=1, n_random=2)
 TARGET = Target("own native", "own", "native", "L0.mlp", torch.ones(2), "sea", "own-0")

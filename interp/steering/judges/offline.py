@@ -13,9 +13,9 @@ from interp.corpus import ConceptSet, labelled
 from interp.detection import auroc_many
 from interp.models.adapters.encoder import SentenceEncoder
 from interp.models.adapters.transformer import TransformerModel
-from interp.steering.fluency import Fluency, fit_fluency, repetition_rate, surprises
-from interp.steering.judge import SCALE, Judgement, Reliability
-from interp.steering.reliability import reliability_of
+from interp.steering.judges.fluency import Fluency, fit_fluency, repetition_rate, surprises
+from interp.steering.judges.judge import SCALE, Judgement, Reliability
+from interp.steering.judges.reliability import reliability_of
 
 NEUTRAL = "(none)"
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)

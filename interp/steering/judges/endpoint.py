@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float
 from interp.core import InputError, UnavailableError
 from interp.corpus import ConceptSet
 from interp.detection import auroc_many
-from interp.steering.answers import AnswerStore
-from interp.steering.asking import ask_all
-from interp.steering.chat import Endpoint, Reply
-from interp.steering.judge import Judgement, Reliability
-from interp.steering.reliability import UNMEASURED, reliability_of
-from interp.steering.rubric import VERSION, concept_question, fluency_question, rating
+from interp.steering.judges.answers import AnswerStore
+from interp.steering.judges.asking import ask_all
+from interp.steering.judges.chat import Endpoint, Reply
+from interp.steering.judges.judge import Judgement, Reliability
+from interp.steering.judges.reliability import UNMEASURED, reliability_of
+from interp.steering.judges.rubric import VERSION, concept_question, fluency_question, rating
 
 GIVE_UP = 20
 """So many questions in vain and none answered: the endpoint is not there, and asking on would take hours to say so."""
