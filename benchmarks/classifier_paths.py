@@ -24,17 +24,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 
 from planted_classifier import FOLLOWS, RANDOM, SMOOTHING, SPURIOUS, Correct, Probability, fill, marked, trained
 
-from interp.causal.channels import ChannelWiring
-from interp.causal.chosen import readings
-from interp.causal.eap import eap
-from interp.causal.eap_ig import eap_ig_activations
-from interp.causal.exact import exact
-from interp.causal.examples import Examples
-from interp.causal.graph import CausalGraph
-from interp.causal.interventional import interventional_graph
-from interp.causal.random_graphs import port_layers, random_like, seeds_of
-from interp.causal.regression import regression_graph
-from interp.causal.stability import stability
+from interp.causal.checks.stability import stability
+from interp.causal.graph.graph import CausalGraph
+from interp.causal.graph.random_graphs import port_layers, random_like, seeds_of
+from interp.causal.graph.selection import readings
+from interp.causal.methods.eap import eap
+from interp.causal.methods.eap_ig import eap_ig_activations
+from interp.causal.methods.exact import exact
+from interp.causal.methods.interventional import interventional_graph
+from interp.causal.methods.regression import regression_graph
+from interp.causal.wiring.channels import ChannelWiring
+from interp.causal.wiring.examples import Examples
 from interp.core import Score, bootstrap_mean
 from interp.models import ModuleModel
 from interp.testbeds.images.files import LabelledImages, mnist_digits

@@ -15,9 +15,9 @@ import torch
 
 import interp
 from interp.causal import Examples, ResidualWiring
-from interp.causal.feature_effect import SetCoefficient
-from interp.causal.feature_paths import feature_paths
-from interp.causal.metrics import LogitDifference
+from interp.causal.features.feature_effect import SetCoefficient
+from interp.causal.features.feature_paths import feature_paths
+from interp.causal.wiring.metrics import LogitDifference
 from interp.corpus import labelled, load_concepts
 from interp.features import Feature
 from interp.models import TransformerModel, load_model

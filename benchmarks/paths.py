@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from interp.causal import Examples, ResidualWiring, path_effects
-from interp.causal.metrics import LogitDifference
 from interp.causal.run import PathsProtocol, trace_task
+from interp.causal.wiring.metrics import LogitDifference
 from interp.corpus import resolve, task
 from interp.models import TransformerModel, load_model
 

@@ -1,28 +1,36 @@
 """Which edges and paths carry an effect: direct path patching, its estimates, and what checks them."""
 
-from interp.causal.acdc import acdc
-from interp.causal.channels import ChannelWiring
-from interp.causal.checked import Checked, checked
-from interp.causal.das import Alignment, align
-from interp.causal.effects import path_effects, wiring_of
-from interp.causal.examples import Examples
-from interp.causal.faithfulness import Faithfulness, faithfulness
-from interp.causal.feature_effect import FeatureEffect, SetCoefficient, feature_effect
-from interp.causal.feature_paths import FeaturePaths, feature_paths
-from interp.causal.graph import CausalGraph, Method
-from interp.causal.high_level import HighLevel
-from interp.causal.interchange import Interchanges, Place, interchange_accuracy, random_subspace
-from interp.causal.interventional import interventional_graph
-from interp.causal.metrics import ClassProbability, KlFromClean, LogitDifference, ProbabilityDifference, TaskWarning, accuracy, task_metric
-from interp.causal.nodes import node_effects
-from interp.causal.replacement import Changes, Value
-from interp.causal.residual import ResidualWiring
+from interp.causal.checks.faithfulness import Faithfulness, faithfulness
+from interp.causal.checks.predicted_measured import Checked, checked
+from interp.causal.checks.stability import Stability, stability, stability_of
+from interp.causal.checks.sufficiency import Sufficiency, sufficiency
+from interp.causal.features.das import Alignment, align
+from interp.causal.features.feature_effect import FeatureEffect, SetCoefficient, feature_effect
+from interp.causal.features.feature_paths import FeaturePaths, feature_paths
+from interp.causal.features.high_level import HighLevel
+from interp.causal.features.interchange import Interchanges, Place, interchange_accuracy, random_subspace
+from interp.causal.graph.graph import CausalGraph, Method
+from interp.causal.methods.acdc import acdc
+from interp.causal.methods.effects import path_effects, wiring_of
+from interp.causal.methods.interventional import interventional_graph
+from interp.causal.methods.nodes import node_effects
+from interp.causal.methods.whole_path import whole_path_effect
 from interp.causal.result import PathsResult
 from interp.causal.run import PathsProtocol, trace_task
-from interp.causal.stability import Stability, stability, stability_of
-from interp.causal.sufficiency import Sufficiency, sufficiency
-from interp.causal.whole_path import whole_path_effect
-from interp.causal.wiring import Edge, Metric, Moment, Node, Port, Wiring
+from interp.causal.wiring.base import Edge, Metric, Moment, Node, Port, Wiring
+from interp.causal.wiring.channels import ChannelWiring
+from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.metrics import (
+    ClassProbability,
+    KlFromClean,
+    LogitDifference,
+    ProbabilityDifference,
+    TaskWarning,
+    accuracy,
+    task_metric,
+)
+from interp.causal.wiring.replacement import Changes, Value
+from interp.causal.wiring.residual import ResidualWiring
 
 __all__ = [
     "Alignment",

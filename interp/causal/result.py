@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from interp.causal.checked import Checked
-from interp.causal.faithfulness import Faithfulness
-from interp.causal.graph import CausalGraph
-from interp.causal.stability import Stability
-from interp.causal.sufficiency import Sufficiency
-from interp.causal.wiring import Edge
+from interp.causal.checks.faithfulness import Faithfulness
+from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.stability import Stability
+from interp.causal.checks.sufficiency import Sufficiency
+from interp.causal.graph.graph import CausalGraph
+from interp.causal.wiring.base import Edge
 from interp.core import Score
 from interp.core.display.markup import Html, block, element, facts, foreign
 from interp.core.display.scores import score_table
@@ -50,7 +50,7 @@ class PathsResult:
         return element("div", shown, Html(self.graph._repr_html_()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the graph's arrays (`interp.causal.export.to_json` holds these) as json-ready values; NaN becomes None."""
+        """Everything but the graph's arrays (`interp.causal.graph.export.to_json` holds these) as json-ready values; NaN becomes None."""
         own = ("task", "accuracy", "faithfulness", "others", "checked", "stability", "sufficiency", "items")
         about = {"method": self.graph.method, "value": self.graph.value, "metric": self.graph.metric, "edges": len(self.graph.edges)}
         return about | {"provenance": self.graph.provenance.to_dict()} | {name: _plain(getattr(self, name)) for name in own}

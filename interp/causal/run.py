@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from interp.causal.checked import checked
-from interp.causal.effects import DECIDING, path_effects
-from interp.causal.examples import Examples
-from interp.causal.faithfulness import faithfulness
-from interp.causal.graph import Method
-from interp.causal.metrics import TaskWarning, accuracy, task_metric
-from interp.causal.replacement import Value
-from interp.causal.residual import ResidualWiring
+from interp.causal.checks.faithfulness import faithfulness
+from interp.causal.checks.predicted_measured import checked
+from interp.causal.checks.stability import stability_of
+from interp.causal.checks.sufficiency import sufficiency
+from interp.causal.graph.graph import Method
+from interp.causal.methods.effects import DECIDING, path_effects
 from interp.causal.result import PathsResult
-from interp.causal.stability import stability_of
-from interp.causal.sufficiency import sufficiency
+from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.metrics import TaskWarning, accuracy, task_metric
+from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.residual import ResidualWiring
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.corpus.tasks import Resolved, Task, resolve

@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Int
 
-from interp.causal.checked import Checked
-from interp.causal.chosen import edge_scores
-from interp.causal.faithfulness import Faithfulness
-from interp.causal.graph import CausalGraph
+from interp.causal.checks.faithfulness import Faithfulness
+from interp.causal.checks.predicted_measured import Checked
+from interp.causal.graph.graph import CausalGraph
+from interp.causal.graph.selection import edge_scores
 from interp.core import Score
 from interp.report import path_layout
 from interp.report.captions import as_label, captioned, interval_words

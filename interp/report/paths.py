@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from interp.causal.chosen import SHARE, edge_scores
-from interp.causal.export import to_graphml, to_json
-from interp.causal.faithfulness import Faithfulness
+from interp.causal.checks.faithfulness import Faithfulness
+from interp.causal.checks.sufficiency import Standing
+from interp.causal.graph.export import to_graphml, to_json
+from interp.causal.graph.selection import SHARE, edge_scores
 from interp.causal.result import PathsResult
-from interp.causal.sufficiency import Standing
 from interp.core import Score
 from interp.core.files import write_json, write_text
 from interp.report import path_figures

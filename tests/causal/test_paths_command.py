@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from interp.causal.metrics import TaskWarning
 from interp.causal.run import PathsProtocol, trace_task
+from interp.causal.wiring.metrics import TaskWarning
 from interp.cli import main
 from interp.corpus import task
 from interp.models import load_model

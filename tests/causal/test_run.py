@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tiny import language, word_tokenizer
 
-from interp.causal.metrics import TaskWarning
 from interp.causal.result import PathsResult
 from interp.causal.run import PathsProtocol, trace_task
+from interp.causal.wiring.metrics import TaskWarning
 from interp.core import InputError
 from interp.corpus import Task, read_task
 from interp.models import ModuleModel, wrap

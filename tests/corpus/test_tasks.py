@@ -154,9 +154,9 @@ def test_wrong_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_the_default_model_can_do_the_tasks(name: str) -> None:
-    from interp.causal.examples import Examples
-    from interp.causal.metrics import accuracy, task_metric
-    from interp.causal.residual import ResidualWiring
+    from interp.causal.wiring.examples import Examples
+    from interp.causal.wiring.metrics import accuracy, task_metric
+    from interp.causal.wiring.residual import ResidualWiring
 
     model = interp.load_model("smollm2-135m-instruct")
     ready = resolve(task(name, 24), model.tokenizer)

@@ -10,14 +10,14 @@ from torch import nn
 
 import interp
 from interp.causal import CausalGraph, Node, Port
-from interp.causal.checked import Checked
-from interp.causal.faithfulness import Faithfulness
-from interp.causal.feature_effect import FeatureEffect
-from interp.causal.feature_paths import FeaturePaths
+from interp.causal.checks.faithfulness import Faithfulness
+from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.stability import Stability as GraphStability
+from interp.causal.checks.sufficiency import Standing, Sufficiency
+from interp.causal.features.feature_effect import FeatureEffect
+from interp.causal.features.feature_paths import FeaturePaths
 from interp.causal.result import PathsResult
-from interp.causal.stability import Stability as GraphStability
-from interp.causal.sufficiency import Standing, Sufficiency
-from interp.causal.wiring import Edge
+from interp.causal.wiring.base import Edge
 from interp.comparison import Compared
 from interp.core import Activations, Contexts, Provenance, Score, Sites
 from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability

@@ -105,8 +105,8 @@ def paths(folder: Path) -> Any:
 def path_effects(folder: Path) -> Any:
     """Scores of every edge by each kind of method: measured, estimated, searched."""
     import interp
-    from interp.causal.export import to_json
-    from interp.causal.metrics import LogitDifference
+    from interp.causal.graph.export import to_json
+    from interp.causal.wiring.metrics import LogitDifference
 
     model = wrap(tiny.language("llama"), tiny.word_tokenizer())
     clean, corrupted = ([f"w{10 + n} w{40 + n + shift} w7 w{70 + n}" for n in range(4)] for shift in (0, 50))

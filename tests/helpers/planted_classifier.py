@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.causal.channels import ChannelWiring
-from interp.causal.examples import Examples
+from interp.causal.wiring.channels import ChannelWiring
+from interp.causal.wiring.examples import Examples
 from interp.models import ModuleModel
 
 SPURIOUS, RANDOM = "input.c2", "input.c1"

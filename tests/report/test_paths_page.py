@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from browsing import needs_browser, requested
 
-from interp.causal.checked import Checked, correlation
-from interp.causal.export import load_graph
-from interp.causal.faithfulness import FRACTIONS, Faithfulness
-from interp.causal.graph import CausalGraph
-from interp.causal.normalised import Normalised
+from interp.causal.checks.faithfulness import FRACTIONS, Faithfulness
+from interp.causal.checks.normalised import Normalised
+from interp.causal.checks.predicted_measured import Checked, correlation
+from interp.causal.checks.stability import Stability
+from interp.causal.checks.sufficiency import Standing, Sufficiency
+from interp.causal.graph.export import load_graph
+from interp.causal.graph.graph import CausalGraph
 from interp.causal.result import PathsResult
-from interp.causal.stability import Stability
-from interp.causal.sufficiency import Standing, Sufficiency
-from interp.causal.wiring import Node, Port
+from interp.causal.wiring.base import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
 from interp.report import path_figures, path_layout
 from interp.report.figures import GREY, PALETTE

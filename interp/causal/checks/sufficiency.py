@@ -1,0 +1,148 @@
+"""Sufficiency and necessity: what is left with only the graph, what without it, and how both change with its size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from interp.causal.checks.faithfulness import top
+from interp.causal.checks.normalised import Normalised
+from interp.causal.graph.graph import CausalGraph
+from interp.causal.graph.random_graphs import random_like, seeds_of
+from interp.causal.graph.selection import Reader, chosen, readings, require_path, require_same
+from interp.causal.wiring.base import Metric, Wiring
+from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.replacement import Value
+from interp.core import InputError, Progress, Score, bootstrap_mean, silent
+from interp.core.display.markup import Html, block, facts, foreign, table
+from interp.core.display.scores import axis_note, score_cells
+
+SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The metric and the share of correct answers of one state of the network; controls are random graphs of the same size."""
+
+    metric: Score
+    accuracy: Score | None
+
+
+@dataclass(frozen=True)
+class Sufficiency:
+    """A graph of `edges` among `total` edges: what the network does as it is (`whole`), with only the graph, without it, with nothing left.
+
+    `insertion` is `f = (m − m(∅)) / (m(full) − m(∅))` with only the strongest shares `fractions`, `deletion` the same without them: a graph
+    that carries a behaviour lifts the first early and lets the second fall early. Controls are the means of `random` graphs with as many
+    edges per layer.
+    """
+
+    edges: int
+    total: int
+    whole: Standing
+    only: Standing
+    without: Standing
+    nothing: Standing
+    fractions: Float[np.ndarray, " k"]
+    insertion: tuple[Score, ...]
+    deletion: tuple[Score, ...]
+    value: Value
+    metric: str
+    random: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.edges} of {self.total} edges: only these {self.only.metric}, without them {self.without.metric}"
+
+    def _repr_html_(self) -> str:
+        states = (self.whole, self.only, self.without, self.nothing)
+        metrics, right = [state.metric for state in states], [state.accuracy for state in states]
+        names = ("as it is", "only the graph", "without the graph", "everything replaced")
+        rows = list(zip(names, score_cells(metrics), score_cells(right), [score.n for score in metrics], strict=True))
+        title = f"Metric: {axis_note(metrics)}; share right: {axis_note(right)}; controls: random graphs of the same size"
+        body = table(("the network", "metric", "share right", "n"), rows, caption=title, muted={0, 3})
+        about = [("metric", foreign(self.metric)), ("replaced by", self.value), ("random graphs", self.random), ("seed", self.seed)]
+        return block("Sufficiency", body, self._curves(), facts(about), about=f"of {self.edges:,} of {self.total:,} edges")
+
+    def _curves(self) -> Html:
+        both = score_cells([*self.insertion, *self.deletion])
+        half = len(self.fractions)
+        rows = [(f"{share:.1%}", *cells) for share, *cells in zip(self.fractions, both[:half], both[half:], strict=True)]
+        title = f"What is left of the behaviour, 1: all of it ({axis_note([*self.insertion, *self.deletion])})"
+        return table(("share of the graph", "only these", "without these"), rows, caption=title)
+
+
+def sufficiency(
+    wiring: Wiring,
+    examples: Examples,
+    metric: Metric,
+    graph: CausalGraph,
+    *,
+    correct: Reader | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    random: int = 3,
+    fractions: Sequence[float] = SIZES,
+    progress: Progress = silent,
+) -> Sufficiency:
+    """Run with only the graph (all other edges replaced) and without it (its edges replaced), beside random graphs of the same size.
+
+    `correct(output, rows)` says of every case whether the network is right; `count` how many of the strongest edges the graph is (else
+    those the method kept, or the strongest 5 %). Deletion and insertion: Petsiuk, Das & Saenko 2018, over edges.
+
+    Raises:
+        InputError: no path leads through the graph, the metric is constant, the graph is of another network, or `random` is 0.
+
+    Cost: `2 (1 + len(fractions)) (1 + random)` forward passes over the examples.
+
+    Example:
+        >>> found = sufficiency(wiring, examples, metric, graph, correct=lambda logits, rows: logits.argmax(-1) == answers[rows])
+        >>> print(found.only.accuracy)
+    """
+    require_same(wiring, examples, graph)
+    if random < 1:
+        raise InputError(f"random is {random}; at least one random graph is needed as control")
+    own = chosen(graph, count)
+    require_path(graph, own)
+    shares = np.asarray(fractions, dtype=float)
+    graphs = [own, *(top(graph, int(len(own) * share + 1e-9)) for share in shares)]
+    families = [graphs, *([random_like(graph, kept, seed=order) for kept in graphs] for order in seeds_of(seed, random))]
+    ends, only, without = _read(wiring, examples, families, [metric] if correct is None else [metric, correct], progress)
+    curves = [Normalised(ends[0, 0], ends[0, 1], side[0, 0, 1:], side[0, 1:, 1:], seed).curve() for side in (only, without)]
+    return Sufficiency(
+        int(own.sum()),
+        len(own),
+        _standing(ends[:, 0], None, seed),
+        _standing(only[:, 0, 0], only[:, 1:, 0], seed),
+        _standing(without[:, 0, 0], without[:, 1:, 0], seed),
+        _standing(ends[:, 1], None, seed),
+        shares,
+        curves[0],
+        curves[1],
+        graph.value,
+        graph.metric,
+        random,
+        seed,
+    )
+
+
+def _read(
+    wiring: Wiring, examples: Examples, families: list[list[Bool[np.ndarray, " edge"]]], readers: list[Reader], progress: Progress
+) -> tuple[
+    Float[np.ndarray, "reader 2 example"],
+    Float[np.ndarray, "reader family graph example"],
+    Float[np.ndarray, "reader family graph example"],
+]:
+    """What is read with nothing and everything replaced; with only each graph; without each graph."""
+    everything = np.ones_like(families[0][0])
+    masks = [kept for family in families for kept in family]
+    read = readings(wiring, examples, [everything, ~everything, *masks, *(~kept for kept in masks)], readers, progress=progress)
+    sides = read[:, 2:].reshape(len(read), 2, len(families), len(families[0]), len(examples))
+    return read[:, :2], sides[:, 0], sides[:, 1]
+
+
+def _standing(own: Float[np.ndarray, "reader example"], random: Float[np.ndarray, "reader order example"] | None, seed: int) -> Standing:
+    controls = [None] * len(own) if random is None else [float(values.mean()) for values in random]
+    scores = [bootstrap_mean(values, seed=seed, control=control) for values, control in zip(own, controls, strict=True)]
+    return Standing(scores[0], scores[1] if len(scores) > 1 else None)

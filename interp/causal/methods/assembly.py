@@ -1,0 +1,60 @@
+"""What every search ends with: its table of effects as a graph that says where it comes from."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interp.causal.graph.graph import CausalGraph, Method
+from interp.causal.methods.search import clean_and_replaced
+from interp.causal.wiring.base import Metric
+from interp.causal.wiring.examples import Examples
+from interp.core import Provenance, text_hash
+
+
+def assembled(
+    examples: Examples,
+    metric: Metric,
+    method: Method,
+    table: Float[np.ndarray, "example edge"],
+    parameters: Mapping[str, Any],
+    start: float,
+    *,
+    edges: Int[np.ndarray, "edge 2"] | None = None,
+    ends: tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]] | None = None,
+    seed: int | None = None,
+    kept: Bool[np.ndarray, " edge"] | None = None,
+    details: Mapping[str, Float[np.ndarray, " edge"]] | None = None,
+) -> CausalGraph:
+    """The graph of a search that began at `start` (seconds of `time.perf_counter`); its edges are the wiring's where none are given.
+
+    `ends` are the metric with nothing and with everything replaced, where the search has measured them already.
+    """
+    wiring = examples.wiring
+    clean, replaced = clean_and_replaced(examples, metric) if ends is None else ends
+    provenance = Provenance(
+        method,
+        parameters=dict(parameters),
+        seed=seed,
+        model=wiring.model.name,
+        weight_hash=wiring.model.weight_hash,
+        corpus_hash=text_hash(examples.items),
+        selection="the output at each example's last token" if wiring.feature_axis == -1 else "the whole output",
+        cost={"seconds": time.perf_counter() - start, "edges": len(wiring.edges), "examples": len(examples)},
+    )
+    return CausalGraph(
+        wiring.sources,
+        wiring.ports,
+        wiring.edges if edges is None else edges,
+        table,
+        clean,
+        replaced,
+        method,
+        examples.value,
+        getattr(metric, "name", "metric"),
+        provenance,
+        kept,
+        details or {},
+    )

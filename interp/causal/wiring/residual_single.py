@@ -1,0 +1,188 @@
+"""Edges of a transformer one by one: what comes before a port is computed once, what comes after it for many edges together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from interp.causal.wiring.base import Metric
+from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.stages import Stage
+from interp.models import Batch
+from interp.models.hooks import Point, evaluating, projection_rows
+from interp.models.protocol import Call, Hook
+from interp.models.suffix import LayerCall, Repeats, repeated
+
+if TYPE_CHECKING:
+    from interp.causal.wiring.residual import ResidualWiring
+
+AGREEMENT = 1e-4
+
+
+@torch.no_grad()
+def single_edges(
+    wiring: "ResidualWiring", batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+) -> Float[Tensor, "edge row"]:
+    """The metric with each edge's contribution replaced on its own (see `Wiring.one_by_one`)."""
+    run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
+    result = torch.empty(len(edges), len(rows))
+    for stage in wiring.stages:
+        here = np.flatnonzero((edges[:, 1] >= stage.first_port) & (edges[:, 1] < stage.first_port + stage.n_ports))
+        for chunk in run.chunks(here):
+            output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
+            result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+    return result
+
+
+@torch.no_grad()
+def single_nodes(
+    wiring: "ResidualWiring", batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+) -> Float[Tensor, "source row"]:
+    """The metric with each source changed on its own (see `Wiring.nodes_one_by_one`)."""
+    run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
+    result = torch.empty(len(sources), len(rows))
+    asked = np.asarray(sources)
+    for writer in wiring.writers:
+        for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
+            output = run.written(writer.changed_at, writer.block, asked[chunk])
+            result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+    return result
+
+
+@dataclass
+class _Seen:
+    """What a clean run showed: the arguments of every block, and the stream at every stage."""
+
+    layers: list[LayerCall]
+    starts: list[Tensor]
+    streams: dict[int, Tensor]
+
+
+class _Rest:
+    """A network from some block on. Where its blocks, called one by one, do not give its own output, the whole network runs."""
+
+    def __init__(self, wiring: "ResidualWiring", batch: Batch, change: Float[Tensor, "row source position d"]) -> None:
+        self._wiring, self._batch, self._change = wiring, batch, change
+        self._last = wiring._last(batch)
+        self._seen = self._look()
+        clean = wiring._unembedded(self._final, self._last)
+        self._spared = len(self._seen.layers) == len(wiring.parts.blocks) and self._agrees(clean)
+
+    def chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
+        """Edges by portions that fit one forward call."""
+        from interp.causal.wiring.residual import CELL_TOKENS
+
+        tokens = self._change.shape[0] * self._change.shape[2]
+        size = max(1, CELL_TOKENS // tokens)
+        for start in range(0, len(chosen), size):
+            yield chosen[start : start + size]
+
+    def output(self, stage: Stage, sources: Int[np.ndarray, " cell"], ports: Int[np.ndarray, " cell"]) -> Float[Tensor, "cell_row out"]:
+        """Logits, copy after copy, each with one edge into the stage replaced."""
+        times = len(sources)
+        if stage.block == len(self._wiring.parts.blocks):
+            return self._logits_edges(sources)
+        added = self._change[:, sources].transpose(0, 1)
+        stream = self._seen.streams[stage.first_port]
+        if stage.attention is None:
+            hooks: dict[Point, Hook] = {Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)}
+        else:
+            moved = stage.normed(stream + added) - stage.normed(stream)
+            hooks = {
+                Point(module, "output"): hook
+                for module, places in stage.projections
+                if (hook := _some_columns(module, dict(places), moved, ports)) is not None
+            }
+        return self._run(hooks, stage.block, times)
+
+    def written(self, point: Point, block: int, sources: Int[np.ndarray, " cell"]) -> Float[Tensor, "cell_row out"]:
+        """Logits, copy after copy, each with one source of a part changed where the part writes to the stream."""
+        added = self._change[:, sources].transpose(0, 1).flatten(0, 1)
+        return self._run({point: lambda value, call: value + added.to(value.dtype)}, block, len(sources))
+
+    def _run(self, hooks: dict[Point, Hook], block: int, times: int) -> Float[Tensor, "cell_row out"]:
+        with self._wiring.hooked(repeated(self._batch, times), hooks):
+            if self._spared:
+                return self._from(block, times)
+            caught = self._wiring._final(repeated(self._batch, times), {})
+        return self._wiring._unembedded(caught, self._last.repeat(times))
+
+    def _logits_edges(self, sources: Int[np.ndarray, " cell"]) -> Tensor:
+        """The last port needs no run at all."""
+        parts, here = self._wiring.parts, torch.arange(len(self._last))
+        stream = self._seen.streams[self._wiring.stages[-1].first_port][here, self._last]
+        added = self._change[here, :, self._last][:, sources].transpose(0, 1)
+        final = parts.final_norm((stream + added).flatten(0, 1))
+        return self._wiring._unembedded(final[:, None], torch.zeros(len(final), dtype=torch.long))
+
+    def _from(self, block: int, times: int) -> Tensor:
+        parts, again = self._wiring.parts, Repeats(len(self._batch.items), times)
+        hidden = again(self._seen.starts[block]) if times > 1 else self._seen.starts[block]
+        with evaluating(self._module):
+            for layer in self._seen.layers[block:]:
+                hidden = layer(hidden, again(layer.others), again(layer.named))
+            last = self._last.repeat(times)
+            chosen = parts.final_norm(hidden[torch.arange(len(last)), last])
+        return self._wiring._unembedded(chosen[:, None], torch.zeros_like(last))
+
+    def _agrees(self, clean: Tensor) -> bool:
+        try:
+            found = self._from(0, 1)
+        except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
+            return False
+        return found.shape == clean.shape and torch.allclose(found, clean, rtol=0, atol=AGREEMENT * float(clean.abs().max()))
+
+    @property
+    def _module(self) -> nn.Module:
+        module: nn.Module = self._wiring.model.module  # type: ignore[attr-defined]
+        return module
+
+    def _look(self) -> _Seen:
+        seen = _Seen([], [], {})
+        hooks: dict[Point, Hook] = {Point(stage.norm, "input"): _kept(seen.streams, stage.first_port) for stage in self._wiring.stages}
+        handles = [block.register_forward_pre_hook(_arguments(seen), with_kwargs=True) for block in self._wiring.parts.blocks]
+        try:
+            self._final = self._wiring._final(self._batch, hooks)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return seen
+
+
+def _kept(streams: dict[int, Tensor], port: int) -> Hook:
+    def hook(value: Tensor, call: Call) -> None:
+        streams[port] = value
+
+    return hook
+
+
+def _arguments(seen: _Seen) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        layer, hidden = LayerCall.of(module, args, kwargs)
+        seen.starts.append(hidden)
+        seen.layers.append(layer)
+
+    return hook
+
+
+def _some_columns(
+    module: nn.Module, places: dict[int, Tensor], moved: Float[Tensor, "cell row position d"], ports: Int[np.ndarray, " cell"]
+) -> Hook | None:
+    """Each copy's own head gets what its change of the normed stream adds to the map's output; None where no copy's port is here."""
+    cells = torch.tensor([cell for cell, port in enumerate(ports) if port in places], dtype=torch.long)
+    if not len(cells):
+        return None
+    columns = torch.stack([places[int(ports[cell])] for cell in cells])
+    weight = projection_rows(module)[:, columns]
+    added = torch.einsum("crpd,dck->ckrp", moved[cells], weight)
+
+    def hook(value: Tensor, call: Call) -> Tensor:
+        new = value.reshape(len(ports), -1, *value.shape[1:]).clone()
+        new[cells[:, None], :, :, columns] += added.to(value.dtype)
+        return new.flatten(0, 1)
+
+    return hook
