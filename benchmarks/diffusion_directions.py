@@ -19,33 +19,33 @@ import torch
 from interp.core import Score, bootstrap_mean
 from interp.decompose.sae.fit import fit_sae
 from interp.decompose.snmf.fit import fit_snmf
-from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
-from interp.diffusion.carriers import carrier_shares
-from interp.diffusion.components import ica_directions, pca_directions
-from interp.diffusion.curved import CurvedEdit, fit_curves
-from interp.diffusion.decoupling import decoupled_strengths
-from interp.diffusion.dictionary_directions import dictionary_directions, image_rows
-from interp.diffusion.edits import Edit
-from interp.diffusion.effects import EditScore, Judge, Trial, fresh_trial, judge_of, odd_changes, random_edit, score_edit
-from interp.diffusion.encoder import decode_code, encode, translate
-from interp.diffusion.factors import factor_table
-from interp.diffusion.interchange import interchange
-from interp.diffusion.inversion import decode, invert
-from interp.diffusion.jacobian import Linearised, away_from, singular_vectors
-from interp.diffusion.label_efficiency import label_efficiency
-from interp.diffusion.levels import cancellations, noise_levels
-from interp.diffusion.matching_strength import strength_for
-from interp.diffusion.matrix import separation_at
-from interp.diffusion.noiseclr import contrastive_directions
-from interp.diffusion.projection import overlap
-from interp.diffusion.projection_effect import projection_effect
-from interp.diffusion.readable import readable, readable_writable
-from interp.diffusion.recorded import StepDirections, random_like
-from interp.diffusion.regressed import regressed_directions
-from interp.diffusion.sampling import sample
-from interp.diffusion.supervised import supervised_directions
-from interp.diffusion.translated import translation_score
-from interp.diffusion.windows import StepActivations, record_steps
+from interp.diffusion.bottleneck.carriers import carrier_shares
+from interp.diffusion.bottleneck.interchange import interchange
+from interp.diffusion.bottleneck.readable import readable, readable_writable
+from interp.diffusion.directions.components import ica_directions, pca_directions
+from interp.diffusion.directions.from_dictionary import dictionary_directions, image_rows
+from interp.diffusion.directions.jacobian import Linearised, away_from, singular_vectors
+from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.noiseclr import contrastive_directions
+from interp.diffusion.directions.projection import overlap
+from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.step_directions import StepDirections, random_like
+from interp.diffusion.edits.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.edits.curved import CurvedEdit, fit_curves
+from interp.diffusion.edits.dpm_encoder import decode_code, encode, translate
+from interp.diffusion.edits.inversion import decode, invert
+from interp.diffusion.edits.straight import Edit
+from interp.diffusion.images.factors import factor_table
+from interp.diffusion.records.activations import StepActivations, record_steps
+from interp.diffusion.sampling.ddim import sample
+from interp.diffusion.sampling.levels import cancellations, noise_levels
+from interp.diffusion.scores.decoupling import decoupled_strengths
+from interp.diffusion.scores.effects import EditScore, Judge, Trial, fresh_trial, judge_of, odd_changes, random_edit, score_edit
+from interp.diffusion.scores.label_efficiency import label_efficiency
+from interp.diffusion.scores.matching_strength import strength_for
+from interp.diffusion.scores.projection_effect import projection_effect
+from interp.diffusion.scores.separation import separation_at
+from interp.diffusion.scores.translation import translation_score
 from interp.models import UNetModel
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.images.shapes import ShapeRanges, read_shapes, shape_images

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from interp.core.files import read_json
-from interp.diffusion.factors import Reader, read_strokes
-from interp.diffusion.gate import sanity_gate
-from interp.diffusion.interchange import interchange
-from interp.diffusion.sampling import STEPS, sample
+from interp.diffusion.bottleneck.interchange import interchange
+from interp.diffusion.images.factors import Reader, read_strokes
+from interp.diffusion.images.gate import sanity_gate
+from interp.diffusion.sampling.ddim import STEPS, sample
 from interp.testbeds.generators.network import GeneratorSettings, load_generator
 from interp.testbeds.generators.training import train_generator
 from interp.testbeds.images.files import mnist_digits

@@ -11,7 +11,7 @@ from interp.core.progress import Progress
 from interp.diffusion_inputs import Known, data_of, known_data, labels_for, load, read_images
 
 if TYPE_CHECKING:
-    from interp.diffusion.by_name import Method
+    from interp.diffusion.directions.by_name import Method
     from interp.models import UNetModel
 
 SHEET = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -69,10 +69,10 @@ def directions(
     """Find directions by one method and save them, each of length 1 over all steps."""
     from interp.console import shown
     from interp.diffusion import factor_table, record_steps
-    from interp.diffusion.by_name import find_directions
-    from interp.diffusion.effects import judge_of
-    from interp.diffusion.layout import read_layout
-    from interp.diffusion.storage import save_directions
+    from interp.diffusion.directions.by_name import find_directions
+    from interp.diffusion.directions.storage import save_directions
+    from interp.diffusion.images.plain_measures import read_layout
+    from interp.diffusion.scores.effects import judge_of
 
     with shown(quiet) as progress:
         network = load(model, progress)
@@ -103,9 +103,9 @@ def edit(
     """Make a contact sheet: images with −2, −1, 0, 1 and 2 times a strength of a direction."""
     from interp.console import shown
     from interp.diffusion import write_png
-    from interp.diffusion.edits import sample_edited
+    from interp.diffusion.directions.storage import load_directions
+    from interp.diffusion.edits.straight import sample_edited
     from interp.diffusion.measured import contact_sheet
-    from interp.diffusion.storage import load_directions
 
     if (strength is None) == (effect is None):
         raise InputError("give either --strength or --effect (and not both)")
@@ -135,7 +135,7 @@ def invert(
 
     from interp.console import shown
     from interp.core.files import replacing
-    from interp.diffusion.inversion import invert as inverted
+    from interp.diffusion.edits.inversion import invert as inverted
 
     given = read_images(images)
     with shown(quiet) as progress:
@@ -165,7 +165,7 @@ def report(
     """Is the network sound, what goes through its bottleneck, and what do directions there move? A page, in a few minutes."""
     from interp.console import shown
     from interp.core.files import require_writable
-    from interp.diffusion.by_name import METHODS
+    from interp.diffusion.directions.by_name import METHODS
     from interp.diffusion.protocol import DirectionsProtocol
     from interp.diffusion.run import study_directions
     from interp.report.directions import write_directions
@@ -198,9 +198,9 @@ def _strength(
 ) -> float:
     """The strength with the asked effect, found on images of its own."""
     from interp.diffusion import sample
-    from interp.diffusion.effects import fresh_trial, judge_of
-    from interp.diffusion.layout import read_layout
-    from interp.diffusion.matching_strength import strength_for
+    from interp.diffusion.images.plain_measures import read_layout
+    from interp.diffusion.scores.effects import fresh_trial, judge_of
+    from interp.diffusion.scores.matching_strength import strength_for
 
     labels = labels_for(network, 64)
     seen = sample(network, 64, seed=seed, steps=direction.total, labels=labels, progress=progress) if known is None else known.images
@@ -218,6 +218,6 @@ def _strength(
 
 def _method(name: str) -> "Method":
     """A method by name; words may be joined by a dash."""
-    from interp.diffusion.by_name import METHODS
+    from interp.diffusion.directions.by_name import METHODS
 
     return cast("Method", require_known("method", name.replace("-", " "), METHODS))

@@ -91,7 +91,7 @@ def labels_for(network: "UNetModel", count: int) -> "Labels | None":
     """
     import torch
 
-    from interp.diffusion.labels import takes_labels
+    from interp.diffusion.sampling.labels import takes_labels
 
     if not takes_labels(network.module):
         return None

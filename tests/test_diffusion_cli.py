@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from interp.cli import main
 from interp.core import InputError, UnavailableError
 from interp.diffusion import load_generator, sample
-from interp.diffusion.storage import load_directions
+from interp.diffusion.directions.storage import load_directions
 from interp.diffusion_inputs import data_of, known_data, labels_for, read_images
 from interp.testbeds.images.shapes import read_shapes, shape_images
 

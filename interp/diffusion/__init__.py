@@ -1,46 +1,46 @@
 """Image generators: train and sample them, ask what goes through their bottleneck, find directions there, edit with them, judge edits."""
 
-from interp.diffusion.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
-from interp.diffusion.by_name import find_directions
-from interp.diffusion.carriers import carrier_shares
-from interp.diffusion.components import ica_directions, pca_directions
-from interp.diffusion.curved import CurvedEdit, Curves, fit_curves
-from interp.diffusion.decoupling import decoupled_strengths
-from interp.diffusion.dictionary_directions import dictionary_directions
-from interp.diffusion.dose import dose_response
-from interp.diffusion.edits import Edit, edit_hooks, sample_edited
-from interp.diffusion.effects import EditScore, Judge, Trial, effect_matrix, fresh_trial, judge_of, random_edit, score_edit
-from interp.diffusion.encoder import decode_code, encode, translate
-from interp.diffusion.factors import Reader, factor_table, read_strokes
-from interp.diffusion.gate import FactorGate, Gate, sanity_gate
-from interp.diffusion.guidance import record_halves, sample_guided
-from interp.diffusion.guided import guided
-from interp.diffusion.interchange import Interchange, Transfer, interchange
-from interp.diffusion.inversion import decode, invert
-from interp.diffusion.jacobian import away_from, jacobian_directions, singular_vectors
-from interp.diffusion.label_efficiency import label_efficiency
-from interp.diffusion.labels import Labels, labelled
-from interp.diffusion.levels import cancellations, noise_levels
-from interp.diffusion.matching_strength import strength_for
-from interp.diffusion.matrix import separation
-from interp.diffusion.noiseclr import contrastive_directions
-from interp.diffusion.projection import overlap, projected_out
-from interp.diffusion.projection_effect import projection_effect
-from interp.diffusion.prompted import text_condition, told
+from interp.diffusion.bottleneck.carriers import carrier_shares
+from interp.diffusion.bottleneck.interchange import Interchange, Transfer, interchange
+from interp.diffusion.bottleneck.readable import readable, readable_writable
+from interp.diffusion.directions.by_name import find_directions
+from interp.diffusion.directions.components import ica_directions, pca_directions
+from interp.diffusion.directions.from_dictionary import dictionary_directions
+from interp.diffusion.directions.jacobian import away_from, jacobian_directions, singular_vectors
+from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.noiseclr import contrastive_directions
+from interp.diffusion.directions.projection import overlap, projected_out
+from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.step_directions import StepDirections, random_like
+from interp.diffusion.directions.storage import load_directions, save_directions
+from interp.diffusion.directions.streamed import record_statistics, streamed_statistics
+from interp.diffusion.edits.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.edits.curved import CurvedEdit, Curves, fit_curves
+from interp.diffusion.edits.dpm_encoder import decode_code, encode, translate
+from interp.diffusion.edits.inversion import decode, invert
+from interp.diffusion.edits.straight import Edit, edit_hooks, sample_edited
+from interp.diffusion.images.factors import Reader, factor_table, read_strokes
+from interp.diffusion.images.gate import FactorGate, Gate, sanity_gate
+from interp.diffusion.images.sheets import sheet, write_png
+from interp.diffusion.images.smoothness import interpolation_smoothness
 from interp.diffusion.protocol import DirectionsProtocol
-from interp.diffusion.readable import readable, readable_writable
-from interp.diffusion.recorded import StepDirections, random_like
-from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.records.activations import StepActivations, record_sites, record_steps
+from interp.diffusion.records.guidance_halves import record_halves, sample_guided
 from interp.diffusion.result import DirectionsResult
 from interp.diffusion.run import study_directions
-from interp.diffusion.sampling import image_seeds, sample, timesteps, unclipped
-from interp.diffusion.sheets import sheet, write_png
-from interp.diffusion.smoothness import interpolation_smoothness
-from interp.diffusion.storage import load_directions, save_directions
-from interp.diffusion.streamed import record_statistics, streamed_statistics
-from interp.diffusion.supervised import supervised_directions
-from interp.diffusion.translated import translation_score
-from interp.diffusion.windows import StepActivations, record_sites, record_steps
+from interp.diffusion.sampling.ddim import image_seeds, sample, timesteps, unclipped
+from interp.diffusion.sampling.guided import guided
+from interp.diffusion.sampling.labels import Labels, labelled
+from interp.diffusion.sampling.levels import cancellations, noise_levels
+from interp.diffusion.sampling.prompted import text_condition, told
+from interp.diffusion.scores.decoupling import decoupled_strengths
+from interp.diffusion.scores.dose import dose_response
+from interp.diffusion.scores.effects import EditScore, Judge, Trial, effect_matrix, fresh_trial, judge_of, random_edit, score_edit
+from interp.diffusion.scores.label_efficiency import label_efficiency
+from interp.diffusion.scores.matching_strength import strength_for
+from interp.diffusion.scores.projection_effect import projection_effect
+from interp.diffusion.scores.separation import separation
+from interp.diffusion.scores.translation import translation_score
 from interp.models.adapters.skips import remove_skips, removed_skips
 from interp.testbeds.generators.network import GeneratorSettings, load_generator
 from interp.testbeds.generators.training import train_generator, training_curve

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.diffusion.edits import Edit, sample_edited
-from interp.diffusion.effects import Trial
-from interp.diffusion.labels import Labels
-from interp.diffusion.recorded import StepDirections
+from interp.diffusion.directions.step_directions import StepDirections
+from interp.diffusion.edits.straight import Edit, sample_edited
+from interp.diffusion.images.sheets import sheet
 from interp.diffusion.result import Contact
-from interp.diffusion.sheets import sheet
+from interp.diffusion.sampling.labels import Labels
+from interp.diffusion.scores.effects import Trial
 from interp.models import UNetModel
 
 TRIES = 5

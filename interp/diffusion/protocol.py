@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from interp.core import InputError
 from interp.core.names import require_known
-from interp.diffusion.by_name import METHODS, Method
-from interp.diffusion.sampling import STEPS
+from interp.diffusion.directions.by_name import METHODS, Method
+from interp.diffusion.sampling.ddim import STEPS
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class DirectionsProtocol:
     pairs, over the whole run and in `windows` equal parts of it. `per_side` labelled samples make a mean difference, `controls` random
     directions are the control, `shown` samples stand in a contact sheet. Each method gives `count` directions, or as many as there are
     factors; `iterations` is what training a method's directions takes (`find_directions`).
-    At the last `curved_steps` steps edits along curves of `degree` are scored too (`interp.diffusion.curved`; 0 steps: none).
+    At the last `curved_steps` steps edits along curves of `degree` are scored too (`interp.diffusion.edits.curved`; 0 steps: none).
     """
 
     methods: tuple[Method, ...] = METHODS

@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from interp.core import InputError, Provenance, Score
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.diffusion.dose import DoseResponse
-from interp.diffusion.effects import EditScore
-from interp.diffusion.gate import Gate
-from interp.diffusion.interchange import Interchange
-from interp.diffusion.recorded import StepDirections
+from interp.diffusion.bottleneck.interchange import Interchange
+from interp.diffusion.directions.step_directions import StepDirections
+from interp.diffusion.images.gate import Gate
+from interp.diffusion.scores.dose import DoseResponse
+from interp.diffusion.scores.effects import EditScore
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class DirectionsResult:
     """What goes through a site of a generator, and what directions there do.
 
     `gate` is None where no data was given to hold the images against. `known` tells whether the factors were given (else they are plain
-    measures of a picture, `interp.diffusion.layout`). `scores` judge the directions of `scored_method` at strengths chosen on other
+    measures of a picture, `interp.diffusion.images.plain_measures`). `scores` judge the directions of `scored_method` at strengths chosen on other
     seeds, one per factor, and `curves` are their dose-response curves; both are empty where no supervised method was asked for. `curved`
     judges edits along curves fitted to the same labels, with strengths of all factors at once that move one of them only. `samples`
     is a sheet of images without edits, `notes` say what was left out and why.

@@ -12,28 +12,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import ConvergenceWarning, InputError, Progress, Provenance, bootstrap_mean, silent
-from interp.diffusion.by_name import SUPERVISED, UNLABELLED, Method, find_directions
-from interp.diffusion.curved import CurvedEdit, fit_curves
-from interp.diffusion.decoupling import decoupled_strengths
-from interp.diffusion.dose import DoseResponse, dose_response
-from interp.diffusion.edits import Edit
-from interp.diffusion.effects import EditScore, Trial, fresh_trial, judge_of, random_edit, score_edit
-from interp.diffusion.factors import Reader, factor_table
-from interp.diffusion.gate import UNREADABLE, Gate, sanity_gate
-from interp.diffusion.interchange import Interchange, interchange
-from interp.diffusion.labels import Labels
-from interp.diffusion.layout import read_layout
-from interp.diffusion.matching_strength import strength_for
-from interp.diffusion.matrix import separation, separation_at
+from interp.diffusion.bottleneck.interchange import Interchange, interchange
+from interp.diffusion.directions.by_name import SUPERVISED, UNLABELLED, Method, find_directions
+from interp.diffusion.directions.projection import overlap
+from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.step_directions import StepDirections, random_like
+from interp.diffusion.edits.curved import CurvedEdit, fit_curves
+from interp.diffusion.edits.straight import Edit
+from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.gate import UNREADABLE, Gate, sanity_gate
+from interp.diffusion.images.plain_measures import read_layout
+from interp.diffusion.images.sheets import sheet
 from interp.diffusion.measured import NEAR, both_ways, common_strength, contact, contact_sheet, counting, head, odd_part
-from interp.diffusion.projection import overlap
 from interp.diffusion.protocol import DirectionsProtocol
-from interp.diffusion.recorded import StepDirections, random_like
-from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.records.activations import record_steps
 from interp.diffusion.result import Contact, DirectionsResult, MethodResult
-from interp.diffusion.sampling import sample, unclipped
-from interp.diffusion.sheets import sheet
-from interp.diffusion.windows import record_steps
+from interp.diffusion.sampling.ddim import sample, unclipped
+from interp.diffusion.sampling.labels import Labels
+from interp.diffusion.scores.decoupling import decoupled_strengths
+from interp.diffusion.scores.dose import DoseResponse, dose_response
+from interp.diffusion.scores.effects import EditScore, Trial, fresh_trial, judge_of, random_edit, score_edit
+from interp.diffusion.scores.matching_strength import strength_for
+from interp.diffusion.scores.separation import separation, separation_at
 from interp.models import UNetModel
 
 COLUMNS = (-2.0, -1.0, 0.0, 1.0, 2.0)

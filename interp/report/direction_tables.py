@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from interp.core import Score
-from interp.diffusion.effects import EditScore
 from interp.diffusion.result import DirectionsResult
+from interp.diffusion.scores.effects import EditScore
 from interp.report.direction_figures import method_title, signed, unit_words
 from interp.report.tables import MISSING, Table, score_cell
 

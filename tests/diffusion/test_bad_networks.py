@@ -11,13 +11,13 @@ from small_generator import SETTINGS, by_hand, pictures, untrained
 from torch import Tensor, nn
 
 from interp.core import InputError
-from interp.diffusion.edits import Edit, Rule, sample_edited
-from interp.diffusion.encoder import decode_code, encode
-from interp.diffusion.interchange import interchange
-from interp.diffusion.inversion import invert
-from interp.diffusion.recorded import StepDirections, directions_like
-from interp.diffusion.sampling import sample
-from interp.diffusion.windows import record_steps
+from interp.diffusion.bottleneck.interchange import interchange
+from interp.diffusion.directions.step_directions import StepDirections, directions_like
+from interp.diffusion.edits.dpm_encoder import decode_code, encode
+from interp.diffusion.edits.inversion import invert
+from interp.diffusion.edits.straight import Edit, Rule, sample_edited
+from interp.diffusion.records.activations import record_steps
+from interp.diffusion.sampling.ddim import sample
 from interp.models import UNetModel
 from interp.testbeds.generators.network import GeneratorSettings, Prediction
 

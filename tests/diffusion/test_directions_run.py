@@ -12,19 +12,19 @@ from safetensors.torch import save_file
 from small_generator import brightness, pictures, untrained
 
 from interp.core import InputError, UnavailableError
-from interp.diffusion.edits import Edit
-from interp.diffusion.effects import Trial, fresh_trial, judge_of
-from interp.diffusion.labels import Labels
-from interp.diffusion.layout import read_layout
+from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.step_directions import StepDirections, random_like
+from interp.diffusion.directions.storage import load_directions, save_directions
+from interp.diffusion.edits.straight import Edit
+from interp.diffusion.images.plain_measures import read_layout
 from interp.diffusion.measured import NEAR, common_strength, contact_sheet, counting, head, odd_part
 from interp.diffusion.protocol import DirectionsProtocol
-from interp.diffusion.recorded import StepDirections, random_like
-from interp.diffusion.regressed import regressed_directions
+from interp.diffusion.records.activations import record_steps
 from interp.diffusion.result import DirectionsResult
 from interp.diffusion.run import _parts, study_directions
-from interp.diffusion.sampling import sample
-from interp.diffusion.storage import load_directions, save_directions
-from interp.diffusion.windows import record_steps
+from interp.diffusion.sampling.ddim import sample
+from interp.diffusion.sampling.labels import Labels
+from interp.diffusion.scores.effects import Trial, fresh_trial, judge_of
 from interp.models import UNetModel
 
 SMALL = DirectionsProtocol(

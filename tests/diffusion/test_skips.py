@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from small_generator import SETTINGS, pictures, untrained
 
 from interp.core import InputError
-from interp.diffusion.sampling import sample
+from interp.diffusion.sampling.ddim import sample
 from interp.models.adapters.skips import dropped_skips, remove_skips, removed_skips, skip_count
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.generators.training import train_generator

@@ -24,14 +24,14 @@ from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stabil
 from interp.detection import Detection
 from interp.detection.probing import Probe
 from interp.diffusion import FactorGate, Gate, Interchange, StepDirections, Transfer
-from interp.diffusion.carriers import Carried, CarrierShares
-from interp.diffusion.dose import DoseResponse
-from interp.diffusion.effects import EditScore
-from interp.diffusion.label_efficiency import CountEffect, LabelEfficiency
-from interp.diffusion.projection_effect import ProjectionScore
-from interp.diffusion.readable import Readability, Reading, ReadWrite, ReadWriteTable
+from interp.diffusion.bottleneck.carriers import Carried, CarrierShares
+from interp.diffusion.bottleneck.readable import Readability, Reading, ReadWrite, ReadWriteTable
+from interp.diffusion.directions.streamed import StepStatistics
 from interp.diffusion.result import DirectionsResult, MethodResult
-from interp.diffusion.streamed import StepStatistics
+from interp.diffusion.scores.dose import DoseResponse
+from interp.diffusion.scores.effects import EditScore
+from interp.diffusion.scores.label_efficiency import CountEffect, LabelEfficiency
+from interp.diffusion.scores.projection_effect import ProjectionScore
 from interp.dynamics import Trajectories
 from interp.features import Feature, FeatureContext, LossRecovered, TokenEffect
 from interp.features.neighbours import Neighbour, Neighbourhood

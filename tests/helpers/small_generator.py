@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp.diffusion.recorded import StepDirections, directions_like
-from interp.diffusion.windows import record_steps
+from interp.diffusion.directions.step_directions import StepDirections, directions_like
+from interp.diffusion.records.activations import record_steps
 from interp.models import UNetModel
 from interp.testbeds.generators.network import GeneratorSettings, build_network, build_scheduler
 

@@ -14,12 +14,12 @@ from browsing import needs_browser, requested
 from PIL import Image
 
 from interp.core import Provenance, Score
-from interp.diffusion.dose import DoseResponse
-from interp.diffusion.effects import EditScore
-from interp.diffusion.gate import FactorGate, Gate
-from interp.diffusion.interchange import Interchange, Transfer
-from interp.diffusion.recorded import StepDirections
+from interp.diffusion.bottleneck.interchange import Interchange, Transfer
+from interp.diffusion.directions.step_directions import StepDirections
+from interp.diffusion.images.gate import FactorGate, Gate
 from interp.diffusion.result import Contact, DirectionsResult, MethodResult
+from interp.diffusion.scores.dose import DoseResponse
+from interp.diffusion.scores.effects import EditScore
 from interp.report import direction_figures
 from interp.report.direction_tables import comparison_table, effects_table, gate_table, interchange_table, scores_table
 from interp.report.directions import data_uri, findings, verdict, write_directions

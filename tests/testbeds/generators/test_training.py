@@ -11,8 +11,8 @@ from small_generator import SETTINGS, pictures
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
-from interp.diffusion.labels import prepared_labels
-from interp.diffusion.sampling import sample
+from interp.diffusion.sampling.ddim import sample
+from interp.diffusion.sampling.labels import prepared_labels
 from interp.testbeds.generators.network import GeneratorSettings, build_network, build_scheduler, load_generator
 from interp.testbeds.generators.training import CHECKPOINT, loss_weights, rate, right_answer, train_generator, training_curve
 

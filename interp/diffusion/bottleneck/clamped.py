@@ -1,0 +1,159 @@
+"""Edits made while the bottleneck or skip connections of a UNet are held at what they are without the edit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import InputError, Progress, silent
+from interp.diffusion.edits.straight import Answers, AnyEdit, Rule, answer, trajectory
+from interp.diffusion.sampling.ddim import image_seeds
+from interp.diffusion.sampling.labels import labelled
+from interp.diffusion.sampling.levels import ddim, noise_levels
+from interp.diffusion.scores.effects import Trial
+from interp.models import Call, Hook
+from interp.models.adapters.skips import skip_count
+from interp.models.hooks import Point, placed
+from interp.models.protocol import Frame
+
+MIDDLE = "mid"
+
+Values = Mapping[str, Tensor]
+"""What carriers hold at one step: `[image, channel, y, x]` each."""
+Run = tuple[AnyEdit, frozenset[str]]
+"""An edit, and the carriers that are held."""
+
+
+@dataclass(frozen=True)
+class _Skip:
+    """A resnet of the way up reads what comes from below in its first `width` channels, and a skip connection in the others."""
+
+    name: str
+    resnet: Any
+    width: int
+
+
+def _skips_of(module: Any) -> tuple[_Skip, ...]:
+    """Deepest first; skips are numbered from the first convolution on."""
+    found: list[_Skip] = []
+    try:
+        total, width = skip_count(module), int(module.config.block_out_channels[-1])
+        for resnet in (resnet for block in module.up_blocks for resnet in block.resnets):
+            found.append(_Skip(f"skip{total - 1 - len(found)}", resnet, width))
+            width = int(resnet.out_channels)
+    except AttributeError as error:
+        raise InputError(f"the way up of this {type(module).__name__} is not one of resnets that say their channels ({error})") from error
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldRuns:
+    """Samples a trial's images, edited, with some carriers held at what they are in the unedited run of the same seeds.
+
+    Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the deepest. At `mid` an edit comes on top of what
+    is held.
+
+    Raises:
+        InputError: a network whose way up is not one of resnets that read a skip each.
+
+    Example:
+        >>> HeldRuns(trial).changes([(edit, frozenset({"skip0"}))])
+    """
+
+    trial: Trial
+
+    @cached_property
+    def _skips(self) -> tuple[_Skip, ...]:
+        return _skips_of(self.trial.model.module)
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """All of them, the bottleneck first."""
+        return (MIDDLE, *(skip.name for skip in reversed(self._skips)))
+
+    @cached_property
+    def _times(self) -> tuple[int, ...]:
+        return noise_levels(self.trial.model, self.trial.steps).timesteps
+
+    def require(self, edit: AnyEdit) -> None:
+        """See that an edit is one of the bottleneck, for this sampler.
+
+        Raises:
+            InputError: it is not.
+        """
+        if self.trial.model.sites.resolve(edit.site) != MIDDLE:
+            raise InputError(f"the edit is at {edit.site}; shares are of edits of the bottleneck, {MIDDLE}")
+        edit.require_sampler(self._times)
+
+    @torch.no_grad()
+    def changes(self, runs: Sequence[Run], progress: Progress = silent) -> list[Float[np.ndarray, "image factor"]]:
+        """What every run does to every factor of every image, in sd of the data; NaN where an image cannot be read before or after.
+
+        Cost: a sampling of the trial's images per run, and one more.
+        """
+        trial, count = self.trial, len(self.trial.base)
+        seeds = image_seeds(count, trial.seed)
+        parts: list[list[Tensor]] = [[] for _ in runs]
+        for start in range(0, count, trial.batch_size):
+            rows = slice(start, min(start + trial.batch_size, count))
+            with labelled(trial.model.module, None if trial.labels is None else trial.labels[rows]):
+                unedited: list[Values] = []
+                self._sampled(seeds[rows], "symmetric", partial(self._recorded, unedited))
+                for place, run in enumerate(runs):
+                    parts[place].append(self._sampled(seeds[rows], run[0].rule, partial(self._held, run, unedited)))
+                    progress("carriers", start * len(runs) + (place + 1) * (rows.stop - start), count * len(runs), "image")
+        return [(trial.judge.table(torch.cat(images)) - trial.base).numpy() for images in parts]
+
+    def _sampled(self, seeds: Sequence[int], rule: Rule, answers: Answers) -> Tensor:
+        trial = self.trial
+        return trajectory(trial.model, seeds, answers, ddim(trial.model, trial.steps), rule=rule, etas=[trial.eta] * trial.steps)
+
+    def _recorded(self, found: list[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The unedited answer; what every carrier holds is put into `found`."""
+        now: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Tensor, call: Call) -> None:
+            now[name] = value.clone()
+
+        plain = self._answer(images, step, {name: partial(keep, name) for name in self.carriers})
+        if missing := [name for name in self.carriers if name not in now]:
+            raise InputError(f"{missing[0]} of {self.trial.model.name} is not read on its way up; its carriers cannot be told apart")
+        found.append(now)
+        return plain, plain
+
+    def _held(self, run: Run, unedited: Sequence[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
+        edit, names = run
+        fixed: dict[str, Hook] = {name: partial(_instead, unedited[step][name]) for name in names}
+        change = edit.hook(step)
+        if change is None:
+            plain = self._answer(images, step, fixed)
+            return plain, plain
+        edited = self._answer(images, step, {**fixed, MIDDLE: partial(_then, fixed.get(MIDDLE), change)})
+        return (edited if edit.rule == "symmetric" else self._answer(images, step, fixed)), edited
+
+    def _answer(self, images: Tensor, step: int, hooks: Mapping[str, Hook]) -> Tensor:
+        middle = {MIDDLE: hooks[MIDDLE]} if MIDDLE in hooks else {}
+        chosen = {skip.name: skip for skip in self._skips if skip.name in hooks}
+        points = {name: Point(skip.resnet, "input") for name, skip in chosen.items()}
+        with placed(points, {name: partial(_on_skip, skip.width, hooks[name]) for name, skip in chosen.items()}, Frame()):
+            return answer(self.trial.model, images, self._times[step], middle)
+
+
+def _instead(held: Tensor, value: Tensor, call: Call) -> Tensor:
+    return held
+
+
+def _then(first: Hook | None, change: Hook, value: Tensor, call: Call) -> Tensor | None:
+    kept = None if first is None else first(value, call)
+    changed = change(value if kept is None else kept, call)
+    return kept if changed is None else changed
+
+
+def _on_skip(width: int, hook: Hook, value: Tensor, call: Call) -> Tensor | None:
+    found = hook(value[:, width:], call)
+    return None if found is None else torch.cat([value[:, :width], found], dim=1)

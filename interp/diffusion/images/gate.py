@@ -1,0 +1,138 @@
+"""The sanity gate: does a generator make images like its data? Where it does not, every later number is an artefact."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
+from interp.core.display.markup import block, element, facts, foreign, numeral, table
+from interp.core.display.scores import axis_note, score_cells
+from interp.diffusion.images.factors import Reader, factor_table
+
+MEAN = 0.15
+SD = (0.85, 1.15)
+OFF_RANGE = 0.01
+UNREADABLE = 0.01
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class FactorGate:
+    """One factor of generated images against the data.
+
+    `mean` is their mean in units of the data's sd, 0 being the data's mean; `sd` the ratio of the two sds; `ks` the largest distance of
+    the two distribution functions, `p` its probability where nothing differs (Kolmogorov 1933, Smirnov 1948). The controls are those
+    numbers for as many of the data's own images, drawn at random.
+    """
+
+    mean: Score
+    sd: Score
+    ks: float
+    p: float
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is outside the bounds, in words."""
+        found = []
+        if not abs(self.mean.value) < MEAN:
+            found.append(f"mean {self.mean.value:+.2f} sd of the data, allowed ±{MEAN}")
+        if not SD[0] <= self.sd.value <= SD[1]:
+            found.append(f"sd {self.sd.value:.2f} of the data's, allowed {SD[0]} to {SD[1]}")
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Every factor's verdict, the share of pixels off the range −1 to 1 by more than 0.05, and the share of images that cannot be read."""
+
+    factors: Mapping[str, FactorGate]
+    off_range: float
+    unreadable: float
+    n: int
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Everything that fails, by name; empty where the gate is passed."""
+        found = [f"{name}: {problem}" for name, gate in self.factors.items() for problem in gate.problems]
+        if not self.off_range < OFF_RANGE:
+            found.append(f"off-range pixels: {self.off_range:.1%}, allowed under {OFF_RANGE:.0%}")
+        if not self.unreadable < UNREADABLE:
+            found.append(f"images without a readable factor: {self.unreadable:.1%}, allowed under {UNREADABLE:.0%}")
+        return tuple(found)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing fails."""
+        return not self.failures
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        lines = [f"sanity gate {verdict} (n={self.n}, off-range {self.off_range:.2%}, unreadable {self.unreadable:.2%})"]
+        lines += [f"  {name:10} mean {g.mean} sd {g.sd} KS {g.ks:.3f} (p={g.p:.2g})" for name, g in self.factors.items()]
+        return "\n".join([*lines, *(f"  fails: {failure}" for failure in self.failures)])
+
+    def _repr_html_(self) -> str:
+        means, sds = [gate.mean for gate in self.factors.values()], [gate.sd for gate in self.factors.values()]
+        tests = [(numeral(gate.ks), numeral(gate.p)) for gate in self.factors.values()]
+        columns = zip(map(foreign, self.factors), score_cells(means, signed=True), score_cells(sds), tests, strict=True)
+        caption = f"Generated images against the data; mean: {axis_note(means)}; sd: {axis_note(sds)}"
+        header = ("factor", "mean, sd of the data", "sd by the data's", "KS", "p")
+        body = table(header, [(name, mean, sd, *own) for name, mean, sd, own in columns], caption=caption)
+        shares = facts([("n", f"{self.n:,}"), ("off-range pixels", f"{self.off_range:.2%}"), ("unreadable", f"{self.unreadable:.2%}")])
+        failures = element("ul", *(element("li", "fails: ", failure) for failure in self.failures), kind="list")
+        return block("Sanity gate", shares, body, failures, about="passed" if self.passed else "FAILED")
+
+
+def sanity_gate(
+    images: Float[Tensor, "image channel y x"], data: Float[Tensor, "example data_channel data_y data_x"], read: Reader, *, seed: int = 0
+) -> Gate:
+    """Compare generated images with the data, factor by factor.
+
+    Passed if every factor's |mean| < 0.15 in the data's sd and its sd is 0.85 to 1.15 of the data's, less than 1 % of pixels are off the
+    range, and less than 1 % of images cannot be read. KS is shown, not judged: with enough images it finds any difference. Factors that are
+    constant in the data are left out.
+
+    Raises:
+        InputError: images of another shape than the data's, fewer than 8 of either, or data of which no factor varies.
+
+    Cost: reads every image once; no network runs.
+
+    Example:
+        >>> gate = sanity_gate(sample(model, 512, seed=1), data.images, read_shapes)
+        >>> gate.passed, gate.failures
+    """
+    if images.shape[1:] != data.shape[1:]:
+        raise InputError(f"generated images are {tuple(images.shape[1:])}, the data's {tuple(data.shape[1:])}; give the network's own data")
+    if len(images) < 8 or len(data) < 8:
+        raise InputError(f"{len(images)} generated images and {len(data)} of the data were given; give at least 8 of each")
+    made, known = factor_table(read, images), factor_table(read, data)
+    varying = [name for name, value in known.items() if float(_read(value).std()) > 1e-6]
+    if not varying:
+        raise InputError(f"none of {', '.join(known)} varies in the data; give data whose factors vary")
+    missing = torch.stack([made[name].isnan() for name in varying]).any(dim=0)
+    gates = {name: _gate(_read(made[name]), _read(known[name]), seed) for name in varying}
+    off = float((images.abs() > 1 + TOLERANCE).double().mean())
+    return Gate(gates, off, float(missing.double().mean()), len(images))
+
+
+def _read(values: Float[Tensor, " image"]) -> Float[Tensor, " readable"]:
+    return values[~values.isnan()]
+
+
+def _gate(made: Float[Tensor, " image"], known: Float[Tensor, " example"], seed: int) -> FactorGate:
+    from scipy.stats import ks_2samp
+
+    if len(made) < 2:
+        nothing = Score(float("nan"), float("nan"), float("nan"), len(made), seed)
+        return FactorGate(nothing, nothing, float("nan"), float("nan"))
+    center, spread = float(known.mean()), float(known.std())
+    z, reference = (((value - center) / spread).numpy() for value in (made, known))
+    control = np.random.default_rng(seed).choice(reference, size=len(z))
+    mean = bootstrap_mean(z, seed=seed, control=float(control.mean()))
+    sd = bootstrap_statistic(z, lambda sample: sample.std(axis=-1, ddof=1), seed=seed, control=float(control.std(ddof=1)))
+    test = ks_2samp(z, reference)
+    return FactorGate(mean, sd, float(test.statistic), float(test.pvalue))

@@ -1,0 +1,110 @@
+"""Images from a generator: deterministic DDIM through the scheduler of diffusers, one seed per image."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.core import InputError, Progress, silent
+from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
+from interp.models import Hook, SamplingPlan, UNetModel
+
+STEPS = 20
+BATCH = 64
+SEEDS_APART = 1_000_000
+"""Images of one seed; those of the next seed are others."""
+
+
+def image_seeds(count: int, seed: int) -> tuple[int, ...]:
+    """The seeds of `count` images: no two seeds share an image.
+
+    Raises:
+        InputError: more images than a seed has, or none, or a seed beyond those that torch tells apart.
+    """
+    most = 2**32 // SEEDS_APART - 1
+    if not 0 <= seed <= most:
+        # Torch's generator looks at the lower 32 bits only: later seeds would silently repeat earlier images.
+        raise InputError(f"seed is {seed}; give 0 to {most}")
+    if not 0 < count <= SEEDS_APART:
+        raise InputError(f"{count} images were asked for; give 1 to {SEEDS_APART}")
+    return tuple(range(seed * SEEDS_APART, seed * SEEDS_APART + count))
+
+
+def unclipped(model: UNetModel) -> UNetModel:
+    """The model with a scheduler that does not clip predictions (it warns if the scheduler did): clipping hides what an edit does.
+
+    Raises:
+        InputError: the model has no scheduler of its own (the default one need not be what it was trained with, and clips).
+    """
+    scheduler = _scheduler(model)
+    if not getattr(scheduler.config, "clip_sample", False):
+        return model
+    warnings.warn(f"the scheduler of {model.name} clips predictions (clip_sample=True); it is turned off here", stacklevel=3)
+    open_ended = type(scheduler).from_config(scheduler.config, clip_sample=False)
+    return UNetModel(model.module, open_ended, name=model.name, weight_hash=model.weight_hash)
+
+
+@torch.no_grad()
+def sample(
+    model: UNetModel,
+    count: int,
+    *,
+    seed: int,
+    steps: int = STEPS,
+    labels: Labels | None = None,
+    hooks: Mapping[str, Hook] = {},
+    batch_size: int = BATCH,
+    progress: Progress = silent,
+) -> Float[Tensor, "image channel y x"]:
+    """Generate images, each from its own noise (DDIM, eta 0; Song, Meng & Ermon 2021), with the network's own step spacing.
+
+    `hooks` read or change sites while it runs; `call.step` counts the sampling steps from the noise on. The image of a seed does not depend
+    on the batch it is in, up to rounding.
+
+    Raises:
+        InputError: a site, labels or number that does not fit.
+
+    Cost: `count × steps` evaluations of the UNet.
+
+    Example:
+        >>> images = sample(model, 64, seed=0)
+    """
+    checked_labels(labels, count)
+    model = unclipped(model)
+    parts = []
+    for rows, seeds in _batches(image_seeds(count, seed), batch_size):
+        with labelled(model.module, None if labels is None else labels[rows]):
+            images = model.run(SamplingPlan(seeds, steps), hooks)
+        assert images is not None
+        parts.append(images)
+        progress("sample", rows.stop, count, "image")
+    return torch.cat(parts)
+
+
+def _batches(seeds: Sequence[int], size: int) -> Iterator[tuple[slice, tuple[int, ...]]]:
+    if size < 1:
+        raise InputError(f"batch_size is {size}; give at least 1")
+    for start in range(0, len(seeds), size):
+        rows = slice(start, min(start + size, len(seeds)))
+        yield rows, tuple(seeds[rows])
+
+
+def timesteps(model: UNetModel, steps: int = STEPS) -> tuple[int, ...]:
+    """The network's timestep at every sampling step.
+
+    Raises:
+        InputError: the model has no scheduler.
+    """
+    scheduler = _scheduler(model)
+    fresh = type(scheduler).from_config(scheduler.config)
+    fresh.set_timesteps(steps)
+    return tuple(int(t) for t in fresh.timesteps)
+
+
+def _scheduler(model: UNetModel) -> Any:
+    if model.scheduler is None:
+        raise InputError(f"{model.name} has no scheduler, so how it is sampled is unknown; give one: UNetModel(module, scheduler)")
+    return model.scheduler
