@@ -18,11 +18,11 @@ import torch
 from interp.core import bootstrap_mean
 from interp.core.files import read_json, write_json
 from interp.corpus import load_concepts
-from interp.dynamics.language_concepts import LanguageConcept, language_concepts, require_readable
-from interp.dynamics.language_features import ConceptFeature, track_features
-from interp.dynamics.language_steering import ARMS
-from interp.dynamics.language_tracking import ConceptTrack, LanguageTrack, track_language
-from interp.dynamics.learning import LearningRule, learning_time
+from interp.dynamics.language.concepts import LanguageConcept, language_concepts, require_readable
+from interp.dynamics.language.features import ConceptFeature, track_features
+from interp.dynamics.language.steering import ARMS
+from interp.dynamics.language.tracking import ConceptTrack, LanguageTrack, track_language
+from interp.dynamics.learning_times import LearningRule, learning_time
 from interp.testbeds.language.data import WORDNET, wordnet_glosses
 from interp.testbeds.language.store import RECIPE, language_checkpoints, load_tokenizer
 from interp.testbeds.language.training import train_tiny_language

@@ -18,8 +18,8 @@ import torch
 
 from interp.core import bootstrap_mean
 from interp.core.files import write_json
-from interp.dynamics.learning import LearningRule, LearningTime, signal_correlation, typical_time
-from interp.dynamics.onsets import elicitation_lag
+from interp.dynamics.lags import elicitation_lag
+from interp.dynamics.learning_times import LearningRule, LearningTime, signal_correlation, typical_time
 from interp.dynamics.turns import TurnRule, find_turn
 from interp.testbeds.concepts.elicitation import ARMS, CONTROL_OF
 from interp.testbeds.concepts.run import MEASURES, ConceptRun, ConceptTrainingSettings, load_concept_run, run_name

@@ -15,8 +15,9 @@ from interp.core.display.markup import Html, block, element, foreign, table
 from interp.core.display.scores import axis_note, score_cells
 from interp.core.files import read_json, write_json
 from interp.core.names import require_known
-from interp.dynamics import learning, turns
-from interp.dynamics.learning import LearningRule, LearningTime, learning_time, rising, smoothed
+from interp.dynamics import learning_times as learning
+from interp.dynamics import turns
+from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, rising, smoothed
 from interp.dynamics.turns import Turn, TurnRule, find_turn
 
 

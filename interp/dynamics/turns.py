@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.core import InputError
-from interp.dynamics.learning import Steps, rising, smoothed
+from interp.dynamics.learning_times import Steps, rising, smoothed
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from interp.core.files import write_json, write_text
-from interp.dynamics import learning
-from interp.dynamics.learning import LearningRule
+from interp.dynamics import learning_times as learning
+from interp.dynamics.learning_times import LearningRule
 from interp.report import dynamics_figures, dynamics_tables
 from interp.report.captions import json_for_page, page_heights
 from interp.report.directions import data_uri

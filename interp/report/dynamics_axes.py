@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from interp.core import bootstrap_mean
-from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
+from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.report.captions import as_label
 from interp.report.figures import GREY, _styled
 

@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from interp.dynamics.language_steering import Arm
-from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
+from interp.dynamics.language.steering import Arm
+from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.captions import as_label, captioned
 from interp.report.dynamics_axes import banded, height, line, over_steps, shade_lag, step_axis, step_of

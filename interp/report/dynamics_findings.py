@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from interp.dynamics.language_steering import Arm
-from interp.dynamics.learning import LearningRule, signal_correlation
+from interp.dynamics.language.steering import Arm
+from interp.dynamics.learning_times import LearningRule, signal_correlation
 from interp.report.dynamics_runs import ImageRun, LanguageRun, arm_title, arms_of, by_signal, main_arm, prompt_onset
 from interp.report.dynamics_tables import lag_cell, lag_of, onset_cell, over_random
 from interp.report.tables import MISSING, score_cell

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from interp.core import InputError
-from interp.dynamics import learning
+from interp.dynamics import learning_times as learning
 from interp.dynamics.feature_births import FeatureHistory
-from interp.dynamics.language_features import ConceptFeature
-from interp.dynamics.language_steering import Arm
-from interp.dynamics.language_tracking import LanguageTrack
-from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime, learning_time, typical_time
+from interp.dynamics.language.features import ConceptFeature
+from interp.dynamics.language.steering import Arm
+from interp.dynamics.language.tracking import LanguageTrack
+from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime, learning_time, typical_time
 from interp.dynamics.turns import RULE, Turn, find_turn
 
 NAIVE = ("colour", "size", "joint", "seen")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from interp.core import InputError, Score
-from interp.dynamics.learning import LearningRule, LearningTime, TypicalTime
-from interp.dynamics.onsets import Lag, elicitation_lag
+from interp.dynamics.lags import Lag, elicitation_lag
+from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.dynamics_runs import (
     NAIVE,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from interp.core import InputError
-from interp.dynamics.learning import LearningRule, LearningTime, learning_time, signal_correlation, typical_time
-from interp.dynamics.onsets import elicitation_lag
+from interp.dynamics.lags import elicitation_lag
+from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, signal_correlation, typical_time
 from interp.dynamics.turns import TurnRule, find_turn, sharpest_step
 
 EXACT = LearningRule(threshold=0.8, hold=1, interpolate=True)

@@ -11,7 +11,7 @@ import torch
 
 from interp.core import InputError, Score, UnavailableError
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
-from interp.dynamics.learning import LearningRule
+from interp.dynamics.learning_times import LearningRule
 from interp.dynamics.track import Axis, track
 from interp.dynamics.trajectories import Trajectories, load_trajectories
 

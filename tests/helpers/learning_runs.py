@@ -10,9 +10,9 @@ import torch
 from interp.core import Score
 from interp.dynamics.feature_births import BirthRule, FeatureHistory
 from interp.dynamics.feature_chains import Chain
-from interp.dynamics.language_features import ConceptFeature
-from interp.dynamics.language_tracking import ConceptTrack, LanguageTrack
-from interp.dynamics.learning import LearningRule
+from interp.dynamics.language.features import ConceptFeature
+from interp.dynamics.language.tracking import ConceptTrack, LanguageTrack
+from interp.dynamics.learning_times import LearningRule
 from interp.report.dynamics_runs import ImageRun, LanguageRun
 
 HOSTILE = "<script>window.__pwned = 1</script><b>place</b>"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import write_json
-from interp.dynamics.learning import LearningTime
+from interp.dynamics.learning_times import LearningTime
 from interp.report import dynamics_figures, dynamics_tables, write_dynamics
 from interp.report.dynamics_axes import height, step_ticks
 from interp.report.dynamics_files import load_image_runs

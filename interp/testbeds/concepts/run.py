@@ -11,7 +11,7 @@ from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
 from interp.core.names import require_known
 from interp.core.provenance import package_versions
-from interp.dynamics.learning import LearningRule, LearningTime, learning_time
+from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time
 from interp.dynamics.trajectories import Trajectories
 from interp.testbeds.images.concept_shapes import CONCEPTS, ConceptSignals
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp.core import InputError, UnavailableError
 from interp.dynamics.checkpoints import checkpoints_of
-from interp.dynamics.learning import LearningRule
+from interp.dynamics.learning_times import LearningRule
 from interp.dynamics.track import track
 from interp.testbeds.concepts.network import ConceptNetwork, load_network, sample_bottlenecks, sample_images, save_network, starting_noise
 from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run, run_name

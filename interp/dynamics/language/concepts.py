@@ -16,7 +16,7 @@ from jaxtyping import Float
 from interp.capture import Hook, Model
 from interp.core import InputError, Score
 from interp.detection.auroc import auroc
-from interp.dynamics import language_words as words
+from interp.dynamics.language import words
 
 FEWEST_WORDS = 4
 READABLE = 0.7

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from interp.core import InputError, Score, bootstrap_mean
-from interp.dynamics.learning import LearningTime
+from interp.dynamics.learning_times import LearningTime
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from interp.capture import Model, record
 from interp.core import Activations, InputError, Progress, Score, bootstrap_mean, silent
 from interp.dynamics.checkpoints import Checkpoint, checked
-from interp.dynamics.language_concepts import LanguageConcept, answers, readability
-from interp.dynamics.language_steering import FACTORS, Arm, ConceptActivations, concept_activations, steer_concept
+from interp.dynamics.language.concepts import LanguageConcept, answers, readability
+from interp.dynamics.language.steering import FACTORS, Arm, ConceptActivations, concept_activations, steer_concept
 from interp.dynamics.similarity import linear_cka, relative_agreement
 from interp.dynamics.transport import Transport, fit_transport
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.capture import Call, Hook, Model, TokenSelection, record
 from interp.core import InputError, Score, bootstrap_mean
-from interp.dynamics.language_concepts import LanguageConcept, Questions, answers
+from interp.dynamics.language.concepts import LanguageConcept, Questions, answers
 from interp.dynamics.transport import Transport, fit_transport
 
 Arm = Literal["naive", "own", "transported", "final", "random"]

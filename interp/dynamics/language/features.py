@@ -14,8 +14,8 @@ from interp.detection.auroc import auroc, auroc_many
 from interp.dynamics.checkpoints import Checkpoint
 from interp.dynamics.feature_births import BirthRule, FeatureHistory, feature_births
 from interp.dynamics.feature_chains import Chain
-from interp.dynamics.language_concepts import LanguageConcept, Prompt
-from interp.dynamics.language_steering import LAST
+from interp.dynamics.language.concepts import LanguageConcept, Prompt
+from interp.dynamics.language.steering import LAST
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from tiny import WIDTH, language, word_tokenizer
 from torch import Tensor
 
 from interp.core import InputError
-from interp.dynamics.language_concepts import LanguageConcept, Questions, answers
-from interp.dynamics.language_steering import AtLastToken, ConceptActivations, concept_activations, steer_concept
+from interp.dynamics.language.concepts import LanguageConcept, Questions, answers
+from interp.dynamics.language.steering import AtLastToken, ConceptActivations, concept_activations, steer_concept
 from interp.dynamics.transport import fit_transport
 from interp.models import TransformerModel
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from interp.capture import Model
 from interp.core import InputError
-from interp.dynamics import language_words as words
-from interp.dynamics.language_concepts import (
+from interp.dynamics.language import words
+from interp.dynamics.language.concepts import (
     LanguageConcept,
     Questions,
     answers,

@@ -9,9 +9,9 @@ from tiny import language, word_tokenizer
 from interp.core import InputError
 from interp.dynamics.checkpoints import Checkpoint
 from interp.dynamics.feature_births import BirthRule
-from interp.dynamics.language_concepts import LanguageConcept, Questions, naive
-from interp.dynamics.language_features import track_features
-from interp.dynamics.language_tracking import LanguageTrack, track_language
+from interp.dynamics.language.concepts import LanguageConcept, Questions, naive
+from interp.dynamics.language.features import track_features
+from interp.dynamics.language.tracking import LanguageTrack, track_language
 from interp.models import TransformerModel
 
 SITE = "L1.resid_post"
