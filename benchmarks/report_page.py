@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from interp.report.page import write_report
+from interp.report.pages.features import write_report
 
 RESULT = Path(__file__).parent / "results" / "report_page.json"
 OPENINGS = 7

@@ -198,7 +198,7 @@ def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
     """Serve a report until Ctrl-C; `model` is where its model is, if not where its name says."""
     from interp.console import shown
     from interp.models import TransformerModel, load_model
-    from interp.report.live import serve
+    from interp.report.live.serve import serve
 
     def ready(url: str) -> None:
         typer.echo(url)

@@ -168,7 +168,7 @@ def report(
     from interp.diffusion.directions.by_name import METHODS
     from interp.diffusion.protocol import DirectionsProtocol
     from interp.diffusion.run import study_directions
-    from interp.report.directions import write_directions
+    from interp.report.pages.directions import write_directions
 
     few = min(judged, DirectionsProtocol.matrix)
     protocol = DirectionsProtocol(

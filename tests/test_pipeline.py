@@ -15,8 +15,8 @@ from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
 from interp.models.adapters.decoding import Sampling
 from interp.pipeline import main_job
-from interp.report.live_directions import load_companions
-from interp.report.schema import validate
+from interp.report.data.schema import validate
+from interp.report.live.directions import load_companions
 from interp.settings import Settings
 from interp.steering import Protocol
 

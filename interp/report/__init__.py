@@ -1,12 +1,12 @@
 """Figures, tables and pages."""
 
-from interp.report.assemble import MethodRun, Run, report_data
-from interp.report.comparison import write_comparison
-from interp.report.dynamics import write_dynamics
-from interp.report.live import serve, serving
-from interp.report.page import write_report
-from interp.report.paths import write_paths
-from interp.report.tables import METHOD_TITLES
+from interp.report.data.features import MethodRun, Run, report_data
+from interp.report.live.serve import serve, serving
+from interp.report.pages.comparison import write_comparison
+from interp.report.pages.features import write_report
+from interp.report.pages.learning import write_dynamics
+from interp.report.pages.paths import write_paths
+from interp.report.tables.features import METHOD_TITLES
 
 __all__ = [
     "METHOD_TITLES",

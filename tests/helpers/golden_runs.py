@@ -132,7 +132,7 @@ def directions(folder: Path) -> Any:
 
     from interp.diffusion.protocol import DirectionsProtocol
     from interp.diffusion.run import study_directions
-    from interp.report.directions import write_directions
+    from interp.report.pages.directions import write_directions
 
     protocol = DirectionsProtocol(
         methods=("regression", "mean difference", "pca", "random"),

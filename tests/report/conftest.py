@@ -36,7 +36,7 @@ def data(pristine: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
     """The synthetic report as a page on disk."""
-    from interp.report.page import write_report
+    from interp.report.pages.features import write_report
 
     return write_report(pristine, tmp_path_factory.mktemp("report"))
 

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from browsing import NEEDS_BROWSER, ids, open_afresh, press, put, requested, text, visit, wait
 
-from interp.report.comparison import write_comparison
+from interp.report.pages.comparison import write_comparison
 
 pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]

@@ -13,7 +13,7 @@ import pytest
 import synthetic
 from browsing import NEEDS_BROWSER, click, ids, open_afresh, press, text, visit, wait
 
-from interp.report.page import write_report
+from interp.report.pages.features import write_report
 
 pytestmark = NEEDS_BROWSER
 Open = Callable[..., Any]

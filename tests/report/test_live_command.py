@@ -8,7 +8,7 @@ import live_folder
 import pytest
 
 import interp.pipeline
-import interp.report.live
+import interp.report.live.serve
 from interp.cli import main
 
 
@@ -21,7 +21,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         asked.append((folder, model, port))
         ready("http://127.0.0.1:1/")
 
-    monkeypatch.setattr(interp.report.live, "serve", serve)
+    monkeypatch.setattr(interp.report.live.serve, "serve", serve)
     return asked
 
 
@@ -81,6 +81,6 @@ def test_the_model_is_loaded_from_where_it_was_and_else_by_its_name(
     folder = live_folder.write(tmp_path / "out", model)
     data = json.loads((folder / "features.json").read_text())
     (folder / "features.json").write_text(json.dumps(data | {"model": data["model"] | described}))
-    monkeypatch.setattr(interp.report.live, "load_model", lambda name, **_: {asked: model}[name])
-    with interp.report.live.serving(folder) as url:
+    monkeypatch.setattr(interp.report.live.serve, "load_model", lambda name, **_: {asked: model}[name])
+    with interp.report.live.serve.serving(folder) as url:
         assert url.startswith("http://127.0.0.1:")

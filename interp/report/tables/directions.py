@@ -1,0 +1,132 @@
+"""Tables of the page of directions."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from interp.core import Score
+from interp.diffusion.result import DirectionsResult
+from interp.diffusion.scores.effects import EditScore
+from interp.report.figures.directions import method_title, signed, unit_words
+from interp.report.tables.features import MISSING, Table, score_cell
+
+
+def gate_table(result: DirectionsResult) -> Table | None:
+    """Every factor of generated images against the data."""
+    gate = result.gate
+    if gate is None:
+        return None
+    rows = tuple(
+        (
+            name,
+            cell(found.mean, shown=True),
+            control_cell(found.mean),
+            cell(found.sd),
+            control_cell(found.sd),
+            f"{found.ks:.3f} (p {found.p:.2g})",
+            "; ".join(found.problems) or "passes",
+        )
+        for name, found in gate.factors.items()
+    )
+    title = f"Generated images against the data: off-range pixels {gate.off_range:.2%}, unreadable images {gate.unreadable:.2%}"
+    header = ("Factor", "Mean, sd of the data", "Data's own", "Sd, of the data's", "Data's own", "KS", "Verdict")
+    return Table(title.replace("%", " %"), header, rows)
+
+
+def interchange_table(result: DirectionsResult) -> Table:
+    """How much of each factor moves with the site, over the whole run and in parts of it."""
+    test = result.interchange
+    windows = list(dict.fromkeys(row.window for row in test.rows))
+    slopes = {(row.factor, row.window): row.slope for row in test.rows}
+    header = ("Factor", "All steps", "Third image's", *(f"Steps {window.start}–{window.stop - 1}" for window in windows[1:]))
+    rows = tuple(
+        (
+            factor,
+            cell(slopes[factor, windows[0]]),
+            control_cell(slopes[factor, windows[0]]),
+            *(cell(slopes[factor, window]) for window in windows[1:]),
+        )
+        for factor in exchanged(result)
+    )
+    return Table("Slope of what moved on what was exchanged: 1 goes through, 0 does not", header, rows)
+
+
+def scores_table(result: DirectionsResult) -> Table | None:
+    """Every scored direction: what it changes, how surely, and what else."""
+    if not result.scores:
+        return None
+    slopes = {factor: result.interchange[factor] for factor in exchanged(result)}
+    straight = tuple(_scored_row(name, name, score, slopes, result) for name, score in result.scores.items())
+    bent = tuple(_scored_row(f"{name}, along curves", name, score, slopes, result) for name, score in result.curved.items())
+    header = ("Factor", "Goes through", "Strength", "Change", "Random", "Right sign", "Random", "Leak", "Random", "Monotone")
+    return Table("Scored directions", header, straight + bent)
+
+
+def _scored_row(title: str, name: str, score: EditScore, slopes: Mapping[str, Score], result: DirectionsResult) -> tuple[str, ...]:
+    curve = None if title != name else result.curves.get(name)
+    return (
+        title,
+        MISSING if name not in slopes else signed(slopes[name].value).lstrip("+"),
+        f"{score.strength:.3g}" + ("" if score.reached else " (not reached)"),
+        cell(score.change, shown=True),
+        control_cell(score.change, shown=True),
+        f"{100 * score.right_sign.value:.1f} %",
+        "–" if score.right_sign.control is None else f"{100 * score.right_sign.control:.0f} %",
+        cell(score.leak),
+        control_cell(score.leak),
+        MISSING if curve is None else f"{curve.monotone.value:.2f}".replace("-", "−"),
+    )
+
+
+def effects_table(result: DirectionsResult) -> Table:
+    """The heat map in numbers, with intervals and strengths."""
+    rows = tuple(
+        (
+            f"{method_title(found.method)} · {name}",
+            f"{found.strengths[place]:.3g}" + ("" if found.reached[place] else " (not reached)"),
+            *(cell(found.effects[name][factor], shown=True) for factor in result.factors),
+            f"{found.purity[name]:.2f}",
+        )
+        for found in result.methods
+        for place, name in enumerate(found.directions.names)
+    )
+    return Table(f"Changes in {unit_words(result)}", ("Direction", "Strength", *result.factors, "Purity"), rows)
+
+
+def comparison_table(result: DirectionsResult) -> Table:
+    """Every method in one line, the best separation first."""
+    found = sorted(result.methods, key=lambda method: -method.separation.value)
+    rows = tuple(
+        (
+            method_title(method.method),
+            cell(method.separation),
+            control_cell(method.separation),
+            f"{np.mean(list(method.purity.values())):.2f}",
+            f"{100 * method.coverage:.0f} %",
+            f"{np.mean(list(method.spanned.values())):.2f}",
+            f"{method.chance:.3f}",
+            f"{sum(method.reached)} of {len(method.reached)}",
+            f"{method.seconds:.0f}",
+        )
+        for method in found
+    )
+    header = ("Method", "Separation", "Random tables", "Purity", "Coverage", "Spans", "By chance", "Reached", "Seconds")
+    muted = frozenset(place for place, method in enumerate(found) if method.method == "random")
+    return Table("Methods at equal effect", header, rows, muted)
+
+
+def exchanged(result: DirectionsResult) -> list[str]:
+    """The factors that the interchange test asked about."""
+    return list(dict.fromkeys(row.factor for row in result.interchange.rows))
+
+
+def cell(score: Score | None, *, shown: bool = False) -> str:
+    """A score with its interval; `shown` with its sign."""
+    return MISSING if score is None else score_cell(score.to_dict(), signed=shown)
+
+
+def control_cell(score: Score, *, shown: bool = False) -> str:
+    """A score's control."""
+    if score.control is None:
+        return MISSING
+    return signed(score.control) if shown else f"{score.control:.2f}".replace("-", "−")
