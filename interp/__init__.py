@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         save_activations,
     )
     from interp.causal import CausalGraph, Edge, path_effects, trace_task
-    from interp.comparison import Comparison, LiftProtocol, compare
     from interp.core import Activations, Score
     from interp.corpus import load_concepts
     from interp.decompose import (
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
     from interp.dynamics import Axis, Checkpoint, Trajectories, checkpoints_of, track
     from interp.features import Feature, companion, companions, describe, loss_recovered, show
     from interp.models import SamplingPlan, load_model, wrap
-    from interp.pipeline import main_job
-    from interp.settings import Settings
     from interp.steering import EndpointJudge, evaluate_steering, fit_offline_judge, likelihood_lift, steer
+    from interp.studies.comparison import Comparison, LiftProtocol, compare
+    from interp.studies.features.protocol import Settings
+    from interp.studies.features.run import main_job
 
 _HOMES = {
     "Activations": "core",

@@ -62,8 +62,8 @@ def report(
     """
     from interp.console import shown
     from interp.corpus import read_texts
-    from interp.pipeline import main_job
-    from interp.settings import Settings
+    from interp.studies.features.protocol import Settings
+    from interp.studies.features.run import main_job
 
     settings = Settings(
         model=model or Settings.model,
@@ -104,9 +104,9 @@ def compare(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Compare methods, layers and sizes: what their features detect, and how they steer, natively and by companions."""
-    from interp.comparison import Comparison, LiftProtocol, compare
     from interp.console import shown
     from interp.report import write_comparison
+    from interp.studies.comparison import Comparison, LiftProtocol, compare
 
     settings = Comparison(
         model=model,
@@ -139,12 +139,12 @@ def paths(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Which heads and MLPs carry a task, through which edges, and is that graph right? A page with every check."""
-    from interp.causal.run import DEFAULT_METHODS, RANKING, WHOLE_VALUES, PathsProtocol, trace_task
     from interp.console import shown
     from interp.corpus import read_task
     from interp.corpus import task as task_named
     from interp.models import load_model
     from interp.report import write_paths
+    from interp.studies.paths.run import DEFAULT_METHODS, RANKING, WHOLE_VALUES, PathsProtocol, trace_task
 
     for name in method or ():
         require_known("method", name, RANKING)
@@ -215,7 +215,7 @@ def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
 def _methods(names: Sequence[str]) -> "tuple[Unsupervised, ...]":
     """The methods asked for, each once, or all."""
     from interp.decompose import Unsupervised
-    from interp.settings import DEFAULT_METHODS
+    from interp.studies.features.protocol import DEFAULT_METHODS
 
     for name in names:
         require_known("method", name, get_args(Unsupervised))

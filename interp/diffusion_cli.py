@@ -105,7 +105,7 @@ def edit(
     from interp.diffusion import write_png
     from interp.diffusion.directions.storage import load_directions
     from interp.diffusion.edits.straight import sample_edited
-    from interp.diffusion.measured import contact_sheet
+    from interp.studies.directions.measures import contact_sheet
 
     if (strength is None) == (effect is None):
         raise InputError("give either --strength or --effect (and not both)")
@@ -166,9 +166,9 @@ def report(
     from interp.console import shown
     from interp.core.files import require_writable
     from interp.diffusion.directions.by_name import METHODS
-    from interp.diffusion.protocol import DirectionsProtocol
-    from interp.diffusion.run import study_directions
     from interp.report.pages.directions import write_directions
+    from interp.studies.directions.protocol import DirectionsProtocol
+    from interp.studies.directions.run import study_directions
 
     few = min(judged, DirectionsProtocol.matrix)
     protocol = DirectionsProtocol(

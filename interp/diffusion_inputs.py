@@ -97,7 +97,9 @@ def labels_for(network: "UNetModel", count: int) -> "Labels | None":
         return None
     classes = getattr(network.module.config, "num_class_embeds", None)
     if not classes or classes < 2:
-        raise InputError(f"{network.name} is conditioned on vectors; from Python give labels: interp.diffusion.run.study_directions")
+        raise InputError(
+            f"{network.name} is conditioned on vectors; from Python give labels: interp.studies.directions.run.study_directions"
+        )
     # The last class stands for none.
     return torch.arange(count) % (classes - 1)
 

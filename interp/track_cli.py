@@ -55,8 +55,8 @@ def shapes(
     from interp.corpus.concepts import data_folder
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
-    from interp.report.dynamics_files import load_image_runs
-    from interp.report.dynamics_samples import with_samples
+    from interp.studies.learning.files import load_image_runs
+    from interp.studies.learning.samples import with_samples
 
     require_writable(out)
     with shown(quiet) as progress:
@@ -87,9 +87,9 @@ def language(
     from interp.dynamics.language import concepts as language_concepts
     from interp.dynamics.language.concepts import require_readable
     from interp.report import write_dynamics
-    from interp.report.dynamics_files import load_image_runs
-    from interp.report.dynamics_runs import LanguageRun
-    from interp.report.dynamics_samples import with_samples
+    from interp.studies.learning.files import load_image_runs
+    from interp.studies.learning.result import LanguageRun
+    from interp.studies.learning.samples import with_samples
     from interp.testbeds.language.store import language_checkpoints, load_tokenizer
 
     folder = run or data_folder() / "dynamics" / "language"

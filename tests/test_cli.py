@@ -19,13 +19,13 @@ import synthetic
 import tiny
 import torch
 
-import interp.pipeline
+import interp.studies.features.run
 from interp.capture import record
 from interp.cli import app, main
 from interp.console import shown, table
 from interp.models import CATALOG, load_model
 from interp.report import write_report
-from interp.settings import Settings
+from interp.studies.features.protocol import Settings
 
 ROOT = Path(__file__).parent.parent
 SENTENCES = "\n".join(tiny.SENTENCES)
@@ -38,7 +38,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def few_concepts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interp.pipeline.load_concepts", small.concepts)
+    monkeypatch.setattr("interp.studies.features.run.load_concepts", small.concepts)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         progress("record", 1, 2, "batch")
         return write_report(synthetic.report_data(2), folder)
 
-    monkeypatch.setattr(interp.pipeline, "main_job", write)
+    monkeypatch.setattr(interp.studies.features.run, "main_job", write)
     return given
 
 
@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("interp.pipeline.load_model", never)
+    monkeypatch.setattr("interp.studies.features.run.load_model", never)
     file = tmp_path / "file"
     file.write_text("kept", encoding="utf-8")
     assert "is a file; give the name of a folder" in refused(capsys, "report", "--out", file)

@@ -56,7 +56,7 @@ def loaded_once() -> Iterator[None]:
 
     encoder = functools.cache(lambda: load_encoder())
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("interp.models", "interp.pipeline", "interp.comparison.run"):
+        for module in ("interp.models", "interp.studies.features.run", "interp.studies.comparison.run"):
             patch.setattr(f"{module}.load_model", model)
             patch.setattr(f"{module}.load_encoder", lambda **options: encoder())
         yield
@@ -140,8 +140,8 @@ def once(line: str) -> None:
 def test_the_commands_of_a_page_do_what_they_are_asked(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that several pages show is run once."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("interp.pipeline.load_concepts", small.concepts)
-    monkeypatch.setattr("interp.comparison.run.load_concepts", small.concepts)
+    monkeypatch.setattr("interp.studies.features.run.load_concepts", small.concepts)
+    monkeypatch.setattr("interp.studies.comparison.run.load_concepts", small.concepts)
     for block, kind in kinds_of(path):
         if block.language == "setup" and kind == "sh":
             ran(block, types.ModuleType("setup"))

@@ -15,8 +15,6 @@ from interp.causal.methods.effects import path_effects, wiring_of
 from interp.causal.methods.interventional import interventional_graph
 from interp.causal.methods.nodes import node_effects
 from interp.causal.methods.whole_path import whole_path_effect
-from interp.causal.result import PathsResult
-from interp.causal.run import PathsProtocol, trace_task
 from interp.causal.wiring.base import Edge, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples
@@ -31,6 +29,8 @@ from interp.causal.wiring.metrics import (
 )
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.residual import ResidualWiring
+from interp.studies.paths.result import PathsResult
+from interp.studies.paths.run import PathsProtocol, trace_task
 
 __all__ = [
     "Alignment",

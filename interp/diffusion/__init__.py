@@ -23,11 +23,8 @@ from interp.diffusion.images.factors import Reader, factor_table, read_strokes
 from interp.diffusion.images.gate import FactorGate, Gate, sanity_gate
 from interp.diffusion.images.sheets import sheet, write_png
 from interp.diffusion.images.smoothness import interpolation_smoothness
-from interp.diffusion.protocol import DirectionsProtocol
 from interp.diffusion.records.activations import StepActivations, record_sites, record_steps
 from interp.diffusion.records.guidance_halves import record_halves, sample_guided
-from interp.diffusion.result import DirectionsResult
-from interp.diffusion.run import study_directions
 from interp.diffusion.sampling.ddim import image_seeds, sample, timesteps, unclipped
 from interp.diffusion.sampling.guided import guided
 from interp.diffusion.sampling.labels import Labels, labelled
@@ -42,6 +39,9 @@ from interp.diffusion.scores.projection_effect import projection_effect
 from interp.diffusion.scores.separation import separation
 from interp.diffusion.scores.translation import translation_score
 from interp.models.adapters.skips import remove_skips, removed_skips
+from interp.studies.directions.protocol import DirectionsProtocol
+from interp.studies.directions.result import DirectionsResult
+from interp.studies.directions.run import study_directions
 from interp.testbeds.generators.network import GeneratorSettings, load_generator
 from interp.testbeds.generators.training import train_generator, training_curve
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from interp.causal.run import PathsProtocol, trace_task
 from interp.causal.wiring.metrics import TaskWarning
 from interp.cli import main
 from interp.corpus import task
 from interp.models import load_model
+from interp.studies.paths.run import PathsProtocol, trace_task
 
 
 @pytest.fixture(scope="module")

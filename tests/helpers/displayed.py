@@ -16,9 +16,7 @@ from interp.causal.checks.stability import Stability as GraphStability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.features.feature_effect import FeatureEffect
 from interp.causal.features.feature_paths import FeaturePaths
-from interp.causal.result import PathsResult
 from interp.causal.wiring.base import Edge
-from interp.comparison import Compared
 from interp.core import Activations, Contexts, Provenance, Score, Sites
 from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability
 from interp.detection import Detection
@@ -27,7 +25,6 @@ from interp.diffusion import FactorGate, Gate, Interchange, StepDirections, Tran
 from interp.diffusion.bottleneck.carriers import Carried, CarrierShares
 from interp.diffusion.bottleneck.readable import Readability, Reading, ReadWrite, ReadWriteTable
 from interp.diffusion.directions.streamed import StepStatistics
-from interp.diffusion.result import DirectionsResult, MethodResult
 from interp.diffusion.scores.dose import DoseResponse
 from interp.diffusion.scores.effects import EditScore
 from interp.diffusion.scores.label_efficiency import CountEffect, LabelEfficiency
@@ -38,6 +35,9 @@ from interp.features.neighbours import Neighbour, Neighbourhood
 from interp.features.tree import Branch, ConceptTree
 from interp.steering import FamilyResult, Protocol, Reliability, SteeringResult, Target, TargetResult
 from interp.steering.lift import Lift, LiftResult
+from interp.studies.comparison import Compared
+from interp.studies.directions.result import DirectionsResult, MethodResult
+from interp.studies.paths.result import PathsResult
 
 NAN = float("nan")
 UNDEFINED = Score(NAN, NAN, NAN, 0, 0, None, "none: too few")

@@ -32,8 +32,8 @@ PROTOCOL = Protocol(
 
 def features(folder: Path) -> Any:
     """The json of the report."""
-    from interp.pipeline import main_job
-    from interp.settings import Settings
+    from interp.studies.features.protocol import Settings
+    from interp.studies.features.run import main_job
 
     settings = Settings(
         model=str(small.language_folder(folder / "model")),
@@ -48,15 +48,15 @@ def features(folder: Path) -> Any:
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.pipeline.load_encoder", lambda **options: small.KnowsTheWords())
-        patch.setattr("interp.pipeline.load_concepts", small.concepts)
+        patch.setattr("interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr("interp.studies.features.run.load_concepts", small.concepts)
         main_job(settings, folder / "out")
     return read(folder / "out" / "features.json")
 
 
 def comparison(folder: Path) -> Any:
     """The json of the comparison of methods."""
-    from interp.comparison import Comparison, LiftProtocol, compare
+    from interp.studies.comparison import Comparison, LiftProtocol, compare
 
     settings = Comparison(
         model=str(small.language_folder(folder / "model")),
@@ -72,17 +72,17 @@ def comparison(folder: Path) -> Any:
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
-        patch.setattr("interp.comparison.run.load_concepts", small.concepts)
+        patch.setattr("interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr("interp.studies.comparison.run.load_concepts", small.concepts)
         compare(settings, folder / "out")
     return read(folder / "out" / "comparison.json")
 
 
 def paths(folder: Path) -> Any:
     """The json of the page of paths, and the graph beside it."""
-    from interp.causal.run import PathsProtocol, trace_task
     from interp.corpus import read_task
     from interp.report import write_paths
+    from interp.studies.paths.run import PathsProtocol, trace_task
 
     rows = [
         {
@@ -130,9 +130,9 @@ def directions(folder: Path) -> Any:
     """The json of the page of a generator's directions."""
     from small_generator import brightness, pictures, untrained
 
-    from interp.diffusion.protocol import DirectionsProtocol
-    from interp.diffusion.run import study_directions
     from interp.report.pages.directions import write_directions
+    from interp.studies.directions.protocol import DirectionsProtocol
+    from interp.studies.directions.run import study_directions
 
     protocol = DirectionsProtocol(
         methods=("regression", "mean difference", "pca", "random"),

@@ -13,7 +13,7 @@ from interp.dynamics.feature_chains import Chain
 from interp.dynamics.language.features import ConceptFeature
 from interp.dynamics.language.tracking import ConceptTrack, LanguageTrack
 from interp.dynamics.learning_times import LearningRule
-from interp.report.dynamics_runs import ImageRun, LanguageRun
+from interp.studies.learning.result import ImageRun, LanguageRun
 
 HOSTILE = "<script>window.__pwned = 1</script><b>place</b>"
 STEPS = tuple(100 * (place + 1) for place in range(24))

@@ -7,8 +7,8 @@ from typing import Any
 import live_folder
 import pytest
 
-import interp.pipeline
 import interp.report.live.serve
+import interp.studies.features.run
 from interp.cli import main
 
 
@@ -34,7 +34,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return live_folder.write(folder, live_folder.speaker()) / "index.html"
 
-    monkeypatch.setattr(interp.pipeline, "main_job", job)
+    monkeypatch.setattr(interp.studies.features.run, "main_job", job)
     return folders
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from interp.core import Score
-from interp.diffusion.result import DirectionsResult, MethodResult
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
 from interp.report.tables.features import MISSING
+from interp.studies.directions.result import DirectionsResult, MethodResult
 
 TITLES = {
     "regression": "regression",

@@ -10,7 +10,10 @@ from jaxtyping import Float
 from interp.dynamics.language.steering import Arm
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
-from interp.report.dynamics_runs import (
+from interp.report.figures.captions import as_label, captioned
+from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled
+from interp.report.figures.learning_axes import banded, height, line, over_steps, shade_lag, step_axis, step_of
+from interp.studies.learning.result import (
     STEERED,
     ImageRun,
     LanguageRun,
@@ -24,9 +27,6 @@ from interp.report.dynamics_runs import (
     prompt_onset,
     typical,
 )
-from interp.report.figures.captions import as_label, captioned
-from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled
-from interp.report.figures.learning_axes import banded, height, line, over_steps, shade_lag, step_axis, step_of
 
 EARLY, MIDDLE, LATE = PALETTE[0], PALETTE[3], PALETTE[1]
 """Time as colour: each at least 3:1 on the page's light and dark ground."""

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from interp.core.files import write_json, write_text
-from interp.diffusion.result import Contact, DirectionsResult, MethodResult
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.figures.directions import method_title, unit_words
 from interp.report.figures.features import directions as direction_figures
@@ -24,6 +23,7 @@ from interp.report.tables.directions import (
     interchange_table,
     scores_table,
 )
+from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
 SCRIPTS = ("charts.js", "figures.js", "paths.js")
 SURE = 0.95

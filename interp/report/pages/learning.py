@@ -9,7 +9,6 @@ import numpy as np
 from interp.core.files import write_json, write_text
 from interp.dynamics import learning_times as learning
 from interp.dynamics.learning_times import LearningRule
-from interp.report.dynamics_runs import ImageRun, LanguageRun, Plane, by_signal, main_runs
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.figures.features import learning as dynamics_figures
 from interp.report.pages.directions import data_uri
@@ -17,6 +16,7 @@ from interp.report.pages.features import embed_json, self_contained
 from interp.report.tables.features import Table
 from interp.report.tables.features import learning as dynamics_tables
 from interp.report.words.learning import facts, findings, verdict
+from interp.studies.learning.result import ImageRun, LanguageRun, Plane, by_signal, main_runs
 
 SCRIPTS = ("charts.js", "figures.js", "dynamics.js")
 CORNERS = ("red, large", "blue, large", "red, small", "blue, small")
@@ -28,7 +28,7 @@ def write_dynamics(
     """Write `index.html`, a self-contained page, and return its path; beside it `dynamics.json`, every number of its tables.
 
     Args:
-        runs: of the shapes experiment (`interp.report.dynamics_files.load_image_runs`); none for a language model alone.
+        runs: of the shapes experiment (`interp.studies.learning.files.load_image_runs`); none for a language model alone.
         language: a language model's tracks and features; None for image runs alone.
         rule: what counts as learned.
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from interp.core import Score
-from interp.diffusion.result import DirectionsResult
 from interp.diffusion.scores.effects import EditScore
 from interp.report.figures.directions import method_title, signed, unit_words
 from interp.report.tables.features import MISSING, Table, score_cell
+from interp.studies.directions.result import DirectionsResult
 
 
 def gate_table(result: DirectionsResult) -> Table | None:

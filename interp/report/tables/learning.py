@@ -9,7 +9,8 @@ from interp.core import InputError, Score
 from interp.dynamics.lags import Lag, elicitation_lag
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
-from interp.report.dynamics_runs import (
+from interp.report.tables.features import MISSING, Table, score_cell
+from interp.studies.learning.result import (
     NAIVE,
     STEERED,
     ImageRun,
@@ -24,7 +25,6 @@ from interp.report.dynamics_runs import (
     prompt_onset,
     typical,
 )
-from interp.report.tables.features import MISSING, Table, score_cell
 from interp.testbeds.concepts.elicitation import CONTROL_OF
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from interp.dynamics.language.steering import Arm
 from interp.dynamics.learning_times import LearningRule, signal_correlation
-from interp.report.dynamics_runs import ImageRun, LanguageRun, arm_title, arms_of, by_signal, main_arm, prompt_onset
 from interp.report.tables.features import MISSING, score_cell
 from interp.report.tables.learning import lag_cell, lag_of, onset_cell, over_random
+from interp.studies.learning.result import ImageRun, LanguageRun, arm_title, arms_of, by_signal, main_arm, prompt_onset
 
 ENOUGH = 5
 """Runs below which an interval over runs supports no verdict."""

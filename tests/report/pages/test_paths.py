@@ -16,12 +16,12 @@ from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.graph.export import load_graph
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.result import PathsResult
 from interp.causal.wiring.base import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
 from interp.report.figures.features import GREY, PALETTE, path_layout
 from interp.report.figures.features import paths as path_figures
 from interp.report.pages.paths import findings, verdict, write_paths
+from interp.studies.paths.result import PathsResult
 
 HOSTILE = "<script>window.__pwned = 1</script><b>task</b>"
 

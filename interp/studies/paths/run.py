@@ -11,7 +11,6 @@ from interp.causal.checks.stability import stability_of
 from interp.causal.checks.sufficiency import sufficiency
 from interp.causal.graph.graph import Method
 from interp.causal.methods.effects import DECIDING, path_effects
-from interp.causal.result import PathsResult
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import TaskWarning, accuracy, task_metric
 from interp.causal.wiring.replacement import Value
@@ -20,6 +19,7 @@ from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.corpus.tasks import Resolved, Task, resolve
 from interp.models import Model, TransformerModel
+from interp.studies.paths.result import PathsResult
 
 DEFAULT_METHODS: tuple[Method, ...] = ("eap-ig-inputs", "eap")
 RANKING: tuple[str, ...] = tuple(name for name in get_args(Method) if name not in DECIDING)

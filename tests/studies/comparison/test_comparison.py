@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import small
 
-from interp.comparison import Comparison, LiftProtocol, compare
 from interp.core import InputError
 from interp.models.adapters.decoding import Sampling
 from interp.report import write_comparison
 from interp.steering import Protocol
+from interp.studies.comparison import Comparison, LiftProtocol, compare
 
 PROTOCOL = Protocol(
     strengths=(0.05, 0.2),
@@ -45,8 +45,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 @pytest.fixture(scope="module")
 def patched() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
-        patch.setattr("interp.comparison.run.load_concepts", small.concepts)
+        patch.setattr("interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr("interp.studies.comparison.run.load_concepts", small.concepts)
         yield patch
 
 
@@ -90,7 +90,7 @@ def test_differences_are_paired_and_at_one_strength(result: dict[str, Any]) -> N
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(
     settings: Comparison, patched: pytest.MonkeyPatch, made: Path, tmp_path: Path
 ) -> None:
-    import interp.comparison.run as run
+    import interp.studies.comparison.run as run
 
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(
             compare(settings, tmp_path)
     assert (tmp_path / "parts" / "steering-L1.mlp.json").exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.comparison.finding.fit_unsupervised", stop)
+        patch.setattr("interp.studies.comparison.finding.fit_unsupervised", stop)
         compare(settings, tmp_path)
     first, second = (json.loads((folder / "comparison.json").read_text()) for folder in (made, tmp_path))
     for part in (first, second):

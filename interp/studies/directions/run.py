@@ -23,10 +23,7 @@ from interp.diffusion.images.factors import Reader, factor_table
 from interp.diffusion.images.gate import UNREADABLE, Gate, sanity_gate
 from interp.diffusion.images.plain_measures import read_layout
 from interp.diffusion.images.sheets import sheet
-from interp.diffusion.measured import NEAR, both_ways, common_strength, contact, contact_sheet, counting, head, odd_part
-from interp.diffusion.protocol import DirectionsProtocol
 from interp.diffusion.records.activations import record_steps
-from interp.diffusion.result import Contact, DirectionsResult, MethodResult
 from interp.diffusion.sampling.ddim import sample, unclipped
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.decoupling import decoupled_strengths
@@ -35,6 +32,9 @@ from interp.diffusion.scores.effects import EditScore, Trial, fresh_trial, judge
 from interp.diffusion.scores.matching_strength import strength_for
 from interp.diffusion.scores.separation import separation, separation_at
 from interp.models import UNetModel
+from interp.studies.directions.measures import NEAR, both_ways, common_strength, contact, contact_sheet, counting, head, odd_part
+from interp.studies.directions.protocol import DirectionsProtocol
+from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
 COLUMNS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Of a contact sheet of a scored direction, in multiples of the strength that has the wanted effect."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from interp.comparison.steering import choose_concepts
-from interp.comparison.table import difference_rows, steering_rows
+from interp.studies.comparison.steering import choose_concepts
+from interp.studies.comparison.table import difference_rows, steering_rows
 
 CONCEPTS = ("cooking", "football", "sea", "weather")
 

@@ -17,15 +17,15 @@ from interp.diffusion.directions.step_directions import StepDirections, random_l
 from interp.diffusion.directions.storage import load_directions, save_directions
 from interp.diffusion.edits.straight import Edit
 from interp.diffusion.images.plain_measures import read_layout
-from interp.diffusion.measured import NEAR, common_strength, contact_sheet, counting, head, odd_part
-from interp.diffusion.protocol import DirectionsProtocol
 from interp.diffusion.records.activations import record_steps
-from interp.diffusion.result import DirectionsResult
-from interp.diffusion.run import _parts, study_directions
 from interp.diffusion.sampling.ddim import sample
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.effects import Trial, fresh_trial, judge_of
 from interp.models import UNetModel
+from interp.studies.directions.measures import NEAR, common_strength, contact_sheet, counting, head, odd_part
+from interp.studies.directions.protocol import DirectionsProtocol
+from interp.studies.directions.result import DirectionsResult
+from interp.studies.directions.run import _parts, study_directions
 
 SMALL = DirectionsProtocol(
     methods=("regression", "pca", "random"),

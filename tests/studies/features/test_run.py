@@ -14,11 +14,11 @@ from interp.core import InputError
 from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
 from interp.models.adapters.decoding import Sampling
-from interp.pipeline import main_job
 from interp.report.data.schema import validate
 from interp.report.live.directions import load_companions
-from interp.settings import Settings
 from interp.steering import Protocol
+from interp.studies.features.protocol import Settings
+from interp.studies.features.run import main_job
 
 HOSTILE = "<script>alert(1)</script> The soup is <b>hot</b> & the pan too."
 TEXTS = (HOSTILE, *(text for concept in small.concepts().concepts for text in concept.fit))
@@ -53,8 +53,8 @@ def made(language: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.pipeline.load_encoder", lambda **options: small.KnowsTheWords())
-        patch.setattr("interp.pipeline.load_concepts", small.concepts)
+        patch.setattr("interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr("interp.studies.features.run.load_concepts", small.concepts)
         folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
         for folder in folders:
             assert main_job(settings, folder) == folder / "index.html"
@@ -226,7 +226,7 @@ def test_a_setting_that_does_not_fit_is_named(language: Path, tmp_path: Path, wr
 def test_the_default_model_is_reported_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer neutral sentences than are shipped: under a minute on two cores that do nothing else."""
     names = ("cooking", "football", "weather")
-    monkeypatch.setattr("interp.pipeline.load_concepts", lambda: small.concepts(names, neutral=60))
+    monkeypatch.setattr("interp.studies.features.run.load_concepts", lambda: small.concepts(names, neutral=60))
     protocol = Protocol(
         strengths=(0.5,),
         selection_prompts=("I think that",),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.comparison.finding import RANDOM, SUPERVISED
 from interp.core import Score, bootstrap_mean
 from interp.steering import paired_difference
+from interp.studies.comparison.finding import RANDOM, SUPERVISED
 
 GOOD = 0.9
 KEY = ("site", "method", "size", "route", "place")

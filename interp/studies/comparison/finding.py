@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from interp.capture import record
-from interp.comparison.parts import Parts
-from interp.comparison.settings import Comparison
 from interp.core import Activations, Progress, silent
 from interp.core.files import replacing
 from interp.corpus import ConceptSet, labelled
@@ -19,6 +17,8 @@ from interp.decompose import Dictionary, Unsupervised, fit_unsupervised, random_
 from interp.detection import Detection, LabelledActivations, detect
 from interp.features import companions, concept_means
 from interp.models import TransformerModel
+from interp.studies.comparison.parts import Parts
+from interp.studies.comparison.protocol import Comparison
 
 SUPERVISED = "difference_in_means"
 RANDOM = "random"

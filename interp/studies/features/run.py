@@ -28,8 +28,8 @@ from interp.features import companions, concept_means, describe
 from interp.models import TransformerModel, load_encoder, load_model
 from interp.report import METHOD_TITLES, MethodRun, Run, report_data, write_report
 from interp.report.live.directions import COMPANIONS, save_companions
-from interp.settings import Settings, default_sites
 from interp.steering import concepts_to_steer, evaluate_steering, fit_offline_judge, steering_targets
+from interp.studies.features.protocol import Settings, default_sites
 
 
 def main_job(settings: Settings, folder: str | Path, *, progress: Progress = silent) -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from interp.comparison.parts import Parts
 from interp.core import InputError
+from interp.studies.comparison.parts import Parts
 
 
 def test_a_part_is_made_once_and_read_afterwards(tmp_path: Path) -> None:

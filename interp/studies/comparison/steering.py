@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from interp.comparison.finding import RANDOM, SUPERVISED, Fit, directions_of
-from interp.comparison.settings import Comparison
 from interp.core import Progress, Score
 from interp.models import TransformerModel
 from interp.steering import Dose, Judge, Route, SteeringResult, Target, TargetResult, evaluate_steering
+from interp.studies.comparison.finding import RANDOM, SUPERVISED, Fit, directions_of
+from interp.studies.comparison.protocol import Comparison
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import read_json
-from interp.report.dynamics_runs import NAIVE, PLANE, SIZE_SIGNAL, ImageRun
+from interp.studies.learning.result import NAIVE, PLANE, SIZE_SIGNAL, ImageRun
 
 
 def load_image_runs(folder: str | Path) -> list[ImageRun]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from interp.core import Progress, silent
-from interp.report.dynamics_runs import ImageRun
+from interp.studies.learning.result import ImageRun
 from interp.testbeds.concepts.network import load_network, sample_images, starting_noise
 from interp.testbeds.images.concept_shapes import HELD_OUT, ConceptSignals
 

@@ -14,10 +14,10 @@ from interp.core import InputError
 from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.edits.straight import Edit, sample_edited
 from interp.diffusion.images.sheets import sheet
-from interp.diffusion.result import Contact
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.effects import Trial
 from interp.models import UNetModel
+from interp.studies.directions.result import Contact
 
 TRIES = 5
 NEAR = 0.2

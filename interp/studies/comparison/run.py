@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
-from interp.comparison.compared import Compared
-from interp.comparison.finding import Bench, find, fits_of
-from interp.comparison.parts import Parts
-from interp.comparison.settings import Comparison, default_places, default_sites
-from interp.comparison.steering import Entry, choose_concepts, entries_at, steered
-from interp.comparison.table import control_rows, detection_rows, difference_rows, steering_rows
 from interp.core import InputError, Progress, silent
 from interp.core.files import write_json
 from interp.corpus import load_concepts
 from interp.models import TransformerModel, load_encoder, load_model
 from interp.steering import Lift, OfflineJudge, fit_offline_judge, likelihood_lift, side_effects
+from interp.studies.comparison.finding import Bench, find, fits_of
+from interp.studies.comparison.parts import Parts
+from interp.studies.comparison.protocol import Comparison, default_places, default_sites
+from interp.studies.comparison.result import Compared
+from interp.studies.comparison.steering import Entry, choose_concepts, entries_at, steered
+from interp.studies.comparison.table import control_rows, detection_rows, difference_rows, steering_rows
 
 RESULT = "comparison.json"
 

@@ -1,0 +1,7 @@
+"""Methods by layers by sizes: which decomposition's features detect and steer, in one resumable run."""
+
+from interp.studies.comparison.protocol import Comparison, LiftProtocol
+from interp.studies.comparison.result import Compared
+from interp.studies.comparison.run import compare
+
+__all__ = ["Compared", "Comparison", "LiftProtocol", "compare"]
