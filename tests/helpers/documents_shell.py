@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from interp.cli import UsageError, app, main
+from interp.commands.main import UsageError, app, main
 
 KNOWN = frozenset(
     {

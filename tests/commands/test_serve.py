@@ -9,7 +9,7 @@ import pytest
 
 import interp.report.live.serve
 import interp.studies.features.run
-from interp.cli import main
+from interp.commands.main import main
 
 
 @pytest.fixture

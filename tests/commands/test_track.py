@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interp.cli import main
+from interp.commands.main import main
 from interp.corpus.concepts import data_folder
 from interp.testbeds.concepts.training import load_concept_run
 

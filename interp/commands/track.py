@@ -28,7 +28,7 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train one run of the shapes experiment and measure it as it learns, in about a minute; a finished one is not trained again."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
@@ -50,7 +50,7 @@ def shapes(
     quiet: QuietOption = False,
 ) -> None:
     """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and lags behind interventions."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.corpus.concepts import data_folder
     from interp.dynamics import LearningRule
@@ -79,7 +79,7 @@ def language(
     quiet: QuietOption = False,
 ) -> None:
     """Follow a language model's concepts and features over its checkpoints, steer it at each, and make the page; two or three minutes."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.corpus import load_concepts
     from interp.corpus.concepts import data_folder

@@ -21,8 +21,8 @@ import torch
 
 import interp.studies.features.run
 from interp.capture import record
-from interp.cli import app, main
-from interp.console import shown, table
+from interp.commands.main import app, main
+from interp.commands.terminal import shown, table
 from interp.models import CATALOG, load_model
 from interp.report import write_report
 from interp.studies.features.protocol import Settings
@@ -57,7 +57,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """A process of its own."""
-    command = [sys.executable, "-m", "interp.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "interp.commands.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120, check=False)
 
 
@@ -308,7 +308,7 @@ def half_writes(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseExcept
 
 
 def test_ctrl_c_ends_a_running_report(language: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "interp.cli", "report", "--model", str(language), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "interp.commands.main", "report", "--model", str(language), "--out", str(tmp_path / "out")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes, cwd=ROOT, env=environment(), preexec_fn=interruptible) as process:
         assert process.stderr is not None

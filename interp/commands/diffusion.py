@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from interp.commands.diffusion_inputs import Known, data_of, known_data, labels_for, load, read_images
 from interp.core.errors import InputError
 from interp.core.names import require_known
 from interp.core.progress import Progress
-from interp.diffusion_inputs import Known, data_of, known_data, labels_for, load, read_images
 
 if TYPE_CHECKING:
     from interp.diffusion.directions.by_name import Method
@@ -40,7 +40,7 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a small UNet on images whose factors are known; about 5 minutes for shapes on one core."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.diffusion import GeneratorSettings, train_generator
 
     known = known_data(data, images, seed=seed)
@@ -67,7 +67,7 @@ def directions(
     quiet: QuietOption = False,
 ) -> None:
     """Find directions by one method and save them, each of length 1 over all steps."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.diffusion import factor_table, record_steps
     from interp.diffusion.directions.by_name import find_directions
     from interp.diffusion.directions.storage import save_directions
@@ -101,7 +101,7 @@ def edit(
     quiet: QuietOption = False,
 ) -> None:
     """Make a contact sheet: images with −2, −1, 0, 1 and 2 times a strength of a direction."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.diffusion import write_png
     from interp.diffusion.directions.storage import load_directions
     from interp.diffusion.edits.straight import sample_edited
@@ -133,7 +133,7 @@ def invert(
     """Find the noise from which the network makes given images (DDIM inversion)."""
     from safetensors.torch import save_file
 
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.core.files import replacing
     from interp.diffusion.edits.inversion import invert as inverted
 
@@ -163,7 +163,7 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Is the network sound, what goes through its bottleneck, and what do directions there move? A page, in a few minutes."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.diffusion.directions.by_name import METHODS
     from interp.report.pages.directions import write_directions

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from interp.causal.wiring.metrics import TaskWarning
-from interp.cli import main
+from interp.commands.main import main
 from interp.corpus import task
 from interp.models import load_model
 from interp.studies.paths.run import PathsProtocol, trace_task

@@ -11,10 +11,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
+from interp.commands.diffusion import app as diffusion
+from interp.commands.track import app as track
 from interp.core.errors import InputError, InterpError
 from interp.core.names import require_known
-from interp.diffusion_cli import app as diffusion
-from interp.track_cli import app as track
 
 if TYPE_CHECKING:
     from interp.causal import Method, Value
@@ -60,7 +60,7 @@ def report(
     With no arguments: the embedded default model and corpus, in a few minutes on two CPU cores. The page is report/index.html.
     With --serve the page is served on this machine only, and steers on request: type a prompt, move a slider, read the continuation.
     """
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.corpus import read_texts
     from interp.studies.features.protocol import Settings
     from interp.studies.features.run import main_job
@@ -104,7 +104,7 @@ def compare(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Compare methods, layers and sizes: what their features detect, and how they steer, natively and by companions."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.report import write_comparison
     from interp.studies.comparison import Comparison, LiftProtocol, compare
 
@@ -139,7 +139,7 @@ def paths(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the page's path.")] = False,
 ) -> None:
     """Which heads and MLPs carry a task, through which edges, and is that graph right? A page with every check."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.corpus import read_task
     from interp.corpus import task as task_named
     from interp.models import load_model
@@ -168,7 +168,7 @@ def paths(
 @app.command()
 def models() -> None:
     """List the models of the catalog, where their weights come from and whether they are on this machine."""
-    from interp.console import table
+    from interp.commands.terminal import table
     from interp.models.weights.catalog import CATALOG, DEFAULT_MODEL
     from interp.models.weights.fetch import is_cached
 
@@ -183,7 +183,7 @@ def models() -> None:
 @app.command()
 def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local folder or .gguf file.")]) -> None:
     """List the sites of a model: the places whose activations can be recorded and changed."""
-    from interp.console import shown, table
+    from interp.commands.terminal import shown, table
     from interp.models import load_model
 
     with shown(False) as progress:
@@ -196,7 +196,7 @@ def sites(model: Annotated[str, typer.Argument(help="Catalog name, hub id, local
 
 def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
     """Serve a report until Ctrl-C; `model` is where its model is, if not where its name says."""
-    from interp.console import shown
+    from interp.commands.terminal import shown
     from interp.models import TransformerModel, load_model
     from interp.report.live.serve import serve
 

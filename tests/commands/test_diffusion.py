@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from interp.cli import main
+from interp.commands.diffusion_inputs import data_of, known_data, labels_for, read_images
+from interp.commands.main import main
 from interp.core import InputError, UnavailableError
 from interp.diffusion import load_generator, sample
 from interp.diffusion.directions.storage import load_directions
-from interp.diffusion_inputs import data_of, known_data, labels_for, read_images
 from interp.testbeds.images.shapes import read_shapes, shape_images
 
 
