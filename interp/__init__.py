@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         record,
         save_activations,
     )
-    from interp.causal import CausalGraph, Edge, path_effects, trace_task
+    from interp.causal import CausalGraph, Edge, path_effects
     from interp.core import Activations, Score
     from interp.corpus import load_concepts
     from interp.decompose import (
@@ -41,21 +41,22 @@ if TYPE_CHECKING:
     from interp.studies.comparison import Comparison, LiftProtocol, compare
     from interp.studies.features.protocol import Settings
     from interp.studies.features.run import main_job
+    from interp.studies.paths import trace_task
 
 _HOMES = {
     "Activations": "core",
     "Axis": "dynamics",
     "CausalGraph": "causal",
     "Checkpoint": "dynamics",
-    "Comparison": "comparison",
+    "Comparison": "studies.comparison",
     "Dictionary": "decompose",
     "Edge": "causal",
     "EndpointJudge": "steering",
     "Feature": "features",
-    "LiftProtocol": "comparison",
+    "LiftProtocol": "studies.comparison",
     "SamplingPlan": "models",
     "Score": "core",
-    "Settings": "settings",
+    "Settings": "studies.features.protocol",
     "SnmfStream": "decompose",
     "TokenSelection": "capture",
     "Trajectories": "dynamics",
@@ -63,7 +64,7 @@ _HOMES = {
     "checkpoints_of": "dynamics",
     "companion": "features",
     "companions": "features",
-    "compare": "comparison",
+    "compare": "studies.comparison",
     "describe": "features",
     "evaluate_steering": "steering",
     "fit_difference_in_means": "decompose",
@@ -80,7 +81,7 @@ _HOMES = {
     "load_model": "models",
     "load_public_sae": "decompose",
     "loss_recovered": "features",
-    "main_job": "pipeline",
+    "main_job": "studies.features.run",
     "open_activations": "capture",
     "path_effects": "causal",
     "random_dictionary": "decompose",
@@ -91,7 +92,7 @@ _HOMES = {
     "stability": "decompose",
     "steer": "steering",
     "sweep_sae": "decompose",
-    "trace_task": "causal",
+    "trace_task": "studies.paths",
     "track": "dynamics",
     "wrap": "models",
 }

@@ -29,8 +29,6 @@ from interp.causal.wiring.metrics import (
 )
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.residual import ResidualWiring
-from interp.studies.paths.result import PathsResult
-from interp.studies.paths.run import PathsProtocol, trace_task
 
 __all__ = [
     "Alignment",
@@ -52,8 +50,6 @@ __all__ = [
     "Metric",
     "Moment",
     "Node",
-    "PathsProtocol",
-    "PathsResult",
     "Place",
     "Port",
     "ProbabilityDifference",
@@ -80,7 +76,6 @@ __all__ = [
     "stability_of",
     "sufficiency",
     "task_metric",
-    "trace_task",
     "whole_path_effect",
     "wiring_of",
 ]

@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a small UNet on images whose factors are known; about 5 minutes for shapes on one core."""
     from interp.commands.terminal import shown
-    from interp.diffusion import GeneratorSettings, train_generator
+    from interp.testbeds.generators import GeneratorSettings, train_generator
 
     known = known_data(data, images, seed=seed)
     channels = (8, 16, 32, 64) if known.images.shape[-1] % 8 == 0 else (16, 32, 64)

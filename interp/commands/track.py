@@ -83,8 +83,7 @@ def language(
     from interp.core.files import require_writable
     from interp.corpus import load_concepts
     from interp.corpus.concepts import data_folder
-    from interp.dynamics import LearningRule, track_features, track_language
-    from interp.dynamics.language import concepts as language_concepts
+    from interp.dynamics import LearningRule, language_concepts, track_features, track_language
     from interp.dynamics.language.concepts import require_readable
     from interp.report import write_dynamics
     from interp.studies.learning.files import load_image_runs

@@ -39,22 +39,14 @@ from interp.diffusion.scores.projection_effect import projection_effect
 from interp.diffusion.scores.separation import separation
 from interp.diffusion.scores.translation import translation_score
 from interp.models.adapters.skips import remove_skips, removed_skips
-from interp.studies.directions.protocol import DirectionsProtocol
-from interp.studies.directions.result import DirectionsResult
-from interp.studies.directions.run import study_directions
-from interp.testbeds.generators.network import GeneratorSettings, load_generator
-from interp.testbeds.generators.training import train_generator, training_curve
 
 __all__ = [
     "CurvedEdit",
     "Curves",
-    "DirectionsProtocol",
-    "DirectionsResult",
     "Edit",
     "EditScore",
     "FactorGate",
     "Gate",
-    "GeneratorSettings",
     "Interchange",
     "Judge",
     "Labels",
@@ -92,7 +84,6 @@ __all__ = [
     "label_efficiency",
     "labelled",
     "load_directions",
-    "load_generator",
     "mixing_step",
     "noise_levels",
     "overlap",
@@ -123,13 +114,10 @@ __all__ = [
     "singular_vectors",
     "streamed_statistics",
     "strength_for",
-    "study_directions",
     "supervised_directions",
     "text_condition",
     "timesteps",
     "told",
-    "train_generator",
-    "training_curve",
     "translate",
     "translation_score",
     "unclipped",

@@ -12,28 +12,19 @@ from interp.dynamics.track import Axis, track
 from interp.dynamics.trajectories import Trajectories, load_trajectories
 from interp.dynamics.transport import fit_transport
 from interp.dynamics.turns import Turn, TurnRule, find_turn, heading, sharpest_step
-from interp.testbeds.concepts.elicitation import elicited
-from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run
-from interp.testbeds.concepts.training import concept_axes, train_concepts
-from interp.testbeds.language.training import TinyLanguageSettings, train_tiny_language
 
 __all__ = [
     "Axis",
     "Checkpoint",
-    "ConceptRun",
-    "ConceptTrainingSettings",
     "Lag",
     "LearningRule",
     "LearningTime",
-    "TinyLanguageSettings",
     "Trajectories",
     "Turn",
     "TurnRule",
     "TypicalTime",
     "checkpoints_of",
-    "concept_axes",
     "elicitation_lag",
-    "elicited",
     "feature_births",
     "find_turn",
     "fit_transport",
@@ -41,7 +32,6 @@ __all__ = [
     "language_concepts",
     "learning_time",
     "linear_cka",
-    "load_concept_run",
     "load_trajectories",
     "readers",
     "relative_representation",
@@ -50,7 +40,5 @@ __all__ = [
     "track",
     "track_features",
     "track_language",
-    "train_concepts",
-    "train_tiny_language",
     "typical_time",
 ]

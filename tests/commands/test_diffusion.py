@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from interp.commands.diffusion_inputs import data_of, known_data, labels_for, read_images
 from interp.commands.main import main
 from interp.core import InputError, UnavailableError
-from interp.diffusion import load_generator, sample
+from interp.diffusion import sample
 from interp.diffusion.directions.storage import load_directions
+from interp.testbeds.generators import load_generator
 from interp.testbeds.images.shapes import read_shapes, shape_images
 
 

@@ -1,1 +1,1 @@
-"""checks."""
+"""Is a graph right? Faithfulness, sufficiency, stability, predicted against measured."""

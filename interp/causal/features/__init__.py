@@ -1,1 +1,1 @@
-"""features."""
+"""Effects of features and of subspaces: interchange, alignment, paths."""

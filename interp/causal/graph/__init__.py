@@ -1,1 +1,1 @@
-"""graph."""
+"""The graph of edges and their effects: choosing edges, exporting, drawing."""

@@ -1,1 +1,1 @@
-"""methods."""
+"""Ways to measure or estimate the effect of every edge, one a file."""

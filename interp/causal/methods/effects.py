@@ -27,7 +27,7 @@ _METHODS: dict[Method, tuple[str, str]] = {
     "eap": ("eap", "eap"),
     "eap-ig-inputs": ("eap_ig", "eap_ig_inputs"),
     "eap-ig-activations": ("eap_ig", "eap_ig_activations"),
-    "eap-qk": ("attention_fix", "eap_qk"),
+    "eap-qk": ("eap_qk", "eap_qk"),
     "eap-graddrop": ("graddrop", "eap_graddrop"),
     "acdc": ("acdc", "acdc"),
     "interventional": ("interventional", "interventional_graph"),
@@ -111,7 +111,7 @@ def wiring_of(model: Model | Wiring) -> Wiring:
 def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples, Metric, Progress], Any]:
     """The method's function, imported when it is used."""
     home, name = _METHODS[method]
-    found = getattr(importlib.import_module(f"interp.causal.{home}"), name)
+    found = getattr(importlib.import_module(f"interp.causal.methods.{home}"), name)
     every: dict[str, dict[str, Any]] = {
         "eap-ig-inputs": {"steps": steps},
         "eap-ig-activations": {"steps": steps},

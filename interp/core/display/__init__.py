@@ -1,1 +1,1 @@
-"""display."""
+"""Markup and small drawings that results show themselves with."""

@@ -1,1 +1,1 @@
-"""sae."""
+"""Sparse autoencoders: rules, training, and reading other packages' files."""

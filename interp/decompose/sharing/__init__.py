@@ -1,1 +1,1 @@
-"""sharing."""
+"""Dictionaries for others: the hub, its card, SAELens folders."""

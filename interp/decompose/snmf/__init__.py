@@ -1,1 +1,1 @@
-"""snmf."""
+"""Semi-NMF: alternation, its non-negative least squares, and the streaming fit."""

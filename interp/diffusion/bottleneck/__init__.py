@@ -1,1 +1,1 @@
-"""bottleneck."""
+"""What goes through a site of a generator: exchanged, clamped, read off, written."""

@@ -1,1 +1,1 @@
-"""images."""
+"""What images are and what can be read off them: factors, plain measures, the sanity gate, sheets."""

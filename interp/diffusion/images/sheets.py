@@ -8,14 +8,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from interp.core.files import replacing
-from interp.diffusion.sampling.ddim import sample
-from interp.diffusion.sampling.labels import Labels, class_count
-from interp.testbeds.generators.network import load_generator
 
 COLUMNS = 8
 SIDE = 64
 GAP = 2
-SEED = 1234
 
 
 def sheet(images: Float[Tensor, "image channel y x"], columns: int = COLUMNS) -> UInt8[np.ndarray, "down across 3"]:
@@ -30,25 +26,9 @@ def sheet(images: Float[Tensor, "image channel y x"], columns: int = COLUMNS) ->
     return torch.cat(rows, dim=1).permute(1, 2, 0).contiguous().numpy()
 
 
-def write_sheet(folder: Path, path: Path, *, labels: Labels | None = None, rows: int = COLUMNS) -> None:
-    """Sample the network of a folder and write the sheet as png; of a network of classes every row is one class.
-
-    Cost: 64 images.
-    """
-    shown = None if labels is None else _shown(labels, rows)
-    count = rows * COLUMNS if shown is None else len(shown)
-    write_png(path, sheet(sample(load_generator(folder), count, seed=SEED, labels=shown)))
-
-
 def write_png(path: Path, picture: UInt8[np.ndarray, "down across 3"]) -> None:
     """Write a picture whole or not at all."""
     from PIL import Image
 
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG", optimize=True)
-
-
-def _shown(labels: Labels, rows: int) -> Tensor:
-    if labels.ndim == 2:
-        return labels[: rows * COLUMNS]
-    return torch.arange(class_count(labels)).repeat_interleave(COLUMNS)

@@ -1,1 +1,1 @@
-"""sampling."""
+"""From noise to images: deterministic DDIM, conditions, guidance, noise levels."""

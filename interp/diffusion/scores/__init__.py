@@ -1,1 +1,1 @@
-"""scores."""
+"""What directions and edits do to factors, and how surely."""

@@ -1,1 +1,1 @@
-"""language."""
+"""A language model's concepts and features over its checkpoints."""

@@ -1,1 +1,1 @@
-"""adapters."""
+"""Networks of other libraries as `Model`s."""

@@ -1,1 +1,1 @@
-"""weights."""
+"""Where weights come from: catalog, registry packages, hub, cache; each checked by a hash."""

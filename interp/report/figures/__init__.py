@@ -1,1 +1,1 @@
-"""figures."""
+"""Figures of the pages and of notebooks."""

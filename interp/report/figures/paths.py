@@ -12,8 +12,9 @@ from interp.causal.checks.predicted_measured import Checked
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import edge_scores
 from interp.core import Score
+from interp.report.figures import path_layout
 from interp.report.figures.captions import as_label, captioned, interval_words
-from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, path_layout, score_bars
+from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
 
 CARRIES, AGAINST = PALETTE[0], PALETTE[1]
 ROW = 34

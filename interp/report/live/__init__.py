@@ -1,1 +1,1 @@
-"""live."""
+"""A report served on this machine with the model behind it."""

@@ -1,1 +1,1 @@
-"""pages."""
+"""One page a job."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from interp.core.files import write_text
+from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
-from interp.report.figures.features import features as figures
 from interp.report.pages.features import embed_json, self_contained
 from interp.report.tables.features import METHOD_TITLES, MISSING, Table, score_cell
 

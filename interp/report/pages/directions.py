@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from interp.core.files import write_json, write_text
+from interp.report.figures import directions as direction_figures
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.figures.directions import method_title, unit_words
-from interp.report.figures.features import directions as direction_figures
 from interp.report.pages.features import embed_json, self_contained
 from interp.report.tables.directions import (
     cell,

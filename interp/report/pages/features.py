@@ -15,9 +15,9 @@ import jinja2
 
 from interp.core.files import write_json, write_text
 from interp.report.data.schema import validate
+from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
-from interp.report.figures.features import features as figures
-from interp.report.tables.features import features as tables
+from interp.report.tables import features as tables
 from interp.report.words.features import findings, verdict
 from interp.report.words.methods import methods_text
 from interp.report.words.trust import trust

@@ -9,12 +9,12 @@ import numpy as np
 from interp.core.files import write_json, write_text
 from interp.dynamics import learning_times as learning
 from interp.dynamics.learning_times import LearningRule
+from interp.report.figures import learning as dynamics_figures
 from interp.report.figures.captions import json_for_page, page_heights
-from interp.report.figures.features import learning as dynamics_figures
 from interp.report.pages.directions import data_uri
 from interp.report.pages.features import embed_json, self_contained
+from interp.report.tables import learning as dynamics_tables
 from interp.report.tables.features import Table
-from interp.report.tables.features import learning as dynamics_tables
 from interp.report.words.learning import facts, findings, verdict
 from interp.studies.learning.result import ImageRun, LanguageRun, Plane, by_signal, main_runs
 

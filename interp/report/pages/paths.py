@@ -12,8 +12,8 @@ from interp.causal.graph.export import to_graphml, to_json
 from interp.causal.graph.selection import SHARE, edge_scores
 from interp.core import Score
 from interp.core.files import write_json, write_text
+from interp.report.figures import paths as path_figures
 from interp.report.figures.captions import json_for_page, page_heights
-from interp.report.figures.features import paths as path_figures
 from interp.report.pages.features import embed_json, self_contained
 from interp.report.tables.features import MISSING, Table, score_cell
 from interp.studies.paths.result import PathsResult

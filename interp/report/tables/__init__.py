@@ -1,1 +1,1 @@
-"""tables."""
+"""Tables of the pages."""

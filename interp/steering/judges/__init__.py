@@ -1,1 +1,1 @@
-"""judges."""
+"""Judges of texts: offline, or a language model behind an endpoint; each reports its own error."""

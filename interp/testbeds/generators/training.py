@@ -16,11 +16,11 @@ from torch import Tensor
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.core.files import read_json, replacing, require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
-from interp.diffusion.images.sheets import write_sheet
 from interp.diffusion.sampling.labels import Labels, checked_labels, class_count, prepared_labels, without_some
 from interp.models.adapters.skips import RECIPE, dropped_skips
 from interp.models.weights.identity import module_hash
 from interp.testbeds.generators.network import GeneratorSettings, Prediction, build_network, build_scheduler
+from interp.testbeds.generators.sample_sheet import write_sheet
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "curve.json"

@@ -4,7 +4,8 @@ import torch
 
 from interp.core import InputError
 from interp.decompose import load_dictionary, match_directions, random_dictionary, reconstruction
-from interp.decompose.sae.fit import fit_sae, sweep_sae, training
+from interp.decompose.sae import training
+from interp.decompose.sae.fit import fit_sae, sweep_sae
 from interp.decompose.sae.training import schedule
 
 VARIANTS = ("topk", "batch_topk", "jumprelu", "gated")

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from interp.decompose.sae import rules as sae_rules
+from interp.decompose.sae import training as sae_training
 from interp.decompose.sae.entries import Entries
-from interp.decompose.sae.fit import rules as sae_rules
-from interp.decompose.sae.fit import training as sae_training
 
 ROWS, WIDTH, FEATURES, K = 24, 10, 7, 2
 

@@ -6,8 +6,8 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from interp.report.figures import features as figures
 from interp.report.figures.captions import captioned, for_page, interval_words, json_for_page, page_heights
-from interp.report.figures.features import features as figures
 from interp.report.pages.features import page
 
 

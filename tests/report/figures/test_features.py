@@ -6,7 +6,7 @@ import pytest
 
 from interp.core import InputError
 from interp.features.tree import Branch, ConceptTree
-from interp.report.figures.features import features as figures
+from interp.report.figures import features as figures
 
 
 def trace(figure: Any, name: str) -> Any:

@@ -19,8 +19,8 @@ from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.images.gate import FactorGate, Gate
 from interp.diffusion.scores.dose import DoseResponse
 from interp.diffusion.scores.effects import EditScore
+from interp.report.figures import directions as direction_figures
 from interp.report.figures.features import GREY
-from interp.report.figures.features import directions as direction_figures
 from interp.report.pages.directions import data_uri, findings, verdict, write_directions
 from interp.report.tables.directions import comparison_table, effects_table, gate_table, interchange_table, scores_table
 from interp.studies.directions.result import Contact, DirectionsResult, MethodResult

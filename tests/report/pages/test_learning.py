@@ -16,10 +16,10 @@ from interp.core import InputError, UnavailableError
 from interp.core.files import write_json
 from interp.dynamics.learning_times import LearningTime
 from interp.report import write_dynamics
+from interp.report.figures import learning as dynamics_figures
 from interp.report.figures.features import GREY
-from interp.report.figures.features import learning as dynamics_figures
 from interp.report.figures.learning_axes import height, step_ticks
-from interp.report.tables.features import learning as dynamics_tables
+from interp.report.tables import learning as dynamics_tables
 from interp.report.words.learning import findings, verdict
 from interp.studies.learning.files import load_image_runs
 from interp.studies.learning.result import ImageRun, arms_of, fixed_value, main_arm, mean_curve, prompt_onset

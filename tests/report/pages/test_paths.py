@@ -18,8 +18,9 @@ from interp.causal.graph.export import load_graph
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.wiring.base import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
-from interp.report.figures.features import GREY, PALETTE, path_layout
-from interp.report.figures.features import paths as path_figures
+from interp.report.figures import path_layout
+from interp.report.figures import paths as path_figures
+from interp.report.figures.features import GREY, PALETTE
 from interp.report.pages.paths import findings, verdict, write_paths
 from interp.studies.paths.result import PathsResult
 

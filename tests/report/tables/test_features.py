@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from interp.report.tables.features import features as tables
+from interp.report.tables import features as tables
 from interp.report.words.features import findings
 
 SCORE = {"value": 0.912, "low": 0.88, "high": 0.941}

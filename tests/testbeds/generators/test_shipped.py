@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from interp.corpus import data_folder
-from interp.diffusion import load_generator, read_strokes, removed_skips, sample, sanity_gate, timesteps, training_curve
-from interp.diffusion.bottleneck import interchange
+from interp.diffusion import interchange, read_strokes, removed_skips, sample, sanity_gate, timesteps
+from interp.testbeds.generators import load_generator, training_curve
 from interp.testbeds.images.shapes import SHAPE_FACTORS, read_shapes, shape_images
 
 FOLDERS = sorted(path.parent for path in (data_folder() / "models").glob("*/recipe.json"))
