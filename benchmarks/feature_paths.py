@@ -1,6 +1,8 @@
-"""Features of a report traced to the logits: through which later heads and MLPs each acts, and how much of its effect goes straight there.
+"""Features of a report traced to the logits: through which later heads and MLPs each acts, and how
+much of its effect goes straight there.
 
-The tokens that a feature promotes are found on some neutral sentences, by setting its coefficient there; the paths are measured on others.
+The tokens that a feature promotes are found on some neutral sentences, by setting its coefficient
+there; the paths are measured on others.
 
     interp report && python benchmarks/feature_paths.py        # some minutes on two cores
 """
@@ -36,17 +38,33 @@ def main() -> None:
     acts = interp.record(model, labelled(concepts, "fit").texts, str(dictionary.site))
     features = interp.describe(dictionary, acts, model)
     coefficients = dictionary.encode(acts)
-    chosen = [entry for entry in report["features"] if entry["method"] == "snmf" and entry["steering"]][: arguments.features]
-    sentences = [text for text in labelled(concepts, "held_out").texts if 8 <= len(text.split()) <= 10]
-    find, judge = sentences[: arguments.prompts], sentences[arguments.prompts : 2 * arguments.prompts]
-    results: dict[str, Any] = {"model": model.name, "site": str(dictionary.site), "prompts": judge, "features": []}
+    chosen = [
+        entry for entry in report["features"] if entry["method"] == "snmf" and entry["steering"]
+    ][: arguments.features]
+    sentences = [
+        text for text in labelled(concepts, "held_out").texts if 8 <= len(text.split()) <= 10
+    ]
+    find, judge = (
+        sentences[: arguments.prompts],
+        sentences[arguments.prompts : 2 * arguments.prompts],
+    )
+    results: dict[str, Any] = {
+        "model": model.name,
+        "site": str(dictionary.site),
+        "prompts": judge,
+        "features": [],
+    }
     for entry in chosen:
         start = time.perf_counter()
         feature, column = features[entry["index"]], coefficients[:, entry["index"]]
         value = float(column[column > 0].quantile(0.95))
         tokens = _promoted(model, feature, value, find)
-        metric = LogitDifference(tokens.expand(len(judge), -1), _random_tokens(model).expand(len(judge), -1))
-        paths = feature_paths(ResidualWiring(model), judge, feature, metric, value=value, method="exact", controls=1)
+        metric = LogitDifference(
+            tokens.expand(len(judge), -1), _random_tokens(model).expand(len(judge), -1)
+        )
+        paths = feature_paths(
+            ResidualWiring(model), judge, feature, metric, value=value, method="exact", controls=1
+        )
         names = [model.tokenizer.decode([token]) for token in tokens.tolist()]  # type: ignore[union-attr]
         print(f"{entry['id']} ({entry['detection']['concept']}): promotes {' | '.join(names)}")
         print(f"   {paths}; {time.perf_counter() - start:.0f} s", flush=True)
@@ -59,9 +77,14 @@ def main() -> None:
                 "promoted": names,
                 "total": paths.total.to_dict(),
                 "direct": paths.direct.to_dict(),
-                "through": [{"part": name, **score.to_dict()} for name, score in paths.strongest(15)],
+                "through": [
+                    {"part": name, **score.to_dict()} for name, score in paths.strongest(15)
+                ],
                 "edges": [
-                    {"edge": str(paths.graph.edge(int(number))), "effect": float(paths.graph.effects[number])}
+                    {
+                        "edge": str(paths.graph.edge(int(number))),
+                        "effect": float(paths.graph.effects[number]),
+                    }
                     for number in paths.graph.strongest(15)
                 ],
                 "seconds": time.perf_counter() - start,
@@ -71,7 +94,9 @@ def main() -> None:
 
 
 @torch.no_grad()
-def _promoted(model: TransformerModel, feature: Feature, value: float, texts: list[str]) -> torch.Tensor:
+def _promoted(
+    model: TransformerModel, feature: Feature, value: float, texts: list[str]
+) -> torch.Tensor:
     """The tokens whose logit at the last position rises most when the coefficient is set."""
     examples = Examples(ResidualWiring(model), texts, value="zero")
     rises = []

@@ -1,10 +1,12 @@
 """Which layer's features, and which site's companions? The measurement behind the default sites.
 
-For every MLP site: dictionaries fitted on the fit sentences, each concept's feature chosen there, scored on held-out sentences.
-The default is chosen by the *fit* column; the held-out columns are reported beside it. Then, for one MLP site, companions at
-several residual sites, steered at equal KL.
+For every MLP site: dictionaries fitted on the fit sentences, each concept's feature chosen there,
+scored on held-out sentences. The default is chosen by the *fit* column; the held-out columns are
+reported beside it. Then, for one MLP site, companions at several residual sites, steered at equal
+KL.
 
-    python benchmarks/layers.py                     # SmolLM2-135M-Instruct; about ten minutes on two cores
+    python benchmarks/layers.py                     # SmolLM2-135M-Instruct; about ten minutes on
+    two cores
 """
 
 import argparse
@@ -30,14 +32,23 @@ def main() -> None:
     model = load_model(arguments.model)
     concepts = load_concepts()
     fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
-    mlps, residuals = [f"L{layer}.mlp" for layer in arguments.layers], [f"L{layer}.resid_post" for layer in arguments.companions]
+    mlps, residuals = (
+        [f"L{layer}.mlp" for layer in arguments.layers],
+        [f"L{layer}.resid_post" for layer in arguments.companions],
+    )
     known = interp.record(model, fit.texts, [*mlps, *residuals])
     unseen = interp.record(model, held_out.texts, mlps)
     results: dict[str, list[dict]] = {"detection": [], "steering": []}
     fitted = {}
-    print(f"{'site':9} {'method':6} {'fit AUROC':>9} {'held-out AUROC':>32} {'>= .9':>6} {'others':>7} {'seconds':>8}")
+    print(
+        f"{'site':9} {'method':6} {'fit AUROC':>9} {'held-out AUROC':>32} {'>= .9':>6} "
+        f"{'others':>7} {'seconds':>8}"
+    )
     for site in mlps:
-        for method, fitter in {"snmf": fit_snmf, "sae": lambda acts, k, seed: fit_sae(acts, k, steps=600, seed=seed)}.items():
+        for method, fitter in {
+            "snmf": fit_snmf,
+            "sae": lambda acts, k, seed: fit_sae(acts, k, steps=600, seed=seed),
+        }.items():
             start = time.perf_counter()
             dictionary = fitter(known[site], arguments.features, seed=arguments.seed)
             rows = detect(
@@ -50,14 +61,30 @@ def main() -> None:
             chosen = float(np.mean([row.chosen_on for row in rows]))
             others = float(np.mean([row.auroc_others.value for row in rows]))
             seconds = time.perf_counter() - start
-            print(f"{site:9} {method:6} {chosen:9.3f} {mean!s:>32} {good:6d} {others:7.3f} {seconds:8.1f}", flush=True)
+            print(
+                (
+                    f"{site:9} {method:6} {chosen:9.3f} {mean!s:>32} {good:6d} {others:7.3f} "
+                    f"{seconds:8.1f}"
+                ),
+                flush=True,
+            )
             fitted[site, method] = (dictionary, rows)
-            entry = {"site": site, "method": method, "fit": chosen, "held_out": mean.to_dict(), "good": good, "others": others}
+            entry = {
+                "site": site,
+                "method": method,
+                "fit": chosen,
+                "held_out": mean.to_dict(),
+                "good": good,
+                "others": others,
+            }
             results["detection"].append(entry)
             _write(results)
     judge = fit_offline_judge(model, load_encoder(), concepts)
     site = arguments.steer_site or max(
-        mlps, key=lambda name: sum(np.mean([row.chosen_on for row in fitted[name, m][1]]) for m in ("snmf", "sae"))
+        mlps,
+        key=lambda name: sum(
+            np.mean([row.chosen_on for row in fitted[name, m][1]]) for m in ("snmf", "sae")
+        ),
     )
     targets = []
     for method in ("snmf", "sae"):
@@ -66,14 +93,32 @@ def main() -> None:
         for place in residuals:
             away = companions(dictionary, known[site], known[place])
             targets += [
-                Target(f"{method} at {place}", method, "companion", place, away[row.feature], row.concept, f"{method}-{row.feature}")
+                Target(
+                    family=f"{method} at {place}",
+                    method=method,
+                    route="companion",
+                    site=place,
+                    direction=away[row.feature],
+                    concept=row.concept,
+                    feature_id=f"{method}-{row.feature}",
+                )
                 for row in best
             ]
-    result = evaluate_steering(model, targets, judge=judge, protocol=Protocol(strengths=(0.5, 1.0), n_random=1), seed=arguments.seed)
+    result = evaluate_steering(
+        model,
+        targets,
+        judge=judge,
+        protocol=Protocol(strengths=(0.5, 1.0), n_random=1),
+        seed=arguments.seed,
+    )
     for family in result.families:
         print(f"companions of {site}: {family.family:32} {family.report!s:>48}", flush=True)
         results["steering"].append(
-            {"of": site, "family": family.family, "report": None if family.report is None else family.report.to_dict()}
+            {
+                "of": site,
+                "family": family.family,
+                "report": None if family.report is None else family.report.to_dict(),
+            }
         )
     _write(results)
 

@@ -1,7 +1,10 @@
-"""Causal paths on the real model: four tasks, what each method's graph keeps, what it predicts, and what it costs.
+"""Causal paths on the real model: four tasks, what each method's graph keeps, what it predicts, and
+what it costs.
 
-- tasks: accuracy; CPR and CMD of EAP, EAP-IG and random graphs; predicted against measured for the strongest and random edges; halves.
-- cost: EAP against one forward and one backward pass; exact edges against one forward pass an edge, side by side.
+- tasks: accuracy; CPR and CMD of EAP, EAP-IG and random graphs; predicted against measured for the
+strongest and random edges; halves.
+- cost: EAP against one forward and one backward pass; exact edges against one forward pass an edge,
+side by side.
 
     python benchmarks/paths.py                      # about half an hour on two cores
     python benchmarks/paths.py --parts cost
@@ -41,7 +44,10 @@ def main() -> None:
         _write(results)
     if "tasks" in arguments.parts:
         results.setdefault("tasks", {})
-        columns = f"{'task':16} {'accuracy':>22} {'method':20} {'CMD':>24} {'random':>7} {'CPR':>24} {'random':>7}"
+        columns = (
+            f"{'task':16} {'accuracy':>22} {'method':20} {'CMD':>24} {'random':>7} "
+            f"{'CPR':>24} {'random':>7}"
+        )
         print(f"{columns} {'Spearman':>22} {'halves':>7} {'s':>5}")
         for name in arguments.tasks:
             results["tasks"][name] = _task(model, name, arguments)
@@ -49,18 +55,27 @@ def main() -> None:
 
 
 def _task(model: TransformerModel, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    protocol = PathsProtocol(methods=("eap-ig-inputs", "eap"), examples=arguments.examples, judged=arguments.judged, seed=arguments.seed)
+    protocol = PathsProtocol(
+        methods=("eap-ig-inputs", "eap"),
+        examples=arguments.examples,
+        judged=arguments.judged,
+        seed=arguments.seed,
+    )
     start = time.perf_counter()
-    found = trace_task(model, task(name, arguments.examples + arguments.judged + 8, arguments.seed), protocol)
+    found = trace_task(
+        model, task(name, arguments.examples + arguments.judged + 8, arguments.seed), protocol
+    )
     seconds = time.perf_counter() - start
     assert found.checked is not None
     assert found.stability is not None
     for curve in (found.faithfulness, *found.others):
         first = curve is found.faithfulness
         print(
-            f"{name if first else '':16} {_shown(found.accuracy) if first else '':>22} {curve.method:20} {_shown(curve.cmd):>24} "
+            f"{name if first else '':16} {_shown(found.accuracy) if first else '':>22} "
+            f"{curve.method:20} {_shown(curve.cmd):>24} "
             f"{curve.random_cmd.value:7.3f} {_shown(curve.cpr):>24} {curve.random_cpr.value:7.3f} "
-            f"{_shown(found.checked.spearman) if first else '':>22} {f'{found.stability.halves.value:.2f}' if first else '':>7} "
+            f"{_shown(found.checked.spearman) if first else '':>22} "
+            f"{f'{found.stability.halves.value:.2f}' if first else '':>7} "
             f"{f'{seconds:.0f}' if first else '':>5}",
             flush=True,
         )
@@ -69,7 +84,9 @@ def _task(model: TransformerModel, name: str, arguments: argparse.Namespace) -> 
 
 
 def _cost(model: TransformerModel, runs: int) -> dict[str, Any]:
-    """EAP on 32 prompts against a plain forward and backward pass; 40 exact edges against 40 plain forward passes."""
+    """EAP on 32 prompts against a plain forward and backward pass; 40 exact edges against 40 plain
+    forward passes.
+    """
     found = resolve(task("indirect-object", 40, 0), model.tokenizer, misfits="drop")
     prompts, others = list(found.task.prompts[:32]), list(found.task.counterfactuals[:32])
     metric = LogitDifference(found.right[:32], found.wrong[:32])
@@ -104,10 +121,27 @@ def _cost(model: TransformerModel, runs: int) -> dict[str, Any]:
 
     examples = Examples(wiring, prompts, others)
     next(iter(examples))
-    both = _medians({"forward and backward": both_passes, "forward": forward, "EAP": eap, "40 exact edges": exact}, runs)
-    ratio, speedup = both["EAP"] / both["forward and backward"], 40 * both["forward"] / both["40 exact edges"]
-    print(f"EAP {both['EAP']:.2f} s, forward and backward {both['forward and backward']:.2f} s: {ratio:.2f} × (bar 4)")
-    print(f"40 exact edges {both['40 exact edges']:.1f} s, 40 forwards {40 * both['forward']:.1f} s: {speedup:.1f} × faster (bar 5)")
+    both = _medians(
+        {
+            "forward and backward": both_passes,
+            "forward": forward,
+            "EAP": eap,
+            "40 exact edges": exact,
+        },
+        runs,
+    )
+    ratio, speedup = (
+        both["EAP"] / both["forward and backward"],
+        40 * both["forward"] / both["40 exact edges"],
+    )
+    print(
+        f"EAP {both['EAP']:.2f} s, forward and backward {both['forward and backward']:.2f} s: "
+        f"{ratio:.2f} × (bar 4)"
+    )
+    print(
+        f"40 exact edges {both['40 exact edges']:.1f} s, 40 forwards {40 * both['forward']:.1f} s: "
+        f"{speedup:.1f} × faster (bar 5)"
+    )
     return {
         "seconds": both,
         "eap_over_passes": ratio,

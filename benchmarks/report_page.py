@@ -1,9 +1,11 @@
-"""How large a report's page is, and how soon a real browser shows its list, its first paint and its figures.
+"""How large a report's page is, and how soon a real browser shows its list, its first paint and its
+figures.
 
     python benchmarks/report_page.py report [another/report …]
 
-Needs chromium and chromedriver (Debian: chromium, chromium-driver) and selenium (`.[test]`). Every page is opened from disk seven times in
-a fresh tab; the first opening also parses the scripts anew, so it is told apart from the median of the others.
+Needs chromium and chromedriver (Debian: chromium, chromium-driver) and selenium (`.[test]`). Every
+page is opened from disk seven times in a fresh tab; the first opening also parses the scripts anew,
+so it is told apart from the median of the others.
 """
 
 import json
@@ -21,7 +23,8 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,
 TIMES = """
 const [navigation] = performance.getEntriesByType('navigation');
 const [paint] = performance.getEntriesByName('first-contentful-paint');
-return {list: navigation.domContentLoadedEventEnd - navigation.startTime, paint: paint ? paint.startTime : null,
+return {list: navigation.domContentLoadedEventEnd - navigation.startTime,
+        paint: paint ? paint.startTime : null,
         rows: document.querySelectorAll('#list a').length};
 """
 
@@ -35,7 +38,11 @@ def opened(driver: Any, page: Path) -> dict[str, float]:
     assert found["rows"] > 0, "the list is empty"
     while driver.execute_script("return document.querySelectorAll('.plot .main-svg').length") < 3:
         time.sleep(0.02)
-    return {"list": found["list"] / 1000, "paint": (found["paint"] or 0) / 1000, "figures": time.perf_counter() - start}
+    return {
+        "list": found["list"] / 1000,
+        "paint": (found["paint"] or 0) / 1000,
+        "figures": time.perf_counter() - start,
+    }
 
 
 def measured(driver: Any, folder: Path) -> dict[str, Any]:
@@ -44,7 +51,12 @@ def measured(driver: Any, folder: Path) -> dict[str, Any]:
     page = write_report(data, folder).resolve()
     runs = [opened(driver, page) for _ in range(OPENINGS)]
     later = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
-    return {"features": len(data["features"]), "megabytes": page.stat().st_size / 1e6, "first": runs[0], "later": later}
+    return {
+        "features": len(data["features"]),
+        "megabytes": page.stat().st_size / 1e6,
+        "first": runs[0],
+        "later": later,
+    }
 
 
 def main() -> None:
@@ -59,8 +71,15 @@ def main() -> None:
     finally:
         driver.quit()
     for name, found in results.items():
-        first, later = ({key: round(value, 2) for key, value in found[which].items()} for which in ("first", "later"))
-        print(f"{name}: {found['features']} features, {found['megabytes']:.1f} MB; seconds, first {first}, later (median) {later}")
+        first, later = (
+            {key: round(value, 2) for key, value in found[which].items()}
+            for which in ("first", "later")
+        )
+        print(
+            f"{name}: {found['features']} features, {found['megabytes']:.1f} MB; seconds, "
+            "first "
+            f"{first}, later (median) {later}"
+        )
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

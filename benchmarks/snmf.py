@@ -1,11 +1,16 @@
-"""The semi-NMF solver against the published multiplicative algorithm, side by side: same data, start, seed and constraint.
+"""The semi-NMF solver against the published multiplicative algorithm, side by side: same data,
+start, seed and constraint.
 
-- speed: seconds (wall and CPU) until the loss that the multiplicative algorithm has at its last iteration, preparation included, for
-  both ways to the directions; the final losses; one iteration against its two matrix products of the same shapes.
-- recovery: planted sparse factors with correlated coefficients and noise, K known and half as many again, with scikit-learn beside it.
+- speed: seconds (wall and CPU) until the loss that the multiplicative algorithm has at its last
+iteration, preparation included, for
+  both ways to the directions; the final losses; one iteration against its two matrix products of
+  the same shapes.
+- recovery: planted sparse factors with correlated coefficients and noise, K known and half as many
+again, with scikit-learn beside it.
 
     python benchmarks/snmf.py                            # about twenty minutes on one core
-    python benchmarks/snmf.py --acts FOLDER [FOLDER …]   # recorded activations instead of recording the shipped corpus
+    python benchmarks/snmf.py --acts FOLDER [FOLDER …]   # recorded activations instead of recording
+    the shipped corpus
 """
 
 import argparse
@@ -33,10 +38,21 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results |= {"threads": torch.get_num_threads(), "features": arguments.features, "seed": arguments.seed}
+    results |= {
+        "threads": torch.get_num_threads(),
+        "features": arguments.features,
+        "seed": arguments.seed,
+    }
     if "speed" in arguments.parts:
         results["speed"] = results.get("speed", {})
-        print(f"{'set':12} {'directions by':14} {'rows':>5} {'d':>5} {'mult. s':>8} {'ours s':>7} {'ratio':>6} {'CPU':>6} ", end="")
+        print(
+            (
+                f"{'set':12} {'directions by':14} {'rows':>5} {'d':>5} {'mult. s':>8} "
+                f"{'ours s':>7} "
+                f"{'ratio':>6} {'CPU':>6} "
+            ),
+            end="",
+        )
         print(f"{'mult. loss':>10} {'ours':>8} {'/products':>9}")
         for name, acts in _sets(arguments).items():
             results["speed"][name] = _speed(name, acts, arguments)
@@ -65,16 +81,26 @@ def _sets(arguments: argparse.Namespace) -> dict[str, torch.Tensor]:
     return sets
 
 
-def _planted(n_rows: int, width: int, n_features: int, support: int, noise: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and their sparse directions: features in groups of four that tend to be active together, exponential coefficients."""
+def _planted(
+    n_rows: int, width: int, n_features: int, support: int, noise: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and their sparse directions: features in groups of four that tend to be active together,
+    exponential coefficients.
+    """
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(n_features, width, generator=generator).topk(support, dim=1).indices
     entries = torch.nn.functional.normalize(torch.randn(n_features, support, generator=generator))
     directions = torch.zeros(n_features, width).scatter_(1, places, entries)
-    together = (torch.rand(n_rows, -(-n_features // 4), generator=generator) < 0.2)[:, torch.arange(n_features) // 4]
+    together = (torch.rand(n_rows, -(-n_features // 4), generator=generator) < 0.2)[
+        :, torch.arange(n_features) // 4
+    ]
     alone = torch.rand(n_rows, n_features, generator=generator)
-    active = (together & (alone < 0.6)) | (torch.rand(n_rows, n_features, generator=generator) < 0.05)
-    clean = (active * torch.empty(n_rows, n_features).exponential_(generator=generator)) @ directions
+    active = (together & (alone < 0.6)) | (
+        torch.rand(n_rows, n_features, generator=generator) < 0.05
+    )
+    clean = (
+        active * torch.empty(n_rows, n_features).exponential_(generator=generator)
+    ) @ directions
     drawn = torch.randn(clean.shape, generator=generator)
     return clean + noise * drawn * clean.norm() / drawn.norm(), directions
 
@@ -84,14 +110,21 @@ def _speed(name: str, acts: torch.Tensor, arguments: argparse.Namespace) -> dict
     published = _timed(acts, arguments, published=True)
     runs += [_timed(acts, arguments) for _ in range(arguments.runs - 1)]
     product = _product_seconds(acts, arguments.features)
-    row = {"rows": len(acts), "d": acts.shape[1], "goal": published["trace"][-1], "multiplicative": _thinned(published)}
+    row = {
+        "rows": len(acts),
+        "d": acts.shape[1],
+        "goal": published["trace"][-1],
+        "multiplicative": _thinned(published),
+    }
     row |= {"products_seconds": product, "least_squares": _against(published, runs, product)}
     row["descent"] = _against(published, [_timed(acts, arguments, descent=True)], product)
     for step in ("least_squares", "descent"):
         middle = row[step]["median"]
         print(
-            f"{name:12} {step:14} {len(acts):5d} {acts.shape[1]:5d} {published['wall'][-1]:8.1f} {middle['wall']:7.2f} "
-            f"{middle['ratio_wall']:6.1f} {middle['ratio_cpu']:6.1f} {row['goal']:10.5f} {middle['final']:8.5f} "
+            f"{name:12} {step:14} {len(acts):5d} {acts.shape[1]:5d} {published['wall'][-1]:8.1f} "
+            f"{middle['wall']:7.2f} "
+            f"{middle['ratio_wall']:6.1f} {middle['ratio_cpu']:6.1f} {row['goal']:10.5f} "
+            f"{middle['final']:8.5f} "
             f"{middle['iteration_over_products']:9.2f}",
             flush=True,
         )
@@ -101,14 +134,26 @@ def _speed(name: str, acts: torch.Tensor, arguments: argparse.Namespace) -> dict
 def _against(published: dict, runs: list[dict], product: float) -> dict:
     """Each run against the multiplicative one, and the medians."""
     goal, rows = published["trace"][-1], []
-    reached = [next((i for i, loss in enumerate(run["trace"]) if loss <= goal), None) for run in runs]
+    reached = [
+        next((i for i, loss in enumerate(run["trace"]) if loss <= goal), None) for run in runs
+    ]
     for run, index in zip(runs, reached, strict=True):
-        steps = [after - before for before, after in zip(run["cpu"][1:-1], run["cpu"][2:], strict=False)]
-        entry = {"final": run["trace"][-1], "iterations": len(run["wall"]), "total_wall": run["total_wall"], "reached_iteration": index}
+        steps = [
+            after - before for before, after in zip(run["cpu"][1:-1], run["cpu"][2:], strict=False)
+        ]
+        entry = {
+            "final": run["trace"][-1],
+            "iterations": len(run["wall"]),
+            "total_wall": run["total_wall"],
+            "reached_iteration": index,
+        }
         if index is not None:
             # The last loss is the final refit's, which ends with the fit.
             entry |= {key: [*run[key], run[f"total_{key}"]][index] for key in ("wall", "cpu")}
-            entry |= {"ratio_wall": published["wall"][-1] / entry["wall"], "ratio_cpu": published["cpu"][-1] / entry["cpu"]}
+            entry |= {
+                "ratio_wall": published["wall"][-1] / entry["wall"],
+                "ratio_cpu": published["cpu"][-1] / entry["cpu"],
+            }
         entry["iteration_over_products"] = statistics.median(steps) / product
         rows.append(entry)
     keys = ("final", "wall", "cpu", "ratio_wall", "ratio_cpu", "iteration_over_products")
@@ -116,8 +161,16 @@ def _against(published: dict, runs: list[dict], product: float) -> dict:
     return {"runs": rows, "median": middle | {"final_lower_by": 1 - middle["final"] / goal}}
 
 
-def _timed(acts: torch.Tensor, arguments: argparse.Namespace, *, published: bool = False, descent: bool = False) -> dict:
-    """A fit with the wall and CPU seconds since its start at the end of every iteration over all rows."""
+def _timed(
+    acts: torch.Tensor,
+    arguments: argparse.Namespace,
+    *,
+    published: bool = False,
+    descent: bool = False,
+) -> dict:
+    """A fit with the wall and CPU seconds since its start at the end of every iteration over all
+    rows.
+    """
     wall, cpu = [], []
     start = (time.perf_counter(), time.process_time())
 
@@ -132,8 +185,13 @@ def _timed(acts: torch.Tensor, arguments: argparse.Namespace, *, published: bool
         "patience": arguments.iterations,
         "tolerance": 0.0,
     }
-    ours = {"max_iterations": arguments.ours, "direction_step": "descent" if descent else "least_squares"}
-    snmf = _fit(acts, arguments.features, arguments.seed, note, published_options if published else ours)
+    ours = {
+        "max_iterations": arguments.ours,
+        "direction_step": "descent" if descent else "least_squares",
+    }
+    snmf = _fit(
+        acts, arguments.features, arguments.seed, note, published_options if published else ours
+    )
     return {
         "wall": wall,
         "cpu": cpu,
@@ -143,10 +201,19 @@ def _timed(acts: torch.Tensor, arguments: argparse.Namespace, *, published: bool
     }
 
 
-def _fit(acts: torch.Tensor, n_features: int, seed: int, progress: interp.core.Progress, options: dict, sparsity: float = 0.01) -> Snmf:
+def _fit(
+    acts: torch.Tensor,
+    n_features: int,
+    seed: int,
+    progress: interp.core.Progress,
+    options: dict,
+    sparsity: float = 0.01,
+) -> Snmf:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return fit_snmf(acts, n_features, sparsity=sparsity, seed=seed, progress=progress, **options)
+        return fit_snmf(
+            acts, n_features, sparsity=sparsity, seed=seed, progress=progress, **options
+        )
 
 
 def _thinned(published: dict) -> dict:
@@ -175,10 +242,26 @@ def _recovery(seeds: int) -> list[dict]:
             start, cosines = time.perf_counter(), []
             for seed in range(seeds):
                 acts, truth = _planted(8000, 512, 40, 26, 0.1, seed)
-                cosines.append(match_directions(_recovered(method, acts, asked, seed), truth).mean_cosine)
+                cosines.append(
+                    match_directions(_recovered(method, acts, asked, seed), truth).mean_cosine
+                )
             seconds = (time.perf_counter() - start) / seeds
-            rows.append({"asked": asked, "method": method, "cosines": cosines, "mean": statistics.mean(cosines), "seconds": seconds})
-            print(f"{asked:4d} {method:16} {' '.join(f'{c:.3f}' for c in cosines):44} {rows[-1]['mean']:6.3f} {seconds:8.1f}", flush=True)
+            rows.append(
+                {
+                    "asked": asked,
+                    "method": method,
+                    "cosines": cosines,
+                    "mean": statistics.mean(cosines),
+                    "seconds": seconds,
+                }
+            )
+            print(
+                (
+                    f"{asked:4d} {method:16} {' '.join(f'{c:.3f}' for c in cosines):44} "
+                    f"{rows[-1]['mean']:6.3f} {seconds:8.1f}"
+                ),
+                flush=True,
+            )
     return rows
 
 
@@ -190,10 +273,18 @@ def _recovered(method: str, acts: torch.Tensor, asked: int, seed: int) -> torch.
         # Its inner solver warns of a gap below float32's precision.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
         learner = MiniBatchDictionaryLearning(
-            asked, alpha=0.1, max_iter=10, batch_size=256, positive_code=True, fit_algorithm="cd", random_state=seed
+            asked,
+            alpha=0.1,
+            max_iter=10,
+            batch_size=256,
+            positive_code=True,
+            fit_algorithm="cd",
+            random_state=seed,
         )
         return torch.from_numpy(learner.fit(acts.numpy()).components_).float()
-    options = {"solver": "multiplicative", "max_iterations": 500} if method == "multiplicative" else {}
+    options = (
+        {"solver": "multiplicative", "max_iterations": 500} if method == "multiplicative" else {}
+    )
     return _fit(acts, asked, seed, interp.core.silent, options, sparsity=0.05).directions
 
 
@@ -204,15 +295,29 @@ def _write(results: dict) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=("speed", "recovery"), default=["speed", "recovery"])
-    parser.add_argument("--acts", nargs="+", help="folders of recorded activations; those of one site are joined")
+    parser.add_argument(
+        "--parts", nargs="+", choices=("speed", "recovery"), default=["speed", "recovery"]
+    )
+    parser.add_argument(
+        "--acts", nargs="+", help="folders of recorded activations; those of one site are joined"
+    )
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--sites", nargs="*", default=["L15.mlp", "L5.mlp"])
-    parser.add_argument("--noise", type=float, nargs="*", default=[0.1, 0.5], help="norm of the planted sets' noise over the signal's")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        nargs="*",
+        default=[0.1, 0.5],
+        help="norm of the planted sets' noise over the signal's",
+    )
     parser.add_argument("--features", type=int, default=100)
-    parser.add_argument("--iterations", type=int, default=500, help="of the multiplicative algorithm")
+    parser.add_argument(
+        "--iterations", type=int, default=500, help="of the multiplicative algorithm"
+    )
     parser.add_argument("--ours", type=int, default=500, help="our max_iterations")
-    parser.add_argument("--runs", type=int, default=3, help="of ours, before and after the multiplicative one")
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of ours, before and after the multiplicative one"
+    )
     parser.add_argument("--recovery-seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,7 @@
 """Features of neural networks: find them, describe them, and score whether they detect and steer.
 
-The loop: `load_model` or `wrap` a network, `record` activations, `fit_*` a dictionary, `describe` its features, score them, `report`.
+The loop: `load_model` or `wrap` a network, `record` activations, `fit_*` a dictionary, `describe`
+its features, score them, `report`.
 """
 
 import importlib
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
     from interp.dynamics import Axis, Checkpoint, Trajectories, checkpoints_of, track
     from interp.features import Feature, companion, companions, describe, loss_recovered, show
     from interp.models import SamplingPlan, load_model, wrap
-    from interp.steering import EndpointJudge, evaluate_steering, fit_offline_judge, likelihood_lift, steer
+    from interp.steering import (
+        EndpointJudge,
+        evaluate_steering,
+        fit_offline_judge,
+        likelihood_lift,
+        steer,
+    )
     from interp.studies.comparison import Comparison, LiftProtocol, compare
     from interp.studies.features.protocol import Settings
     from interp.studies.features.run import main_job
@@ -107,7 +114,8 @@ def __getattr__(name: str) -> Any:
 
         close = difflib.get_close_matches(name, __all__, n=3) or __all__
         raise AttributeError(
-            f"module 'interp' has no attribute {name!r}; {'nearest' if close is not __all__ else 'public names'}: {', '.join(close)}"
+            f"module 'interp' has no attribute {name!r}; "
+            f"{'nearest' if close is not __all__ else 'public names'}: {', '.join(close)}"
         )
     return getattr(importlib.import_module(f"interp.{_HOMES[name]}"), name)
 

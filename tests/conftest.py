@@ -1,10 +1,12 @@
-"""Shape annotations of the package are checked at run time in every test."""
+"""With INTERP_CHECK_SHAPES=1 the package's shape annotations are checked at run time."""
 
 import os
 
-# Threads that wait must not spin: on a busy machine spinning starves the thread that works. Read once, when torch is imported.
+# Threads that wait must not spin: on a busy machine spinning starves the thread that works. Read
+# once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from jaxtyping import install_import_hook
+if os.environ.get("INTERP_CHECK_SHAPES") == "1":
+    from jaxtyping import install_import_hook
 
-install_import_hook("interp", "beartype.beartype")
+    install_import_hook("interp", "beartype.beartype")

@@ -28,7 +28,9 @@ METHODS: dict[str, Fit] = {
     "sae": lambda acts: fit_sae(acts, N_FEATURES, k=2, steps=150, batch_size=64, seed=3),
     "pca": lambda acts: fit_pca(acts, N_FEATURES, seed=3),
     "random": lambda acts: random_dictionary(acts, N_FEATURES, sparsity=0.25, seed=3),
-    "difference_in_means": lambda acts: fit_difference_in_means_many({str(i): part(acts, i) for i in range(4)}, part(acts, 4)),
+    "difference_in_means": lambda acts: fit_difference_in_means_many(
+        {str(i): part(acts, i) for i in range(4)}, part(acts, 4)
+    ),
 }
 SEEDED = sorted(set(METHODS) - {"difference_in_means"})
 COUNTED = {
@@ -46,8 +48,19 @@ def part(acts: Activations | torch.Tensor, index: int) -> Activations | torch.Te
 
 def recorded(values: torch.Tensor, site: str = "L1.mlp") -> Activations:
     n = len(values)
-    contexts = Contexts(np.arange(n) // 8, np.arange(n) % 8, np.zeros(n, dtype=int), tuple(f"text {i}" for i in range(n // 8 + 1)), ())
-    return Activations(values, contexts, site, Provenance("record", model="tiny", corpus_hash="abc", site=site, selection="all tokens"))
+    contexts = Contexts(
+        item=np.arange(n) // 8,
+        position=np.arange(n) % 8,
+        step=np.zeros(n, dtype=int),
+        items=tuple(f"text {i}" for i in range(n // 8 + 1)),
+        tokens=(),
+    )
+    return Activations(
+        values,
+        contexts,
+        site,
+        Provenance("record", model="tiny", corpus_hash="abc", site=site, selection="all tokens"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +85,9 @@ def fitted(fitted_once, method) -> Dictionary:
 
 
 def tensors(dictionary: Dictionary) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in vars(dictionary).items() if isinstance(value, torch.Tensor)}
+    return {
+        name: value for name, value in vars(dictionary).items() if isinstance(value, torch.Tensor)
+    }
 
 
 def test_shapes_and_unit_norms(fitted, method, acts):
@@ -98,7 +113,11 @@ def test_reconstruction_beats_the_mean_and_random_directions_do_not(fitted_once,
 
 
 def test_the_same_seed_gives_the_same_bits_and_touches_no_global_state(method, acts):
-    torch_state, numpy_state, before = torch.get_rng_state(), np.random.get_state()[1].copy(), acts.values.clone()  # noqa: NPY002
+    torch_state, numpy_state, before = (
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),  # noqa: NPY002
+        acts.values.clone(),
+    )
     first = METHODS[method](acts)
     assert torch.equal(torch.get_rng_state(), torch_state)
     second = METHODS[method](acts)
@@ -149,7 +168,9 @@ def test_fitting_refuses_nan_by_its_context_and_empty_and_zero(method, acts):
     broken = acts.values.clone()
     broken[10, 3] = torch.nan
     # Difference in means is fitted on every fifth row, where row 10 is the third of its part.
-    with pytest.raises(InputError, match=r"row \d+: token '#2' at position 2 of input 1 \('text 1'\)"):
+    with pytest.raises(
+        InputError, match=r"row \d+: token '#2' at position 2 of input 1 \('text 1'\)"
+    ):
         METHODS[method](recorded(broken))
     with pytest.raises(InputError, match="empty"):
         METHODS[method](recorded(acts.values[:0]))

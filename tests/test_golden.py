@@ -1,4 +1,6 @@
-"""Whole jobs give the numbers that were written down before the house was rearranged: a refactor moves none of them."""
+"""Whole jobs give the numbers that were written down before the house was rearranged: a refactor
+moves none of them.
+"""
 
 import json
 from pathlib import Path
@@ -15,11 +17,27 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-5
 def differences(value: Any, expected: Any, path: str = "") -> list[str]:
     """Where two json values differ in structure, in text, or in a number by more than rounding."""
     if isinstance(expected, dict) and isinstance(value, dict) and value.keys() == expected.keys():
-        return [found for key in expected for found in differences(value[key], expected[key], f"{path}.{key}")]
+        return [
+            found
+            for key in expected
+            for found in differences(value[key], expected[key], f"{path}.{key}")
+        ]
     if isinstance(expected, list) and isinstance(value, list) and len(value) == len(expected):
-        return [found for place in range(len(expected)) for found in differences(value[place], expected[place], f"{path}[{place}]")]
-    if isinstance(expected, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        return [] if value == pytest.approx(expected, rel=RELATIVE, abs=ABSOLUTE) else [f"{path}: {value} for {expected}"]
+        return [
+            found
+            for place in range(len(expected))
+            for found in differences(value[place], expected[place], f"{path}[{place}]")
+        ]
+    if (
+        isinstance(expected, float)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
+        return (
+            []
+            if value == pytest.approx(expected, rel=RELATIVE, abs=ABSOLUTE)
+            else [f"{path}: {value} for {expected}"]
+        )
     return [] if value == expected else [f"{path}: {value!r:.80} for {expected!r:.80}"]
 
 

@@ -1,4 +1,6 @@
-"""What a first-time user does wrong gets one line that says what to do, as a user runs it: without the tests' type checks."""
+"""What a first-time user does wrong gets one line that says what to do, as a user runs it: without
+the tests' type checks.
+"""
 
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import pytest
 SCRIPT = """
 import numpy as np, torch, interp
 
-net = interp.wrap(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)))
+layers = torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+net = interp.wrap(torch.nn.Sequential(*layers))
 rows = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
 acts = interp.record(net, rows, ["1", "2"])
 snmf = interp.fit_snmf(acts["1"], 3, seed=0)
@@ -42,7 +45,13 @@ for value in (net, acts["1"], snmf, feature, interp.fit_pca(acts["1"], 2)):
 
 @pytest.fixture(scope="module")
 def said() -> list[list[str]]:
-    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
     return [[part.strip() for part in line.split("|")] for line in run.stdout.splitlines()]
 
 
@@ -61,7 +70,9 @@ def said() -> list[list[str]]:
         ("name", "AttributeError", "nearest: fit_snmf"),
     ],
 )
-def test_a_slip_is_answered_with_what_to_do(said: list[list[str]], name: str, kind: str, words: str) -> None:
+def test_a_slip_is_answered_with_what_to_do(
+    said: list[list[str]], name: str, kind: str, words: str
+) -> None:
     (found,) = [line for line in said if line[0] == name]
     assert found[1] == kind, found
     assert words in found[2], found

@@ -1,9 +1,22 @@
 """From a model to activations, and back into the model."""
 
-from interp.capture.intervene import EVERYWHERE, Add, Intervention, ProjectOut, Replace, Where, intervene
+from interp.capture.intervene import (
+    EVERYWHERE,
+    Add,
+    Intervention,
+    ProjectOut,
+    Replace,
+    Where,
+    intervene,
+)
 from interp.capture.recording import record
 from interp.capture.selection import TokenSelection
-from interp.capture.store import appending_activations, load_activations, open_activations, save_activations
+from interp.capture.store import (
+    appending_activations,
+    load_activations,
+    open_activations,
+    save_activations,
+)
 from interp.models.protocol import Batch, Call, Hook, Model, Prepared
 
 __all__ = [

@@ -17,9 +17,11 @@ from interp.models.protocol import Call, Hook, Model
 
 @dataclass(frozen=True)
 class Where:
-    """Which tokens an intervention touches: those of the prompt, those being generated, and from which position on.
+    """Which tokens an intervention touches: those of the prompt, those being generated, and from
+    which position on.
 
-    A token's place is known with and without a key-value cache alike, so cached and uncached decoding are the same computation.
+    A token's place is known with and without a key-value cache alike, so cached and uncached
+    decoding are the same computation.
     """
 
     prompt: bool = True
@@ -27,7 +29,9 @@ class Where:
     first_position: int = 0
 
     def mask(self, call: Call) -> Bool[Tensor, "batch position"] | None:
-        """The touched tokens; None means every one (and for networks without tokens, everything)."""
+        """The touched tokens; None means every one (and for networks without tokens,
+        everything).
+        """
         if call.positions is None or self == Where():
             return None
         touched = call.positions >= self.first_position
@@ -42,7 +46,9 @@ EVERYWHERE = Where()
 
 @dataclass(frozen=True)
 class Intervention(ABC):
-    """A hook that changes a site; `where` limits it to some tokens. It returns a new tensor and never writes in place."""
+    """A hook that changes a site; `where` limits it to some tokens. It returns a new tensor and
+    never writes in place.
+    """
 
     def __call__(self, value: Tensor, call: Call) -> Tensor:
         last = value.movedim(1, -1) if value.ndim == 4 else value
@@ -63,8 +69,8 @@ class Intervention(ABC):
 class Add(Intervention):
     """Add a vector: `x + vector`.
 
-    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own, the batch being grouped by cell (so one
-    forward call serves many features and strengths).
+    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own,
+    the batch being grouped by cell (so one forward call serves many features and strengths).
     """
 
     vector: Float[Tensor, "*cell d"]
@@ -79,7 +85,8 @@ class Add(Intervention):
 
 @dataclass(frozen=True)
 class ProjectOut(Intervention):
-    """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of `directions [k, d]`.
+    """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of
+    `directions [k, d]`.
 
     The directions may depend on each other.
     """
@@ -90,14 +97,21 @@ class ProjectOut(Intervention):
     def __post_init__(self) -> None:
         if self.directions.ndim != 2:
             raise InputError(
-                f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give one direction as `direction[None]`"
+                f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give "
+                "one "
+                "direction as `direction[None]`"
             )
 
     @cached_property
     def _basis(self) -> Float[Tensor, "rank d"]:
         _, strengths, rows = torch.linalg.svd(self.directions.double(), full_matrices=False)
-        # By their norm alone directions may differ by orders of magnitude; only what rounding made is left out.
-        floor = torch.finfo(torch.float32).eps * max(self.directions.shape) * strengths.max(dim=0, keepdim=True).values
+        # By their norm alone directions may differ by orders of magnitude; only what rounding made
+        # is left out.
+        floor = (
+            torch.finfo(torch.float32).eps
+            * max(self.directions.shape)
+            * strengths.max(dim=0, keepdim=True).values
+        )
         return rows[strengths > floor].float()
 
     def _change(self, value: Tensor) -> Tensor:
@@ -110,7 +124,9 @@ class ProjectOut(Intervention):
 
 @dataclass(frozen=True)
 class Replace(Intervention):
-    """Put another value in place: `vector [d]` everywhere, or `[cell, d]` by element of the batch."""
+    """Put another value in place: `vector [d]` everywhere, or `[cell, d]` by element of the
+    batch.
+    """
 
     vector: Float[Tensor, "*cell d"]
     where: Where = EVERYWHERE
@@ -124,7 +140,8 @@ class Replace(Intervention):
 
 @contextmanager
 def intervene(model: Model, interventions: Mapping[str, Hook]) -> Iterator[None]:
-    """Change sites for the length of a `with` block; every `run` and `generate` inside it is subject to it, prefill and decoding alike.
+    """Change sites for the length of a `with` block; every `run` and `generate` inside it is
+    subject to it, prefill and decoding alike.
 
     Raises:
         InputError: a site does not exist, or a vector is not as wide as its site.
@@ -140,11 +157,16 @@ def intervene(model: Model, interventions: Mapping[str, Hook]) -> Iterator[None]
 
 
 def _check_width(model: Any, site: str, change: Hook) -> None:
-    vector = change.directions if isinstance(change, ProjectOut) else getattr(change, "vector", None)
+    vector = (
+        change.directions if isinstance(change, ProjectOut) else getattr(change, "vector", None)
+    )
     if vector is None or not (width := model.sites.width(site)):
         return
     if vector.shape[-1] != width:
-        raise InputError(f"the intervention at {site} is {vector.shape[-1]} wide but the site {width}; use a direction of that site")
+        raise InputError(
+            f"the intervention at {site} is {vector.shape[-1]} wide but the site {width}; use a "
+            "direction of that site"
+        )
 
 
 def _per_element(vector: Tensor, value: Tensor) -> Tensor:
@@ -152,6 +174,9 @@ def _per_element(vector: Tensor, value: Tensor) -> Tensor:
     if vector.ndim == 1:
         return vector
     if value.shape[0] % len(vector):
-        raise InputError(f"{len(vector)} vectors cannot be spread over a batch of {value.shape[0]}; give one, or a divisor of the batch")
+        raise InputError(
+            f"{len(vector)} vectors cannot be spread over a batch of {value.shape[0]}; give one, "
+            "or a divisor of the batch"
+        )
     spread = vector.repeat_interleave(value.shape[0] // len(vector), dim=0)
     return spread.reshape(len(spread), *(1,) * (value.ndim - 2), -1)

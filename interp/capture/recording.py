@@ -16,7 +16,13 @@ from interp.models.protocol import Batch, Call, Model, Prepared
 
 @overload
 def record(
-    model: Model, inputs: Any, sites: str, *, selection: TokenSelection = ..., batch_size: int | None = ..., progress: Progress = ...
+    model: Model,
+    inputs: Any,
+    sites: str,
+    *,
+    selection: TokenSelection = ...,
+    batch_size: int | None = ...,
+    progress: Progress = ...,
 ) -> Activations: ...
 
 
@@ -44,8 +50,9 @@ def record(
 ) -> Activations | dict[str, Activations]:
     """What one site (or several, in one pass) held while the network ran over the inputs.
 
-    One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images), or per input (vectors), in the order of
-    the inputs. Nothing after the last needed site is computed.
+    One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images),
+    or per input (vectors), in the order of the inputs. Nothing after the last needed site is
+    computed.
 
     Args:
         inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.
@@ -60,10 +67,20 @@ def record(
     Example:
         >>> acts = interp.record(model, ["The sea was calm.", "Stir the soup."], "L15.mlp")
     """
-    wanted = [sites] if isinstance(sites, str) else list(sites) if isinstance(sites, Iterable) else [sites]
+    wanted = (
+        [sites]
+        if isinstance(sites, str)
+        else list(sites)
+        if isinstance(sites, Iterable)
+        else [sites]
+    )
     for site in wanted:
         if not isinstance(site, str):
-            raise InputError(f"site is {site!r}; expected a name, like {next(iter(model.sites), 'L0.mlp')!r}; `model.sites` lists them")
+            raise InputError(
+                f"site is {site!r}; expected a name, like "
+                f"{next(iter(model.sites), 'L0.mlp')!r}; "
+                "`model.sites` lists them"
+            )
     if not wanted:
         raise InputError("no site was given; `model.sites` lists them")
     names = [model.sites.resolve(site) for site in wanted]
@@ -71,7 +88,11 @@ def record(
     prepared = model.prepare(inputs, batch_size)
     collectors = {name: _Collector(name, selection) for name in names}
     for number, batch in enumerate(prepared.batches):
-        model.run(batch, {name: collector.hook for name, collector in collectors.items()}, stop_after=names)
+        model.run(
+            batch,
+            {name: collector.hook for name, collector in collectors.items()},
+            stop_after=names,
+        )
         progress("record", number + 1, len(prepared.batches), "batch")
     provenance = Provenance(
         "record",
@@ -81,8 +102,14 @@ def record(
         selection=str(selection) if prepared.tokens else "every position",
         cost={"seconds": time.perf_counter() - start, "forward_batches": len(prepared.batches)},
     )
-    finished = {name: collector.finish(prepared, provenance) for name, collector in collectors.items()}
-    return finished[names[0]] if isinstance(sites, str) else {site: finished[name] for site, name in zip(wanted, names, strict=True)}
+    finished = {
+        name: collector.finish(prepared, provenance) for name, collector in collectors.items()
+    }
+    return (
+        finished[names[0]]
+        if isinstance(sites, str)
+        else {site: finished[name] for site, name in zip(wanted, names, strict=True)}
+    )
 
 
 @dataclass
@@ -107,7 +134,8 @@ class _Collector:
     def hook(self, value: Tensor, call: Call) -> None:
         assert call.batch is not None
         now = (id(call.batch), call.step)
-        # A module may run several times in one forward call (a shared rectifier); its first run counts, as when it is recorded alone.
+        # A module may run several times in one forward call (a shared rectifier); its first run
+        # counts, as when it is recorded alone.
         if now != self.seen:
             self.rows.append(rows_of(value, call, call.batch, self.selection))
         self.seen = now
@@ -115,24 +143,35 @@ class _Collector:
     def finish(self, prepared: Prepared, provenance: Provenance) -> Activations:
         item = np.concatenate([np.empty(0, int), *(rows.item for rows in self.rows)])
         position = np.concatenate([np.empty(0, int), *(rows.position for rows in self.rows)])
-        step = np.concatenate([np.empty(0, int), *(np.full(len(rows.item), rows.step) for rows in self.rows)])
+        step = np.concatenate(
+            [np.empty(0, int), *(np.full(len(rows.item), rows.step) for rows in self.rows)]
+        )
         if len(item) == 0:
             raise InputError(self._emptiness(prepared, provenance))
         order = np.lexsort((position, step, item))
-        contexts = Contexts(item[order], position[order], step[order], prepared.items, prepared.tokens)
+        contexts = Contexts(
+            item=item[order],
+            position=position[order],
+            step=step[order],
+            items=prepared.items,
+            tokens=prepared.tokens,
+        )
         derived = provenance.derive("record", site=self.site, cost=provenance.cost)
         acts = Activations(self._ordered(order), contexts, self.site, derived)
         if not (prepared.tokens and self.selection.which == "last"):
             return acts
-        # Of a long text every piece gave its last token; only the text's own last one was asked for.
+        # Of a long text every piece gave its last token; only the text's own last one was asked
+        # for.
         return acts.take(np.flatnonzero(np.diff(contexts.item, append=-1)))
 
     def _emptiness(self, prepared: Prepared, provenance: Provenance) -> str:
         if not self.rows and prepared.batches:
             return f"the network ran without reaching {self.site}; choose a site that it uses"
         return (
-            f"no row is left at {self.site}: {provenance.selection}; give longer texts or another TokenSelection "
-            f"({len(prepared.items)} inputs, longest {max((len(t) for t in prepared.tokens), default=0)} tokens)"
+            f"no row is left at {self.site}: {provenance.selection}; give longer texts or another "
+            "TokenSelection "
+            f"({len(prepared.items)} inputs, longest "
+            f"{max((len(t) for t in prepared.tokens), default=0)} tokens)"
         )
 
     def _ordered(self, order: np.ndarray) -> Tensor:
@@ -150,7 +189,8 @@ class _Collector:
 
 
 def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
-    """A site's value as rows: kept tokens of `[batch, position, d]`, pixels of `[batch, d, y, x]`, elements of `[batch, d]`.
+    """A site's value as rows: kept tokens of `[batch, position, d]`, pixels of `[batch, d, y, x]`,
+    elements of `[batch, d]`.
 
     Raises:
         InputError: the value has another number of axes.
@@ -160,18 +200,32 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
     if value.ndim == 4:
         count, width, height, breadth = value.shape
         # A copy even where a view would do: the network may overwrite its activation in place.
-        rows = value.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).reshape(-1, width)
+        rows = (
+            value.permute(0, 2, 3, 1)
+            .clone(memory_format=torch.contiguous_format)
+            .reshape(-1, width)
+        )
         pixels = height * breadth
-        return _Rows(rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step)
+        return _Rows(
+            rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step
+        )
     if value.ndim == 2:
         return _Rows(value.cpu().clone(), batch.items, np.zeros(len(batch.items), int), call.step)
-    raise InputError(f"{call.site} holds a value of shape {tuple(value.shape)}; rows can be made of 2, 3 or 4 axes, choose another site")
+    raise InputError(
+        f"{call.site} holds a value of shape {tuple(value.shape)}; rows can be made of 2, 3 or 4 "
+        "axes, choose another site"
+    )
 
 
 def _token_rows(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
     if call.positions is None:
         count, length, _ = value.shape
-        return _Rows(value.flatten(0, 1).cpu().clone(), batch.items.repeat(length), np.tile(np.arange(length), count), call.step)
+        return _Rows(
+            value.flatten(0, 1).cpu().clone(),
+            batch.items.repeat(length),
+            np.tile(np.arange(length), count),
+            call.step,
+        )
     mask = selection.mask(batch, call.positions)
     element = torch.nonzero(mask, as_tuple=True)[0].cpu().numpy()
     position = call.positions[mask].cpu().numpy() + batch.offsets[element]

@@ -17,9 +17,9 @@ Which = Literal["all", "last"]
 class TokenSelection:
     """The rule by which tokens become rows; it is part of every result.
 
-    Padding never counts. By default neither do special tokens (BOS) nor the first position of a sequence: without context it behaves unlike
-    all others, and one massive row ruins a factorisation. `which="last"` keeps only the last of each text's
-    tokens that count.
+    Padding never counts. By default neither do special tokens (BOS) nor the first position of a
+    sequence: without context it behaves unlike all others, and one massive row ruins a
+    factorisation. `which="last"` keeps only the last of each text's tokens that count.
     """
 
     skip_special: bool = True
@@ -29,7 +29,9 @@ class TokenSelection:
     def __post_init__(self) -> None:
         require_known("token selection", self.which, get_args(Which))
 
-    def mask(self, batch: Batch, positions: Int[Tensor, "batch position"]) -> Bool[Tensor, "batch position"]:
+    def mask(
+        self, batch: Batch, positions: Int[Tensor, "batch position"]
+    ) -> Bool[Tensor, "batch position"]:
         """Which tokens of a batch count."""
         mask = positions >= self.skip_first
         if self.skip_special and batch.special is not None:
@@ -44,7 +46,10 @@ class TokenSelection:
         if self.skip_special:
             parts.append("special tokens left out")
         if self.skip_first:
-            parts.append(f"first {'position' if self.skip_first == 1 else f'{self.skip_first} positions'} left out")
+            parts.append(
+                f"first {'position' if self.skip_first == 1 else f'{self.skip_first} positions'}"
+                " left out"
+            )
         if self.which == "last":
             parts.append("last token only")
         return ", ".join(parts)

@@ -1,4 +1,6 @@
-"""Values in several safetensors files, read by rows: each file is opened only while rows are copied from it."""
+"""Values in several safetensors files, read by rows: each file is opened only while rows are copied
+from it.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -36,7 +38,8 @@ class Shards:
         found = new_rows((sum(len(run) for run in runs), self.shape[1]), self.dtype)
         start = 0
         for number, pieces in groupby(self._pieces(runs), key=lambda piece: piece[0]):
-            # Closed again at once: pages of a mapped file count as this process's memory for as long as it is open.
+            # Closed again at once: pages of a mapped file count as this process's memory for as
+            # long as it is open.
             with _opened(self.paths[number]) as values:
                 for _, rows in pieces:
                     found[start : start + len(rows)] = values[rows.start : rows.stop]
@@ -62,7 +65,8 @@ def open_shards(paths: Sequence[Path]) -> Shards:
     """The shards at some paths, checked by their headers.
 
     Raises:
-        UnavailableError: there is none, one is missing, short or something else, or they differ in width or type.
+        UnavailableError: there is none, one is missing, short or something else, or they differ in
+            width or type.
     """
     if not paths:
         raise UnavailableError("cannot read activations without a shard; record again")
@@ -71,7 +75,8 @@ def open_shards(paths: Sequence[Path]) -> Shards:
     for path, (_, own_width, own_dtype) in zip(paths, headers, strict=True):
         if (own_width, own_dtype) != (width, dtype):
             raise UnavailableError(
-                f"cannot read {path}: it is {own_width} wide of {own_dtype}, the first shard {width} of {dtype}; "
+                f"cannot read {path}: it is {own_width} wide of {own_dtype}, the first shard "
+                f"{width} of {dtype}; "
                 "record again or restore the right file"
             )
     *first, total = accumulate((rows for rows, _, _ in headers), initial=0)
@@ -82,7 +87,10 @@ def _header(path: Path) -> tuple[int, int, torch.dtype]:
     with _opened(path) as values:
         shape = values.get_shape()
         if len(shape) != 2:
-            raise UnavailableError(f"cannot read {path}: its values are {shape}, expected [row, d]; record again or restore the right file")
+            raise UnavailableError(
+                f"cannot read {path}: its values are {shape}, expected [row, d]; record again or "
+                "restore the right file"
+            )
         return shape[0], shape[1], values[:0].dtype
 
 
@@ -96,4 +104,6 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, safetensors.SafetensorError) as error:
         if isinstance(error, UnavailableError):
             raise
-        raise UnavailableError(f"cannot read {path}: {error}; record again or restore the missing file") from error
+        raise UnavailableError(
+            f"cannot read {path}: {error}; record again or restore the missing file"
+        ) from error

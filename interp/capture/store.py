@@ -1,4 +1,6 @@
-"""Activations on disk: safetensors for values, Arrow for contexts, json for provenance; never pickle."""
+"""Activations on disk: safetensors for values, Arrow for contexts, json for provenance; never
+pickle.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,8 @@ NOTE = "activations.json"
 
 
 def save_activations(acts: Activations, folder: str | Path) -> Path:
-    """Write activations to a folder, whole or not at all; `load_activations` reads them back bit for bit.
+    """Write activations to a folder, whole or not at all; `load_activations` reads them back bit
+    for bit.
 
     Raises:
         InputError: the folder holds something else, which would be lost.
@@ -32,14 +35,16 @@ def save_activations(acts: Activations, folder: str | Path) -> Path:
 
 @contextmanager
 def appending_activations(folder: str | Path) -> Iterator[Callable[[Activations], None]]:
-    """Write activations to a folder piece by piece, whole or not at all: what does not fit in memory is recorded in parts.
+    """Write activations to a folder piece by piece, whole or not at all: what does not fit in
+    memory is recorded in parts.
 
-    Inside the `with`, the function that it gives appends rows; their inputs count as further inputs, and provenance adds up. The folder
-    appears at the end. What is there is the same as one `save_activations` of all rows, up to the sizes of the shards.
+    Inside the `with`, the function that it gives appends rows; their inputs count as further
+    inputs, and provenance adds up. The folder appears at the end. What is there is the same as one
+    `save_activations` of all rows, up to the sizes of the shards.
 
     Raises:
-        InputError: the folder holds something else, which would be lost; a piece is of another site, width or type than the first; there
-            was no piece.
+        InputError: the folder holds something else, which would be lost; a piece is of another
+            site, width or type than the first; there was no piece.
         UnavailableError: the disk is full or the folder cannot be written.
 
     Cost: memory for the contexts of all rows, and two times 256 MB of values.
@@ -50,7 +55,7 @@ def appending_activations(folder: str | Path) -> Iterator[Callable[[Activations]
         ...         append(interp.record(model, texts, "L15.mlp"))
     """
     with replacing_folder(Path(folder), NOTE) as temporary:
-        writer = _Writer(temporary)
+        writer = _Writer(folder=temporary)
         yield writer.append
         writer.finish()
 
@@ -59,7 +64,8 @@ def load_activations(folder: str | Path) -> Activations:
     """Activations from a folder, in memory; a single shard is memory-mapped.
 
     Raises:
-        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of another width or type than the first.
+        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of
+            another width or type than the first.
     """
     import safetensors.torch
 
@@ -70,17 +76,20 @@ def load_activations(folder: str | Path) -> Activations:
 
 
 def open_activations(folder: str | Path, *, memory: int = ROW_MEMORY) -> Activations:
-    """Activations whose values stay on disk: every `fit_*`, `encode` and `reconstruction` reads them chunk by chunk.
+    """Activations whose values stay on disk: every `fit_*`, `encode` and `reconstruction` reads
+    them chunk by chunk.
 
-    The same call gives the same result as with `load_activations`: to the bit while a chunk has as many rows (a width up to 4096 with the
-    memory left as it is), else to the rounding of float32. `acts.take(rows)` reads some rows into memory, `acts.in_memory()` all.
+    The same call gives the same result as with `load_activations`: to the bit while a chunk has as
+    many rows (a width up to 4096 with the memory left as it is), else to the rounding of float32.
+    `acts.take(rows)` reads some rows into memory, `acts.in_memory()` all.
 
     Args:
-        memory: how many bytes of values, in float32, are read at a time. Contexts are in memory, and so is what a method keeps for every
-            row (a semi-NMF's fit: `8·row·feature` bytes).
+        memory: how many bytes of values, in float32, are read at a time. Contexts are in memory,
+            and so is what a method keeps for every row (a semi-NMF's fit: `8·row·feature` bytes).
 
     Raises:
-        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of another width or type than the first.
+        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of
+            another width or type than the first.
         InputError: `memory` does not hold one row.
 
     Cost: the contexts and every shard's header; each chunk is read when it is used.
@@ -97,20 +106,30 @@ def _opened(folder: Path, memory: int) -> tuple[Activations, Shards]:
 
     note = read_json(folder / NOTE)
     try:
-        shards = open_shards([folder / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))])
+        shards = open_shards(
+            [folder / f"values-{number:05d}.safetensors" for number in range(int(note["shards"]))]
+        )
         contexts = _read_contexts(folder)
         if len(contexts) != shards.shape[0]:
             raise UnavailableError(
-                f"cannot read {folder}: its shards have {shards.shape[0]} rows, its contexts {len(contexts)}; record again"
+                f"cannot read {folder}: its shards have {shards.shape[0]} rows, its contexts "
+                f"{len(contexts)}; record again"
             )
-        return Activations(Rows(shards, memory), contexts, note["site"], Provenance.from_dict(note["provenance"])), shards
+        return Activations(
+            Rows(shards, memory),
+            contexts,
+            note["site"],
+            Provenance.from_dict(note["provenance"]),
+        ), shards
     except (OSError, KeyError, TypeError, pyarrow.ArrowInvalid) as error:
         if isinstance(error, UnavailableError):
             raise
-        raise UnavailableError(f"cannot read {folder}: {error}; record again or restore the missing file") from error
+        raise UnavailableError(
+            f"cannot read {folder}: {error}; record again or restore the missing file"
+        ) from error
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Writer:
     """What was appended so far: full shards are on disk, rows that do not fill one wait."""
 
@@ -139,7 +158,8 @@ class _Writer:
         if len(piece) == rows:
             self._write()
         else:
-            # A copy of what has to wait: a view would keep all of the activations alive, and see what their owner does to them.
+            # A copy of what has to wait: a view would keep all of the activations alive, and see
+            # what their owner does to them.
             self.waiting[-1] = piece.clone()
 
     def finish(self) -> None:
@@ -155,8 +175,13 @@ class _Writer:
         if len(self.sources) > 1:
             costs = [source.cost for _, source in self.sources]
             total = {name: sum(cost.get(name, 0.0) for cost in costs) for name in first.cost}
-            provenance = replace(first, cost=total, corpus_hash=first.corpus_hash and text_hash(contexts.items))
-        write_json(self.folder / NOTE, {"site": site, "shards": self.shards, "provenance": provenance.to_dict()})
+            provenance = replace(
+                first, cost=total, corpus_hash=first.corpus_hash and text_hash(contexts.items)
+            )
+        write_json(
+            self.folder / NOTE,
+            {"site": site, "shards": self.shards, "provenance": provenance.to_dict()},
+        )
 
     def _write(self) -> None:
         values = self.waiting[0] if len(self.waiting) == 1 else torch.cat(self.waiting)
@@ -166,26 +191,35 @@ class _Writer:
 
     def _require_same_kind(self, acts: Activations) -> None:
         site, first = self.sources[0]
-        other, own = ((s, replace(p, cost={}, corpus_hash=None)) for s, p in ((site, first), (acts.site, acts.provenance)))
+        other, own = (
+            (s, replace(p, cost={}, corpus_hash=None))
+            for s, p in ((site, first), (acts.site, acts.provenance))
+        )
         if other != own or bool(self.contexts[0].tokens) != bool(acts.contexts.tokens):
             raise InputError(
-                f"rows of {acts.site} by {acts.provenance.method} cannot follow rows of {site}: all must come from the same "
+                f"rows of {acts.site} by {acts.provenance.method} cannot follow rows of {site}: "
+                "all must come from the same "
                 "site, network and settings; write them to another folder"
             )
         kind = (acts.values.shape[1], acts.values.dtype)
         if self.kind != kind:
-            raise InputError(f"rows are {kind[0]} wide of {kind[1]}, those before {self.kind[0]} of {self.kind[1]}; record alike")
+            raise InputError(
+                f"rows are {kind[0]} wide of {kind[1]}, those before {self.kind[0]} of "
+                f"{self.kind[1]}; record alike"
+            )
 
 
 def _joined(pieces: list[Contexts]) -> Contexts:
     """Contexts one after the other; inputs are numbered on."""
     starts = np.cumsum([0, *(len(piece.items) for piece in pieces)])
     return Contexts(
-        np.concatenate([piece.item + start for piece, start in zip(pieces, starts[:-1], strict=True)]),
-        np.concatenate([piece.position for piece in pieces]),
-        np.concatenate([piece.step for piece in pieces]),
-        tuple(item for piece in pieces for item in piece.items),
-        tuple(tokens for piece in pieces for tokens in piece.tokens),
+        item=np.concatenate(
+            [piece.item + start for piece, start in zip(pieces, starts[:-1], strict=True)]
+        ),
+        position=np.concatenate([piece.position for piece in pieces]),
+        step=np.concatenate([piece.step for piece in pieces]),
+        items=tuple(item for piece in pieces for item in piece.items),
+        tokens=tuple(tokens for piece in pieces for tokens in piece.tokens),
     )
 
 
@@ -196,14 +230,18 @@ def _write_shard(values: Tensor, path: Path) -> None:
     try:
         safetensors.torch.save_file({VALUES: values.contiguous()}, path)
     except safetensors.SafetensorError as error:
-        raise UnavailableError(f"cannot write {path.parent}: {error}; free some space or choose another folder") from error
+        raise UnavailableError(
+            f"cannot write {path.parent}: {error}; free some space or choose another folder"
+        ) from error
 
 
 def _write_contexts(contexts: Contexts, folder: Path) -> None:
     import pyarrow
     import pyarrow.feather
 
-    rows = pyarrow.table({"item": contexts.item, "position": contexts.position, "step": contexts.step})
+    rows = pyarrow.table(
+        {"item": contexts.item, "position": contexts.position, "step": contexts.step}
+    )
     tokens = list(contexts.tokens) if contexts.tokens else [None] * len(contexts.items)
     try:
         columns = {
@@ -213,7 +251,10 @@ def _write_contexts(contexts: Contexts, folder: Path) -> None:
         pyarrow.feather.write_feather(rows, str(folder / "rows.arrow"))
         pyarrow.feather.write_feather(pyarrow.table(columns), str(folder / "items.arrow"))
     except UnicodeEncodeError as error:
-        raise InputError(f"a text holds a character that cannot be stored ({error.reason}); clean it and record again") from error
+        raise InputError(
+            f"a text holds a character that cannot be stored ({error.reason}); clean it and record "
+            "again"
+        ) from error
 
 
 def _read_contexts(folder: Path) -> Contexts:
@@ -224,4 +265,10 @@ def _read_contexts(folder: Path) -> Contexts:
     tokens = items["tokens"].to_pylist()
     known = tuple(tuple(row) for row in tokens) if tokens and tokens[0] is not None else ()
     item, position, step = (np.asarray(rows[name]) for name in ("item", "position", "step"))
-    return Contexts(item, position, step, tuple(items["item"].to_pylist()), known)
+    return Contexts(
+        item=item,
+        position=position,
+        step=step,
+        items=tuple(items["item"].to_pylist()),
+        tokens=known,
+    )

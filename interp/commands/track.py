@@ -1,55 +1,84 @@
-"""The command line's part for learning dynamics: train a run of the shapes experiment, and show what runs and language models did."""
+"""The command line's part for learning dynamics: train a run of the shapes experiment, and show
+what runs and language models did.
+"""
 
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 
-app = typer.Typer(help="Learning dynamics: when was a concept learned, and when could it first be elicited?", no_args_is_help=True)
+app = typer.Typer(
+    help="Learning dynamics: when was a concept learned, and when could it first be elicited?",
+    no_args_is_help=True,
+)
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 OutOption = Annotated[Path, typer.Option(help="Folder to write index.html and dynamics.json to.")]
-ThresholdOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Learned is at least this …")]
+ThresholdOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Learned is at least this …")
+]
 HoldOption = Annotated[int, typer.Option(min=1, help="… at so many checkpoints in a row.")]
 
 
 @app.command()
 def train(
-    signal: Annotated[float, typer.Option(help="Δcolour, how far red and blue lie apart: up to .8.")] = 0.2,
+    signal: Annotated[
+        float, typer.Option(help="Δcolour, how far red and blue lie apart: up to .8.")
+    ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of data, weights and training.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the runs; this one becomes a json file and a folder of checkpoints there.")] = Path(
-        "runs"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help=(
+                "Folder of the runs; this one becomes a json file and a folder of checkpoints "
+                "there."
+            )
+        ),
+    ] = Path("runs"),
     size: Annotated[float, typer.Option(help="Δsize: up to .4.")] = 0.4,
-    hidden: Annotated[str, typer.Option(help="A concept that some prompts do not speak of: none, colour or size.")] = "none",
-    hide: Annotated[float, typer.Option(min=0.0, max=1.0, help="The share of prompts that do not.")] = 0.0,
+    hidden: Annotated[
+        str, typer.Option(help="A concept that some prompts do not speak of: none, colour or size.")
+    ] = "none",
+    hide: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The share of prompts that do not.")
+    ] = 0.0,
     steps: Annotated[int, typer.Option(min=21, help="Training steps.")] = 2400,
     keep: Annotated[bool, typer.Option(help="Keep the checkpoints: 34 of 70 kB.")] = True,
     quiet: QuietOption = False,
 ) -> None:
-    """Train one run of the shapes experiment and measure it as it learns, in about a minute; a finished one is not trained again."""
+    """Train one run of the shapes experiment and measure it as it learns, in about a minute; a
+    finished one is not trained again.
+    """
     from interp.commands.terminal import shown
     from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
 
     require_known("hidden", hidden, get_args(Hidden))
-    settings = ConceptTrainingSettings(colour=signal, size=size, seed=seed, steps=steps, hidden=cast("Hidden", hidden), hide=hide)
+    settings = ConceptTrainingSettings(
+        colour=signal, size=size, seed=seed, steps=steps, hidden=cast("Hidden", hidden), hide=hide
+    )
     path = out / f"{run_name(settings)}.json"
     with shown(quiet) as progress:
-        train_concepts(settings, path, checkpoints=path.with_suffix("") if keep else None, progress=progress)
+        train_concepts(
+            settings, path, checkpoints=path.with_suffix("") if keep else None, progress=progress
+        )
     typer.echo(str(path))
 
 
 @app.command()
 def shapes(
-    runs: Annotated[Path | None, typer.Argument(help="Folder of runs (json); the shipped ones if left out.")] = None,
+    runs: Annotated[
+        Path | None, typer.Argument(help="Folder of runs (json); the shipped ones if left out.")
+    ] = None,
     threshold: ThresholdOption = 0.8,
     hold: HoldOption = 3,
     out: OutOption = Path("dynamics"),
     quiet: QuietOption = False,
 ) -> None:
-    """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and lags behind interventions."""
+    """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and
+    lags behind interventions.
+    """
     from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.corpus.concepts import data_folder
@@ -60,25 +89,38 @@ def shapes(
 
     require_writable(out)
     with shown(quiet) as progress:
-        found = with_samples(load_image_runs(runs or data_folder() / "dynamics" / "shapes"), progress=progress)
-        page = write_dynamics(found, out, rule=LearningRule(threshold, hold, for_good=True))
+        found = with_samples(
+            load_image_runs(runs or data_folder() / "dynamics" / "shapes"), progress=progress
+        )
+        page = write_dynamics(
+            found, out, rule=LearningRule(threshold=threshold, hold=hold, for_good=True)
+        )
     typer.echo(str(page))
 
 
 @app.command()
 def language(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a tiny language model's run; the shipped one if left out.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a tiny language model's run; the shipped one if left out."),
+    ] = None,
     site: Annotated[str, typer.Option(help="Where it is steered.")] = "L2.resid_post",
-    feature_site: Annotated[str, typer.Option(help="Where features are followed: neurons.")] = "L2.mlp",
+    feature_site: Annotated[
+        str, typer.Option(help="Where features are followed: neurons.")
+    ] = "L2.mlp",
     features: Annotated[int, typer.Option(min=1, help="Features at each checkpoint.")] = 60,
     prompts: Annotated[int, typer.Option(min=4, help="Prompts of each concept.")] = 48,
-    shapes: Annotated[Path | None, typer.Option(help="Show the runs of this folder (json) on the same page.")] = None,
+    shapes: Annotated[
+        Path | None, typer.Option(help="Show the runs of this folder (json) on the same page.")
+    ] = None,
     threshold: ThresholdOption = 0.8,
     hold: HoldOption = 3,
     out: OutOption = Path("dynamics"),
     quiet: QuietOption = False,
 ) -> None:
-    """Follow a language model's concepts and features over its checkpoints, steer it at each, and make the page; two or three minutes."""
+    """Follow a language model's concepts and features over its checkpoints, steer it at each, and
+    make the page; two or three minutes.
+    """
     from interp.commands.terminal import shown
     from interp.core.files import require_writable
     from interp.corpus import load_concepts
@@ -100,7 +142,14 @@ def language(
         require_readable(checkpoints[-1].load(), concepts)
         texts = load_concepts().neutral.fit
         track = track_language(checkpoints, concepts, texts, site, progress=progress)
-        history, own = track_features(checkpoints, concepts, texts, feature_site, n_features=features, progress=progress)
+        history, own = track_features(
+            checkpoints, concepts, texts, feature_site, n_features=features, progress=progress
+        )
         found = LanguageRun(track, history, own, "a tiny GPT-2" if run is None else folder.name)
-        page = write_dynamics(images, out, language=found, rule=LearningRule(threshold, hold, for_good=True))
+        page = write_dynamics(
+            images,
+            out,
+            language=found,
+            rule=LearningRule(threshold=threshold, hold=hold, for_good=True),
+        )
     typer.echo(str(page))

@@ -17,7 +17,9 @@ from interp.core.rows import row_chunks
 
 @dataclass(frozen=True)
 class Window:
-    """A row's surroundings: tokens before, the token itself, tokens after, and the row number of each where it was recorded (else -1)."""
+    """A row's surroundings: tokens before, the token itself, tokens after, and the row number of
+    each where it was recorded (else -1).
+    """
 
     before: tuple[str, ...]
     token: str
@@ -30,13 +32,14 @@ class Window:
         return (*self.before, self.token, *self.after)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contexts:
     """What each row was.
 
-    `item [row]` numbers the input (a text, an image), `position [row]` the token (or the flattened pixel) in it, `step [row]` the sampling
-    step of a diffusion network (0 elsewhere). `items` names every input: the text itself, or a name for an image. `tokens` holds each
-    text's tokens as strings; it is empty for images.
+    `item [row]` numbers the input (a text, an image), `position [row]` the token (or the flattened
+    pixel) in it, `step [row]` the sampling step of a diffusion network (0 elsewhere). `items` names
+    every input: the text itself, or a name for an image. `tokens` holds each text's tokens as
+    strings; it is empty for images.
     """
 
     item: Int[np.ndarray, " row"]
@@ -49,9 +52,13 @@ class Contexts:
         return len(self.item)
 
     def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Contexts":
-        """The contexts of some rows (their numbers, or a mask over all); inputs keep their numbers."""
+        """The contexts of some rows (their numbers, or a mask over all); inputs keep their
+        numbers.
+        """
         rows = _row_numbers(rows)
-        return replace(self, item=self.item[rows], position=self.position[rows], step=self.step[rows])
+        return replace(
+            self, item=self.item[rows], position=self.position[rows], step=self.step[rows]
+        )
 
     def token(self, row: int) -> str:
         """The token of a row, or the position's number for an image."""
@@ -74,14 +81,18 @@ class Contexts:
         item, position = int(self.item[row]), int(self.position[row])
         name = self.items[item] if self.items else str(item)
         shown = name if len(name) <= 60 else name[:57] + "..."
-        return f"row {row}: token {self.token(row)!r} at position {position} of input {item} ({shown!r})"
+        return (
+            f"row {row}: token {self.token(row)!r} at position {position} of input {item} "
+            f"({shown!r})"
+        )
 
 
 def values_of(acts: object) -> Tensor:
     """The rows of activations or of a bare tensor, where either is taken.
 
     Raises:
-        InputError: it is neither; for what `record` gives for several sites, or an array, the message says what to write.
+        InputError: it is neither; for what `record` gives for several sites, or an array, the
+            message says what to write.
 
     Example:
         >>> values_of(acts).shape
@@ -92,9 +103,19 @@ def values_of(acts: object) -> Tensor:
         return acts
     if isinstance(acts, Mapping):
         named = ", ".join(repr(name) for name in acts)
-        raise InputError(f"activations of several sites were given ({named}); give one of them, as acts[{next(iter(acts), 'site')!r}]")
-    remedy = "torch.from_numpy(acts) makes it one" if isinstance(acts, np.ndarray) else "interp.record makes activations"
-    raise InputError(f"activations are a {type(acts).__name__}; expected Activations or a tensor [row, d]; {remedy}")
+        raise InputError(
+            f"activations of several sites were given ({named}); give one of them, as "
+            f"acts[{next(iter(acts), 'site')!r}]"
+        )
+    remedy = (
+        "torch.from_numpy(acts) makes it one"
+        if isinstance(acts, np.ndarray)
+        else "interp.record makes activations"
+    )
+    raise InputError(
+        f"activations are a {type(acts).__name__}; expected Activations or a tensor [row, d]; "
+        f"{remedy}"
+    )
 
 
 def _row_numbers(rows: np.ndarray) -> np.ndarray:
@@ -104,7 +125,8 @@ def _row_numbers(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activations:
-    """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the provenance.
+    """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the
+    provenance.
 
     Raises:
         InputError: values and contexts differ in length.
@@ -121,7 +143,11 @@ class Activations:
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.contexts):
-            raise InputError(f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they must describe the same rows")
+            raise InputError(
+                f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they "
+                "must "
+                "describe the same rows"
+            )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -129,7 +155,10 @@ class Activations:
     def __repr__(self) -> str:
         # Short even for thousands of texts, which the generated one would print whole.
         rows, width = self.values.shape
-        return f"Activations({self.site}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} inputs, {self.values.dtype})"
+        return (
+            f"Activations({self.site}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} "
+            f"inputs, {self.values.dtype})"
+        )
 
     def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Activations":
         """Some rows (their numbers, or a mask over all), with their contexts."""
@@ -149,7 +178,8 @@ class Activations:
         """Check every value.
 
         Raises:
-            InputError: a value is NaN or infinite; the message names the first such row and its context.
+            InputError: a value is NaN or infinite; the message names the first such row and its
+                context.
         """
         finite = torch.ones(len(self), dtype=torch.bool)
         for rows, chunk in row_chunks(self.values):
@@ -157,7 +187,8 @@ class Activations:
         if not bool(finite.all()):
             row = int(torch.nonzero(~finite)[0])
             raise InputError(
-                f"{int((~finite).sum())} of {len(self)} rows of {self.site} are not finite, first {self.contexts.describe(row)}; "
+                f"{int((~finite).sum())} of {len(self)} rows of {self.site} are not finite, first "
+                f"{self.contexts.describe(row)}; "
                 "record again in float32 or leave those inputs out"
             )
 
@@ -171,7 +202,13 @@ class Activations:
                 ("type", str(self.values.dtype).removeprefix("torch.")),
             ]
         )
-        return block("Activations", about, *_first_inputs(self), name=self.site, about=f"{rows:,} rows × {width:,}")
+        return block(
+            "Activations",
+            about,
+            *_first_inputs(self),
+            name=self.site,
+            about=f"{rows:,} rows × {width:,}",
+        )
 
 
 FIRST, TOKENS = 4, 40
@@ -186,20 +223,40 @@ def _first_inputs(acts: Activations) -> tuple[Html, ...]:
         return ()
     norms = [acts.values[torch.from_numpy(own)].float().norm(dim=1).tolist() for own in rows]
     if not contexts.tokens:
-        means = ((foreign(contexts.items[item]), numeral(sum(own) / len(own)), len(own)) for item, own in zip(shown, norms, strict=True))
-        return (table(("input", "mean norm of its first rows", "rows read"), means, caption="The first inputs"),)
+        means = (
+            (foreign(contexts.items[item]), numeral(sum(own) / len(own)), len(own))
+            for item, own in zip(shown, norms, strict=True)
+        )
+        return (
+            table(
+                ("input", "mean norm of its first rows", "rows read"),
+                means,
+                caption="The first inputs",
+            ),
+        )
     known = [norm for own in norms for norm in own if math.isfinite(norm)] or [0.0]
     low, high = min(known), max(known)
-    lines = [_shaded(contexts, item, own, norm, (low, high)) for item, own, norm in zip(shown, rows, norms, strict=True)]
-    legend = f"Tint: the norm of a token's row, {numeral(low)} (none) to {numeral(high)} (full); faint tokens were not recorded"
+    lines = [
+        _shaded(contexts, item, own, norm, (low, high))
+        for item, own, norm in zip(shown, rows, norms, strict=True)
+    ]
+    legend = (
+        f"Tint: the norm of a token's row, {numeral(low)} (none) to {numeral(high)} (full); faint "
+        "tokens were not recorded"
+    )
     return (element("p", legend, kind="muted"), element("ul", *lines, kind="texts"))
 
 
-def _shaded(contexts: Contexts, item: int, rows: np.ndarray, norms: list[float], ends: tuple[float, float]) -> Html:
+def _shaded(
+    contexts: Contexts, item: int, rows: np.ndarray, norms: list[float], ends: tuple[float, float]
+) -> Html:
     held = dict(zip(contexts.position[rows].tolist(), norms, strict=True))
     tokens = contexts.tokens[item][:TOKENS]
     scale = (ends[1] - ends[0]) or 1.0
-    weights = [(held[place] - ends[0]) / scale if math.isfinite(held.get(place, math.nan)) else 0.0 for place in range(len(tokens))]
+    weights = [
+        (held[place] - ends[0]) / scale if math.isfinite(held.get(place, math.nan)) else 0.0
+        for place in range(len(tokens))
+    ]
     unknown = [place for place in range(len(tokens)) if place not in held]
     rest = ("…",) if len(contexts.tokens[item]) > TOKENS else ()
     return element("li", shaded(tokens, weights, unknown=unknown), *rest)

@@ -2,7 +2,9 @@
 
 
 class InterpError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it as one line."""
+    """Base of every error this package raises on purpose; the command line prints it as one
+    line.
+    """
 
 
 class InputError(InterpError, ValueError):

@@ -13,7 +13,8 @@ from interp.core.errors import InputError, UnavailableError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it
+    is removed.
 
     Raises:
         UnavailableError: the disk is full or the folder cannot be written.
@@ -31,7 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, UnavailableError):
             raise
-        raise UnavailableError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise UnavailableError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose "
+            "another "
+            "folder"
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -39,9 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+    """Give a temporary folder beside `path`; on success it takes the place of `path`, on failure it
+    is removed.
 
-    A folder that is already there is replaced only if it is empty or holds the file `marker` (without a marker: any folder).
+    A folder that is already there is replaced only if it is empty or holds the file `marker`
+    (without a marker: any folder).
 
     Raises:
         InputError: what is there is a file, or a folder of something else.
@@ -60,7 +67,10 @@ def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, UnavailableError):
             raise
-        raise UnavailableError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise UnavailableError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
+            "folder"
+        ) from error
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -89,11 +99,15 @@ def _require_replaceable(path: Path, marker: str | None) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; give the name of a folder")
     if marker and path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
-        raise InputError(f"{path} holds something else (no {marker}) and would be lost; give a new or empty folder")
+        raise InputError(
+            f"{path} holds something else (no {marker}) and would be lost; give a new or empty "
+            "folder"
+        )
 
 
 def require_writable(folder: Path) -> Path:
-    """Make a folder, if need be, and see that it can be written to: asked before long work whose results it is to hold.
+    """Make a folder, if need be, and see that it can be written to: asked before long work whose
+    results it is to hold.
 
     Raises:
         InputError: what is there is a file.

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from typing import Any
 
 from interp.core.display.markup import block, facts, foreign, table
@@ -14,7 +14,9 @@ PACKAGES = ("interp", "torch", "numpy", "transformers", "transformer-lens", "dif
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on; a package that is not installed is left out."""
+    """Versions of the packages that numbers depend on; a package that is not installed is left
+    out.
+    """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -38,11 +40,13 @@ def text_hash(texts: Iterable[str]) -> str:
 class Provenance:
     """How an artifact was made.
 
-    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and `selection` say from what; `cost` holds
-    measured seconds, passes and bytes by name; `versions` the packages.
+    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and
+    `selection` say from what; `cost` holds measured seconds, passes and bytes by name; `versions`
+    the packages.
     """
 
     method: str
+    _: KW_ONLY
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     model: str | None = None
@@ -62,8 +66,17 @@ class Provenance:
         cost: Mapping[str, float] | None = None,
         site: str | None = None,
     ) -> "Provenance":
-        """The provenance of something made from this: same source (and site, unless one is given), all else new."""
-        return replace(self, method=method, parameters=parameters or {}, seed=seed, cost=cost or {}, site=site or self.site)
+        """The provenance of something made from this: same source (and site, unless one is given),
+        all else new.
+        """
+        return replace(
+            self,
+            method=method,
+            parameters=parameters or {},
+            seed=seed,
+            cost=cost or {},
+            site=site or self.site,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Json-ready values."""
@@ -77,18 +90,37 @@ class Provenance:
 
     def _repr_html_(self) -> str:
         own = self.to_dict()
-        named = [(key, foreign(own[key])) for key in ("model", "site", "selection", "seed") if own[key] is not None]
+        named = [
+            (key, foreign(own[key]))
+            for key in ("model", "site", "selection", "seed")
+            if own[key] is not None
+        ]
         parts = [(key, own[key]) for key in ("parameters", "cost", "versions") if own[key]]
-        hashes = [(key.replace("_", " "), own[key]) for key in ("weight_hash", "corpus_hash") if own[key]]
+        hashes = [
+            (key.replace("_", " "), own[key]) for key in ("weight_hash", "corpus_hash") if own[key]
+        ]
         rows = [*((key, foreign(_listed(values))) for key, values in parts), *hashes]
-        return block("Provenance", facts(named), table(("part", "values"), rows, wrapped={1}), name=self.method)
+        return block(
+            "Provenance",
+            facts(named),
+            table(("part", "values"), rows, wrapped={1}),
+            name=self.method,
+        )
 
 
 def _listed(values: Mapping[str, Any]) -> str:
     """Names with their values; a long one (a hundred words) is cut."""
     shown = {key: _word(value) for key, value in values.items()}
-    return ", ".join(f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in shown.items())
+    return ", ".join(
+        f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in shown.items()
+    )
 
 
 def _word(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else f"{value:.4g}"
+        if isinstance(value, float)
+        else json.dumps(value, ensure_ascii=False)
+    )

@@ -1,4 +1,6 @@
-"""Rows that need not be in memory: a tensor that reads from elsewhere what it is indexed with, and reading any rows in chunks."""
+"""Rows that need not be in memory: a tensor that reads from elsewhere what it is indexed with, and
+reading any rows in chunks.
+"""
 
 import math
 import mmap
@@ -40,16 +42,19 @@ class RowSource(Protocol):
 class Rows(Tensor):
     """A tensor `[row, d]` whose values stay where they are until they are indexed by rows.
 
-    It has a tensor's shape, type, device and length, and `rows[key]` gives an ordinary tensor, for a row's number, a slice, row numbers in
-    any order, or a mask. So whatever reads activations by rows takes it in their place, with memory for the rows that it reads. Everything
-    else that tensors do would need all values at once, and is refused.
+    It has a tensor's shape, type, device and length, and `rows[key]` gives an ordinary tensor, for
+    a row's number, a slice, row numbers in any order, or a mask. So whatever reads activations by
+    rows takes it in their place, with memory for the rows that it reads. Everything else that
+    tensors do would need all values at once, and is refused.
 
     Args:
         source: where the rows are.
-        memory: how many bytes of rows, in float32, `row_chunks` reads at a time; a chunk has at most 4096 rows whatever the memory.
+        memory: how many bytes of rows, in float32, `row_chunks` reads at a time; a chunk has at
+            most 4096 rows whatever the memory.
 
     Raises:
-        InputError: an operation needs all values; a row's number is out of range; `memory` does not hold one row.
+        InputError: an operation needs all values; a row's number is out of range; `memory` does not
+            hold one row.
 
     Cost: one read for each run of neighbouring rows.
 
@@ -63,7 +68,9 @@ class Rows(Tensor):
 
     @staticmethod
     def __new__(cls, source: RowSource, memory: int = ROW_MEMORY) -> "Rows":
-        rows: Rows = Tensor._make_wrapper_subclass(cls, source.shape, dtype=source.dtype, device=torch.device("cpu"))
+        rows: Rows = Tensor._make_wrapper_subclass(
+            cls, source.shape, dtype=source.dtype, device=torch.device("cpu")
+        )
         return rows
 
     def __init__(self, source: RowSource, memory: int = ROW_MEMORY) -> None:
@@ -87,16 +94,21 @@ class Rows(Tensor):
         return self[index]
 
     def _gather(self, numbers: Int[Tensor, " kept"]) -> Float[Tensor, "kept d"]:
-        """Each row is read once, in the order of the rows; then they are put in the order that was asked for."""
+        """Each row is read once, in the order of the rows; then they are put in the order that was
+        asked for.
+        """
         distinct, places = torch.unique(numbers, return_inverse=True)
         found = self.source.read(_runs(distinct))
         return found if torch.equal(distinct, numbers) else found[places]
 
-    # All operations of tensors arrive here, below the level at which Python functions could be overridden one by one.
+    # All operations of tensors arrive here, below the level at which Python functions could be
+    # overridden one by one.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:  # type: ignore[override]
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> NoReturn:
         raise _refusal(str(func))
 
     def numpy(self, *, force: bool = False) -> NoReturn:
@@ -112,7 +124,9 @@ class Rows(Tensor):
 
 
 def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
-    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's coefficients to stay in the cache."""
+    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's
+    coefficients to stay in the cache.
+    """
     for rows in chunk_places(values):
         yield rows, _float32(values[rows].detach())
 
@@ -127,10 +141,12 @@ def chunk_places(values: Float[Tensor, "row d"]) -> Iterator[slice]:
 
 
 def new_rows(shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "row d"]:
-    """Memory for rows on the CPU, not filled; if large, it goes back to the system as soon as the tensor does.
+    """Memory for rows on the CPU, not filled; if large, it goes back to the system as soon as the
+    tensor does.
 
-    From an ordinary heap it would not: what is kept of one chunk lands in the hole that the chunk before left, the next chunk does not fit
-    there any more, and a pass over all rows ends up with a hole for each of its chunks (11 GB were seen for 6 GB of rows).
+    From an ordinary heap it would not: what is kept of one chunk lands in the hole that the chunk
+    before left, the next chunk does not fit there any more, and a pass over all rows ends up with a
+    hole for each of its chunks (11 GB were seen for 6 GB of rows).
     """
     size = math.prod(shape) * dtype.itemsize
     if size < OWN_PAGES:
@@ -145,7 +161,11 @@ def _float32(rows: Float[Tensor, "chunk d"]) -> Float[Tensor, "chunk d"]:
 
 
 def _refusal(operation: str) -> InputError:
-    return InputError(f"{operation} needs all rows in memory, and these are on disk; index some rows, or load them with acts.in_memory()")
+    return InputError(
+        f"{operation} needs all rows in memory, and these are on disk; index some rows, or "
+        "load "
+        "them with acts.in_memory()"
+    )
 
 
 def _numbers(key: Any, count: int) -> Int[Tensor, " kept"]:
@@ -155,13 +175,16 @@ def _numbers(key: Any, count: int) -> Int[Tensor, " kept"]:
     try:
         asked = key.cpu() if isinstance(key, Tensor) else torch.tensor(key)
     except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"rows on disk are indexed by row numbers, a slice or a mask, not {key!r}") from None
+        raise InputError(
+            f"rows on disk are indexed by row numbers, a slice or a mask, not {key!r}"
+        ) from None
     if asked.dtype == torch.bool and asked.shape == (count,):
         return torch.nonzero(asked).flatten()
     whole = asked.ndim == 1 and not asked.is_floating_point() and asked.dtype != torch.bool
     if not whole and asked.numel():
         raise InputError(
-            f"rows on disk are indexed by row numbers, a slice or a mask of {count} rows, not {asked.dtype} {tuple(asked.shape)}"
+            f"rows on disk are indexed by row numbers, a slice or a mask of {count} rows, not "
+            f"{asked.dtype} {tuple(asked.shape)}"
         )
     numbers = asked.flatten().to(torch.int64)
     outside = (numbers < -count) | (numbers >= count)
@@ -174,7 +197,9 @@ def _runs(numbers: Int[Tensor, " kept"]) -> list[range]:
     """Ascending row numbers as runs of neighbours."""
     if not len(numbers):
         return []
-    ends = torch.cat([torch.nonzero(numbers.diff() != 1).flatten(), torch.tensor([len(numbers) - 1])])
+    ends = torch.cat(
+        [torch.nonzero(numbers.diff() != 1).flatten(), torch.tensor([len(numbers) - 1])]
+    )
     last = numbers[ends].tolist()
     first = numbers[torch.cat([torch.tensor([0]), ends[:-1] + 1])].tolist()
     return [range(start, stop + 1) for start, stop in zip(first, last, strict=True)]

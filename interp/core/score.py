@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -14,9 +14,11 @@ from interp.core.errors import InputError
 
 @dataclass(frozen=True)
 class Score:
-    """A number with a confidence interval, how many cases it rests on, the seed and the same number of a control.
+    """A number with a confidence interval, how many cases it rests on, the seed and the same number
+    of a control.
 
-    `control` is the value of the same measurement where nothing should be found; `interval` names how low and high were computed.
+    `control` is the value of the same measurement where nothing should be found; `interval` names
+    how low and high were computed.
 
     Example:
         >>> str(Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52))
@@ -26,6 +28,7 @@ class Score:
     value: float
     low: float
     high: float
+    _: KW_ONLY
     n: int
     seed: int
     control: float | None = None
@@ -38,12 +41,23 @@ class Score:
     def _repr_html_(self) -> str:
         control = None if self.control is None else numeral(self.control)
         drawn = interval(self.value, self.low, self.high, control=self.control)
-        about = facts([("", drawn), ("n", f"{self.n:,}"), ("control", control), ("interval", self.interval), ("seed", self.seed)])
+        about = facts(
+            [
+                ("", drawn),
+                ("n", f"{self.n:,}"),
+                ("control", control),
+                ("interval", self.interval),
+                ("seed", self.seed),
+            ]
+        )
         return block(estimate(self.value, self.low, self.high), about)
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The score as json-ready values; a non-finite number becomes None."""
-        return {key: None if isinstance(item, float) and not math.isfinite(item) else item for key, item in asdict(self).items()}
+        return {
+            key: None if isinstance(item, float) and not math.isfinite(item) else item
+            for key, item in asdict(self).items()
+        }
 
 
 DRAWS_AT_ONCE = 2**22
@@ -58,13 +72,21 @@ def bootstrap_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]
         yield generator.integers(0, n, size=(min(size, resamples - start), n))
 
 
-def bootstrap_mean(values: Float[np.ndarray, " case"], *, seed: int, resamples: int = 2000, control: float | None = None) -> Score:
+def bootstrap_mean(
+    values: Float[np.ndarray, " case"],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    control: float | None = None,
+) -> Score:
     """The mean of `values` with its 95 % percentile bootstrap interval (Efron 1979).
 
     Raises:
         InputError: there are no values.
     """
-    return bootstrap_statistic(values, lambda sample: sample.mean(axis=-1), seed=seed, resamples=resamples, control=control)
+    return bootstrap_statistic(
+        values, lambda sample: sample.mean(axis=-1), seed=seed, resamples=resamples, control=control
+    )
 
 
 def bootstrap_statistic(
@@ -83,6 +105,10 @@ def bootstrap_statistic(
     values = np.asarray(values, dtype=float)
     if values.size == 0:
         raise InputError("a score needs at least one value, got none")
-    draws = np.concatenate([statistic(values[indices]) for indices in bootstrap_indices(len(values), resamples, seed)])
+    draws = np.concatenate(
+        [statistic(values[indices]) for indices in bootstrap_indices(len(values), resamples, seed)]
+    )
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(float(statistic(values)), float(low), float(high), len(values), seed, control)
+    return Score(
+        float(statistic(values)), float(low), float(high), n=len(values), seed=seed, control=control
+    )

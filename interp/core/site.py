@@ -13,8 +13,9 @@ from interp.core.names import require_known
 class Sites(Mapping[str, tuple[int | None, ...]]):
     """The sites of one network: canonical names to the shape of one example's activation there.
 
-    In a shape, `None` is an axis whose length the input decides: `(None, 576)` is a token axis and a width,
-    `(64, None, None)` a width and two image axes. `aliases` maps other names (TransformerLens hook names) to canonical ones.
+    In a shape, `None` is an axis whose length the input decides: `(None, 576)` is a token axis and
+    a width, `(64, None, None)` a width and two image axes. `aliases` maps other names
+    (TransformerLens hook names) to canonical ones.
 
     Example:
         >>> sites = Sites({"L0.mlp": (None, 64)}, {"blocks.0.mlp.hook_post": "L0.mlp"})
@@ -48,10 +49,14 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
             return name
         if name in self.aliases:
             return self.aliases[name]
-        return require_known("site", name, self.shapes, "`interp sites MODEL` or `model.sites` lists all")
+        return require_known(
+            "site", name, self.shapes, "`interp sites MODEL` or `model.sites` lists all"
+        )
 
     def width(self, name: str) -> int:
-        """The length of the feature axis of a site (the first of an image's three axes, else the last); 0 where it is not known."""
+        """The length of the feature axis of a site (the first of an image's three axes, else the
+        last); 0 where it is not known.
+        """
         shape = self[name]
         return (shape[0] if len(shape) == 3 else shape[-1]) or 0
 
@@ -74,7 +79,11 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         ]
         rest = sum(row.count for row in rows[ROWS:])
         cut = f"; {rest:,} more sites are not shown, list(model.sites) names them" if rest else ""
-        open_axes = "; n: as many as the input has" if any(None in shape for shape in self.shapes.values()) else ""
+        open_axes = (
+            "; n: as many as the input has"
+            if any(None in shape for shape in self.shapes.values())
+            else ""
+        )
         title = f"{len(self):,} sites{open_axes}{cut}"
         header = ("in", "site", "shape", "count")
         if any(row.where for row in shown):
@@ -89,7 +98,9 @@ _ONE_RANGE = re.compile(r"([^0-9.:]*)([0-9]+)…([0-9]+)")
 
 @dataclass(frozen=True)
 class _Row:
-    """Sites of one shape at one place (`L0…29`): the last parts of their names, and how many sites that is."""
+    """Sites of one shape at one place (`L0…29`): the last parts of their names, and how many sites
+    that is.
+    """
 
     where: str
     leaves: tuple[str, ...]
@@ -124,11 +135,15 @@ def _spelled(part: str) -> str:
 
 
 def _ranges(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names that differ by numbers only, as one name with ranges where every combination exists, else one by one."""
+    """Names that differ by numbers only, as one name with ranges where every combination exists,
+    else one by one.
+    """
     texts = [_NUMBER.findall(name) for name in names]
     plain = all(str(int(text)) == text for own in texts for text in own)
     choices = [sorted({int(text) for text in column}) for column in zip(*texts, strict=True)]
-    whole = math.prod(map(len, choices)) == len(names) and all(own[-1] - own[0] + 1 == len(own) for own in choices)
+    whole = math.prod(map(len, choices)) == len(names) and all(
+        own[-1] - own[0] + 1 == len(own) for own in choices
+    )
     if len(names) == 1 or not plain or not whole:
         return [(name, 1) for name in names]
     ranges = iter(f"{own[0]}" if len(own) == 1 else f"{own[0]}…{own[-1]}" for own in choices)

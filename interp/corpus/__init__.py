@@ -1,6 +1,15 @@
 """Texts, labelled concepts, tasks."""
 
-from interp.corpus.concepts import Concept, ConceptSet, LabelledTexts, Split, data_folder, labelled, load_concepts, read_texts
+from interp.corpus.concepts import (
+    Concept,
+    ConceptSet,
+    LabelledTexts,
+    Split,
+    data_folder,
+    labelled,
+    load_concepts,
+    read_texts,
+)
 from interp.corpus.task_files import read_task
 from interp.corpus.tasks import TASKS, Resolved, Task, resolve, task
 

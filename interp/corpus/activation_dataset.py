@@ -1,4 +1,6 @@
-"""Activations as rows of a `datasets.Dataset`, for people whose pipelines are made of those, and back."""
+"""Activations as rows of a `datasets.Dataset`, for people whose pipelines are made of those, and
+back.
+"""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +22,13 @@ DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float3
 
 
 def activations_to_dataset(acts: Activations) -> Any:
-    """Activations as a `datasets.Dataset`, one row each: `values` (a list of d numbers), `item`, `position`, `step` and `token`.
+    """Activations as a `datasets.Dataset`, one row each: `values` (a list of d numbers), `item`,
+    `position`, `step` and `token`.
 
-    `values` keep their type; Arrow knows no bfloat16, whose values are float32 there and come back as they were. What belongs to inputs
-    rather than rows (their texts and tokens, the site, the provenance) is json in `dataset.info.description`, which `select`, `filter`,
-    `map`, `save_to_disk` and `load_from_disk` keep.
+    `values` keep their type; Arrow knows no bfloat16, whose values are float32 there and come back
+    as they were. What belongs to inputs rather than rows (their texts and tokens, the site, the
+    provenance) is json in `dataset.info.description`, which `select`, `filter`, `map`,
+    `save_to_disk` and `load_from_disk` keep.
 
     Cost: one copy of the values, in memory.
 
@@ -38,10 +42,13 @@ def activations_to_dataset(acts: Activations) -> Any:
     contexts = acts.contexts
     columns = {
         VALUES: pyarrow.chunked_array(
-            [_arrow(acts.values[start : start + CHUNK]) for start in range(0, len(acts), CHUNK)], type=_arrow(acts.values[:0]).type
+            [_arrow(acts.values[start : start + CHUNK]) for start in range(0, len(acts), CHUNK)],
+            type=_arrow(acts.values[:0]).type,
         ),
         **{name: pyarrow.array(getattr(contexts, name).astype(np.int64)) for name in NUMBERS},
-        "token": pyarrow.array([contexts.token(row) for row in range(len(acts))], type=pyarrow.string()),
+        "token": pyarrow.array(
+            [contexts.token(row) for row in range(len(acts))], type=pyarrow.string()
+        ),
     }
     note = {
         NOTE: FORMAT,
@@ -51,14 +58,19 @@ def activations_to_dataset(acts: Activations) -> Any:
         "tokens": contexts.tokens,
         "provenance": acts.provenance.to_dict(),
     }
-    return Dataset(pyarrow.table(columns), info=DatasetInfo(description=json.dumps(note, ensure_ascii=False)))
+    return Dataset(
+        pyarrow.table(columns), info=DatasetInfo(description=json.dumps(note, ensure_ascii=False))
+    )
 
 
-def activations_from_dataset(dataset: Any, *, site: str | None = None, column: str = VALUES) -> Activations:
+def activations_from_dataset(
+    dataset: Any, *, site: str | None = None, column: str = VALUES
+) -> Activations:
     """Rows of a `datasets.Dataset` as activations, in the dataset's order.
 
-    A dataset from `activations_to_dataset`, or any part of it, comes back with its contexts and provenance. Any other takes `site`; its
-    `item`, `position` and `step` columns are used where there are any, and else every row is an input of its own.
+    A dataset from `activations_to_dataset`, or any part of it, comes back with its contexts and
+    provenance. Any other takes `site`; its `item`, `position` and `step` columns are used where
+    there are any, and else every row is an input of its own.
 
     Args:
         dataset: a `datasets.Dataset`, not a streamed one.
@@ -66,8 +78,9 @@ def activations_from_dataset(dataset: Any, *, site: str | None = None, column: s
         column: which column holds the values, lists of one length of floating-point numbers.
 
     Raises:
-        InputError: the column is missing or holds something else, rows differ in length, no site is known, the dataset was joined from
-            several, or an input's number is not one of the inputs'.
+        InputError: the column is missing or holds something else, rows differ in length, no site is
+            known, the dataset was joined from several, or an input's number is not one of the
+            inputs'.
 
     Cost: one copy of the values, in memory.
 
@@ -78,10 +91,19 @@ def activations_from_dataset(dataset: Any, *, site: str | None = None, column: s
     note = _note(dataset)
     place = site or note.get("site")
     if not place:
-        raise InputError("the dataset does not say at which site its values were recorded; give site='L15.mlp', say")
+        raise InputError(
+            "the dataset does not say at which site its values were recorded; give "
+            "site='L15.mlp', "
+            "say"
+        )
     values = _values(dataset, column)
     provenance = _provenance(note["provenance"]) if note else Provenance("dataset", site=place)
-    return Activations(values.to(DTYPES[note["dtype"]]) if note else values, _contexts(dataset, note), place, provenance)
+    return Activations(
+        values.to(DTYPES[note["dtype"]]) if note else values,
+        _contexts(dataset, note),
+        place,
+        provenance,
+    )
 
 
 def _arrow(values: Float[Tensor, "row d"]) -> Any:
@@ -89,7 +111,9 @@ def _arrow(values: Float[Tensor, "row d"]) -> Any:
 
     plain = values.detach().cpu()
     plain = plain.float() if plain.dtype == torch.bfloat16 else plain
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(plain.contiguous().numpy().ravel()), plain.shape[1])
+    return pyarrow.FixedSizeListArray.from_arrays(
+        pyarrow.array(plain.contiguous().numpy().ravel()), plain.shape[1]
+    )
 
 
 def _note(dataset: Any) -> Mapping[str, Any]:
@@ -100,10 +124,18 @@ def _note(dataset: Any) -> Mapping[str, Any]:
     try:
         note = json.loads(text)
     except ValueError as error:
-        raise InputError("the dataset was joined from several recordings; turn each into activations by itself") from error
-    complete = isinstance(note, dict) and {NOTE, "site", "dtype", "items", "tokens", "provenance"} <= note.keys()
+        raise InputError(
+            "the dataset was joined from several recordings; turn each into activations by itself"
+        ) from error
+    complete = (
+        isinstance(note, dict)
+        and {NOTE, "site", "dtype", "items", "tokens", "provenance"} <= note.keys()
+    )
     if not complete or note["dtype"] not in DTYPES:
-        raise InputError("the dataset's description is not what activations_to_dataset writes; convert the activations again")
+        raise InputError(
+            "the dataset's description is not what activations_to_dataset writes; convert the "
+            "activations again"
+        )
     return note
 
 
@@ -111,17 +143,29 @@ def _provenance(noted: Any) -> Provenance:
     try:
         return Provenance.from_dict(noted)
     except TypeError as error:
-        raise InputError(f"the dataset's provenance cannot be read: {error}; convert the activations again") from error
+        raise InputError(
+            f"the dataset's provenance cannot be read: {error}; convert the activations again"
+        ) from error
 
 
 def _values(dataset: Any, column: str) -> Float[Tensor, "row d"]:
     if column not in dataset.column_names:
-        raise InputError(f"the dataset has no column {column!r}; its columns are {', '.join(dataset.column_names)}")
+        raise InputError(
+            f"the dataset has no column {column!r}; its columns are "
+            f"{', '.join(dataset.column_names)}"
+        )
     rows = dataset.with_format("arrow")
-    pieces = [_piece(rows[start : start + CHUNK].column(column), column) for start in range(0, len(rows), CHUNK)]
+    pieces = [
+        _piece(rows[start : start + CHUNK].column(column), column)
+        for start in range(0, len(rows), CHUNK)
+    ]
     widths = sorted({piece.shape[1] for piece in pieces})
     if len(widths) != 1:
-        what = "it has no rows" if not pieces else f"rows of {column!r} have {widths[0]} to {widths[-1]} numbers, expected one length"
+        what = (
+            "it has no rows"
+            if not pieces
+            else f"rows of {column!r} have {widths[0]} to {widths[-1]} numbers, expected one length"
+        )
         raise InputError(f"the dataset cannot be activations: {what}; select other rows")
     return torch.cat(pieces)
 
@@ -131,14 +175,26 @@ def _piece(cells: Any, column: str) -> Float[Tensor, "row d"]:
 
     whole = cells.combine_chunks()
     kind = whole.type
-    listed = pyarrow.types.is_fixed_size_list(kind) or pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)
+    listed = (
+        pyarrow.types.is_fixed_size_list(kind)
+        or pyarrow.types.is_list(kind)
+        or pyarrow.types.is_large_list(kind)
+    )
     if not listed or not pyarrow.types.is_floating(kind.value_type):
-        raise InputError(f"column {column!r} holds {kind}; expected lists of floating-point numbers, a row's activations each")
+        raise InputError(
+            f"column {column!r} holds {kind}; expected lists of floating-point numbers, a row's "
+            "activations each"
+        )
     flat = whole.flatten()
     lengths = {len(cell) if cell.is_valid else 0 for cell in whole}
     if len(lengths) != 1 or flat.null_count or whole.null_count:
-        raise InputError(f"rows of column {column!r} have {sorted(lengths)} numbers or gaps; expected one length and a number everywhere")
-    return torch.from_numpy(np.array(flat.to_numpy(zero_copy_only=False))).reshape(len(whole), lengths.pop())
+        raise InputError(
+            f"rows of column {column!r} have {sorted(lengths)} numbers or gaps; expected one "
+            "length and a number everywhere"
+        )
+    return torch.from_numpy(np.array(flat.to_numpy(zero_copy_only=False))).reshape(
+        len(whole), lengths.pop()
+    )
 
 
 def _contexts(dataset: Any, note: Mapping[str, Any]) -> Contexts:
@@ -148,9 +204,12 @@ def _contexts(dataset: Any, note: Mapping[str, Any]) -> Contexts:
     count = int(item.max()) + 1 if len(item) else 0
     items = tuple(note["items"]) if note else tuple(f"input {number}" for number in range(count))
     if len(item) and not 0 <= int(item.min()) <= int(item.max()) < len(items):
-        raise InputError(f"item goes from {item.min()} to {item.max()}, but there are {len(items)} inputs; keep the column as it was")
+        raise InputError(
+            f"item goes from {item.min()} to {item.max()}, but there are {len(items)} inputs; keep "
+            "the column as it was"
+        )
     tokens = tuple(tuple(own) for own in note["tokens"]) if note else ()
-    return Contexts(item, position, step, items, tokens)
+    return Contexts(item=item, position=position, step=step, items=items, tokens=tokens)
 
 
 def _numbers(dataset: Any, name: str, default: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:

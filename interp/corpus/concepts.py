@@ -12,14 +12,17 @@ from interp.core.files import read_json
 from interp.core.names import require_known
 
 FIT_SHARE = 0.75
-"""Of a concept's sentences in the first style, the share for fitting and choosing; the rest, with the held-out style, are for reporting."""
+"""Of a concept's sentences in the first style, the share for fitting and choosing; the rest, with
+the held-out style, are for reporting.
+"""
 
 Split = Literal["fit", "held_out"]
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` to report on (new, half in another style).
+    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` to report
+    on (new, half in another style).
 
     Example:
         >>> cooking = interp.corpus.load_concepts()["cooking"]
@@ -35,7 +38,9 @@ class Concept:
 
 @dataclass(frozen=True)
 class ConceptSet:
-    """Concepts beside sentences that belong to none of them (`neutral`, split like the concepts)."""
+    """Concepts beside sentences that belong to none of them (`neutral`, split like the
+    concepts).
+    """
 
     concepts: tuple[Concept, ...]
     neutral: Concept
@@ -53,7 +58,9 @@ class ConceptSet:
         Raises:
             InputError: a concept does not exist.
         """
-        return self if names is None else ConceptSet(tuple(self[name] for name in names), self.neutral)
+        return (
+            self if names is None else ConceptSet(tuple(self[name] for name in names), self.neutral)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,13 +79,14 @@ class LabelledTexts:
 def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     """The concepts that ship with the package, or those of a folder laid out the same way.
 
-    A folder holds one json file per concept (`name`, `description`, `sentences`, `held_out`) and files `neutral*.json` (`sentences`). The
-    first three quarters of a concept's `sentences` are for fitting, the others and `held_out` for reporting; of the neutral ones every
-    fourth reports.
+    A folder holds one json file per concept (`name`, `description`, `sentences`, `held_out`) and
+    files `neutral*.json` (`sentences`). The first three quarters of a concept's `sentences` are for
+    fitting, the others and `held_out` for reporting; of the neutral ones every fourth reports.
 
     Raises:
         UnavailableError: the folder or a file cannot be read.
-        InputError: a file lacks a key or its value is of another type, or there are no concepts or no neutral sentences.
+        InputError: a file lacks a key or its value is of another type, or there are no concepts or
+            no neutral sentences.
 
     Example:
         >>> concepts = interp.load_concepts()
@@ -86,13 +94,26 @@ def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     """
     source = Path(folder) if folder else data_folder() / "concepts"
     files = {path: read_json(path) for path in sorted(source.glob("*.json"))}
-    neutral = [text for path, value in files.items() if _is_neutral(path) for text in _sentences(path, value, "sentences")]
-    concepts = tuple(_concept(path, value) for path, value in files.items() if not _is_neutral(path))
+    neutral = [
+        text
+        for path, value in files.items()
+        if _is_neutral(path)
+        for text in _sentences(path, value, "sentences")
+    ]
+    concepts = tuple(
+        _concept(path, value) for path, value in files.items() if not _is_neutral(path)
+    )
     if not concepts or not neutral:
-        raise InputError(f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; both are needed")
+        raise InputError(
+            f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; "
+            "both "
+            "are needed"
+        )
     # Every fourth neutral sentence reports, so that both splits hold all themes.
     fit = tuple(sentence for number, sentence in enumerate(neutral) if number % 4)
-    return ConceptSet(concepts, Concept("neutral", "belongs to none of the concepts", fit, tuple(neutral[::4])))
+    return ConceptSet(
+        concepts, Concept("neutral", "belongs to none of the concepts", fit, tuple(neutral[::4]))
+    )
 
 
 def labelled(concepts: ConceptSet, split: Split) -> LabelledTexts:
@@ -102,7 +123,9 @@ def labelled(concepts: ConceptSet, split: Split) -> LabelledTexts:
         InputError: there is no such split.
     """
     require_known("split", split, get_args(Split))
-    pairs: list[tuple[str, str | None]] = [(text, concept.name) for concept in concepts.concepts for text in getattr(concept, split)]
+    pairs: list[tuple[str, str | None]] = [
+        (text, concept.name) for concept in concepts.concepts for text in getattr(concept, split)
+    ]
     pairs += [(text, None) for text in getattr(concepts.neutral, split)]
     return LabelledTexts(tuple(text for text, _ in pairs), tuple(label for _, label in pairs))
 
@@ -119,7 +142,8 @@ def read_texts(path: str | Path) -> tuple[str, ...]:
         raw = source.read_bytes()
     except OSError as error:
         raise UnavailableError(f"cannot read {source}: {error.strerror}") from error
-    # Lines end where files say so; str.splitlines would also cut at characters that occur inside texts (U+2028, form feeds).
+    # Lines end where files say so; str.splitlines would also cut at characters that occur inside
+    # texts (U+2028, form feeds).
     lines = io.StringIO(_decoded(source, raw), newline=None)
     texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
@@ -142,7 +166,8 @@ def _decoded(source: Path, raw: bytes) -> str:
         # The codec counts from after the byte order mark; what it read is in the error.
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
-            f"{source} is not {encoding.removesuffix('-sig').upper()}: line {line} holds byte 0x{error.object[error.start]:02x}; "
+            f"{source} is not {encoding.removesuffix('-sig').upper()}: line {line} holds byte "
+            f"0x{error.object[error.start]:02x}; "
             "convert it, e.g. `iconv -f latin1 -t utf-8`"
         ) from error
 
@@ -169,7 +194,8 @@ def _sentences(path: Path, value: object, key: str) -> list[str]:
 def _field(path: Path, value: object, key: str, kind: type) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get(key), kind):
         raise InputError(
-            f"{path} has no {key!r} of type {kind.__name__}; a concept file holds name, description, sentences and held_out, "
+            f"{path} has no {key!r} of type {kind.__name__}; a concept file holds name, "
+            "description, sentences and held_out, "
             "a neutral file sentences"
         )
     return value[key]

@@ -16,32 +16,41 @@ def read_task(path: Path) -> Task:
     An answer is a text with its leading space, or a list of such texts.
 
     Raises:
-        InputError: the file cannot be read, a line is not json, or a field is missing; the line is named.
+        InputError: the file cannot be read, a line is not json, or a field is missing; the line is
+            named.
 
     Example:
-        >>> # {"prompt": "The capital of France is", "counterfactual": "The capital of Spain is", "right": " Paris", "wrong": " Madrid"}
+        >>> # {"prompt": "The capital of France is", "counterfactual": "The capital of Spain is",
+        ... #  "right": " Paris", "wrong": " Madrid"}
         >>> read_task(Path("capitals.jsonl"))
     """
     try:
-        lines = [(number, line) for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if line.strip()]
+        lines = [
+            (number, line)
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if line.strip()
+        ]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}); give a file of json lines with {', '.join(FIELDS)}") from None
+        raise InputError(
+            f"{path} cannot be read as text ({error}); give a file of json lines with "
+            f"{', '.join(FIELDS)}"
+        ) from None
     if not lines:
         raise InputError(f"{path} is empty; give json lines with {', '.join(FIELDS)}")
     rows = [_row(path, number, line) for number, line in lines]
     texts = {name: tuple(row[name] for row in rows) for name in ("prompt", "counterfactual")}
     answers = {name: tuple(_answers(row[name]) for row in rows) for name in ("right", "wrong")}
     return Task(
-        path.stem,
-        f"answers as {path.name} says",
-        path.name,
-        "as the file says",
-        "logit difference",
-        texts["prompt"],
-        texts["counterfactual"],
-        answers["right"],
-        answers["wrong"],
-        0,
+        name=path.stem,
+        behaviour=f"answers as {path.name} says",
+        source=path.name,
+        changed="as the file says",
+        measure="logit difference",
+        prompts=texts["prompt"],
+        counterfactuals=texts["counterfactual"],
+        right=answers["right"],
+        wrong=answers["wrong"],
+        seed=0,
     )
 
 
@@ -49,10 +58,17 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"line {number} of {path} is not json ({error.msg}); every line is an object with {', '.join(FIELDS)}") from None
+        raise InputError(
+            f"line {number} of {path} is not json ({error.msg}); every line is an object with "
+            f"{', '.join(FIELDS)}"
+        ) from None
     missing = [name for name in FIELDS if not isinstance(row, dict) or not row.get(name)]
     if missing:
-        raise InputError(f"line {number} of {path} has no {', '.join(missing)}; every line is an object with {', '.join(FIELDS)}")
+        raise InputError(
+            f"line {number} of {path} has no {', '.join(missing)}; every line is an object "
+            "with "
+            f"{', '.join(FIELDS)}"
+        )
     return dict(row)
 
 

@@ -1,4 +1,6 @@
-"""Tasks whose circuits are studied: prompts beside counterfactuals, with the answers that are right and wrong after each prompt."""
+"""Tasks whose circuits are studied: prompts beside counterfactuals, with the answers that are right
+and wrong after each prompt.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +14,19 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.core.names import require_known
-from interp.corpus.task_words import EVENTS, GIVING, LASTING, NAMES, NOUNS, PLACES, PLURAL, RELATIONS, SINGULAR, THINGS, WORDS
+from interp.corpus.task_words import (
+    EVENTS,
+    GIVING,
+    LASTING,
+    NAMES,
+    NOUNS,
+    PLACES,
+    PLURAL,
+    RELATIONS,
+    SINGULAR,
+    THINGS,
+    WORDS,
+)
 
 TRIES = 50
 """Draws for every example that is asked for, before too few different ones are taken to exist."""
@@ -25,13 +39,15 @@ Names = Literal["swapped", "others"]
 Misfits = Literal["refuse", "drop"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """Something a language model does after a prompt, example by example.
 
-    After `prompts[i]` any of `right[i]` continues the text correctly and any of `wrong[i]` does not; answers are strings with the space
-    that precedes them. `counterfactuals[i]` is the same text, token by token, with what decides the answer changed as `changed` says.
-    `behaviour` says in a sentence what the model does, `source` who studied it, `measure` how it is usually measured.
+    After `prompts[i]` any of `right[i]` continues the text correctly and any of `wrong[i]` does
+    not; answers are strings with the space that precedes them. `counterfactuals[i]` is the same
+    text, token by token, with what decides the answer changed as `changed` says. `behaviour` says
+    in a sentence what the model does, `source` who studied it, `measure` how it is usually
+    measured.
     """
 
     name: str
@@ -50,14 +66,17 @@ class Task:
 
     def take(self, rows: Sequence[int]) -> "Task":
         """Some of the examples, in the given order."""
-        texts, others = (tuple(column[row] for row in rows) for column in (self.prompts, self.counterfactuals))
+        texts, others = (
+            tuple(column[row] for row in rows) for column in (self.prompts, self.counterfactuals)
+        )
         right, wrong = (tuple(column[row] for row in rows) for column in (self.right, self.wrong))
         return replace(self, prompts=texts, counterfactuals=others, right=right, wrong=wrong)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A task in the tokens of one tokenizer: ids of the answers, rows filled up with -1, and what did not fit.
+    """A task in the tokens of one tokenizer: ids of the answers, rows filled up with -1, and what
+    did not fit.
 
     `dropped` holds one line for every example that was left out of `task`.
     """
@@ -94,24 +113,35 @@ def task(name: str, n: int = 32, seed: int = 0) -> Task:
 def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> Task:
     """Two people are named, one of them again; whoever was named once receives the object.
 
-    The counterfactual keeps everything but names: with `swapped` the second mention is of the other person, so that the wrong name becomes
-    right; with `others` all three mentions are of three people who do not occur, and nobody is named twice.
+    The counterfactual keeps everything but names: with `swapped` the second mention is of the other
+    person, so that the wrong name becomes right; with `others` all three mentions are of three
+    people who do not occur, and nobody is named twice.
 
     Raises:
         InputError: an option does not exist, or there are not so many different examples.
 
-    Source: Wang et al. 2023; the two kinds of counterfactual after Mueller et al. 2025 (MIB). Sentences are ours.
+    Source: Wang et al. 2023; the two kinds of counterfactual after Mueller et al. 2025 (MIB).
+    Sentences are ours.
     """
     require_known("counterfactual", counterfactual, get_args(Names))
 
     def draw(random: Random) -> _Example:
         one, two, *others = random.sample(NAMES, 5)
-        frame = random.choice(GIVING).replace("PLACE", random.choice(PLACES)).replace("THING", random.choice(THINGS))
+        frame = (
+            random.choice(GIVING)
+            .replace("PLACE", random.choice(PLACES))
+            .replace("THING", random.choice(THINGS))
+        )
         giver, receiver = random.sample((one, two), 2)
         again = (one, two, receiver) if counterfactual == "swapped" else tuple(others)
-        return _Example(frame.format(one, two, giver), frame.format(*again), (f" {receiver}",), (f" {giver}",))
+        return _Example(
+            frame.format(one, two, giver), frame.format(*again), (f" {receiver}",), (f" {giver}",)
+        )
 
-    changed = {"swapped": "the second mention is of the other person", "others": "three other people are named, each once"}
+    changed = {
+        "swapped": "the second mention is of the other person",
+        "others": "three other people are named, each once",
+    }
     return _built(
         draw,
         n,
@@ -127,8 +157,9 @@ def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> 
 def greater_than(n: int, seed: int) -> Task:
     """Something lasts from one year to another of the same century: the end comes after the start.
 
-    The prompt ends where the tens digit of the end is due; right are the digits above that of the start, wrong those below. Digits have to
-    be single tokens. The counterfactual's start year ends in 01, so that no digit is too small.
+    The prompt ends where the tens digit of the end is due; right are the digits above that of the
+    start, wrong those below. Digits have to be single tokens. The counterfactual's start year ends
+    in 01, so that no digit is too small.
 
     Raises:
         InputError: there are not so many different examples.
@@ -139,8 +170,12 @@ def greater_than(n: int, seed: int) -> Task:
     def draw(random: Random) -> _Example:
         century, tens, ones = random.randint(11, 17), random.randint(2, 7), random.randint(2, 9)
         frame = random.choice(LASTING).replace("EVENT", random.choice(EVENTS))
-        prompt, other = (frame.format(f"{century}{end}", century) for end in (f"{tens}{ones}", "01"))
-        return _Example(prompt, other, tuple(map(str, range(tens + 1, 10))), tuple(map(str, range(tens))))
+        prompt, other = (
+            frame.format(f"{century}{end}", century) for end in (f"{tens}{ones}", "01")
+        )
+        return _Example(
+            prompt, other, tuple(map(str, range(tens + 1, 10))), tuple(map(str, range(tens)))
+        )
 
     return _built(
         draw,
@@ -155,7 +190,8 @@ def greater_than(n: int, seed: int) -> Task:
 
 
 def agreement(n: int, seed: int) -> Task:
-    """The verb agrees with its subject, not with the noun of the other number that stands in between.
+    """The verb agrees with its subject, not with the noun of the other number that stands in
+    between.
 
     The counterfactual changes the number of the subject alone.
 
@@ -170,7 +206,8 @@ def agreement(n: int, seed: int) -> Task:
         relation, plural = random.choice(RELATIONS), random.random() < 0.5
         between = distractor if plural else f"{distractor}s"
         prompt, other = (
-            f"The {noun} {relation} the {between}" for noun in ((f"{subject}s", subject) if plural else (subject, f"{subject}s"))
+            f"The {noun} {relation} the {between}"
+            for noun in ((f"{subject}s", subject) if plural else (subject, f"{subject}s"))
         )
         return _Example(prompt, other, *((PLURAL, SINGULAR) if plural else (SINGULAR, PLURAL)))
 
@@ -189,16 +226,22 @@ def agreement(n: int, seed: int) -> Task:
 def induction(n: int, seed: int, *, length: int = 10) -> Task:
     """A list of random words starts again; what comes next is what came next before.
 
-    The list is `length` words long and its repetition stops somewhere in the middle. Wrong is another word of the list. In the
-    counterfactual other words stand in place of the first list, so that nothing is repeated.
+    The list is `length` words long and its repetition stops somewhere in the middle. Wrong is
+    another word of the list. In the counterfactual other words stand in place of the first list, so
+    that nothing is repeated.
 
     Raises:
-        InputError: `length` is not between 5 and a third of the words there are, or there are not so many different examples.
+        InputError: `length` is not between 5 and a third of the words there are, or there are not
+            so many different examples.
 
     Source: Elhage et al. 2021; Olsson et al. 2022.
     """
     if not 5 <= length <= len(WORDS) // 3:
-        raise InputError(f"length is {length}; give 5 to {len(WORDS) // 3}, so that there are words to take the place of the repeated ones")
+        raise InputError(
+            f"length is {length}; give 5 to {len(WORDS) // 3}, so that there are words to take "
+            "the "
+            "place of the repeated ones"
+        )
 
     def draw(random: Random) -> _Example:
         drawn = random.sample(WORDS, 2 * length)
@@ -221,16 +264,22 @@ def induction(n: int, seed: int, *, length: int = 10) -> Task:
 
 
 TASKS: Mapping[str, Callable[[int, int], Task]] = MappingProxyType(
-    {"indirect-object": indirect_object, "greater-than": greater_than, "agreement": agreement, "induction": induction}
+    {
+        "indirect-object": indirect_object,
+        "greater-than": greater_than,
+        "agreement": agreement,
+        "induction": induction,
+    }
 )
 """The tasks by their names."""
 
 
 def resolve(found: Task, tokenizer: Any, *, misfits: Misfits = "refuse") -> Resolved:
-    """Token ids of a task's answers for one tokenizer (of transformers), and a check that every example can be used with it.
+    """Token ids of a task's answers for one tokenizer (of transformers), and a check that every
+    example can be used with it.
 
-    An example fits if its prompt and counterfactual have the same number of tokens, and every answer adds exactly one token to the
-    prompt's. Misfits are refused, or dropped and listed.
+    An example fits if its prompt and counterfactual have the same number of tokens, and every
+    answer adds exactly one token to the prompt's. Misfits are refused, or dropped and listed.
 
     Raises:
         InputError: an example does not fit (the message shows both tokenisations), or none does.
@@ -255,7 +304,10 @@ def resolve(found: Task, tokenizer: Any, *, misfits: Misfits = "refuse") -> Reso
             right.append(answers[0])
             wrong.append(answers[1])
     if not rows:
-        raise InputError(f"none of the {len(found)} examples of {found.name} fits this tokenizer; the first: {dropped[0]}")
+        raise InputError(
+            f"none of the {len(found)} examples of {found.name} fits this tokenizer; the first: "
+            f"{dropped[0]}"
+        )
     return Resolved(found.take(rows), _filled(right), _filled(wrong), tuple(dropped))
 
 
@@ -264,14 +316,20 @@ def _answers(found: Task, row: int, tokenizer: Any) -> tuple[list[int], list[int
     own, theirs = (tokenizer(text)["input_ids"] for text in (prompt, other))
     if len(own) != len(theirs):
         raise InputError(
-            f"{found.name} {row}: prompt and counterfactual differ in their number of tokens, {len(own)} and {len(theirs)}: "
-            f"{_shown(own, tokenizer)} // {_shown(theirs, tokenizer)}; drop such pairs with misfits='drop'"
+            f"{found.name} {row}: prompt and counterfactual differ in their number of tokens, "
+            f"{len(own)} and {len(theirs)}: "
+            f"{_shown(own, tokenizer)} // {_shown(theirs, tokenizer)}; drop such pairs with "
+            "misfits='drop'"
         )
     name = f"{found.name} {row}"
-    right, wrong = ([_added(prompt, own, answer, tokenizer, name) for answer in side[row]] for side in (found.right, found.wrong))
+    right, wrong = (
+        [_added(prompt, own, answer, tokenizer, name) for answer in side[row]]
+        for side in (found.right, found.wrong)
+    )
     if shared := set(right) & set(wrong):
         raise InputError(
-            f"{found.name} {row}: the token {tokenizer.decode([min(shared)])!r} is both right and wrong after {prompt!r}; "
+            f"{found.name} {row}: the token {tokenizer.decode([min(shared)])!r} is both right and "
+            f"wrong after {prompt!r}; "
             "give other answers, or drop such examples with misfits='drop'"
         )
     return right, wrong
@@ -282,7 +340,8 @@ def _added(prompt: str, ids: list[int], answer: str, tokenizer: Any, name: str) 
     both = tokenizer(prompt + answer)["input_ids"]
     if len(both) != len(ids) + 1 or both[:-1] != ids:
         raise InputError(
-            f"{name}: the answer {answer!r} is not one token after its prompt: {_shown(ids, tokenizer)} // {_shown(both, tokenizer)}; "
+            f"{name}: the answer {answer!r} is not one token after its prompt: "
+            f"{_shown(ids, tokenizer)} // {_shown(both, tokenizer)}; "
             "drop such examples with misfits='drop'"
         )
     return int(both[-1])
@@ -298,7 +357,14 @@ def _filled(rows: list[list[int]]) -> Int[Tensor, "example k"]:
 
 
 def _built(
-    draw: Callable[[Random], _Example], n: int, seed: int, name: str, behaviour: str, source: str, changed: str, measure: Measure
+    draw: Callable[[Random], _Example],
+    n: int,
+    seed: int,
+    name: str,
+    behaviour: str,
+    source: str,
+    changed: str,
+    measure: Measure,
 ) -> Task:
     """A task of `n` different examples."""
     if n < 1:
@@ -311,6 +377,20 @@ def _built(
         if len(drawn) == n:
             break
     else:
-        raise InputError(f"{n} different examples of {name} were asked for, {len(drawn)} were found; ask for fewer")
+        raise InputError(
+            f"{n} different examples of {name} were asked for, {len(drawn)} were found; ask for "
+            "fewer"
+        )
     prompts, counterfactuals, right, wrong = zip(*drawn.values(), strict=True)
-    return Task(name, behaviour, source, changed, measure, prompts, counterfactuals, right, wrong, seed)
+    return Task(
+        name=name,
+        behaviour=behaviour,
+        source=source,
+        changed=changed,
+        measure=measure,
+        prompts=prompts,
+        counterfactuals=counterfactuals,
+        right=right,
+        wrong=wrong,
+        seed=seed,
+    )

@@ -2,7 +2,11 @@
 
 from interp.decompose.by_name import COEFFICIENT_SPARSITY, SAE_STEPS, Unsupervised, fit_unsupervised
 from interp.decompose.dictionary import Dictionary, Method
-from interp.decompose.difference_in_means import DifferenceInMeans, fit_difference_in_means, fit_difference_in_means_many
+from interp.decompose.difference_in_means import (
+    DifferenceInMeans,
+    fit_difference_in_means,
+    fit_difference_in_means_many,
+)
 from interp.decompose.hierarchy import Hierarchy, fit_hierarchy, load_hierarchy
 from interp.decompose.matching import Matching, match_directions
 from interp.decompose.pca import Pca, fit_pca

@@ -14,11 +14,14 @@ from interp.decompose.snmf.fit import fit_snmf
 
 Unsupervised = Literal["snmf", "sae", "pca"]
 SAE_STEPS = 600
-"""Steps of an autoencoder where it is one method of several: enough on some ten thousand rows, seconds on a CPU."""
+"""Steps of an autoencoder where it is one method of several: enough on some ten thousand rows,
+seconds on a CPU.
+"""
 
 COEFFICIENT_SPARSITY = 0.03
-"""Semi-NMF's penalty on coefficients in reports and comparisons. Features of L5.mlp of the default model detect concepts as well with it
-as without (mean AUROC of the best feature on the fit sentences .869 and .867; .864 at .05), with 17 of 100 active on a token, not 80."""
+"""Semi-NMF's penalty on coefficients in reports and comparisons. Features of L5.mlp of the default
+model detect concepts as well with it as without (mean AUROC of the best feature on the fit
+sentences .869 and .867; .864 at .05), with 17 of 100 active on a token, not 80."""
 
 
 def fit_unsupervised(
@@ -32,16 +35,27 @@ def fit_unsupervised(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Dictionary:
-    """The method's fit with its defaults; PCA gives at most as many features as there are rows and columns.
+    """The method's fit with its defaults; PCA gives at most as many features as there are rows and
+    columns.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+        InputError: an argument is out of range, or the activations are empty, not finite or all
+            zero.
 
     Example:
-        >>> dictionaries = {method: fit_unsupervised(method, acts, 100) for method in ("snmf", "sae", "pca")}
+        >>> dictionaries = {
+        ...     method: fit_unsupervised(method, acts, 100) for method in ("snmf", "sae", "pca")
+        ... }
     """
     if method == "snmf":
-        return fit_snmf(acts, n_features, sparsity=sparsity, coefficient_sparsity=coefficient_sparsity, seed=seed, progress=progress)
+        return fit_snmf(
+            acts,
+            n_features,
+            sparsity=sparsity,
+            coefficient_sparsity=coefficient_sparsity,
+            seed=seed,
+            progress=progress,
+        )
     if method == "sae":
         return fit_sae(acts, n_features, steps=sae_steps, seed=seed, progress=progress)
     values = values_of(acts)

@@ -1,4 +1,6 @@
-"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that bfloat16 and rows on disk stream."""
+"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that
+bfloat16 and rows on disk stream.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +26,8 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
     """Check every value, chunk by chunk.
 
     Raises:
-        InputError: a value is NaN or infinite; the message names the first such row, with its context where there is one.
+        InputError: a value is NaN or infinite; the message names the first such row, with its
+            context where there is one.
     """
     values = values_of(acts)
     for rows, chunk in row_chunks(values):
@@ -34,10 +37,16 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
         if isinstance(acts, Activations):
             acts.require_finite()
         row = rows.start + int(torch.nonzero(~finite)[0])
-        raise InputError(f"row {row} of the activations is not finite; record again in float32 or leave that row out")
+        raise InputError(
+            f"row {row} of the activations is not finite; record again in float32 or leave "
+            "that "
+            "row out"
+        )
 
 
-def require_rows(acts: Activations | Float[Tensor, "row d"], role: str = "activations") -> Float[Tensor, "row d"]:
+def require_rows(
+    acts: Activations | Float[Tensor, "row d"], role: str = "activations"
+) -> Float[Tensor, "row d"]:
     """The values of activations that something can be fitted to.
 
     Raises:
@@ -45,12 +54,18 @@ def require_rows(acts: Activations | Float[Tensor, "row d"], role: str = "activa
     """
     values = values_of(acts)
     if values.ndim != 2 or not values.is_floating_point():
-        raise InputError(f"{role} are {tuple(values.shape)} of {values.dtype}; expected a floating-point tensor [row, d]")
+        raise InputError(
+            f"{role} are {tuple(values.shape)} of {values.dtype}; expected a floating-point tensor "
+            "[row, d]"
+        )
     if values.numel() == 0:
         raise InputError(f"{role} are empty ({tuple(values.shape)}); select at least one row")
     require_finite(acts)
     if not any(bool(chunk.any()) for _, chunk in row_chunks(values)):
-        raise InputError(f"every value of the {len(values)} rows of {role} is zero; check the site and the token selection")
+        raise InputError(
+            f"every value of the {len(values)} rows of {role} is zero; check the site and the "
+            "token selection"
+        )
     return values
 
 
@@ -63,7 +78,10 @@ def require_n_features(n_features: int, limit: int | None = None, reason: str = 
     if n_features < 1:
         raise InputError(f"n_features is {n_features}; expected at least 1")
     if limit is not None and n_features > limit:
-        raise InputError(f"n_features is {n_features}; expected at most {limit} ({reason}); ask for fewer features or record more rows")
+        raise InputError(
+            f"n_features is {n_features}; expected at most {limit} ({reason}); ask for fewer "
+            "features or record more rows"
+        )
 
 
 def require_sparsity(sparsity: float) -> None:
@@ -73,7 +91,10 @@ def require_sparsity(sparsity: float) -> None:
         InputError: it is not in (0, 1].
     """
     if not 0 < sparsity <= 1:
-        raise InputError(f"sparsity is {sparsity}; expected the fraction of non-zero entries of a direction, above 0 and at most 1")
+        raise InputError(
+            f"sparsity is {sparsity}; expected the fraction of non-zero entries of a direction, "
+            "above 0 and at most 1"
+        )
 
 
 def require_positive(values: Mapping[str, int | float]) -> None:
@@ -88,9 +109,15 @@ def require_positive(values: Mapping[str, int | float]) -> None:
 
 
 def fitted_from(
-    acts: Activations | Float[Tensor, "row d"], method: str, parameters: Mapping[str, Any], seed: int | None, cost: Mapping[str, float]
+    acts: Activations | Float[Tensor, "row d"],
+    method: str,
+    parameters: Mapping[str, Any],
+    seed: int | None,
+    cost: Mapping[str, float],
 ) -> Provenance:
     """The provenance of a dictionary: where its activations came from, and how it was fitted."""
     source = acts.provenance if isinstance(acts, Activations) else Provenance(method)
     site = acts.site if isinstance(acts, Activations) else None
-    return source.derive(method, parameters={"rows": len(acts), **parameters}, seed=seed, cost=cost, site=site)
+    return source.derive(
+        method, parameters={"rows": len(acts), **parameters}, seed=seed, cost=cost, site=site
+    )

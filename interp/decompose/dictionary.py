@@ -2,11 +2,11 @@
 
 The letters of the papers, in one place:
 
-| here                               | semi-NMF (Ding, Li & Jordan 2010) | MLP-SNMF (Shafran et al. 2025) | scikit-learn |
-|------------------------------------|-----------------------------------|--------------------------------|--------------|
-| activations `acts [row, d]`        | Xᵀ                                | Aᵀ                             | X            |
-| directions `[feature, d]`          | Fᵀ                                | Zᵀ                             | H            |
-| coefficients `[row, feature]`      | G                                 | Yᵀ                             | W            |
+| here                          | Ding, Li & Jordan 2010 | Shafran et al. 2025 | scikit-learn |
+|-------------------------------|------------------------|---------------------|--------------|
+| activations `acts [row, d]`   | Xᵀ                     | Aᵀ                  | X            |
+| directions `[feature, d]`     | Fᵀ                     | Zᵀ                  | H            |
+| coefficients `[row, feature]` | G                      | Yᵀ                  | W            |
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,8 @@ Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
 class Dictionary(ABC):
     """A set of features of one site: `acts ≈ coefficients @ directions + offset`.
 
-    `directions [feature, d]` are unit vectors; `offset [d]` is zero where the method has none. `provenance.site` is where it was fitted.
+    `directions [feature, d]` are unit vectors; `offset [d]` is zero where the method has none.
+    `provenance.site` is where it was fitted.
     """
 
     directions: Float[Tensor, "feature d"]
@@ -49,7 +50,10 @@ class Dictionary(ABC):
 
     def __repr__(self) -> str:
         features, width = self.directions.shape
-        return f"{type(self).__name__}({self.site or 'a tensor'}: {features:,} features × {width:,}, seed {self.provenance.seed})"
+        return (
+            f"{type(self).__name__}({self.site or 'a tensor'}: {features:,} features × "
+            f"{width:,}, seed {self.provenance.seed})"
+        )
 
     def encode(self, acts: Activations | Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
         """How much of each feature each row holds; rows are read chunk by chunk.
@@ -62,15 +66,24 @@ class Dictionary(ABC):
         values = values_of(acts)
         empty = self.directions.new_zeros(0, len(self))
         with torch.no_grad():
-            return torch.cat([empty, *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values))])
+            return torch.cat(
+                [
+                    empty,
+                    *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values)),
+                ]
+            )
 
     def encoded(
-        self, acts: Activations | Float[Tensor, "row d"], given: Float[Tensor, "row feature"] | None = None
+        self,
+        acts: Activations | Float[Tensor, "row d"],
+        given: Float[Tensor, "row feature"] | None = None,
     ) -> Float[Tensor, "row feature"]:
-        """The coefficients of some activations: `given` where they have been computed before, else `encode(acts)`.
+        """The coefficients of some activations: `given` where they have been computed before, else
+        `encode(acts)`.
 
         Raises:
-            InputError: the activations are of another site or width, or not finite, or `given` are not their coefficients by shape.
+            InputError: the activations are of another site or width, or not finite, or `given` are
+                not their coefficients by shape.
         """
         if given is None:
             return self.encode(acts)
@@ -78,7 +91,10 @@ class Dictionary(ABC):
         require_finite(acts)
         rows = len(acts)
         if tuple(given.shape) != (rows, len(self)):
-            raise InputError(f"coefficients are {tuple(given.shape)}, expected {(rows, len(self))}: one row each and one feature each")
+            raise InputError(
+                f"coefficients are {tuple(given.shape)}, expected {(rows, len(self))}: one row "
+                "each and one feature each"
+            )
         return given
 
     def decode(self, coefficients: Float[Tensor, "row feature"]) -> Float[Tensor, "row d"]:
@@ -88,7 +104,11 @@ class Dictionary(ABC):
             InputError: there are not as many coefficients in a row as features.
         """
         if coefficients.shape[1] != len(self):
-            raise InputError(f"coefficients are {coefficients.shape[1]} wide, the dictionary has {len(self)} features; encode with it")
+            raise InputError(
+                f"coefficients are {coefficients.shape[1]} wide, the dictionary has "
+                f"{len(self)} "
+                "features; encode with it"
+            )
         return coefficients @ self.directions + self.offset
 
     def save(self, folder: str | Path) -> None:
@@ -108,14 +128,20 @@ class Dictionary(ABC):
         Raises:
             InputError: they are not.
         """
-        if isinstance(acts, Activations) and self.provenance.site is not None and acts.site != self.site:
+        if (
+            isinstance(acts, Activations)
+            and self.provenance.site is not None
+            and acts.site != self.site
+        ):
             raise InputError(
-                f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; record {self.site!r} or fit at {acts.site!r}"
+                f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; "
+                f"record {self.site!r} or fit at {acts.site!r}"
             )
         width = values_of(acts).shape[1]
         if width != self.directions.shape[1]:
             raise InputError(
-                f"activations are {width} wide, the dictionary {self.directions.shape[1]}; record the site {self.site!r} of the same model"
+                f"activations are {width} wide, the dictionary {self.directions.shape[1]}; record "
+                f"the site {self.site!r} of the same model"
             )
 
     @abstractmethod
@@ -127,12 +153,26 @@ class Dictionary(ABC):
         named = [
             ("neurons per direction", f"{density:.1%}"),
             ("offset", "yes" if bool(self.offset.any()) else "none"),
-            *((key.replace("_", " "), _short(value)) for key, value in self.provenance.parameters.items() if key != "n_features"),
+            *(
+                (key.replace("_", " "), _short(value))
+                for key, value in self.provenance.parameters.items()
+                if key != "n_features"
+            ),
             ("seed", self.provenance.seed),
             ("model", self.provenance.model and foreign(self.provenance.model)),
-            ("seconds", f"{self.provenance.cost['seconds']:.1f}" if "seconds" in self.provenance.cost else None),
+            (
+                "seconds",
+                f"{self.provenance.cost['seconds']:.1f}"
+                if "seconds" in self.provenance.cost
+                else None,
+            ),
         ]
-        return block(type(self).__name__, facts(named), name=self.site, about=f"{features:,} features × {width:,}")
+        return block(
+            type(self).__name__,
+            facts(named),
+            name=self.site,
+            about=f"{features:,} features × {width:,}",
+        )
 
 
 def _short(value: Any) -> Any:

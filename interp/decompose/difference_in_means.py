@@ -16,7 +16,9 @@ from interp.decompose.dictionary import Dictionary, Method
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DifferenceInMeans(Dictionary):
-    """Directions from the negative rows' mean to each concept's; coefficients are signed projections of `acts − mean of the negatives`."""
+    """Directions from the negative rows' mean to each concept's; coefficients are signed
+    projections of `acts − mean of the negatives`.
+    """
 
     method: ClassVar[Method] = "difference_in_means"
 
@@ -30,11 +32,15 @@ class DifferenceInMeans(Dictionary):
 
 
 def fit_difference_in_means(
-    positive: Activations | Float[Tensor, "row d"], negative: Activations | Float[Tensor, "other_row other_d"], *, name: str = "concept"
+    positive: Activations | Float[Tensor, "row d"],
+    negative: Activations | Float[Tensor, "other_row other_d"],
+    *,
+    name: str = "concept",
 ) -> DifferenceInMeans:
     """The direction from the mean of one set of rows to the mean of another.
 
-    `direction = (mean(positive) − mean(negative)) / ‖mean(positive) − mean(negative)‖`; the offset is the mean of the negatives.
+    `direction = (mean(positive) − mean(negative)) / ‖mean(positive) − mean(negative)‖`; the offset
+    is the mean of the negatives.
 
     Args:
         positive: rows of the concept's examples, `[row, d]`.
@@ -42,7 +48,8 @@ def fit_difference_in_means(
         name: the concept's name.
 
     Raises:
-        InputError: a set is empty or not finite, the sets differ in site or width, or their means are equal.
+        InputError: a set is empty or not finite, the sets differ in site or width, or their means
+            are equal.
 
     Source: Marks & Tegmark 2023 (arXiv 2310.06824), "mass-mean". Cost: one read of the rows.
 
@@ -57,17 +64,21 @@ def fit_difference_in_means(
 def fit_difference_in_means_many(
     groups: Mapping[str, Activations | Tensor], negative: Activations | Float[Tensor, "row d"]
 ) -> DifferenceInMeans:
-    """One direction for every concept, all from the same negatives: `fit_difference_in_means` for each, in one dictionary.
+    """One direction for every concept, all from the same negatives: `fit_difference_in_means` for
+    each, in one dictionary.
 
     Args:
         groups: concept names to rows of their examples, `[row, d]` each.
         negative: rows of neutral examples at the same site, `[row, d]`.
 
     Raises:
-        InputError: there are no concepts, a set is empty or not finite, the sets differ in site or width, or two means are equal.
+        InputError: there are no concepts, a set is empty or not finite, the sets differ in site or
+            width, or two means are equal.
 
     Example:
-        >>> dim = fit_difference_in_means_many({"sadness": sad_acts, "joy": joyful_acts}, neutral_acts)
+        >>> dim = fit_difference_in_means_many(
+        ...     {"sadness": sad_acts, "joy": joyful_acts}, neutral_acts
+        ... )
         >>> dim.names
         ('sadness', 'joy')
     """
@@ -75,22 +86,49 @@ def fit_difference_in_means_many(
         raise InputError("groups is empty; give the rows of at least one concept")
     started = time.perf_counter()
     base = column_mean(require_rows(negative, "negative activations"))
-    directions = torch.stack([_direction(name, acts, negative, base) for name, acts in groups.items()])
-    parameters = {"names": list(groups), "positive_rows": {name: len(acts) for name, acts in groups.items()}}
+    directions = torch.stack(
+        [_direction(name, acts, negative, base) for name, acts in groups.items()]
+    )
+    parameters = {
+        "names": list(groups),
+        "positive_rows": {name: len(acts) for name, acts in groups.items()},
+    }
     return DifferenceInMeans(
         directions=directions,
         offset=base,
-        provenance=fitted_from(negative, "difference_in_means", parameters, None, {"seconds": time.perf_counter() - started}),
+        provenance=fitted_from(
+            negative,
+            "difference_in_means",
+            parameters,
+            None,
+            {"seconds": time.perf_counter() - started},
+        ),
     )
 
 
-def _direction(name: str, acts: Activations | Tensor, negative: Activations | Tensor, base: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
-    if isinstance(acts, Activations) and isinstance(negative, Activations) and acts.site != negative.site:
-        raise InputError(f"rows of {name!r} are of {acts.site!r}, the negatives of {negative.site!r}; record both at the same site")
+def _direction(
+    name: str, acts: Activations | Tensor, negative: Activations | Tensor, base: Float[Tensor, " d"]
+) -> Float[Tensor, " d"]:
+    if (
+        isinstance(acts, Activations)
+        and isinstance(negative, Activations)
+        and acts.site != negative.site
+    ):
+        raise InputError(
+            f"rows of {name!r} are of {acts.site!r}, the negatives of {negative.site!r}; "
+            "record "
+            "both at the same site"
+        )
     mean = column_mean(require_rows(acts, f"activations of {name!r}"))
     if mean.shape != base.shape:
-        raise InputError(f"rows of {name!r} are {len(mean)} wide, the negatives {len(base)}; record both at the same site")
+        raise InputError(
+            f"rows of {name!r} are {len(mean)} wide, the negatives {len(base)}; record both at the "
+            "same site"
+        )
     difference = mean - base
     if not bool(difference.any()):
-        raise InputError(f"the mean of {name!r} equals the mean of the negatives; give examples that differ from them")
+        raise InputError(
+            f"the mean of {name!r} equals the mean of the negatives; give examples that differ "
+            "from them"
+        )
     return difference / difference.norm()

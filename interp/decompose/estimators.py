@@ -1,10 +1,13 @@
-"""Semi-NMF and sparse autoencoders as scikit-learn transformers, for pipelines and grid searches; they add nothing of their own.
+"""Semi-NMF and sparse autoencoders as scikit-learn transformers, for pipelines and grid searches;
+they add nothing of their own.
 
-`transform` is `Dictionary.encode`, `inverse_transform` is `Dictionary.decode`, every parameter is the one of `fit_snmf` or `fit_sae` under
-the same name, and the finished `Dictionary` is the attribute `dictionary_`. Importing this module imports scikit-learn.
+`transform` is `Dictionary.encode`, `inverse_transform` is `Dictionary.decode`, every parameter is
+the one of `fit_snmf` or `fit_sae` under the same name, and the finished `Dictionary` is the
+attribute `dictionary_`. Importing this module imports scikit-learn.
 
-`sklearn.utils.estimator_checks.check_estimator` passes whole. Arithmetic is in float32, and so are results, whatever comes in: the tag
-`preserves_dtype` says so, which leaves out the check that float64 stays float64.
+`sklearn.utils.estimator_checks.check_estimator` passes whole. Arithmetic is in float32, and so are
+results, whatever comes in: the tag `preserves_dtype` says so, which leaves out the check that
+float64 stays float64.
 """
 
 from typing import Any, TypeVar, no_type_check
@@ -30,9 +33,12 @@ class _Decomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     dictionary_: Dictionary
 
     def fit(self: Fitted, X: object, y: object = None) -> Fitted:
-        """Fit to anything array-like `[row, d]`; `y` is ignored. The errors and warnings are those of the function that is wrapped."""
+        """Fit to anything array-like `[row, d]`; `y` is ignored. The errors and warnings are those
+        of the function that is wrapped.
+        """
         rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
-        # A copy, because scikit-learn hands out arrays that cannot be written to, which torch does not take.
+        # A copy, because scikit-learn hands out arrays that cannot be written to, which torch does
+        # not take.
         self.dictionary_ = self._fitted(torch.tensor(rows))
         return self
 
@@ -46,7 +52,9 @@ class _Decomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def inverse_transform(self, X: object) -> Float32[np.ndarray, "row d"]:
         """Rows from coefficients: `dictionary_.decode`."""
         check_is_fitted(self)
-        rows: np.ndarray = self.dictionary_.decode(torch.tensor(np.asarray(X, dtype=np.float32))).numpy()
+        rows: np.ndarray = self.dictionary_.decode(
+            torch.tensor(np.asarray(X, dtype=np.float32))
+        ).numpy()
         return rows
 
     def _fitted(self, rows: torch.Tensor) -> Dictionary:
@@ -106,7 +114,8 @@ class SemiNMF(_Decomposition):
 
 
 class SparseAutoencoder(_Decomposition):
-    """A sparse autoencoder as a transformer: `interp.fit_sae`, whose parameters and source these are.
+    """A sparse autoencoder as a transformer: `interp.fit_sae`, whose parameters and source these
+    are.
 
     Example:
         >>> SparseAutoencoder(50, k=4).fit_transform(rows)

@@ -1,4 +1,6 @@
-"""Hierarchies: the directions of one dictionary factored by the next, from fine features to broad ones."""
+"""Hierarchies: the directions of one dictionary factored by the next, from fine features to broad
+ones.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,9 @@ from interp.core.files import read_json, replacing_folder, write_json
 from interp.decompose.dictionary import Dictionary
 
 Fit = Callable[[Activations | Tensor, int], Dictionary]
-"""From rows and a number of features to a dictionary, as `partial(fit_snmf, sparsity=0.01, seed=0)`."""
+"""From rows and a number of features to a dictionary, as
+`partial(fit_snmf, sparsity=0.01, seed=0)`.
+"""
 
 DESCRIPTION = "hierarchy.json"
 WEIGHTS = "weights.safetensors"
@@ -24,9 +28,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
-    """Dictionaries of one site from many features to few: `levels[l].directions ≈ weights[l] @ levels[l + 1].directions`.
+    """Dictionaries of one site from many features to few:
+    `levels[l].directions ≈ weights[l] @ levels[l + 1].directions`.
 
-    `weights[l] [feature of level l, feature of level l + 1]` are ≥ 0: how much of each broad feature is in each fine one.
+    `weights[l] [feature of level l, feature of level l + 1]` are ≥ 0: how much of each broad
+    feature is in each fine one.
 
     Raises:
         InputError: weights and levels do not fit each other, or a weight is negative or not finite.
@@ -39,13 +45,22 @@ class Hierarchy:
         wanted = [(len(fine), len(broad)) for fine, broad in pairwise(self.levels)]
         shapes = [tuple(own.shape) for own in self.weights]
         if not self.levels or shapes != wanted:
-            raise InputError(f"weights are {shapes}, expected {wanted} for levels of {self.sizes} features")
+            raise InputError(
+                f"weights are {shapes}, expected {wanted} for levels of {self.sizes} features"
+            )
         for level, own in enumerate(self.weights):
             if not bool((torch.isfinite(own) & (own >= 0)).all()):
-                raise InputError(f"weights from level {level} to {level + 1} hold negative or undefined values; use a non-negative method")
+                raise InputError(
+                    f"weights from level {level} to {level + 1} hold negative or undefined "
+                    "values; "
+                    "use a non-negative method"
+                )
 
     def __repr__(self) -> str:
-        return f"Hierarchy({' > '.join(map(str, self.sizes))} features at {self.levels[0].site or 'a tensor'})"
+        return (
+            f"Hierarchy({' > '.join(map(str, self.sizes))} features at "
+            f"{self.levels[0].site or 'a tensor'})"
+        )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -53,38 +68,59 @@ class Hierarchy:
         return tuple(len(level) for level in self.levels)
 
     def mixing(self, level: int) -> Float[Tensor, "feature level_feature"]:
-        """How much of each feature of a level is in each feature of level 0: the product of the weights between (level 0: the identity).
+        """How much of each feature of a level is in each feature of level 0: the product of the
+        weights between (level 0: the identity).
 
         Raises:
             InputError: there is no such level.
         """
         if not 0 <= level < len(self.levels):
-            raise InputError(f"level {level} does not exist; the hierarchy has levels 0 to {len(self.levels) - 1}")
+            raise InputError(
+                f"level {level} does not exist; the hierarchy has levels 0 to "
+                f"{len(self.levels) - 1}"
+            )
         product = torch.eye(len(self.levels[0]), device=self.levels[0].directions.device)
         for own in self.weights[:level]:
             product = product @ own
         return product
 
-    def coefficients(self, acts: Activations | Float[Tensor, "row d"], level: int) -> Float[Tensor, "row level_feature"]:
-        """How much of each feature of a level each row holds, through the levels below: `levels[0].encode(acts) @ mixing(level)`.
+    def coefficients(
+        self, acts: Activations | Float[Tensor, "row d"], level: int
+    ) -> Float[Tensor, "row level_feature"]:
+        """How much of each feature of a level each row holds, through the levels below:
+        `levels[0].encode(acts) @ mixing(level)`.
 
-        `describe(levels[level], acts, model, coefficients=…)` finds the level's contexts with it. `levels[level].encode(acts)` differs: it
-        solves for that level alone.
+        `describe(levels[level], acts, model, coefficients=…)` finds the level's contexts with it.
+        `levels[level].encode(acts)` differs: it solves for that level alone.
 
         Raises:
-            InputError: there is no such level, or the activations are of another site or width, or not finite.
+            InputError: there is no such level, or the activations are of another site or width, or
+                not finite.
         """
         mixing = self.mixing(level)
         return self.levels[0].encode(acts) @ mixing
 
     def _repr_html_(self) -> str:
-        parts = ["–", *(f"{float((own > 0).float().sum(dim=0).mean()):.1f} of level {level}" for level, own in enumerate(self.weights))]
-        densities = [f"{float((level.directions != 0).float().mean()):.1%}" for level in self.levels]
+        parts = [
+            "–",
+            *(
+                f"{float((own > 0).float().sum(dim=0).mean()):.1f} of level {level}"
+                for level, own in enumerate(self.weights)
+            ),
+        ]
+        densities = [
+            f"{float((level.directions != 0).float().mean()):.1%}" for level in self.levels
+        ]
         rows = list(zip(range(len(self.levels)), self.sizes, densities, parts, strict=True))
         header = ("level", "features", "neurons per direction", "made of, mean (weights above 0)")
         first = self.levels[0]
         about = f"{type(first).__name__}, seed {first.provenance.seed}"
-        return block("Hierarchy", table(header, rows, caption="From fine to broad"), name=first.site, about=about)
+        return block(
+            "Hierarchy",
+            table(header, rows, caption="From fine to broad"),
+            name=first.site,
+            about=about,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the hierarchy to a folder, whole or not at all; `load_hierarchy` reads it.
@@ -98,34 +134,55 @@ class Hierarchy:
         with replacing_folder(Path(folder), DESCRIPTION) as temporary:
             for number, level in enumerate(self.levels):
                 level.save(temporary / f"level{number}")
-            save_file({str(number): own.detach().cpu().contiguous() for number, own in enumerate(self.weights)}, temporary / WEIGHTS)
+            save_file(
+                {
+                    str(number): own.detach().cpu().contiguous()
+                    for number, own in enumerate(self.weights)
+                },
+                temporary / WEIGHTS,
+            )
             write_json(temporary / DESCRIPTION, {"format": FORMAT, "sizes": list(self.sizes)})
 
 
-def fit_hierarchy(acts: Activations | Float[Tensor, "row d"], fit: Fit, sizes: Sequence[int] = (400, 200, 100, 50)) -> Hierarchy:
+def fit_hierarchy(
+    acts: Activations | Float[Tensor, "row d"], fit: Fit, sizes: Sequence[int] = (400, 200, 100, 50)
+) -> Hierarchy:
     """Factor activations into fine features, their directions into broader ones, and so on.
 
-    Level 0 is `fit(acts, sizes[0])`; level l + 1 is `fit(levels[l].directions, sizes[l + 1])` with `weights[l]` its encoding of those
-    directions. Every level keeps the method's own constraints (for semi-NMF: coefficients ≥ 0, as sparse at every level). There is no
-    joint fine-tuning over levels, which in the published form leaves a third to three quarters of the coefficients negative.
+    Level 0 is `fit(acts, sizes[0])`; level l + 1 is `fit(levels[l].directions, sizes[l + 1])` with
+    `weights[l]` its encoding of those directions. Every level keeps the method's own constraints
+    (for semi-NMF: coefficients ≥ 0, as sparse at every level). There is no joint fine-tuning over
+    levels, which in the published form leaves a third to three quarters of the coefficients
+    negative.
 
     Args:
         acts: `[row, d]`.
-        fit: the method with its settings; one whose coefficients are not negative, and without an offset.
+        fit: the method with its settings; one whose coefficients are not negative, and without an
+            offset.
         sizes: features of each level, fewer from level to level.
 
     Raises:
         InputError: sizes do not fall, or the method gives negative coefficients or an offset.
 
-    Source: Trigeorgis et al. 2014 (deep semi-NMF, without its fine-tuning); Shafran, Geiger & Geva 2025 (arXiv 2506.10920). Cost: one fit
-    of `acts`; the further levels fit only as many rows as the level before has features.
+    Source: Trigeorgis et al. 2014 (deep semi-NMF, without its fine-tuning); Shafran, Geiger & Geva
+    2025 (arXiv 2506.10920). Cost: one fit of `acts`; the further levels fit only as many rows as
+    the level before has features.
 
     Example:
-        >>> hierarchy = fit_hierarchy(acts, partial(fit_snmf, sparsity=0.01, seed=0), (400, 200, 100, 50))
+        >>> hierarchy = fit_hierarchy(
+        ...     acts, partial(fit_snmf, sparsity=0.01, seed=0), (400, 200, 100, 50)
+        ... )
         >>> hierarchy.coefficients(acts, 3)
     """
-    if not sizes or any(size < 1 for size in sizes) or any(fine <= broad for fine, broad in pairwise(sizes)):
-        raise InputError(f"sizes are {tuple(sizes)}; expected at least one number, each below the one before, as (400, 200, 100, 50)")
+    if (
+        not sizes
+        or any(size < 1 for size in sizes)
+        or any(fine <= broad for fine, broad in pairwise(sizes))
+    ):
+        raise InputError(
+            f"sizes are {tuple(sizes)}; expected at least one number, each below the one before, "
+            "as (400, 200, 100, 50)"
+        )
     levels, weights = [fit(acts, sizes[0])], list[Tensor]()
     for number, size in enumerate(sizes[1:], start=1):
         below = levels[-1].directions
@@ -138,10 +195,17 @@ def fit_hierarchy(acts: Activations | Float[Tensor, "row d"], fit: Fit, sizes: S
 
 
 def _of_level(level: Dictionary, first: Dictionary, number: int) -> Dictionary:
-    """A dictionary fitted to directions lives at the site of the activations and comes from them."""
+    """A dictionary fitted to directions lives at the site of the activations and comes from
+    them.
+    """
     own = level.provenance
     parameters = {**own.parameters, "level": number}
-    return replace(level, provenance=first.provenance.derive(own.method, parameters=parameters, seed=own.seed, cost=own.cost))
+    return replace(
+        level,
+        provenance=first.provenance.derive(
+            own.method, parameters=parameters, seed=own.seed, cost=own.cost
+        ),
+    )
 
 
 def load_hierarchy(folder: str | Path) -> Hierarchy:
@@ -161,15 +225,21 @@ def load_hierarchy(folder: str | Path) -> Hierarchy:
     path = Path(folder)
     description = read_json(path / DESCRIPTION)
     if not isinstance(description, dict) or not isinstance(description.get("sizes"), list):
-        raise UnavailableError(f"{path / DESCRIPTION} does not describe a hierarchy; save the hierarchy again")
+        raise UnavailableError(
+            f"{path / DESCRIPTION} does not describe a hierarchy; save the hierarchy again"
+        )
     count = len(description["sizes"])
     try:
         stored = load_file(path / WEIGHTS)
         weights = tuple(stored[str(number)].clone() for number in range(count - 1))
     except (OSError, SafetensorError, KeyError) as error:
-        raise UnavailableError(f"cannot read {path / WEIGHTS}: {error}; save the hierarchy again") from error
+        raise UnavailableError(
+            f"cannot read {path / WEIGHTS}: {error}; save the hierarchy again"
+        ) from error
     levels = tuple(load_dictionary(path / f"level{number}") for number in range(count))
     try:
         return Hierarchy(levels, weights)
     except InputError as error:
-        raise UnavailableError(f"the parts of {path} do not fit each other: {error}; save the hierarchy again") from error
+        raise UnavailableError(
+            f"the parts of {path} do not fit each other: {error}; save the hierarchy again"
+        ) from error

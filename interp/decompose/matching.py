@@ -11,7 +11,9 @@ from interp.core import InputError
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Pairs of directions: `first [pair]` and `second [pair]` are their numbers, `cosines [pair]` their cosine similarities."""
+    """Pairs of directions: `first [pair]` and `second [pair]` are their numbers, `cosines [pair]`
+    their cosine similarities.
+    """
 
     first: Int[np.ndarray, " pair"]
     second: Int[np.ndarray, " pair"]
@@ -23,13 +25,20 @@ class Matching:
         return float(self.cosines.mean())
 
 
-def match_directions(first: Float[Tensor, "feature d"], second: Float[Tensor, "other_feature other_d"], *, signed: bool = True) -> Matching:
-    """The one-to-one pairing with the largest sum of cosines (of their magnitudes with `signed=False`); spare directions stay unpaired.
+def match_directions(
+    first: Float[Tensor, "feature d"],
+    second: Float[Tensor, "other_feature other_d"],
+    *,
+    signed: bool = True,
+) -> Matching:
+    """The one-to-one pairing with the largest sum of cosines (of their magnitudes with
+    `signed=False`); spare directions stay unpaired.
 
     Raises:
         InputError: the widths differ, or a direction is zero.
 
-    Source: Kuhn 1955, through scipy's assignment. Cost: `feature·other_feature·d`, and cubic in the number of features.
+    Source: Kuhn 1955, through scipy's assignment. Cost: `feature·other_feature·d`, and cubic in the
+    number of features.
 
     Example:
         >>> match_directions(snmf.directions, planted).mean_cosine
@@ -37,10 +46,18 @@ def match_directions(first: Float[Tensor, "feature d"], second: Float[Tensor, "o
     from scipy.optimize import linear_sum_assignment
 
     if first.shape[1] != second.shape[1]:
-        raise InputError(f"directions are {first.shape[1]} and {second.shape[1]} wide; compare dictionaries of the same site")
+        raise InputError(
+            f"directions are {first.shape[1]} and {second.shape[1]} wide; compare dictionaries "
+            "of "
+            "the same site"
+        )
     norms = [side.detach().float().norm(dim=1, keepdim=True).cpu() for side in (first, second)]
     if any(bool((norm == 0).any()) for norm in norms):
         raise InputError("a direction is all zero and has no cosine; leave it out")
-    cosines = ((first.detach().float().cpu() / norms[0]) @ (second.detach().float().cpu() / norms[1]).T).numpy().astype(np.float64)
+    cosines = (
+        ((first.detach().float().cpu() / norms[0]) @ (second.detach().float().cpu() / norms[1]).T)
+        .numpy()
+        .astype(np.float64)
+    )
     rows, columns = linear_sum_assignment(cosines if signed else np.abs(cosines), maximize=True)
     return Matching(np.asarray(rows), np.asarray(columns), cosines[rows, columns])

@@ -9,13 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations
-from interp.decompose.checks import column_mean, fitted_from, require_n_features, require_rows, row_chunks
+from interp.decompose.checks import (
+    column_mean,
+    fitted_from,
+    require_n_features,
+    require_rows,
+    row_chunks,
+)
 from interp.decompose.dictionary import Dictionary, Method
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pca(Dictionary):
-    """Principal components: orthonormal directions by falling variance; coefficients are signed projections of `acts − mean`.
+    """Principal components: orthonormal directions by falling variance; coefficients are signed
+    projections of `acts − mean`.
 
     `variance [feature]` is each direction's variance over the fitted rows.
     """
@@ -32,15 +39,17 @@ class Pca(Dictionary):
 def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed: int = 0) -> Pca:
     """The `n_features` directions of largest variance.
 
-    `min ‖acts − mean − coefficients @ directions‖²  s.t.  directions are orthonormal`: the leading eigenvectors of the covariance. A
-    direction's sign makes its largest entry positive. Nothing is drawn at random; `seed` is only recorded.
+    `min ‖acts − mean − coefficients @ directions‖²  s.t.  directions are orthonormal`: the leading
+    eigenvectors of the covariance. A direction's sign makes its largest entry positive. Nothing is
+    drawn at random; `seed` is only recorded.
 
     Args:
         acts: `[row, d]`, read twice, chunk by chunk.
         n_features: at most d and the number of rows.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+        InputError: an argument is out of range, or the activations are empty, not finite or all
+            zero.
 
     Source: Pearson 1901. Cost: `2·row·d²` FLOP and one eigendecomposition of a `[d, d]` matrix.
 
@@ -62,6 +71,12 @@ def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed
     return Pca(
         directions=(directions * largest.sign()).contiguous(),
         offset=mean,
-        provenance=fitted_from(acts, "pca", {"n_features": n_features}, seed, {"seconds": time.perf_counter() - started}),
+        provenance=fitted_from(
+            acts,
+            "pca",
+            {"n_features": n_features},
+            seed,
+            {"seconds": time.perf_counter() - started},
+        ),
         variance=variance.flip(0)[:n_features].clamp(min=0),
     )

@@ -20,9 +20,10 @@ MAX_GROUPS = 1000
 class Reconstruction:
     """How a dictionary reconstructs some rows.
 
-    `explained_variance` is a Score over inputs, its control the same coefficients given to other rows; `l0` the mean number of non-zero
-    coefficients of a row; `direction_density` the fraction of non-zero entries of the directions; `dead_fraction` the fraction of
-    features whose coefficient is zero on every row.
+    `explained_variance` is a Score over inputs, its control the same coefficients given to other
+    rows; `l0` the mean number of non-zero coefficients of a row; `direction_density` the fraction
+    of non-zero entries of the directions; `dead_fraction` the fraction of features whose
+    coefficient is zero on every row.
     """
 
     explained_variance: Score
@@ -40,7 +41,11 @@ class Reconstruction:
         ]
         return block(
             "Reconstruction",
-            table(("", "score", "inputs"), [("variance explained", cell, score.n)], caption=axis_note([score])),
+            table(
+                ("", "score", "inputs"),
+                [("variance explained", cell, score.n)],
+                caption=axis_note([score]),
+            ),
             facts(others),
         )
 
@@ -55,12 +60,14 @@ def reconstruction(
 ) -> Reconstruction:
     """Measure a dictionary's reconstruction of some rows.
 
-    `explained variance = 1 − Σ‖acts − decode(encode(acts))‖² / Σ‖acts − mean of acts‖²`, bootstrapped over inputs (over runs of
-    consecutive rows where there are no contexts; at most 1,000 groups). It is negative for a dictionary that does worse than the mean.
-    `coefficients` of the rows spare the encoding where they are known.
+    `explained variance = 1 − Σ‖acts − decode(encode(acts))‖² / Σ‖acts − mean of acts‖²`,
+    bootstrapped over inputs (over runs of consecutive rows where there are no contexts; at most
+    1,000 groups). It is negative for a dictionary that does worse than the mean. `coefficients` of
+    the rows spare the encoding where they are known.
 
     Raises:
-        InputError: the activations are of another site or width, empty, not finite, or all the same row.
+        InputError: the activations are of another site or width, empty, not finite, or all the same
+            row.
 
     Cost: one encode and two decodes of the rows, chunk by chunk; rows on disk are read four times.
 
@@ -71,7 +78,11 @@ def reconstruction(
     dictionary.require_same_space(acts)
     given = None if coefficients is None else dictionary.encoded(acts, coefficients)
     mean = column_mean(values)
-    errors, active, used = [], 0, torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device)
+    errors, active, used = (
+        [],
+        0,
+        torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device),
+    )
     generator = torch.Generator().manual_seed(seed)
     for rows, chunk in row_chunks(values):
         # Chunk by chunk, so that the coefficients of rows on disk are never all in memory.
@@ -80,8 +91,14 @@ def reconstruction(
         used |= (own != 0).any(dim=0)
         others = own[torch.randperm(len(chunk), generator=generator).to(own.device)]
         chunk = chunk.to(dictionary.directions)
-        parts = (chunk - dictionary.decode(own), chunk - dictionary.decode(others), chunk - mean.to(chunk))
-        errors.append(torch.stack([part.square().sum(dim=1, dtype=torch.float64) for part in parts]).cpu())
+        parts = (
+            chunk - dictionary.decode(own),
+            chunk - dictionary.decode(others),
+            chunk - mean.to(chunk),
+        )
+        errors.append(
+            torch.stack([part.square().sum(dim=1, dtype=torch.float64) for part in parts]).cpu()
+        )
     return Reconstruction(
         _explained(torch.cat(errors, dim=1).numpy(), _groups(acts), seed),
         active / len(values),
@@ -98,14 +115,24 @@ def _groups(acts: Activations | Float[Tensor, "row d"]) -> Int[np.ndarray, " row
     return numbers * min(count, MAX_GROUPS) // count
 
 
-def _explained(errors: Float[np.ndarray, "kind row"], groups: Int[np.ndarray, " row"], seed: int) -> Score:
+def _explained(
+    errors: Float[np.ndarray, "kind row"], groups: Int[np.ndarray, " row"], seed: int
+) -> Score:
     residual, shuffled, total = (np.bincount(groups, weights=row) for row in errors)
     if total.sum() <= 0:
-        raise InputError("all rows are the same, so there is no variance to explain; give rows that differ")
+        raise InputError(
+            "all rows are the same, so there is no variance to explain; give rows that differ"
+        )
 
     def ratio(sample: np.ndarray) -> np.ndarray:
         chosen = sample.astype(np.int64)
-        return np.asarray(1 - residual[chosen].sum(axis=-1) / np.maximum(total[chosen].sum(axis=-1), np.finfo(float).tiny))
+        return np.asarray(
+            1
+            - residual[chosen].sum(axis=-1)
+            / np.maximum(total[chosen].sum(axis=-1), np.finfo(float).tiny)
+        )
 
     control = float(1 - shuffled.sum() / total.sum())
-    return bootstrap_statistic(np.arange(len(residual), dtype=float), ratio, seed=seed, control=control)
+    return bootstrap_statistic(
+        np.arange(len(residual), dtype=float), ratio, seed=seed, control=control
+    )

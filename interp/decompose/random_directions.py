@@ -15,7 +15,9 @@ from interp.decompose.dictionary import Dictionary, Method
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RandomDirections(Dictionary):
-    """Unit directions drawn at random; coefficients are signed projections `acts @ directionsᵀ`, which do not reconstruct."""
+    """Unit directions drawn at random; coefficients are signed projections `acts @ directionsᵀ`,
+    which do not reconstruct.
+    """
 
     method: ClassVar[Method] = "random"
 
@@ -25,12 +27,17 @@ class RandomDirections(Dictionary):
 
 @torch.no_grad()
 def random_dictionary(
-    acts: Activations | Float[Tensor, "row d"], n_features: int, *, sparsity: float = 1.0, seed: int = 0
+    acts: Activations | Float[Tensor, "row d"],
+    n_features: int,
+    *,
+    sparsity: float = 1.0,
+    seed: int = 0,
 ) -> RandomDirections:
-    """Random unit directions in the space of some activations, dense or with as many entries as a sparse dictionary's.
+    """Random unit directions in the space of some activations, dense or with as many entries as a
+    sparse dictionary's.
 
-    Entries are standard normal on `ceil(sparsity·d)` places drawn without replacement, then scaled to unit norm: with sparsity 1 the
-    directions are uniform on the sphere.
+    Entries are standard normal on `ceil(sparsity·d)` places drawn without replacement, then scaled
+    to unit norm: with sparsity 1 the directions are uniform on the sphere.
 
     Args:
         acts: `[row, d]`; only the width, the site and the device matter.
@@ -38,7 +45,8 @@ def random_dictionary(
         sparsity: fraction of non-zero entries; give a semi-NMF's own to match its support size.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+        InputError: an argument is out of range, or the activations are empty, not finite or all
+            zero.
 
     Source: the random control of Adebayo et al. 2018. Cost: `feature·d` draws.
 
@@ -53,7 +61,9 @@ def random_dictionary(
     kept = math.ceil(sparsity * width - 1e-9)
     places = torch.rand(n_features, width, generator=generator).topk(kept, dim=1).indices
     drawn = torch.randn(n_features, kept, generator=generator)
-    directions = torch.zeros(n_features, width).scatter_(1, places, drawn / drawn.norm(dim=1, keepdim=True))
+    directions = torch.zeros(n_features, width).scatter_(
+        1, places, drawn / drawn.norm(dim=1, keepdim=True)
+    )
     parameters = {"n_features": n_features, "sparsity": sparsity, "kept_entries": kept}
     return RandomDirections(
         directions=directions.to(values.device),

@@ -17,18 +17,22 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import match_directions
 
 Refit = Callable[[Activations | Tensor, int], Dictionary]
-"""From activations and a seed to a dictionary, as `lambda acts, seed: fit_snmf(acts, 100, seed=seed)`."""
+"""From activations and a seed to a dictionary, as
+`lambda acts, seed: fit_snmf(acts, 100, seed=seed)`.
+"""
 
 MAX_GROUPS = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stability:
-    """How surely each feature of a dictionary is found again, as cosines with its partner in other fits.
+    """How surely each feature of a dictionary is found again, as cosines with its partner in other
+    fits.
 
-    `seeds [feature]` is the mean over fits of the same rows from other seeds, `halves [feature]` over fits of either half of the inputs,
-    `control [feature]` what matching alone gives. `over_seeds` and `over_halves` are the means over features with the control's mean.
-    What was not asked for is None.
+    `seeds [feature]` is the mean over fits of the same rows from other seeds, `halves [feature]`
+    over fits of either half of the inputs, `control [feature]` what matching alone gives.
+    `over_seeds` and `over_halves` are the means over features with the control's mean. What was not
+    asked for is None.
     """
 
     seeds: Float[np.ndarray, " feature"] | None
@@ -40,10 +44,17 @@ class Stability:
     def _repr_html_(self) -> str:
         scores, found = [self.over_seeds, self.over_halves], [self.seeds, self.halves]
         titles = ("fits from other seeds", "fits to halves of the inputs")
-        again = [MISSING if own is None else f"{int((own > self.control.max()).sum()):,} of {len(own):,}" for own in found]
+        again = [
+            MISSING if own is None else f"{int((own > self.control.max()).sum()):,} of {len(own):,}"
+            for own in found
+        ]
         rows = list(zip(titles, score_cells(scores), again, strict=True))
         header = ("found again by", "mean cosine over features", "above every feature's control")
-        return block("Stability", table(header, rows, caption=axis_note(scores)), about=f"of {len(self.control):,} features")
+        return block(
+            "Stability",
+            table(header, rows, caption=axis_note(scores)),
+            about=f"of {len(self.control):,} features",
+        )
 
 
 @torch.no_grad()
@@ -59,36 +70,48 @@ def stability(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Stability:
-    """Fit again, from other seeds and on halves of the inputs, and look for every feature of a dictionary among those found.
+    """Fit again, from other seeds and on halves of the inputs, and look for every feature of a
+    dictionary among those found.
 
-    Each fit's directions are paired one to one with the reference's so that the sum of cosines is largest; a feature's number is the mean
-    cosine with its partners, 0 where it has none. The control pairs the reference with itself after each neuron's entries have been dealt
-    out anew over the features: as many entries, the same neurons as often and with the same values, but not together.
+    Each fit's directions are paired one to one with the reference's so that the sum of cosines is
+    largest; a feature's number is the mean cosine with its partners, 0 where it has none. The
+    control pairs the reference with itself after each neuron's entries have been dealt out anew
+    over the features: as many entries, the same neurons as often and with the same values, but not
+    together.
 
     Args:
         fit: the method and settings that made the reference, as a function of activations and seed.
-        acts: `[row, d]`, what the reference was fitted to. Halves are of inputs, so that no text is in both; of runs of rows in a tensor.
-        seeds: how many fits of all rows; their seeds count up from `seed` and leave out the reference's own. 0 leaves this out.
+        acts: `[row, d]`, what the reference was fitted to. Halves are of inputs, so that no text is
+            in both; of runs of rows in a tensor.
+        seeds: how many fits of all rows; their seeds count up from `seed` and leave out the
+            reference's own. 0 leaves this out.
         halves: whether to fit both halves.
         signed: False counts a flipped direction as found (PCA's signs mean nothing).
         draws: how often the control is drawn.
 
     Raises:
-        InputError: nothing is asked for, the activations are not of the dictionary's space, or there are fewer than two inputs to halve.
+        InputError: nothing is asked for, the activations are not of the dictionary's space, or
+            there are fewer than two inputs to halve.
 
-    Source: matched cosine as in Sharkey et al. 2022 (mean max cosine similarity), one to one; the control is ours. Cost: `seeds` fits of
-    all rows and two of half of them.
+    Source: matched cosine as in Sharkey et al. 2022 (mean max cosine similarity), one to one; the
+    control is ours. Cost: `seeds` fits of all rows and two of half of them.
 
     Example:
         >>> found = stability(lambda acts, seed: fit_snmf(acts, 100, seed=seed), acts, snmf)
         >>> found.over_seeds, found.seeds[12]
     """
     if seeds < 0 or (seeds == 0 and not halves):
-        raise InputError(f"seeds is {seeds} and halves {halves}; ask for at least one seed, or for halves")
+        raise InputError(
+            f"seeds is {seeds} and halves {halves}; ask for at least one seed, or for halves"
+        )
     require_positive({"draws": draws})
     require_rows(acts)
     reference.require_same_space(acts)
-    fresh = list(islice((number for number in count(seed) if number != reference.provenance.seed), max(seeds, 1)))
+    fresh = list(
+        islice(
+            (number for number in count(seed) if number != reference.provenance.seed), max(seeds, 1)
+        )
+    )
     parts = _halves(acts, seed) if halves else ()
     jobs = [*((acts, number) for number in fresh[:seeds]), *((part, fresh[0]) for part in parts)]
     found = []
@@ -98,39 +121,74 @@ def stability(
     control = _control(reference.directions, signed, draws, seed)
     again = np.mean(found[:seeds], axis=0) if seeds else None
     halved = np.mean(found[seeds:], axis=0) if halves else None
-    scores = (None if one is None else bootstrap_mean(one, seed=seed, control=float(control.mean())) for one in (again, halved))
-    return Stability(again, halved, control, *scores)
+    over_seeds, over_halves = (
+        None if one is None else bootstrap_mean(one, seed=seed, control=float(control.mean()))
+        for one in (again, halved)
+    )
+    return Stability(
+        seeds=again,
+        halves=halved,
+        control=control,
+        over_seeds=over_seeds,
+        over_halves=over_halves,
+    )
 
 
-def _cosines(reference: Float[Tensor, "feature d"], other: Float[Tensor, "other_feature d"], signed: bool) -> Float[np.ndarray, " feature"]:
+def _cosines(
+    reference: Float[Tensor, "feature d"], other: Float[Tensor, "other_feature d"], signed: bool
+) -> Float[np.ndarray, " feature"]:
     """Each reference direction's cosine with its partner; 0 without one."""
     found = np.zeros(len(reference))
     # A direction that a fit left empty is nobody's partner.
     here, there = (torch.nonzero(side.any(dim=1))[:, 0].cpu() for side in (reference, other))
     if len(here) and len(there):
-        matching = match_directions(reference[here.to(reference.device)], other[there.to(other.device)], signed=signed)
-        found[here.numpy()[matching.first]] = matching.cosines if signed else np.abs(matching.cosines)
+        matching = match_directions(
+            reference[here.to(reference.device)], other[there.to(other.device)], signed=signed
+        )
+        found[here.numpy()[matching.first]] = (
+            matching.cosines if signed else np.abs(matching.cosines)
+        )
     return found
 
 
-def _control(reference: Float[Tensor, "feature d"], signed: bool, draws: int, seed: int) -> Float[np.ndarray, " feature"]:
+def _control(
+    reference: Float[Tensor, "feature d"], signed: bool, draws: int, seed: int
+) -> Float[np.ndarray, " feature"]:
     generator = torch.Generator().manual_seed(seed)
     own = reference.cpu()
-    dealt = (own.gather(0, torch.rand(own.shape, generator=generator).argsort(dim=0)) for _ in range(draws))
+    dealt = (
+        own.gather(0, torch.rand(own.shape, generator=generator).argsort(dim=0))
+        for _ in range(draws)
+    )
     mean: np.ndarray = np.mean([_cosines(own, one, signed) for one in dealt], axis=0)
     return mean
 
 
-def _halves(acts: Activations | Float[Tensor, "row d"], seed: int) -> tuple[Activations | Tensor, Activations | Tensor]:
+def _halves(
+    acts: Activations | Float[Tensor, "row d"], seed: int
+) -> tuple[Activations | Tensor, Activations | Tensor]:
     n_rows = len(acts)
-    units = acts.contexts.item if isinstance(acts, Activations) else np.arange(n_rows) * min(n_rows, MAX_GROUPS) // n_rows
+    units = (
+        acts.contexts.item
+        if isinstance(acts, Activations)
+        else np.arange(n_rows) * min(n_rows, MAX_GROUPS) // n_rows
+    )
     names = np.unique(units)
     if len(names) < 2:
-        raise InputError("all rows are of one input, which cannot be halved; record more inputs, or give halves=False")
+        raise InputError(
+            "all rows are of one input, which cannot be halved; record more inputs, or give "
+            "halves=False"
+        )
     first = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
     inside = np.isin(units, first)
     return _rows(acts, np.flatnonzero(inside)), _rows(acts, np.flatnonzero(~inside))
 
 
-def _rows(acts: Activations | Float[Tensor, "row d"], rows: Int[np.ndarray, " kept"]) -> Activations | Tensor:
-    return acts.take(rows) if isinstance(acts, Activations) else acts[torch.from_numpy(rows).to(acts.device)]
+def _rows(
+    acts: Activations | Float[Tensor, "row d"], rows: Int[np.ndarray, " kept"]
+) -> Activations | Tensor:
+    return (
+        acts.take(rows)
+        if isinstance(acts, Activations)
+        else acts[torch.from_numpy(rows).to(acts.device)]
+    )

@@ -21,7 +21,9 @@ TENSORS = "dictionary.safetensors"
 DESCRIPTION = "dictionary.json"
 FORMAT = 1
 
-KINDS: dict[str, type[Dictionary]] = {kind.method: kind for kind in (Snmf, Sae, DifferenceInMeans, Pca, RandomDirections)}
+KINDS: dict[str, type[Dictionary]] = {
+    kind.method: kind for kind in (Snmf, Sae, DifferenceInMeans, Pca, RandomDirections)
+}
 
 
 def save_dictionary(dictionary: Dictionary, folder: str | Path) -> None:
@@ -37,12 +39,27 @@ def save_dictionary(dictionary: Dictionary, folder: str | Path) -> None:
     from safetensors.torch import save_file
 
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or {item.name for item in target.iterdir()} - {TENSORS, DESCRIPTION}):
+    if target.exists() and (
+        not target.is_dir() or {item.name for item in target.iterdir()} - {TENSORS, DESCRIPTION}
+    ):
         raise InputError(f"{target} exists and is not a dictionary's folder; choose another name")
     values = {item.name: getattr(dictionary, item.name) for item in fields(dictionary)}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in values.items() if isinstance(value, Tensor)}
-    scalars = {name: value for name, value in values.items() if name != "provenance" and name not in tensors}
-    description = {"format": FORMAT, "method": dictionary.method, "provenance": dictionary.provenance.to_dict(), "scalars": scalars}
+    tensors = {
+        name: value.detach().cpu().contiguous()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    scalars = {
+        name: value
+        for name, value in values.items()
+        if name != "provenance" and name not in tensors
+    }
+    description = {
+        "format": FORMAT,
+        "method": dictionary.method,
+        "provenance": dictionary.provenance.to_dict(),
+        "scalars": scalars,
+    }
     with replacing_folder(target, DESCRIPTION) as temporary:
         save_file(tensors, temporary / TENSORS)
         write_json(temporary / DESCRIPTION, description)
@@ -60,16 +77,32 @@ def load_dictionary(folder: str | Path) -> Dictionary:
     """
     path = Path(folder)
     description = read_json(path / DESCRIPTION)
-    if not isinstance(description, dict) or not {"method", "provenance", "scalars"} <= description.keys():
-        raise UnavailableError(f"{path / DESCRIPTION} does not describe a dictionary; save the dictionary again")
-    kind = KINDS[require_known("method", str(description["method"]), KINDS, "a newer version of the package may know it")]
+    if (
+        not isinstance(description, dict)
+        or not {"method", "provenance", "scalars"} <= description.keys()
+    ):
+        raise UnavailableError(
+            f"{path / DESCRIPTION} does not describe a dictionary; save the dictionary again"
+        )
+    kind = KINDS[
+        require_known(
+            "method",
+            str(description["method"]),
+            KINDS,
+            "a newer version of the package may know it",
+        )
+    ]
     tensors = _read_tensors(path / TENSORS)
     scalars: dict[str, Any] = description["scalars"]
     values = {**tensors, **scalars}
     wanted = [item for item in fields(kind) if item.name != "provenance"]
     missing = [item.name for item in wanted if item.name not in values]
     if missing:
-        raise UnavailableError(f"{path} lacks {', '.join(missing)}, which a {kind.method} dictionary has; save the dictionary again")
+        raise UnavailableError(
+            f"{path} lacks {', '.join(missing)}, which a {kind.method} dictionary has; save "
+            "the "
+            "dictionary again"
+        )
     _require_shapes(path, wanted, values)
     provenance = _provenance(path, description["provenance"])
     return kind(provenance=provenance, **{item.name: values[item.name] for item in wanted})
@@ -80,7 +113,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        # A copy, because the arithmetic of a tensor inside a mapped file can differ in its last bit with its alignment.
+        # A copy, because the arithmetic of a tensor inside a mapped file can differ in its last bit
+        # with its alignment.
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise UnavailableError(f"cannot read {path}: {error}; save the dictionary again") from error
@@ -90,22 +124,37 @@ def _provenance(path: Path, values: Any) -> Provenance:
     try:
         return Provenance.from_dict(values)
     except TypeError as error:
-        raise UnavailableError(f"the provenance in {path / DESCRIPTION} cannot be read: {error}") from error
+        raise UnavailableError(
+            f"the provenance in {path / DESCRIPTION} cannot be read: {error}"
+        ) from error
 
 
 def _require_shapes(path: Path, wanted: list[Field[Any]], values: dict[str, Any]) -> None:
-    """Check every stored value against its field's declared type, and named axes against each other."""
+    """Check every stored value against its field's declared type, and named axes against each
+    other.
+    """
     axes: dict[str, int] = {}
     for item in wanted:
         value, declared = values[item.name], item.type
         if isinstance(declared, type) and declared in (int, bool, float, str):
             if type(value) is not declared:
-                raise UnavailableError(f"{path}: {item.name} is {value!r}, expected {declared.__name__}; save the dictionary again")
+                raise UnavailableError(
+                    f"{path}: {item.name} is {value!r}, expected {declared.__name__}; save the "
+                    "dictionary again"
+                )
             continue
         names = str(getattr(declared, "dim_str", "")).split()
         fits = isinstance(value, Tensor) and value.ndim == len(names)
-        if not fits or any(axes.setdefault(name, size) != size for name, size in zip(names, value.shape, strict=True)):
+        if not fits or any(
+            axes.setdefault(name, size) != size
+            for name, size in zip(names, value.shape, strict=True)
+        ):
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UnavailableError(f"{path}: {item.name} is {shape}, expected [{', '.join(names)}] with {axes}; save the dictionary again")
+            raise UnavailableError(
+                f"{path}: {item.name} is {shape}, expected [{', '.join(names)}] with {axes}; save "
+                "the dictionary again"
+            )
         if not bool(torch.isfinite(value).all()):
-            raise UnavailableError(f"{path}: {item.name} holds values that are not finite; save the dictionary again")
+            raise UnavailableError(
+                f"{path}: {item.name} holds values that are not finite; save the dictionary again"
+            )

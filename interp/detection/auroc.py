@@ -1,4 +1,6 @@
-"""Area under the ROC curve and average precision with bootstrap intervals, for many features at once."""
+"""Area under the ROC curve and average precision with bootstrap intervals, for many features at
+once.
+"""
 
 from functools import lru_cache
 
@@ -12,8 +14,11 @@ RESAMPLES = 1000
 INTERVAL = "stratified bootstrap 95%"
 
 
-def auroc_many(scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndarray, " case"]) -> Float[np.ndarray, " feature"]:
-    """AUROC of every column: the probability that a positive case scores above a negative one, ties counting half (Mann & Whitney 1947).
+def auroc_many(
+    scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndarray, " case"]
+) -> Float[np.ndarray, " feature"]:
+    """AUROC of every column: the probability that a positive case scores above a negative one, ties
+    counting half (Mann & Whitney 1947).
 
     Raises:
         InputError: one of the two classes is empty.
@@ -25,28 +30,43 @@ def auroc_many(scores: Float[np.ndarray, "case feature"], positive: Bool[np.ndar
     return np.asarray(above / (n_positive * n_negative))
 
 
-def auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], *, seed: int, control: float | None = None) -> Score:
-    """AUROC with a stratified percentile bootstrap interval: positives and negatives are resampled each for themselves.
+def auroc(
+    scores: Float[np.ndarray, " case"],
+    positive: Bool[np.ndarray, " case"],
+    *,
+    seed: int,
+    control: float | None = None,
+) -> Score:
+    """AUROC with a stratified percentile bootstrap interval: positives and negatives are resampled
+    each for themselves.
 
     Raises:
         InputError: one of the two classes is empty.
 
-    Cost: one comparison per pair of a positive and a negative case, then two matrix products for all resamples.
+    Cost: one comparison per pair of a positive and a negative case, then two matrix products for
+    all resamples.
     """
     value = float(auroc_many(scores[:, None], positive)[0])
     wins = _pairwise(scores[positive], scores[~positive])
     first, second = _stratified(seed, *wins.shape)
     low, high = np.quantile(((first @ wins) * second).sum(axis=1), [0.025, 0.975])
-    return Score(value, float(low), float(high), len(scores), seed, control, INTERVAL)
+    return Score(
+        value, float(low), float(high), n=len(scores), seed=seed, control=control, interval=INTERVAL
+    )
 
 
 def average_precision(
-    scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], *, seed: int, control: float | None = None
+    scores: Float[np.ndarray, " case"],
+    positive: Bool[np.ndarray, " case"],
+    *,
+    seed: int,
+    control: float | None = None,
 ) -> Score:
-    """Average precision with a stratified percentile bootstrap interval; its chance level, the share of positives, is the control.
+    """Average precision with a stratified percentile bootstrap interval; its chance level, the
+    share of positives, is the control.
 
-    Definition (scikit-learn's): `Σ_k (R_k − R_{k−1}) P_k` over the distinct scores from the largest down, `P` and `R` the precision and
-    recall of all cases at or above.
+    Definition (scikit-learn's): `Σ_k (R_k − R_{k−1}) P_k` over the distinct scores from the largest
+    down, `P` and `R` the precision and recall of all cases at or above.
 
     Raises:
         InputError: one of the two classes is empty.
@@ -62,13 +82,19 @@ def average_precision(
     value = float(_average_precisions(scores, positive, np.ones((1, len(scores))))[0])
     low, high = np.quantile(_average_precisions(scores, positive, drawn), [0.025, 0.975])
     chance = n_positive / len(scores) if control is None else control
-    return Score(value, float(low), float(high), len(scores), seed, chance, INTERVAL)
+    return Score(
+        value, float(low), float(high), n=len(scores), seed=seed, control=chance, interval=INTERVAL
+    )
 
 
 def _average_precisions(
-    scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], weights: Float[np.ndarray, "resample case"]
+    scores: Float[np.ndarray, " case"],
+    positive: Bool[np.ndarray, " case"],
+    weights: Float[np.ndarray, "resample case"],
 ) -> Float[np.ndarray, " resample"]:
-    """Average precision when every case counts as often as its weight says, for many sets of weights."""
+    """Average precision when every case counts as often as its weight says, for many sets of
+    weights.
+    """
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(scores[order][1:] != scores[order][:-1], True)
     found = np.cumsum(weights[:, order] * positive[order], axis=1)[:, last_of_ties]
@@ -80,11 +106,14 @@ def _average_precisions(
 def _require_both(n_positive: int, n_negative: int) -> None:
     if not n_positive or not n_negative:
         raise InputError(
-            f"cases of both classes are needed, got {n_positive} positive and {n_negative} negative; label at least one of each"
+            f"cases of both classes are needed, got {n_positive} positive and {n_negative} "
+            "negative; label at least one of each"
         )
 
 
-def _pairwise(positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"]) -> Float[np.ndarray, "positive negative"]:
+def _pairwise(
+    positive: Float[np.ndarray, " positive"], negative: Float[np.ndarray, " negative"]
+) -> Float[np.ndarray, "positive negative"]:
     return np.asarray((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative))
 
 
@@ -92,7 +121,9 @@ def _pairwise(positive: Float[np.ndarray, " positive"], negative: Float[np.ndarr
 def _stratified(
     seed: int, n_positive: int, n_negative: int
 ) -> tuple[Float[np.ndarray, "resample positive"], Float[np.ndarray, "resample negative"]]:
-    """The resamples of a seed and class sizes: many concepts share them, and drawing takes longer than using them."""
+    """The resamples of a seed and class sizes: many concepts share them, and drawing takes longer
+    than using them.
+    """
     generator = np.random.default_rng(seed)
     both = _weights(generator, n_positive), _weights(generator, n_negative)
     for weights in both:

@@ -1,7 +1,8 @@
 """Does a feature fire on its concept and not elsewhere?
 
-One measurement for every dictionary: a sentence's score is the feature's largest coefficient over its tokens; the feature of a concept is
-chosen on the fit split, and everything reported is measured on the held-out split, beside shuffled labels and random directions.
+One measurement for every dictionary: a sentence's score is the feature's largest coefficient over
+its tokens; the feature of a concept is chosen on the fit split, and everything reported is measured
+on the held-out split, beside shuffled labels and random directions.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,23 +25,31 @@ GOOD = 0.9
 
 @dataclass(frozen=True)
 class LabelledActivations:
-    """Activations of labelled sentences: `labels [item]` is the concept of each input, None where it has none."""
+    """Activations of labelled sentences: `labels [item]` is the concept of each input, None where
+    it has none.
+    """
 
     acts: Activations
     labels: tuple[str | None, ...]
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.acts.contexts.items):
-            raise InputError(f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} inputs; give one per input")
+            raise InputError(
+                f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} "
+                "inputs; "
+                "give one per input"
+            )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detection:
     """How well one feature detects one concept, on sentences used neither to fit nor to choose it.
 
-    `auroc` is against neutral sentences (its control: the same number with shuffled labels), `auroc_others` against sentences of the other
-    concepts (NaN with n 0 where there is no other concept), `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a
-    mean is not positive). `chosen_on` is the AUROC against all other sentences of the fit split, by which the feature was chosen.
+    `auroc` is against neutral sentences (its control: the same number with shuffled labels),
+    `auroc_others` against sentences of the other concepts (NaN with n 0 where there is no other
+    concept), `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a mean is
+    not positive). `chosen_on` is the AUROC against all other sentences of the fit split, by which
+    the feature was chosen.
     """
 
     concept: str
@@ -54,25 +63,43 @@ class Detection:
 
     def _repr_html_(self) -> str:
         scores = [self.auroc, self.auroc_others, self.average_precision]
-        titles = ("AUROC against neutral sentences", "AUROC against other concepts", "average precision")
-        rows = [(title, cell, score.n) for title, cell, score in zip(titles, score_cells(scores), scores, strict=True)]
+        titles = (
+            "AUROC against neutral sentences",
+            "AUROC against other concepts",
+            "average precision",
+        )
+        rows = [
+            (title, cell, score.n)
+            for title, cell, score in zip(titles, score_cells(scores), scores, strict=True)
+        ]
         others = [
             ("AUROC where the feature was chosen", numeral(self.chosen_on)),
             ("log-ratio of mean maximal cosines", numeral(self.paper_score)),
         ]
         body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
-        return block("Detection", body, facts(others), name=self.concept, about=f"by feature {self.feature} of {self.method}")
+        return block(
+            "Detection",
+            body,
+            facts(others),
+            name=self.concept,
+            about=f"by feature {self.feature} of {self.method}",
+        )
 
 
 def sentence_scores(
-    dictionary: Dictionary, acts: Activations, *, coefficients: Float[Tensor, "row feature"] | None = None
+    dictionary: Dictionary,
+    acts: Activations,
+    *,
+    coefficients: Float[Tensor, "row feature"] | None = None,
 ) -> Float[np.ndarray, "item feature"]:
-    """Every input's largest coefficient of every feature; an input that left no row scores minus infinity, below every other.
+    """Every input's largest coefficient of every feature; an input that left no row scores minus
+    infinity, below every other.
 
     `coefficients` of the activations spare the encoding where they are known.
 
     Raises:
-        InputError: the activations are of another site or width than the dictionary's, or not finite.
+        InputError: the activations are of another site or width than the dictionary's, or not
+            finite.
 
     Cost: one encoding of the activations.
     """
@@ -80,16 +107,26 @@ def sentence_scores(
     return _largest(dictionary, acts, lambda rows, values: encoded[rows])
 
 
-def sentence_cosines(dictionary: Dictionary, acts: Activations) -> Float[np.ndarray, "item feature"]:
-    """Every input's largest cosine between a row and every direction (Shafran et al. 2025); minus infinity where no row is left.
+def sentence_cosines(
+    dictionary: Dictionary, acts: Activations
+) -> Float[np.ndarray, "item feature"]:
+    """Every input's largest cosine between a row and every direction (Shafran et al. 2025); minus
+    infinity where no row is left.
 
     Raises:
-        InputError: the activations are of another site or width than the dictionary's, or not finite.
+        InputError: the activations are of another site or width than the dictionary's, or not
+            finite.
     """
     dictionary.require_same_space(acts)
     require_finite(acts)
     directions = torch.nn.functional.normalize(dictionary.directions, dim=1)
-    return _largest(dictionary, acts, lambda rows, values: torch.nn.functional.normalize(values.to(directions), dim=1) @ directions.T)
+    return _largest(
+        dictionary,
+        acts,
+        lambda rows, values: (
+            torch.nn.functional.normalize(values.to(directions), dim=1) @ directions.T
+        ),
+    )
 
 
 def detect(
@@ -97,17 +134,21 @@ def detect(
     fit: LabelledActivations,
     held_out: LabelledActivations,
     *,
-    coefficients: tuple[Float[Tensor, "row feature"], Float[Tensor, "held_out_row feature"]] | None = None,
+    coefficients: tuple[Float[Tensor, "row feature"], Float[Tensor, "held_out_row feature"]]
+    | None = None,
     seed: int = 0,
 ) -> tuple[Detection, ...]:
-    """For every concept the feature that best tells it from all other sentences of `fit`, scored on `held_out`.
+    """For every concept the feature that best tells it from all other sentences of `fit`, scored on
+    `held_out`.
 
     `coefficients` of the two splits spare the encoding where they are known.
 
-    A supervised dictionary (difference in means) has one direction per concept and no choice to make.
+    A supervised dictionary (difference in means) has one direction per concept and no choice to
+    make.
 
     Raises:
-        InputError: a split has no sentences of a concept or no neutral ones, or activations of another site.
+        InputError: a split has no sentences of a concept or no neutral ones, or activations of
+            another site.
 
     Cost: one encoding of both splits; per concept one AUROC of every feature and two bootstraps.
 
@@ -116,23 +157,37 @@ def detect(
         >>> [(row.concept, row.feature, str(row.auroc)) for row in rows]
     """
     first, second = coefficients or (None, None)
-    on_fit, reported = sentence_scores(dictionary, fit.acts, coefficients=first), _measured(dictionary, held_out, second)
-    return tuple(_best(concept, dictionary, on_fit, fit.labels, reported, seed) for concept in _concepts(fit.labels))
+    on_fit, reported = (
+        sentence_scores(dictionary, fit.acts, coefficients=first),
+        _measured(dictionary, held_out, second),
+    )
+    return tuple(
+        _best(concept, dictionary, on_fit, fit.labels, reported, seed)
+        for concept in _concepts(fit.labels)
+    )
 
 
 def detection_of(
-    dictionary: Dictionary, feature: int, concept: str, held_out: LabelledActivations, *, chosen_on: float = float("nan"), seed: int = 0
+    dictionary: Dictionary,
+    feature: int,
+    concept: str,
+    held_out: LabelledActivations,
+    *,
+    chosen_on: float = float("nan"),
+    seed: int = 0,
 ) -> Detection:
     """How well a given feature detects a given concept on held-out sentences.
 
     Raises:
-        InputError: there are no sentences of the concept or no neutral ones, or the activations are of another site.
+        InputError: there are no sentences of the concept or no neutral ones, or the activations are
+            of another site.
     """
     return _detection(concept, feature, _measured(dictionary, held_out, None), chosen_on, seed)
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
-    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its interval (control: shuffled labels).
+    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its
+    interval (control: shuffled labels).
 
     Raises:
         InputError: there are no rows.
@@ -146,7 +201,9 @@ def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One split under one dictionary: every sentence's score and cosine of every feature, and its label."""
+    """One split under one dictionary: every sentence's score and cosine of every feature, and its
+    label.
+    """
 
     method: str
     scores: Float[np.ndarray, "item feature"]
@@ -154,16 +211,24 @@ class _Measured:
     labels: tuple[str | None, ...]
 
 
-def _measured(dictionary: Dictionary, split: LabelledActivations, coefficients: Tensor | None) -> _Measured:
+def _measured(
+    dictionary: Dictionary, split: LabelledActivations, coefficients: Tensor | None
+) -> _Measured:
     scores = sentence_scores(dictionary, split.acts, coefficients=coefficients)
-    return _Measured(dictionary.method, scores, sentence_cosines(dictionary, split.acts), split.labels)
+    return _Measured(
+        dictionary.method, scores, sentence_cosines(dictionary, split.acts), split.labels
+    )
 
 
-def _largest(dictionary: Dictionary, acts: Activations, score: Callable[[slice, Tensor], Tensor]) -> Float[np.ndarray, "item feature"]:
+def _largest(
+    dictionary: Dictionary, acts: Activations, score: Callable[[slice, Tensor], Tensor]
+) -> Float[np.ndarray, "item feature"]:
     result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
     with torch.no_grad():
         for rows, values in row_chunks(acts.values):
-            np.maximum.at(result, acts.contexts.item[rows], score(rows, values).float().cpu().numpy())
+            np.maximum.at(
+                result, acts.contexts.item[rows], score(rows, values).float().cpu().numpy()
+            )
     return result
 
 
@@ -176,47 +241,61 @@ def _best(
     seed: int,
 ) -> Detection:
     here, _ = _classes(fit_labels, concept)
-    # Against everything else, other concepts included: a feature of all vivid sentences would do well against neutral ones alone.
+    # Against everything else, other concepts included: a feature of all vivid sentences would do
+    # well against neutral ones alone.
     aurocs = auroc_many(on_fit, here)
     names = list(dictionary.provenance.parameters.get("names", ()))
     feature = names.index(concept) if concept in names else int(aurocs.argmax())
     return _detection(concept, feature, reported, float(aurocs[feature]), seed)
 
 
-def _detection(concept: str, feature: int, split: _Measured, chosen_on: float, seed: int) -> Detection:
+def _detection(
+    concept: str, feature: int, split: _Measured, chosen_on: float, seed: int
+) -> Detection:
     here, neutral = _classes(split.labels, concept)
     others = ~here & ~neutral
     rows, scores, cosines = here | neutral, split.scores[:, feature], split.cosines[:, feature]
     shuffled = np.random.default_rng(seed).permutation(here[rows])
     control = float(auroc_many(scores[rows, None], shuffled)[0])
     return Detection(
-        concept,
-        split.method,
-        feature,
-        auroc(scores[rows], here[rows], seed=seed, control=control),
-        auroc(scores[here | others], here[here | others], seed=seed) if others.any() else Score(np.nan, np.nan, np.nan, 0, seed),
-        average_precision(scores[rows], here[rows], seed=seed),
-        _log_ratio(cosines[here], cosines[neutral]),
-        chosen_on,
+        concept=concept,
+        method=split.method,
+        feature=feature,
+        auroc=auroc(scores[rows], here[rows], seed=seed, control=control),
+        auroc_others=auroc(scores[here | others], here[here | others], seed=seed)
+        if others.any()
+        else Score(np.nan, np.nan, np.nan, n=0, seed=seed),
+        average_precision=average_precision(scores[rows], here[rows], seed=seed),
+        paper_score=_log_ratio(cosines[here], cosines[neutral]),
+        chosen_on=chosen_on,
     )
 
 
 def _concepts(labels: Sequence[str | None]) -> list[str]:
     found = sorted({label for label in labels if label is not None})
     if not found:
-        raise InputError(f"none of the {len(labels)} sentences is labelled with a concept; label some")
+        raise InputError(
+            f"none of the {len(labels)} sentences is labelled with a concept; label some"
+        )
     return found
 
 
-def _classes(labels: Sequence[str | None], concept: str) -> tuple[Bool[np.ndarray, " item"], Bool[np.ndarray, " item"]]:
+def _classes(
+    labels: Sequence[str | None], concept: str
+) -> tuple[Bool[np.ndarray, " item"], Bool[np.ndarray, " item"]]:
     here = np.array([label == concept for label in labels])
     neutral = np.array([label is None for label in labels])
     if not here.any() or not neutral.any():
-        raise InputError(f"{int(here.sum())} sentences of {concept!r} and {int(neutral.sum())} neutral ones; both are needed, add some")
+        raise InputError(
+            f"{int(here.sum())} sentences of {concept!r} and {int(neutral.sum())} neutral ones; "
+            "both are needed, add some"
+        )
     return here, neutral
 
 
-def _log_ratio(concept: Float[np.ndarray, " here"], neutral: Float[np.ndarray, " neutral"]) -> float | None:
+def _log_ratio(
+    concept: Float[np.ndarray, " here"], neutral: Float[np.ndarray, " neutral"]
+) -> float | None:
     """Shafran et al.'s score; a sentence that left no row has no cosine and no part in a mean."""
     concept, neutral = concept[np.isfinite(concept)], neutral[np.isfinite(neutral)]
     if not len(concept) or not len(neutral) or concept.mean() <= 0 or neutral.mean() <= 0:

@@ -16,12 +16,14 @@ from interp.detection.detection import LabelledActivations, sentence_scores
 ITERATIONS = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What the probe on the `k` features `features` reaches for a concept, on sentences it was not fitted to.
+    """What the probe on the `k` features `features` reaches for a concept, on sentences it was not
+    fitted to.
 
-    `accuracy` is the mean of the accuracies on the concept's sentences and on the others (chance is .5). The controls are the same numbers
-    of a probe whose features and weights were chosen on shuffled labels.
+    `accuracy` is the mean of the accuracies on the concept's sentences and on the others (chance is
+    .5). The controls are the same numbers of a probe whose features and weights were chosen on
+    shuffled labels.
     """
 
     concept: str
@@ -33,44 +35,69 @@ class Probe:
 
     def _repr_html_(self) -> str:
         scores = [self.accuracy, self.auroc]
-        rows = [(title, cell, score.n) for title, cell, score in zip(("accuracy", "AUROC"), score_cells(scores), scores, strict=True)]
+        rows = [
+            (title, cell, score.n)
+            for title, cell, score in zip(
+                ("accuracy", "AUROC"), score_cells(scores), scores, strict=True
+            )
+        ]
         chosen = facts([("features", ", ".join(map(str, self.features)))])
         body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
         return block("Probe", body, chosen, name=self.concept, about=f"{self.k} of {self.method}")
 
 
 def sparse_probing(
-    dictionary: Dictionary, fit: LabelledActivations, held_out: LabelledActivations, ks: Sequence[int] = (1, 2, 5), *, seed: int = 0
+    dictionary: Dictionary,
+    fit: LabelledActivations,
+    held_out: LabelledActivations,
+    ks: Sequence[int] = (1, 2, 5),
+    *,
+    seed: int = 0,
 ) -> tuple[Probe, ...]:
-    """For every concept and every k a logistic regression on k features, scored on held-out sentences.
+    """For every concept and every k a logistic regression on k features, scored on held-out
+    sentences.
 
-    A sentence's value of a feature is its largest coefficient (0 where it left no row), in units of its standard deviation over the fit
-    sentences. The k features are those with the largest absolute difference between the mean over the concept's sentences and the mean over
-    all others of `fit`. Other concepts and neutral sentences are the negatives.
+    A sentence's value of a feature is its largest coefficient (0 where it left no row), in units of
+    its standard deviation over the fit sentences. The k features are those with the largest
+    absolute difference between the mean over the concept's sentences and the mean over all others
+    of `fit`. Other concepts and neutral sentences are the negatives.
 
     Raises:
-        InputError: a split lacks sentences of a concept or others, a k is not between 1 and the number of features, or activations are of
-            another site.
+        InputError: a split lacks sentences of a concept or others, a k is not between 1 and the
+            number of features, or activations are of another site.
 
-    Source: Gurnee et al. 2023 (arXiv 2305.01610), section 3; Karvonen et al. 2025 (SAEBench, arXiv 2503.09532). Cost: one encoding of both
-    splits, and two fits of k weights for every concept and k.
+    Source: Gurnee et al. 2023 (arXiv 2305.01610), section 3; Karvonen et al. 2025 (SAEBench, arXiv
+    2503.09532). Cost: one encoding of both splits, and two fits of k weights for every concept and
+    k.
 
     Example:
-        >>> [(probe.concept, probe.k, str(probe.accuracy)) for probe in sparse_probing(sae, fit, held_out)]
+        >>> [
+        ...     (probe.concept, probe.k, str(probe.accuracy))
+        ...     for probe in sparse_probing(sae, fit, held_out)
+        ... ]
     """
     for k in ks:
         if not 1 <= k <= len(dictionary):
-            raise InputError(f"k is {k}; expected between 1 and the dictionary's {len(dictionary)} features")
-    known, unseen = _standardised(sentence_scores(dictionary, fit.acts), sentence_scores(dictionary, held_out.acts))
+            raise InputError(
+                f"k is {k}; expected between 1 and the dictionary's {len(dictionary)} features"
+            )
+    known, unseen = _standardised(
+        sentence_scores(dictionary, fit.acts), sentence_scores(dictionary, held_out.acts)
+    )
     concepts = sorted({label for label in fit.labels if label is not None})
     if not concepts:
-        raise InputError(f"none of the {len(fit.labels)} sentences is labelled with a concept; label some")
+        raise InputError(
+            f"none of the {len(fit.labels)} sentences is labelled with a concept; label some"
+        )
     generator = np.random.default_rng(seed)
     probes = []
     for concept in concepts:
         here, there = _positive(fit.labels, concept), _positive(held_out.labels, concept)
         shuffled = generator.permutation(here)
-        probes += [_probe(dictionary, concept, k, (known, here, shuffled), (unseen, there), seed) for k in ks]
+        probes += [
+            _probe(dictionary, concept, k, (known, here, shuffled), (unseen, there), seed)
+            for k in ks
+        ]
     return tuple(probes)
 
 
@@ -88,7 +115,9 @@ def _positive(labels: Sequence[str | None], concept: str) -> Bool[np.ndarray, " 
     here = np.array([label == concept for label in labels])
     if not here.any() or here.all():
         raise InputError(
-            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs some that are and some that are not"
+            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs "
+            "some "
+            "that are and some that are not"
         )
     return here
 
@@ -97,7 +126,9 @@ def _probe(
     dictionary: Dictionary,
     concept: str,
     k: int,
-    fit: tuple[Float[np.ndarray, "item feature"], Bool[np.ndarray, " item"], Bool[np.ndarray, " item"]],
+    fit: tuple[
+        Float[np.ndarray, "item feature"], Bool[np.ndarray, " item"], Bool[np.ndarray, " item"]
+    ],
     held_out: tuple[Float[np.ndarray, "other feature"], Bool[np.ndarray, " other"]],
     seed: int,
 ) -> Probe:
@@ -107,36 +138,55 @@ def _probe(
     _, control = _fitted(known, shuffled, k, unseen)
     by_chance = auroc(control, there, seed=seed).value
     return Probe(
-        concept,
-        dictionary.method,
-        k,
-        tuple(int(feature) for feature in features),
-        _accuracy(logits, control, there, seed),
-        auroc(logits, there, seed=seed, control=by_chance),
+        concept=concept,
+        method=dictionary.method,
+        k=k,
+        features=tuple(int(feature) for feature in features),
+        accuracy=_accuracy(logits, control, there, seed),
+        auroc=auroc(logits, there, seed=seed, control=by_chance),
     )
 
 
 def _fitted(
-    known: Float[np.ndarray, "item feature"], here: Bool[np.ndarray, " item"], k: int, unseen: Float[np.ndarray, "other feature"]
+    known: Float[np.ndarray, "item feature"],
+    here: Bool[np.ndarray, " item"],
+    k: int,
+    unseen: Float[np.ndarray, "other feature"],
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " other"]]:
-    """The k features by difference of means, and the held-out log-odds of a logistic regression on them."""
+    """The k features by difference of means, and the held-out log-odds of a logistic regression on
+    them.
+    """
     from sklearn.linear_model import LogisticRegression
 
     difference = np.abs(known[here].mean(axis=0) - known[~here].mean(axis=0))
     features = np.argsort(-difference, kind="stable")[:k]
-    classifier = LogisticRegression(max_iter=ITERATIONS, class_weight="balanced").fit(known[:, features], here)
+    classifier = LogisticRegression(max_iter=ITERATIONS, class_weight="balanced").fit(
+        known[:, features], here
+    )
     return features, np.asarray(classifier.decision_function(unseen[:, features]), dtype=float)
 
 
 def _accuracy(
-    logits: Float[np.ndarray, " case"], control: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"], seed: int
+    logits: Float[np.ndarray, " case"],
+    control: Float[np.ndarray, " case"],
+    positive: Bool[np.ndarray, " case"],
+    seed: int,
 ) -> Score:
-    def balanced(correct: Bool[np.ndarray, " case"], chosen: Int[np.ndarray, "*draw case"]) -> Float[np.ndarray, "*draw"]:
+    def balanced(
+        correct: Bool[np.ndarray, " case"], chosen: Int[np.ndarray, "*draw case"]
+    ) -> Float[np.ndarray, "*draw"]:
         own, right = positive[chosen], correct[chosen]
         classes = (own, ~own)
-        return np.asarray(sum((right & one).sum(axis=-1) / np.maximum(one.sum(axis=-1), 1) for one in classes) / 2)
+        return np.asarray(
+            sum((right & one).sum(axis=-1) / np.maximum(one.sum(axis=-1), 1) for one in classes) / 2
+        )
 
     by_chance = float(balanced((control > 0) == positive, np.arange(len(positive))))
     correct = (logits > 0) == positive
     places = np.arange(len(positive), dtype=float)
-    return bootstrap_statistic(places, lambda sample: balanced(correct, sample.astype(np.int64)), seed=seed, control=by_chance)
+    return bootstrap_statistic(
+        places,
+        lambda sample: balanced(correct, sample.astype(np.int64)),
+        seed=seed,
+        control=by_chance,
+    )

@@ -1,4 +1,6 @@
-"""Image generators: train and sample them, ask what goes through their bottleneck, find directions there, edit with them, judge edits."""
+"""Image generators: train and sample them, ask what goes through their bottleneck, find directions
+there, edit with them, judge edits.
+"""
 
 from interp.diffusion.bottleneck.carriers import carrier_shares
 from interp.diffusion.bottleneck.interchange import Interchange, Transfer, interchange
@@ -14,7 +16,12 @@ from interp.diffusion.directions.regression import regressed_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.directions.storage import load_directions, save_directions
 from interp.diffusion.directions.streamed import record_statistics, streamed_statistics
-from interp.diffusion.edits.boundary import cross_boundaries, fit_boundary, mixing_step, record_passing
+from interp.diffusion.edits.boundary import (
+    cross_boundaries,
+    fit_boundary,
+    mixing_step,
+    record_passing,
+)
 from interp.diffusion.edits.curved import CurvedEdit, Curves, fit_curves
 from interp.diffusion.edits.dpm_encoder import decode_code, encode, translate
 from interp.diffusion.edits.inversion import decode, invert
@@ -32,7 +39,16 @@ from interp.diffusion.sampling.levels import cancellations, noise_levels
 from interp.diffusion.sampling.prompted import text_condition, told
 from interp.diffusion.scores.decoupling import decoupled_strengths
 from interp.diffusion.scores.dose import dose_response
-from interp.diffusion.scores.effects import EditScore, Judge, Trial, effect_matrix, fresh_trial, judge_of, random_edit, score_edit
+from interp.diffusion.scores.effects import (
+    EditScore,
+    Judge,
+    Trial,
+    effect_matrix,
+    fresh_trial,
+    judge_of,
+    random_edit,
+    score_edit,
+)
 from interp.diffusion.scores.label_efficiency import label_efficiency
 from interp.diffusion.scores.matching_strength import strength_for
 from interp.diffusion.scores.projection_effect import projection_effect

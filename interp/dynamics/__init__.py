@@ -1,4 +1,6 @@
-"""Concept space and features over the checkpoints of a training run: when is something learned, and when could it first be elicited?"""
+"""Concept space and features over the checkpoints of a training run: when is something learned, and
+when could it first be elicited?
+"""
 
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
 from interp.dynamics.feature_births import feature_births
@@ -6,7 +8,14 @@ from interp.dynamics.lags import Lag, elicitation_lag
 from interp.dynamics.language.concepts import language_concepts, readers
 from interp.dynamics.language.features import track_features
 from interp.dynamics.language.tracking import track_language
-from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime, learning_time, signal_correlation, typical_time
+from interp.dynamics.learning_times import (
+    LearningRule,
+    LearningTime,
+    TypicalTime,
+    learning_time,
+    signal_correlation,
+    typical_time,
+)
 from interp.dynamics.similarity import linear_cka, relative_representation
 from interp.dynamics.track import Axis, track
 from interp.dynamics.trajectories import Trajectories, load_trajectories

@@ -16,7 +16,9 @@ _STEP = re.compile(r"^(?:step|checkpoint|ckpt)[-_]?0*(\d+)(?:\.safetensors)?$")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training step, and a function that loads the network as it was then. Nothing is loaded before it is called."""
+    """A training step, and a function that loads the network as it was then. Nothing is loaded
+    before it is called.
+    """
 
     step: int
     load: Callable[[], Any]
@@ -32,10 +34,12 @@ def checkpoints_of(
     steps: Sequence[int] | None = None,
     load: Callable[[Path], Any] = load_model,
 ) -> list[Checkpoint]:
-    """The checkpoints of a folder, of a hub repository, or of a list of steps and functions, in rising order.
+    """The checkpoints of a folder, of a hub repository, or of a list of steps and functions, in
+    rising order.
 
-    A folder holds one folder or safetensors file per step, `step_000194`, `step194` or `checkpoint-194`. A hub repository has a revision
-    `step194` for every one of `steps`, as Pythia's have.
+    A folder holds one folder or safetensors file per step, `step_000194`, `step194` or
+    `checkpoint-194`. A hub repository has a revision `step194` for every one of `steps`, as
+    Pythia's have.
 
     Args:
         steps: which; of a folder all if left out.
@@ -47,16 +51,26 @@ def checkpoints_of(
 
     Example:
         >>> checkpoints_of("runs/shapes", load=load_network)
-        >>> checkpoints_of("EleutherAI/pythia-70m", steps=[0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000])
+        >>> checkpoints_of(
+        ...     "EleutherAI/pythia-70m",
+        ...     steps=[0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 2000],
+        ... )
     """
     if not isinstance(source, (str, Path)):
         found = [Checkpoint(step, function) for step, function in source]
     elif Path(source).is_dir():
         found = _of_folder(Path(source), load, steps)
     elif isinstance(source, str) and source.count("/") == 1 and steps is not None:
-        found = [Checkpoint(step, partial(_revision, source, step), f"{source}@step{step}") for step in steps]
+        found = [
+            Checkpoint(step, partial(_revision, source, step), f"{source}@step{step}")
+            for step in steps
+        ]
     else:
-        raise UnavailableError(f"{source} is no folder; give one, or a hub repository with steps=[...], or a list of (step, function)")
+        raise UnavailableError(
+            f"{source} is no folder; give one, or a hub repository with steps=[...], or a list "
+            "of "
+            "(step, function)"
+        )
     return checked(found)
 
 
@@ -71,7 +85,10 @@ def checked(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
         raise InputError(f"{len(steps)} checkpoints; learning is a change, give at least two")
     wrong = [(a, b) for a, b in pairwise(steps) if a >= b]
     if wrong:
-        raise InputError(f"step {wrong[0][1]} comes after step {wrong[0][0]}; give checkpoints in rising order, each once")
+        raise InputError(
+            f"step {wrong[0][1]} comes after step {wrong[0][0]}; give checkpoints in rising order, "
+            "each once"
+        )
     return list(checkpoints)
 
 
@@ -83,7 +100,9 @@ def shapes_of(model: Any) -> dict[str, tuple[int, ...]] | None:
     return {name: tuple(value.shape) for name, value in module.named_parameters()}
 
 
-def require_alike(first: dict[str, tuple[int, ...]], other: dict[str, tuple[int, ...]], name: str) -> None:
+def require_alike(
+    first: dict[str, tuple[int, ...]], other: dict[str, tuple[int, ...]], name: str
+) -> None:
     """See that a checkpoint has the parameters of the first one.
 
     Raises:
@@ -92,18 +111,28 @@ def require_alike(first: dict[str, tuple[int, ...]], other: dict[str, tuple[int,
     for parameter in dict.fromkeys([*first, *other]):
         if first.get(parameter) != other.get(parameter):
             raise InputError(
-                f"{name}: parameter {parameter!r} is {other.get(parameter)}, in the first checkpoint {first.get(parameter)}; "
+                f"{name}: parameter {parameter!r} is {other.get(parameter)}, in the first "
+                f"checkpoint {first.get(parameter)}; "
                 "give checkpoints of one network"
             )
 
 
-def _of_folder(folder: Path, load: Callable[[Path], Any], steps: Sequence[int] | None) -> list[Checkpoint]:
-    there = {int(match.group(1)): path for path in sorted(folder.iterdir()) if (match := _STEP.match(path.name))}
+def _of_folder(
+    folder: Path, load: Callable[[Path], Any], steps: Sequence[int] | None
+) -> list[Checkpoint]:
+    there = {
+        int(match.group(1)): path
+        for path in sorted(folder.iterdir())
+        if (match := _STEP.match(path.name))
+    }
     wanted = sorted(there) if steps is None else list(steps)
     missing = [step for step in wanted if step not in there]
     if missing:
         near = ", ".join(str(step) for step in sorted(there)[:8])
-        raise UnavailableError(f"{folder} has no checkpoint of step {missing[0]} ({len(missing)} missing); there are {near} …")
+        raise UnavailableError(
+            f"{folder} has no checkpoint of step {missing[0]} ({len(missing)} missing); there are "
+            f"{near} …"
+        )
     return [Checkpoint(step, partial(load, there[step]), there[step].name) for step in wanted]
 
 
@@ -111,4 +140,10 @@ def _revision(repository: str, step: int) -> Any:
     """A causal language model of the hub as it was at a step."""
     from huggingface_hub import snapshot_download
 
-    return load_model(snapshot_download(repository, revision=f"step{step}", allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    return load_model(
+        snapshot_download(
+            repository,
+            revision=f"step{step}",
+            allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
+        )
+    )

@@ -1,4 +1,6 @@
-"""Features across checkpoints: one dictionary each, started from its neighbour's, and when every feature was born and died."""
+"""Features across checkpoints: one dictionary each, started from its neighbour's, and when every
+feature was born and died.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,9 +29,11 @@ TOLERANCE = 1e-3
 class BirthRule:
     """When a feature is there, and when it is still the same.
 
-    It is there at a checkpoint if it holds at least `share` of the activations' energy, `Σ coefficient² / ‖acts‖²`. Two features of
-    neighbouring checkpoints are the same if the assignment pairs them and their cosine is at least `same`. A feature is born at the first
-    checkpoint where it is there, dies at the first where it is no longer, and lives at least `hold` checkpoints, or it is not counted.
+    It is there at a checkpoint if it holds at least `share` of the activations' energy,
+    `Σ coefficient² / ‖acts‖²`. Two features of neighbouring checkpoints are the same if the
+    assignment pairs them and their cosine is at least `same`. A feature is born at the first
+    checkpoint where it is there, dies at the first where it is no longer, and lives at least `hold`
+    checkpoints, or it is not counted.
     """
 
     share: float = 1e-3
@@ -38,16 +42,21 @@ class BirthRule:
 
     def __post_init__(self) -> None:
         if not (0 <= self.share < 1 and 0 < self.same <= 1 and self.hold >= 1):
-            raise InputError(f"{self}: give a share from 0 to 1, a cosine above 0 up to 1, and a hold of at least 1 checkpoint")
+            raise InputError(
+                f"{self}: give a share from 0 to 1, a cosine above 0 up to 1, and a hold of at "
+                "least 1 checkpoint"
+            )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureHistory:
-    """The dictionaries of a run: `directions [checkpoint, feature, d]`, `shares [checkpoint, feature]` of energy, and the chains in them.
+    """The dictionaries of a run: `directions [checkpoint, feature, d]`,
+    `shares [checkpoint, feature]` of energy, and the chains in them.
 
-    `errors [checkpoint]` is the relative squared error of each dictionary. `links` counts how many features go on from one checkpoint to
-    the next (by the rule) as a share of those there; its interval is over checkpoints, its control the same with the checkpoints
-    shuffled. `p_value` is how often a shuffled order links at least as many.
+    `errors [checkpoint]` is the relative squared error of each dictionary. `links` counts how many
+    features go on from one checkpoint to the next (by the rule) as a share of those there; its
+    interval is over checkpoints, its control the same with the checkpoints shuffled. `p_value` is
+    how often a shuffled order links at least as many.
     """
 
     steps: tuple[int, ...]
@@ -61,21 +70,33 @@ class FeatureHistory:
 
     @property
     def births(self) -> list[int | None]:
-        """The step at which every chain begins; None where it was there from the first checkpoint on."""
+        """The step at which every chain begins; None where it was there from the first checkpoint
+        on.
+        """
         return [None if chain.first == 0 else self.steps[chain.first] for chain in self.chains]
 
     @property
     def deaths(self) -> list[int | None]:
         """The step at which every chain is no longer there; None where it lived to the end."""
-        return [None if chain.last == len(self.steps) - 1 else self.steps[chain.last + 1] for chain in self.chains]
+        return [
+            None if chain.last == len(self.steps) - 1 else self.steps[chain.last + 1]
+            for chain in self.chains
+        ]
 
     def drift(self, chain: Chain) -> Float[np.ndarray, " checkpoint_of_the_chain"]:
         """The cosine of a chain's direction at each of its checkpoints with its last one."""
-        rows = torch.stack([self.directions[chain.first + place, feature] for place, feature in enumerate(chain.features)])
+        rows = torch.stack(
+            [
+                self.directions[chain.first + place, feature]
+                for place, feature in enumerate(chain.features)
+            ]
+        )
         rows = rows / rows.norm(dim=1, keepdim=True)
         return (rows @ rows[-1]).double().numpy()
 
-    def encode(self, checkpoint: int, values: Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
+    def encode(
+        self, checkpoint: int, values: Float[Tensor, "row d"]
+    ) -> Float[Tensor, "row feature"]:
         """The coefficients of new rows in one checkpoint's dictionary."""
         directions = self.directions[checkpoint]
         return solve_nnls(directions @ values.float().T, directions @ directions.T).T.contiguous()
@@ -83,7 +104,12 @@ class FeatureHistory:
     def to_dict(self) -> dict[str, object]:
         """Steps, errors, links and every chain with birth, death and drift, ready for json."""
         chains = [
-            {"features": list(chain.features), "born": born, "died": died, "drift": [round(float(value), 4) for value in self.drift(chain)]}
+            {
+                "features": list(chain.features),
+                "born": born,
+                "died": died,
+                "drift": [round(float(value), 4) for value in self.drift(chain)],
+            }
             for chain, born, died in zip(self.chains, self.births, self.deaths, strict=True)
         ]
         rule = {"share": self.rule.share, "same": self.rule.same, "hold": self.rule.hold}
@@ -110,15 +136,18 @@ def feature_births(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FeatureHistory:
-    """Semi-NMF at every checkpoint, each started from the directions of the one before, and the features followed through them.
+    """Semi-NMF at every checkpoint, each started from the directions of the one before, and the
+    features followed through them.
 
-    A started fit needs no annealing: coefficients are solved for the given directions, then both alternate. A feature that nothing uses any
-    more is pointed at what is explained worst; its direction jumps, its chain ends, another begins. Neighbouring dictionaries are paired by
-    the assignment with the largest sum of cosines, whatever the start.
+    A started fit needs no annealing: coefficients are solved for the given directions, then both
+    alternate. A feature that nothing uses any more is pointed at what is explained worst; its
+    direction jumps, its chain ends, another begins. Neighbouring dictionaries are paired by the
+    assignment with the largest sum of cosines, whatever the start.
 
     Args:
         steps: rising.
-        acts: `[row, d]` for each step, of the same tokens at the same site; a generator keeps one checkpoint in memory.
+        acts: `[row, d]` for each step, of the same tokens at the same site; a generator keeps one
+            checkpoint in memory.
         n_features: of every dictionary.
         sparsity: fraction of the d entries that a direction keeps.
         max_iterations: of every started fit; the first one is a full `fit_snmf`.
@@ -127,11 +156,14 @@ def feature_births(
     Raises:
         InputError: steps do not rise, are fewer than 3, or the activations differ in shape.
 
-    Sources: Shafran, Geiger & Geva 2025 for the factorisation; starting from the neighbour after SAE-Track (Xu et al. 2024). Cost:
-    `4·row·d·n_features` FLOP an iteration; only one checkpoint's activations are read at a time.
+    Sources: Shafran, Geiger & Geva 2025 for the factorisation; starting from the neighbour after
+    SAE-Track (Xu et al. 2024). Cost: `4·row·d·n_features` FLOP an iteration; only one checkpoint's
+    activations are read at a time.
 
     Example:
-        >>> history = feature_births(steps, [record(load(step), texts, "L2.mlp").values for step in steps], 60)
+        >>> history = feature_births(
+        ...     steps, [record(load(step), texts, "L2.mlp").values for step in steps], 60
+        ... )
         >>> history.births
     """
     _require_steps(steps)
@@ -139,7 +171,9 @@ def feature_births(
     shares, errors, shape = [], [], None
     for place, values in enumerate(acts):
         shape = _require_place(place, len(steps), values, shape)
-        directions.append(_next_dictionary(values, directions, n_features, sparsity, max_iterations, seed))
+        directions.append(
+            _next_dictionary(values, directions, n_features, sparsity, max_iterations, seed)
+        )
         share, error = _shares(values, directions[-1])
         shares.append(share)
         errors.append(error)
@@ -150,15 +184,31 @@ def feature_births(
     found_links = _links(stacked, present, rule)
     links, p_value = _linked(found_links, stacked, present, rule, shuffles, seed)
     chains = chains_of(found_links, present, rule.hold)
-    return FeatureHistory(tuple(steps), stacked, np.stack(shares), np.asarray(errors), chains, rule, links, p_value)
+    return FeatureHistory(
+        steps=tuple(steps),
+        directions=stacked,
+        shares=np.stack(shares),
+        errors=np.asarray(errors),
+        chains=chains,
+        rule=rule,
+        links=links,
+        p_value=p_value,
+    )
 
 
 def _next_dictionary(
-    values: Float[Tensor, "row d"], before: Sequence[Tensor], n_features: int, sparsity: float, max_iterations: int, seed: int
+    values: Float[Tensor, "row d"],
+    before: Sequence[Tensor],
+    n_features: int,
+    sparsity: float,
+    max_iterations: int,
+    seed: int,
 ) -> Float[Tensor, "feature d"]:
     if not before:
         return fit_snmf(values, n_features, sparsity=sparsity, seed=seed).directions
-    return continued_snmf(values, before[-1], sparsity=sparsity, max_iterations=max_iterations, seed=seed)
+    return continued_snmf(
+        values, before[-1], sparsity=sparsity, max_iterations=max_iterations, seed=seed
+    )
 
 
 def continued_snmf(
@@ -177,11 +227,25 @@ def continued_snmf(
         InputError: the widths differ.
     """
     if values.shape[1] != directions.shape[1]:
-        raise InputError(f"rows are {values.shape[1]} wide and directions {directions.shape[1]}; give those of the same site")
+        raise InputError(
+            f"rows are {values.shape[1]} wide and directions {directions.shape[1]}; give those "
+            "of "
+            "the same site"
+        )
     data, width, count = Scaled(values, *massive_rows(values)), values.shape[1], len(directions)
-    schedule = Schedule(width, math.ceil(sparsity * width - 1e-9), count, count, 0, max_iterations, SWEEPS)
+    schedule = Schedule(
+        width=width,
+        kept=math.ceil(sparsity * width - 1e-9),
+        n_started=count,
+        n_features=count,
+        steps=0,
+        least_squares_steps=max_iterations,
+        sweeps=SWEEPS,
+    )
     blocks = [torch.zeros(count, len(chunk)) for _, chunk, _ in data.chunks()]
-    run = Alternation(data, blocks, schedule, "hals", torch.Generator().manual_seed(seed), directions)
+    run = Alternation(
+        data, blocks, schedule, "hals", torch.Generator().manual_seed(seed), directions
+    )
     trace: list[float] = []
     while len(trace) < max_iterations:
         trace.append(run.step())
@@ -191,7 +255,9 @@ def continued_snmf(
     return run.best.directions
 
 
-def _shares(values: Float[Tensor, "row d"], directions: Float[Tensor, "feature d"]) -> tuple[Float[np.ndarray, " feature"], float]:
+def _shares(
+    values: Float[Tensor, "row d"], directions: Float[Tensor, "feature d"]
+) -> tuple[Float[np.ndarray, " feature"], float]:
     """Each feature's share of the energy, and the relative squared error."""
     coefficients = solve_nnls(directions @ values.float().T, directions @ directions.T)
     energy = values.float().square().sum()
@@ -201,13 +267,19 @@ def _shares(values: Float[Tensor, "row d"], directions: Float[Tensor, "feature d
 
 
 def _links(
-    directions: Float[Tensor, "checkpoint feature d"], present: Bool[np.ndarray, "checkpoint feature"], rule: BirthRule
+    directions: Float[Tensor, "checkpoint feature d"],
+    present: Bool[np.ndarray, "checkpoint feature"],
+    rule: BirthRule,
 ) -> Int[np.ndarray, "gap feature"]:
     """For every feature there, the number of the same one at the next checkpoint, or -1."""
     links = np.full((len(directions) - 1, directions.shape[1]), -1)
     for place in range(len(directions) - 1):
         matching = match_directions(directions[place], directions[place + 1])
-        same = (matching.cosines >= rule.same) & present[place, matching.first] & present[place + 1, matching.second]
+        same = (
+            (matching.cosines >= rule.same)
+            & present[place, matching.first]
+            & present[place + 1, matching.second]
+        )
         links[place, matching.first[same]] = matching.second[same]
     return links
 
@@ -220,25 +292,40 @@ def _linked(
     shuffles: int,
     seed: int,
 ) -> tuple[Score, float]:
-    """The share of features that go on, its interval over the gaps, and the null of shuffled checkpoints."""
+    """The share of features that go on, its interval over the gaps, and the null of shuffled
+    checkpoints.
+    """
     cosines = _all_links(directions, present, rule)
     observed = _gap_shares(np.arange(len(directions)), cosines, present)
     generator = np.random.default_rng(seed)
-    null = np.array([_gap_shares(generator.permutation(len(directions)), cosines, present).mean() for _ in range(shuffles)])
+    null = np.array(
+        [
+            _gap_shares(generator.permutation(len(directions)), cosines, present).mean()
+            for _ in range(shuffles)
+        ]
+    )
     score = bootstrap_mean(observed, seed=seed, control=float(null.mean()) if shuffles else None)
     return score, float((1 + (null >= observed.mean() - 1e-12).sum()) / (1 + shuffles))
 
 
 def _all_links(
-    directions: Float[Tensor, "checkpoint feature d"], present: Bool[np.ndarray, "checkpoint feature"], rule: BirthRule
+    directions: Float[Tensor, "checkpoint feature d"],
+    present: Bool[np.ndarray, "checkpoint feature"],
+    rule: BirthRule,
 ) -> Float[np.ndarray, "checkpoint checkpoint"]:
-    """How many features every two checkpoints share: assignments are made once, shuffles only read them."""
+    """How many features every two checkpoints share: assignments are made once, shuffles only read
+    them.
+    """
     count = len(directions)
     shared = np.zeros((count, count))
     for first in range(count):
         for second in range(first + 1, count):
             matching = match_directions(directions[first], directions[second])
-            same = (matching.cosines >= rule.same) & present[first, matching.first] & present[second, matching.second]
+            same = (
+                (matching.cosines >= rule.same)
+                & present[first, matching.first]
+                & present[second, matching.second]
+            )
             shared[first, second] = shared[second, first] = same.sum()
     return shared
 
@@ -258,9 +345,14 @@ def _require_steps(steps: Sequence[int]) -> None:
         raise InputError(f"steps are {list(steps)}; give at least 3 that rise")
 
 
-def _require_place(place: int, count: int, values: Float[Tensor, "row d"], shape: tuple[int, ...] | None) -> tuple[int, ...]:
+def _require_place(
+    place: int, count: int, values: Float[Tensor, "row d"], shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
     if place >= count:
         raise InputError(f"there are more activations than the {count} steps; give one for each")
     if shape is not None and tuple(values.shape) != shape:
-        raise InputError(f"activations {place} are {tuple(values.shape)}, those before {shape}; record the same tokens at the same site")
+        raise InputError(
+            f"activations {place} are {tuple(values.shape)}, those before {shape}; record the same "
+            "tokens at the same site"
+        )
     return tuple(values.shape)

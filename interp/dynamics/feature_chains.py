@@ -19,7 +19,11 @@ class Chain:
         return self.first + len(self.features) - 1
 
 
-def chains_of(links: Int[np.ndarray, "gap feature"], present: Bool[np.ndarray, "checkpoint feature"], hold: int) -> tuple[Chain, ...]:
+def chains_of(
+    links: Int[np.ndarray, "gap feature"],
+    present: Bool[np.ndarray, "checkpoint feature"],
+    hold: int,
+) -> tuple[Chain, ...]:
     """The chains that live at least `hold` checkpoints, the oldest first.
 
     Args:
@@ -40,7 +44,9 @@ def chains_of(links: Int[np.ndarray, "gap feature"], present: Bool[np.ndarray, "
     return tuple(chain for chain in chains if len(chain.features) >= hold)
 
 
-def _followed(links: Int[np.ndarray, "gap feature"], checkpoint: int, feature: int) -> tuple[int, ...]:
+def _followed(
+    links: Int[np.ndarray, "gap feature"], checkpoint: int, feature: int
+) -> tuple[int, ...]:
     features = [feature]
     while checkpoint < len(links) and links[checkpoint, features[-1]] >= 0:
         features.append(int(links[checkpoint, features[-1]]))

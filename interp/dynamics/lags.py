@@ -10,14 +10,16 @@ from interp.core import InputError, Score, bootstrap_mean
 from interp.dynamics.learning_times import LearningTime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lag:
     """Naive onset less the onset under an intervention, over runs.
 
-    `median` with its interval; infinite ends are beyond what was watched: above, asking worked later than the last checkpoint or never;
-    below, the intervention did. `earlier` is the share of runs in which the intervention came first, with half for ties; its control is .5.
-    `open` runs have a lag that is only known to exceed something, in `failed` ones asking worked and the intervention had not as long as
-    was watched, `unknown` ones reached neither and count in nothing but n.
+    `median` with its interval; infinite ends are beyond what was watched: above, asking worked
+    later than the last checkpoint or never; below, the intervention did. `earlier` is the share of
+    runs in which the intervention came first, with half for ties; its control is .5. `open` runs
+    have a lag that is only known to exceed something, in `failed` ones asking worked and the
+    intervention had not as long as was watched, `unknown` ones reached neither and count in nothing
+    but n.
     """
 
     median: float
@@ -31,17 +33,27 @@ class Lag:
 
     def __str__(self) -> str:
         value, low, high = (
-            f"{end:g}" if math.isfinite(end) else "beyond" if end > 0 else "below" for end in (self.median, self.low, self.high)
+            f"{end:g}" if math.isfinite(end) else "beyond" if end > 0 else "below"
+            for end in (self.median, self.low, self.high)
         )
-        counts = f"{self.open} open, {self.failed} not elicited, {self.unknown} of {self.n} reached neither"
+        counts = (
+            f"{self.open} open, {self.failed} not elicited, {self.unknown} of {self.n} "
+            "reached neither"
+        )
         return f"lag {value} [{low}, {high}], earlier in {self.earlier}; {counts}"
 
 
-def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> Lag:
+def elicitation_lag(
+    naive: Sequence[LearningTime],
+    elicited: Sequence[LearningTime],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Lag:
     """The lag of every run and its median, runs bootstrapped.
 
-    A run whose naive onset was not reached has a lag above every number, one whose intervention never worked a lag below; a run that
-    reached neither says nothing.
+    A run whose naive onset was not reached has a lag above every number, one whose intervention
+    never worked a lag below; a run that reached neither says nothing.
 
     Raises:
         InputError: another number of naive than of elicited onsets, or no run that reached either.
@@ -50,8 +62,14 @@ def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTi
         >>> elicitation_lag([run.naive for run in runs], [run.shifted for run in runs]).median
     """
     if len(naive) != len(elicited):
-        raise InputError(f"{len(naive)} naive and {len(elicited)} elicited onsets; give one of each per run")
-    pairs = [(asked.ordered, made.ordered) for asked, made in zip(naive, elicited, strict=True) if asked.reached or made.reached]
+        raise InputError(
+            f"{len(naive)} naive and {len(elicited)} elicited onsets; give one of each per run"
+        )
+    pairs = [
+        (asked.ordered, made.ordered)
+        for asked, made in zip(naive, elicited, strict=True)
+        if asked.reached or made.reached
+    ]
     if not pairs:
         raise InputError(f"none of {len(naive)} runs reached it, asked or made to; train longer")
     lags = np.array([asked - made for asked, made in pairs])
@@ -61,4 +79,13 @@ def elicitation_lag(naive: Sequence[LearningTime], elicited: Sequence[LearningTi
     ends = (np.sort(lags)[middle], medians[int(0.025 * resamples)], medians[int(0.975 * resamples)])
     median, low, high = (float(end) for end in ends)
     earlier = bootstrap_mean((lags > 0) + 0.5 * (lags == 0), seed=seed, control=0.5)
-    return Lag(median, low, high, earlier, int(np.isposinf(lags).sum()), int(np.isneginf(lags).sum()), len(naive) - len(pairs), len(naive))
+    return Lag(
+        median=median,
+        low=low,
+        high=high,
+        earlier=earlier,
+        open=int(np.isposinf(lags).sum()),
+        failed=int(np.isneginf(lags).sum()),
+        unknown=len(naive) - len(pairs),
+        n=len(naive),
+    )

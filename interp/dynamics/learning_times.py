@@ -1,4 +1,6 @@
-"""When is something learned? The first checkpoint from which a value holds, over one run and over several."""
+"""When is something learned? The first checkpoint from which a value holds, over one run and over
+several.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +14,17 @@ from interp.core import InputError, Score
 Steps = Sequence[int] | Sequence[float] | np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearningRule:
-    """Learned is the first checkpoint whose value, and those of the `hold − 1` after it, are at least `threshold`.
+    """Learned is the first checkpoint whose value, and those of the `hold − 1` after it, are at
+    least `threshold`.
 
-    `smoothing` is the sd, in checkpoints, of a Gaussian that the values are smoothed with first (0: none). With `interpolate` the time is
-    where the straight line from the checkpoint before crosses the threshold, which needs no dense checkpoints; published numbers do not.
-    With `for_good` what is lost again was not learned (`lasting`): an untrained network's one grey may look like a colour for a while.
-    Report the rule with every number: others use .9, or smooth by 1.5 checkpoints.
+    `smoothing` is the sd, in checkpoints, of a Gaussian that the values are smoothed with first (0:
+    none). With `interpolate` the time is where the straight line from the checkpoint before crosses
+    the threshold, which needs no dense checkpoints; published numbers do not. With `for_good` what
+    is lost again was not learned (`lasting`): an untrained network's one grey may look like a
+    colour for a while. Report the rule with every number: others use .9, or smooth by 1.5
+    checkpoints.
 
     Example:
         >>> LearningRule(threshold=0.8, hold=3)
@@ -33,16 +38,25 @@ class LearningRule:
 
     def __post_init__(self) -> None:
         if self.hold < 1 or self.smoothing < 0:
-            raise InputError(f"hold is {self.hold}, smoothing {self.smoothing}; give at least 1 checkpoint, and 0 or more")
+            raise InputError(
+                f"hold is {self.hold}, smoothing {self.smoothing}; give at least 1 checkpoint, "
+                "and "
+                "0 or more"
+            )
 
     def __str__(self) -> str:
         smooth = f", smoothed by {self.smoothing:g}" if self.smoothing else ""
-        return f"at least {self.threshold:g} at {self.hold} checkpoints in a row{smooth}{', and for good' if self.for_good else ''}"
+        return (
+            f"at least {self.threshold:g} at {self.hold} checkpoints in a "
+            f"row{smooth}{', and for good' if self.for_good else ''}"
+        )
 
 
 @dataclass(frozen=True)
 class LearningTime:
-    """The step at which something was learned, or None: not until `last`, the last checkpoint looked at. That is not a number."""
+    """The step at which something was learned, or None: not until `last`, the last checkpoint
+    looked at. That is not a number.
+    """
 
     step: float | None
     last: float
@@ -61,9 +75,10 @@ class LearningTime:
         return f"> {self.last:g}" if self.step is None else f"{self.step:g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TypicalTime:
-    """The median learning time over runs with its bootstrap interval; None stands for "not reached by `last`".
+    """The median learning time over runs with its bootstrap interval; None stands for "not reached
+    by `last`".
 
     `reached` of `n` runs learned it. An upper end of None says that the interval is open.
     """
@@ -77,18 +92,24 @@ class TypicalTime:
     seed: int
 
     def __str__(self) -> str:
-        value, low, high = (f"> {self.last:g}" if end is None else f"{end:g}" for end in (self.value, self.low, self.high))
+        value, low, high = (
+            f"> {self.last:g}" if end is None else f"{end:g}"
+            for end in (self.value, self.low, self.high)
+        )
         return f"{value} [{low}, {high}] ({self.reached} of {self.n} runs)"
 
 
 RULE = LearningRule()
 
 
-def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: LearningRule = RULE) -> LearningTime:
+def learning_time(
+    steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: LearningRule = RULE
+) -> LearningTime:
     """When a value was learned by a rule.
 
     Raises:
-        InputError: another number of values than steps, steps that do not rise, or values that are not finite.
+        InputError: another number of values than steps, steps that do not rise, or values that are
+            not finite.
 
     Example:
         >>> learning_time([0, 10, 20, 30], np.array([0.1, 0.9, 0.9, 1.0])).step
@@ -97,7 +118,10 @@ def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: 
     at = rising(steps)
     values = np.asarray(values, dtype=float)
     if values.shape != at.shape or not np.isfinite(values).all():
-        raise InputError(f"{values.shape} values for {len(at)} checkpoints, or some are not finite; give one number per checkpoint")
+        raise InputError(
+            f"{values.shape} values for {len(at)} checkpoints, or some are not finite; give one "
+            "number per checkpoint"
+        )
     smooth = smoothed(values, rule.smoothing)
     if rule.for_good:
         smooth = lasting(smooth)
@@ -113,12 +137,15 @@ def learning_time(steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: 
     return LearningTime(float(at[place - 1] + share * (at[place] - at[place - 1])), last)
 
 
-def typical_time(times: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000) -> TypicalTime:
+def typical_time(
+    times: Sequence[LearningTime], *, seed: int = 0, resamples: int = 2000
+) -> TypicalTime:
     """The median over runs, with a 95 % percentile bootstrap interval over runs.
 
-    The median is Kaplan and Meier's (1958): of a run that did not learn it is known only that it had not by its last checkpoint. That
-    supposes that runs are not watched less because of what they will do; where all were watched equally long it is the plain (lower)
-    median with "not reached" as later than everything.
+    The median is Kaplan and Meier's (1958): of a run that did not learn it is known only that it
+    had not by its last checkpoint. That supposes that runs are not watched less because of what
+    they will do; where all were watched equally long it is the plain (lower) median with "not
+    reached" as later than everything.
 
     Raises:
         InputError: no runs.
@@ -129,13 +156,25 @@ def typical_time(times: Sequence[LearningTime], *, seed: int = 0, resamples: int
     learned = np.array([time.reached for time in times])
     draws = np.random.default_rng(seed).integers(0, len(times), (resamples, len(times)))
     medians = np.sort([_survived_half(events[rows], learned[rows]) for rows in draws])
-    ends = (_survived_half(events, learned), *medians[[int(0.025 * resamples), int(0.975 * resamples)]])
+    ends = (
+        _survived_half(events, learned),
+        *medians[[int(0.025 * resamples), int(0.975 * resamples)]],
+    )
     value, low, high = (None if np.isinf(end) else float(end) for end in ends)
-    return TypicalTime(value, low, high, int(learned.sum()), len(times), float(max(time.last for time in times)), seed)
+    return TypicalTime(
+        value=value,
+        low=low,
+        high=high,
+        reached=int(learned.sum()),
+        n=len(times),
+        last=float(max(time.last for time in times)),
+        seed=seed,
+    )
 
 
 def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " checkpoint"]:
-    """The least that a value is from each checkpoint on, where a dip at a single checkpoint is forgiven (the median of three).
+    """The least that a value is from each checkpoint on, where a dip at a single checkpoint is
+    forgiven (the median of three).
 
     Example:
         >>> lasting(np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])).tolist()
@@ -143,12 +182,16 @@ def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " che
     """
     if len(values) == 0:
         return values
-    median = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(values, 1, mode="edge"), 3), axis=1)
+    median = np.median(
+        np.lib.stride_tricks.sliding_window_view(np.pad(values, 1, mode="edge"), 3), axis=1
+    )
     return np.asarray(np.minimum.accumulate(median[::-1])[::-1])
 
 
 def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, " run"]) -> float:
-    """The first time by which at least half of the runs have learned, by the product-limit estimate; infinite if never."""
+    """The first time by which at least half of the runs have learned, by the product-limit
+    estimate; infinite if never.
+    """
     left = 1.0
     for time in np.unique(events[learned]):
         left *= 1 - float((learned & (events == time)).sum() / (events >= time).sum())
@@ -157,11 +200,14 @@ def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, 
     return float("inf")
 
 
-def signal_correlation(times: dict[float, Sequence[LearningTime]], *, seed: int = 0, resamples: int = 1000) -> Score:
-    """Spearman's correlation of learning speed (the order of 1/time) with the strength of a concept's signal, over all runs.
+def signal_correlation(
+    times: dict[float, Sequence[LearningTime]], *, seed: int = 0, resamples: int = 1000
+) -> Score:
+    """Spearman's correlation of learning speed (the order of 1/time) with the strength of a
+    concept's signal, over all runs.
 
-    Runs that did not learn share the slowest rank. The interval is bootstrapped over the runs of each signal; the control is the mean over
-    runs dealt to signals at random.
+    Runs that did not learn share the slowest rank. The interval is bootstrapped over the runs of
+    each signal; the control is the mean over runs dealt to signals at random.
 
     Raises:
         InputError: fewer than two signals, or a signal without runs.
@@ -184,10 +230,15 @@ def signal_correlation(times: dict[float, Sequence[LearningTime]], *, seed: int 
 
     ends = np.cumsum([0, *(len(runs) for runs in times.values())])
     parts = [speeds[low:high] for low, high in pairwise(ends)]
-    draws = [correlation(np.concatenate([generator.choice(part, len(part)) for part in parts])) for _ in range(resamples)]
+    draws = [
+        correlation(np.concatenate([generator.choice(part, len(part)) for part in parts]))
+        for _ in range(resamples)
+    ]
     control = float(np.mean([correlation(generator.permutation(speeds)) for _ in range(resamples)]))
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(correlation(speeds), float(low), float(high), len(speeds), seed, control)
+    return Score(
+        correlation(speeds), float(low), float(high), n=len(speeds), seed=seed, control=control
+    )
 
 
 def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
@@ -198,13 +249,22 @@ def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
     """
     at = np.asarray(steps, dtype=float)
     if at.ndim != 1 or len(at) == 0 or bool((np.diff(at) <= 0).any()):
-        wrong = "" if at.ndim != 1 or len(at) < 2 else f"; step {at[1:][np.diff(at) <= 0][0]:g} comes after a later one"
-        raise InputError(f"{len(at)} checkpoints are not in rising order{wrong}; sort them by step, without repeats")
+        wrong = (
+            ""
+            if at.ndim != 1 or len(at) < 2
+            else f"; step {at[1:][np.diff(at) <= 0][0]:g} comes after a later one"
+        )
+        raise InputError(
+            f"{len(at)} checkpoints are not in rising order{wrong}; sort them by step, without "
+            "repeats"
+        )
     return at
 
 
 def smoothed(values: Float[np.ndarray, "*shape"], sd: float) -> Float[np.ndarray, "*shape"]:
-    """Values over checkpoints (the first axis), smoothed by a Gaussian of `sd` checkpoints; as they are for 0."""
+    """Values over checkpoints (the first axis), smoothed by a Gaussian of `sd` checkpoints; as they
+    are for 0.
+    """
     if sd == 0:
         return values
     from scipy.ndimage import gaussian_filter1d

@@ -8,19 +8,29 @@ from typing import Any
 import numpy as np
 
 from interp.core import InputError, Progress, Score, silent
-from interp.dynamics.checkpoints import Checkpoint, checked, checkpoints_of, require_alike, shapes_of
+from interp.dynamics.checkpoints import (
+    Checkpoint,
+    checked,
+    checkpoints_of,
+    require_alike,
+    shapes_of,
+)
 from interp.dynamics.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of concept space: `measure(model)` gives values from 0 to 1, one per sample, always as many.
+    """An axis of concept space: `measure(model)` gives values from 0 to 1, one per sample, always
+    as many.
 
-    `oracle` is how well the reader behind it tells the concept apart where the truth is known; an axis whose oracle is below `at_least` is
-    refused, since a network could not be seen to learn what cannot be read.
+    `oracle` is how well the reader behind it tells the concept apart where the truth is known; an
+    axis whose oracle is below `at_least` is refused, since a network could not be seen to learn
+    what cannot be read.
 
     Example:
-        >>> Axis("colour", lambda model: reads_blue(sample_class(model, 3)), oracle=accuracy_on_data)
+        >>> Axis(
+        ...     "colour", lambda model: reads_blue(sample_class(model, 3)), oracle=accuracy_on_data
+        ... )
     """
 
     measure: Callable[[Any], Any]
@@ -39,12 +49,15 @@ def track(
     """Measure every concept at every checkpoint. One checkpoint is in memory at a time.
 
     Args:
-        checkpoints: those of `checkpoints_of`, or what it takes: a folder, or (step, function that loads).
-        concepts: by name, what measures each: an `Axis`, or a function from a model to values from 0 to 1.
+        checkpoints: those of `checkpoints_of`, or what it takes: a folder, or (step, function that
+            loads).
+        concepts: by name, what measures each: an `Axis`, or a function from a model to values from
+            0 to 1.
 
     Raises:
-        InputError: checkpoints out of order, a single one, or of different networks; no concept, one that its reader cannot tell apart
-            (with the accuracy), or one whose values are not as many as before.
+        InputError: checkpoints out of order, a single one, or of different networks; no concept,
+            one that its reader cannot tell apart (with the accuracy), or one whose values are not
+            as many as before.
         UnavailableError: a checkpoint cannot be loaded.
 
     Cost: every checkpoint is loaded once; that of the measures.
@@ -53,12 +66,19 @@ def track(
         >>> run = track("runs/shapes", {"colour": colour, "size": size})
         >>> run.learning_times()
     """
-    axes = {concept: item if isinstance(item, Axis) else Axis(item) for concept, item in concepts.items()}
+    axes = {
+        concept: item if isinstance(item, Axis) else Axis(item)
+        for concept, item in concepts.items()
+    }
     if not axes:
         raise InputError("no concept was given; give at least one, with what measures it")
     for concept, axis in axes.items():
         if axis.oracle is not None and axis.oracle.value < axis.at_least:
-            raise InputError(f"{concept!r} is not told apart by its reader: accuracy {axis.oracle}, expected {axis.at_least}; leave it out")
+            raise InputError(
+                f"{concept!r} is not told apart by its reader: accuracy {axis.oracle}, "
+                "expected "
+                f"{axis.at_least}; leave it out"
+            )
     points = _points(checkpoints)
     samples: dict[str, list[np.ndarray]] = {concept: [] for concept in axes}
     first: dict[str, tuple[int, ...]] | None = None
@@ -72,22 +92,35 @@ def track(
             samples[concept].append(_measured(axis, model, concept, str(point), samples[concept]))
         del model
         progress("track", place + 1, len(points), "checkpoint")
-    return Trajectories(tuple(point.step for point in points), {concept: np.stack(rows) for concept, rows in samples.items()}, name, seed)
+    return Trajectories(
+        steps=tuple(point.step for point in points),
+        samples={concept: np.stack(rows) for concept, rows in samples.items()},
+        name=name,
+        seed=seed,
+    )
 
 
 def _points(checkpoints: Any) -> list[Checkpoint]:
-    if not isinstance(checkpoints, (str, Path)) and all(isinstance(point, Checkpoint) for point in checkpoints):
+    if not isinstance(checkpoints, (str, Path)) and all(
+        isinstance(point, Checkpoint) for point in checkpoints
+    ):
         return checked(checkpoints)
     return checkpoints_of(checkpoints)
 
 
-def _measured(axis: Axis, model: Any, concept: str, point: str, before: list[np.ndarray]) -> np.ndarray:
+def _measured(
+    axis: Axis, model: Any, concept: str, point: str, before: list[np.ndarray]
+) -> np.ndarray:
     values = np.asarray(axis.measure(model), dtype=float).reshape(-1)
     if len(values) == 0 or (before and len(values) != len(before[0])):
         wanted = len(before[0]) if before else "at least one"
         raise InputError(
-            f"{concept!r} gave {len(values)} values at {point}, expected {wanted}; measure the same samples at every checkpoint"
+            f"{concept!r} gave {len(values)} values at {point}, expected {wanted}; measure the "
+            "same samples at every checkpoint"
         )
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(f"{concept!r} gave values from {values.min():.3g} to {values.max():.3g} at {point}; give finite ones from 0 to 1")
+        raise InputError(
+            f"{concept!r} gave values from {values.min():.3g} to {values.max():.3g} at {point}; "
+            "give finite ones from 0 to 1"
+        )
     return values

@@ -17,19 +17,26 @@ from interp.core.files import read_json, write_json
 from interp.core.names import require_known
 from interp.dynamics import learning_times as learning
 from interp.dynamics import turns
-from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, rising, smoothed
+from interp.dynamics.learning_times import (
+    LearningRule,
+    LearningTime,
+    learning_time,
+    rising,
+    smoothed,
+)
 from interp.dynamics.turns import Turn, TurnRule, find_turn
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Trajectories:
     """What a run's checkpoints do on every axis of concept space.
 
-    `samples[axis] [checkpoint, sample]` are values from 0 to 1 (a probability, or whether an answer is right); the run's coordinate on an
-    axis is their mean. `name` says which run it is.
+    `samples[axis] [checkpoint, sample]` are values from 0 to 1 (a probability, or whether an answer
+    is right); the run's coordinate on an axis is their mean. `name` says which run it is.
 
     Raises:
-        InputError: steps that do not rise, no axes, another number of checkpoints than steps, or values outside 0 to 1.
+        InputError: steps that do not rise, no axes, another number of checkpoints than steps, or
+            values outside 0 to 1.
 
     Example:
         >>> run.coordinates.shape, run.learning_times(LearningRule(threshold=0.8))
@@ -47,12 +54,22 @@ class Trajectories:
             raise InputError("there are no axes; give at least one")
         for axis, values in self.samples.items():
             if values.ndim != 2 or len(values) != len(self.steps):
-                raise InputError(f"axis {axis!r} has values {values.shape} for {len(self.steps)} checkpoints; give [checkpoint, sample]")
+                raise InputError(
+                    f"axis {axis!r} has values {values.shape} for {len(self.steps)} "
+                    "checkpoints; "
+                    "give [checkpoint, sample]"
+                )
             if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-                raise InputError(f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give finite ones from 0 to 1")
+                raise InputError(
+                    f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give "
+                    "finite ones from 0 to 1"
+                )
 
     def __repr__(self) -> str:
-        return f"Trajectories({self.name or 'run'}: {len(self.steps)} checkpoints to step {self.steps[-1]:,}, axes {', '.join(self.axes)})"
+        return (
+            f"Trajectories({self.name or 'run'}: {len(self.steps)} checkpoints to step "
+            f"{self.steps[-1]:,}, axes {', '.join(self.axes)})"
+        )
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -70,7 +87,9 @@ class Trajectories:
         return bootstrap_mean(self.samples[axis][checkpoint], seed=self.seed)
 
     def joint(self) -> Float[np.ndarray, " checkpoint"]:
-        """The product over axes: the joint accuracy if the axes were independent, as Park et al. (2024) compute it."""
+        """The product over axes: the joint accuracy if the axes were independent, as Park et al.
+        (2024) compute it.
+        """
         return np.asarray(self.coordinates.prod(axis=1))
 
     def smoothed(self, sd: float = 2.0) -> Float[np.ndarray, "checkpoint axis"]:
@@ -85,15 +104,28 @@ class Trajectories:
         """
         if len(self.steps) < 2:
             raise InputError("a single checkpoint has no speed; give at least two")
-        return np.asarray(np.linalg.norm(np.gradient(self.smoothed(sd), np.asarray(self.steps, dtype=float), axis=0), axis=1))
+        return np.asarray(
+            np.linalg.norm(
+                np.gradient(self.smoothed(sd), np.asarray(self.steps, dtype=float), axis=0), axis=1
+            )
+        )
 
     def learning_times(self, rule: LearningRule = learning.RULE) -> dict[str, LearningTime]:
         """When each axis was learned, and `joint`, the product of all."""
-        found = {axis: learning_time(self.steps, values.mean(axis=1), rule) for axis, values in self.samples.items()}
+        found = {
+            axis: learning_time(self.steps, values.mean(axis=1), rule)
+            for axis, values in self.samples.items()
+        }
         return found | {"joint": learning_time(self.steps, self.joint(), rule)}
 
     def turn(
-        self, first: str, second: str, rule: TurnRule = turns.RULE, *, noise: Float[np.ndarray, "place 2"] | None = None, seed: int = 0
+        self,
+        first: str,
+        second: str,
+        rule: TurnRule = turns.RULE,
+        *,
+        noise: Float[np.ndarray, "place 2"] | None = None,
+        seed: int = 0,
     ) -> Turn:
         """The largest turn in the plane of two axes (`find_turn`)."""
         for axis in (first, second):
@@ -104,7 +136,13 @@ class Trajectories:
     def to_dict(self) -> dict[str, Any]:
         """Everything as json-ready values."""
         samples = {axis: np.round(values, 6).tolist() for axis, values in self.samples.items()}
-        return {"name": self.name, "seed": self.seed, "steps": list(self.steps), "samples": samples, "notes": dict(self.notes)}
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "steps": list(self.steps),
+            "samples": samples,
+            "notes": dict(self.notes),
+        }
 
     def save(self, path: str | Path) -> Path:
         """Write a json file, whole or not at all."""
@@ -113,22 +151,49 @@ class Trajectories:
 
     def _repr_html_(self) -> str:
         times = self.learning_times()
-        charts = [self._chart(axis, values, times[axis]) for axis, values in zip(self.axes[:CHARTS], self.coordinates.T, strict=False)]
+        charts = [
+            self._chart(axis, values, times[axis])
+            for axis, values in zip(self.axes[:CHARTS], self.coordinates.T, strict=False)
+        ]
         cut = f"; the first {CHARTS} axes are drawn" if len(self.axes) > CHARTS else ""
         legend = f"Dashed: learned, {learning.RULE}{cut}"
         about = f"{len(self.steps)} checkpoints to step {self.steps[-1]:,}"
-        drawn = (element("div", *charts, kind="row"), element("p", legend, kind="muted"), self._ends(times))
+        drawn = (
+            element("div", *charts, kind="row"),
+            element("p", legend, kind="muted"),
+            self._ends(times),
+        )
         return block("Trajectories", *drawn, name=self.name, about=about)
 
-    def _chart(self, axis: str, values: Float[np.ndarray, " checkpoint"], time: LearningTime) -> Html:
-        return curve(self.steps, values.tolist(), title=axis, x_title="training step", y_title="coordinate", at=time.step)
+    def _chart(
+        self, axis: str, values: Float[np.ndarray, " checkpoint"], time: LearningTime
+    ) -> Html:
+        return curve(
+            self.steps,
+            values.tolist(),
+            title=axis,
+            x_title="training step",
+            y_title="coordinate",
+            at=time.step,
+        )
 
     def _ends(self, times: Mapping[str, LearningTime]) -> Html:
         first, last = ([self.at(axis, place) for axis in self.axes] for place in (0, -1))
         cells = score_cells([*first, *last])
-        columns = (cells[: len(first)], cells[len(first) :], [str(times[axis]) for axis in self.axes], [score.n for score in last])
+        columns = (
+            cells[: len(first)],
+            cells[len(first) :],
+            [str(times[axis]) for axis in self.axes],
+            [score.n for score in last],
+        )
         rows = [(foreign(axis), *own) for axis, *own in zip(self.axes, *columns, strict=True)]
-        header = ("axis", f"at step {self.steps[0]:,}", f"at step {self.steps[-1]:,}", "learned at step", "samples")
+        header = (
+            "axis",
+            f"at step {self.steps[0]:,}",
+            f"at step {self.steps[-1]:,}",
+            "learned at step",
+            "samples",
+        )
         return table(header, rows, caption=f"Mean over samples ({axis_note([*first, *last])})")
 
 
@@ -145,4 +210,10 @@ def load_trajectories(path: str | Path) -> Trajectories:
     if not isinstance(found, dict) or not {"steps", "samples"} <= set(found):
         raise InputError(f"{path} holds no trajectories; give a file that Trajectories.save wrote")
     samples = {axis: np.asarray(values, dtype=float) for axis, values in found["samples"].items()}
-    return Trajectories(tuple(found["steps"]), samples, found.get("name", ""), found.get("seed", 0), found.get("notes", {}))
+    return Trajectories(
+        steps=tuple(found["steps"]),
+        samples=samples,
+        name=found.get("name", ""),
+        seed=found.get("seed", 0),
+        notes=found.get("notes", {}),
+    )

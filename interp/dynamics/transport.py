@@ -1,4 +1,6 @@
-"""Carrying a direction from one checkpoint to another by the rotation that best maps the activations."""
+"""Carrying a direction from one checkpoint to another by the rotation that best maps the
+activations.
+"""
 
 from dataclasses import dataclass
 
@@ -12,13 +14,15 @@ from interp.core import InputError, Score, bootstrap_mean
 HELD_OUT = 0.25
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Transport:
-    """An orthogonal map between two checkpoints' activations: `target − target_mean ≈ scale · (source − source_mean) @ rotation`.
+    """An orthogonal map between two checkpoints' activations:
+    `target − target_mean ≈ scale · (source − source_mean) @ rotation`.
 
-    `explained` is the share of the target's variance that the map explains on rows that it was not fitted on, per row and averaged; its
-    control is a random rotation with a scale of its own. `unmoved` is the same for no rotation at all: within one training run the axes
-    persist, and a rotation that does no better than none carries nothing.
+    `explained` is the share of the target's variance that the map explains on rows that it was not
+    fitted on, per row and averaged; its control is a random rotation with a scale of its own.
+    `unmoved` is the same for no rotation at all: within one training run the axes persist, and a
+    rotation that does no better than none carries nothing.
     """
 
     rotation: Float[Tensor, "d d"]
@@ -35,7 +39,11 @@ class Transport:
             InputError: the direction is of another width.
         """
         if direction.shape != self.source_mean.shape:
-            raise InputError(f"the direction is {len(direction)} wide, the map {len(self.source_mean)}; give one of the source's site")
+            raise InputError(
+                f"the direction is {len(direction)} wide, the map {len(self.source_mean)}; "
+                "give "
+                "one of the source's site"
+            )
         return direction.float() @ self.rotation
 
     def apply(self, values: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
@@ -44,11 +52,17 @@ class Transport:
 
 
 def fit_transport(
-    source: Float[Tensor, "row d"], target: Float[Tensor, "other_row other_d"], *, held_out: float = HELD_OUT, seed: int = 0
+    source: Float[Tensor, "row d"],
+    target: Float[Tensor, "other_row other_d"],
+    *,
+    held_out: float = HELD_OUT,
+    seed: int = 0,
 ) -> Transport:
-    """The rotation (or reflection) that maps one checkpoint's activations to another's on the same inputs.
+    """The rotation (or reflection) that maps one checkpoint's activations to another's on the same
+    inputs.
 
-    `min over orthogonal R of ‖(source − mean) R − (target − mean)‖`, from the singular vectors of the cross-covariance.
+    `min over orthogonal R of ‖(source − mean) R − (target − mean)‖`, from the singular vectors of
+    the cross-covariance.
 
     Args:
         source: `[row, d]`; the rows are the same tokens as the target's.
@@ -56,7 +70,8 @@ def fit_transport(
         held_out: the share of rows, drawn by `seed`, that only measure the fit.
 
     Raises:
-        InputError: the shapes differ, there are too few rows, a side is constant or not finite, or `held_out` is not between 0 and 1.
+        InputError: the shapes differ, there are too few rows, a side is constant or not finite, or
+            `held_out` is not between 0 and 1.
 
     Source: Schönemann 1966, through scipy. Cost: `row·d²` and `d³`.
 
@@ -70,16 +85,34 @@ def fit_transport(
     first, second = first - means[0], second - means[1]
     rotation = _procrustes(first[fitted], second[fitted])
     generator = torch.Generator().manual_seed(seed)
-    random = torch.linalg.qr(torch.randn(rotation.shape, generator=generator, dtype=torch.float64)).Q
-    maps = {"fit": rotation, "random": random, "none": torch.eye(len(rotation), dtype=torch.float64)}
+    random = torch.linalg.qr(
+        torch.randn(rotation.shape, generator=generator, dtype=torch.float64)
+    ).Q
+    maps = {
+        "fit": rotation,
+        "random": random,
+        "none": torch.eye(len(rotation), dtype=torch.float64),
+    }
     scales = {name: _scale(first[fitted] @ turn, second[fitted]) for name, turn in maps.items()}
-    scores = {name: _explained(scales[name] * first[measured] @ turn, second[measured], seed) for name, turn in maps.items()}
+    scores = {
+        name: _explained(scales[name] * first[measured] @ turn, second[measured], seed)
+        for name, turn in maps.items()
+    }
     explained = _with_control(scores["fit"], scores["random"])
     unmoved = _with_control(scores["none"], scores["random"])
-    return Transport(rotation.float(), means[0].float(), means[1].float(), scales["fit"], explained, unmoved)
+    return Transport(
+        rotation=rotation.float(),
+        source_mean=means[0].float(),
+        target_mean=means[1].float(),
+        scale=scales["fit"],
+        explained=explained,
+        unmoved=unmoved,
+    )
 
 
-def _procrustes(source: Float[Tensor, "row d"], target: Float[Tensor, "row d"]) -> Float[Tensor, "d d"]:
+def _procrustes(
+    source: Float[Tensor, "row d"], target: Float[Tensor, "row d"]
+) -> Float[Tensor, "d d"]:
     from scipy.linalg import orthogonal_procrustes
 
     rotation, _ = orthogonal_procrustes(source.numpy(), target.numpy())
@@ -90,32 +123,47 @@ def _scale(moved: Float[Tensor, "row d"], target: Float[Tensor, "row d"]) -> flo
     return float((moved * target).sum() / moved.square().sum())
 
 
-def _explained(predicted: Float[Tensor, "row d"], target: Float[Tensor, "row d"], seed: int) -> Score:
-    """`1 − ‖target − predicted‖² / mean ‖target‖²` row by row: the mean is the share of variance explained."""
+def _explained(
+    predicted: Float[Tensor, "row d"], target: Float[Tensor, "row d"], seed: int
+) -> Score:
+    """`1 − ‖target − predicted‖² / mean ‖target‖²` row by row: the mean is the share of variance
+    explained.
+    """
     total = target.square().sum(dim=1).mean()
     return bootstrap_mean((1 - (target - predicted).square().sum(dim=1) / total).numpy(), seed=seed)
 
 
 def _with_control(score: Score, control: Score) -> Score:
-    return Score(score.value, score.low, score.high, score.n, score.seed, control.value)
+    return Score(
+        score.value, score.low, score.high, n=score.n, seed=score.seed, control=control.value
+    )
 
 
-def _split(source: Float[Tensor, "row d"], target: Float[Tensor, "other_row other_d"], held_out: float, seed: int) -> tuple[Tensor, Tensor]:
+def _split(
+    source: Float[Tensor, "row d"],
+    target: Float[Tensor, "other_row other_d"],
+    held_out: float,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
     if source.shape != target.shape:
         raise InputError(
-            f"source is {tuple(source.shape)} and target {tuple(target.shape)}; record both on the same inputs at the same site"
+            f"source is {tuple(source.shape)} and target {tuple(target.shape)}; record both on the "
+            "same inputs at the same site"
         )
     if not 0 < held_out < 1:
         raise InputError(f"held_out is {held_out}; give a share between 0 and 1")
     measured = max(1, round(held_out * len(source)))
     if len(source) - measured < 2:
         raise InputError(
-            f"{len(source)} rows cannot be split; give more rows than the {source.shape[1]} dimensions, if it is to mean anything"
+            f"{len(source)} rows cannot be split; give more rows than the {source.shape[1]} "
+            "dimensions, if it is to mean anything"
         )
     for name, side in (("source", source), ("target", target)):
         if not bool(torch.isfinite(side).all()):
             raise InputError(f"{name} has values that are not finite; record it again in float32")
         if bool((side == side[:1]).all()):
-            raise InputError(f"all rows of {name} are equal and no rotation can be told; give other inputs")
+            raise InputError(
+                f"all rows of {name} are equal and no rotation can be told; give other inputs"
+            )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(source)))
     return order[measured:], order[:measured]

@@ -1,4 +1,6 @@
-"""Does a trajectory turn? Its heading, the place where it changes most, and how often a straight way with the same noise looks so."""
+"""Does a trajectory turn? Its heading, the place where it changes most, and how often a straight
+way with the same noise looks so.
+"""
 
 from dataclasses import dataclass
 
@@ -11,11 +13,12 @@ from interp.dynamics.learning_times import Steps, rising, smoothed
 
 @dataclass(frozen=True)
 class TurnRule:
-    """How turns are found: headings are those of the way over `window` checkpoints before and after, on a trajectory smoothed by
-    `smoothing` checkpoints; a turn changes the heading by at least `least` degrees, and more than `1 − level` of straight ways do.
+    """How turns are found: headings are those of the way over `window` checkpoints before and
+    after, on a trajectory smoothed by `smoothing` checkpoints; a turn changes the heading by at
+    least `least` degrees, and more than `1 − level` of straight ways do.
 
-    The defaults find a planted right angle in 20 of 20 trajectories of 30 checkpoints with noise of .03 a coordinate (16 of 20 with .06),
-    and a turn in 0 of 40 straight ones (3 of 40).
+    The defaults find a planted right angle in 20 of 20 trajectories of 30 checkpoints with noise of
+    .03 a coordinate (16 of 20 with .06), and a turn in 0 of 40 straight ones (3 of 40).
     """
 
     smoothing: float = 2.0
@@ -25,16 +28,22 @@ class TurnRule:
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.smoothing < 0 or not 0 < self.level < 1:
-            raise InputError(f"window {self.window}, smoothing {self.smoothing}, level {self.level}: give 1 or more, 0 or more, 0 to 1")
+            raise InputError(
+                f"window {self.window}, smoothing {self.smoothing}, level {self.level}: give 1 "
+                "or "
+                "more, 0 or more, 0 to 1"
+            )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """Where a trajectory turns most.
 
-    `before` and `after` are headings in degrees (0: along the first axis, 90: along the second), `angle` the change from one to the other,
-    `size` the angle in radians times the shorter of the two ways, by which the place was chosen. `p` is the share of straight ways with the
-    trajectory's own noise whose largest turn has at least this size, `by_chance` the share of them with a turn of `least` degrees.
+    `before` and `after` are headings in degrees (0: along the first axis, 90: along the second),
+    `angle` the change from one to the other, `size` the angle in radians times the shorter of the
+    two ways, by which the place was chosen. `p` is the share of straight ways with the trajectory's
+    own noise whose largest turn has at least this size, `by_chance` the share of them with a turn
+    of `least` degrees.
     """
 
     step: float
@@ -48,7 +57,10 @@ class Turn:
 
     def __str__(self) -> str:
         word = "turns" if self.found else "no turn"
-        return f"{word} at step {self.step:g}: {self.before:.0f}° to {self.after:.0f}° ({self.angle:+.0f}°, p = {self.p:.3f})"
+        return (
+            f"{word} at step {self.step:g}: {self.before:.0f}° to {self.after:.0f}° "
+            f"({self.angle:+.0f}°, p = {self.p:.3f})"
+        )
 
 
 RULE = TurnRule()
@@ -65,14 +77,17 @@ def find_turn(
 ) -> Turn:
     """The largest turn of a trajectory in two coordinates, and whether it is more than noise.
 
-    The null: the straight line from the trajectory's first point to its last, passed with the same progress along it, plus noise drawn with
-    replacement. The noise is what smoothing takes off the trajectory (scaled up for what it leaves), or what is given: better, the
-    differences of runs that differ by their seed only.
+    The null: the straight line from the trajectory's first point to its last, passed with the same
+    progress along it, plus noise drawn with replacement. The noise is what smoothing takes off the
+    trajectory (scaled up for what it leaves), or what is given: better, the differences of runs
+    that differ by their seed only.
 
     Raises:
-        InputError: fewer checkpoints than twice the window and one, or coordinates that are not finite.
+        InputError: fewer checkpoints than twice the window and one, or coordinates that are not
+            finite.
 
-    Source: the published stars were set by hand; this rule is ours. Cost: `resamples` passes over the trajectory.
+    Source: the published stars were set by hand; this rule is ours. Cost: `resamples` passes over
+    the trajectory.
 
     Example:
         >>> find_turn(run.steps, run.coordinates[:, :2]).found
@@ -81,7 +96,8 @@ def find_turn(
     way = np.asarray(way, dtype=float)
     if way.shape != (len(at), 2) or len(at) < 2 * rule.window + 1 or not np.isfinite(way).all():
         raise InputError(
-            f"{way.shape} coordinates at {len(at)} checkpoints; give two per checkpoint, finite, at {2 * rule.window + 1} or more"
+            f"{way.shape} coordinates at {len(at)} checkpoints; give two per checkpoint, finite, "
+            f"at {2 * rule.window + 1} or more"
         )
     place, angle, size, headings = _largest(smoothed(way, rule.smoothing), rule.window)
     drawn_from = _noise(way, rule.smoothing) if noise is None else np.asarray(noise, dtype=float)
@@ -96,46 +112,73 @@ def find_turn(
     chance = float(((angles >= np.radians(rule.least)) & (sizes >= size)).mean())
     found = abs(np.degrees(angle)) >= rule.least and p <= rule.level
     before, after = (float(np.degrees(value)) for value in headings)
-    return Turn(float(at[place]), before, after, float(np.degrees(angle)), float(size), p, chance, bool(found))
+    return Turn(
+        step=float(at[place]),
+        before=before,
+        after=after,
+        angle=float(np.degrees(angle)),
+        size=float(size),
+        p=p,
+        by_chance=chance,
+        found=bool(found),
+    )
 
 
-def heading(steps: Steps, way: Float[np.ndarray, "checkpoint 2"]) -> Float[np.ndarray, " checkpoint"]:
+def heading(
+    steps: Steps, way: Float[np.ndarray, "checkpoint 2"]
+) -> Float[np.ndarray, " checkpoint"]:
     """`θ = atan2(dC₂/dt, dC₁/dt)` at every checkpoint, in radians, without jumps of 2π."""
     speed = np.gradient(np.asarray(way, dtype=float), rising(steps), axis=0)
     return np.asarray(np.unwrap(np.arctan2(speed[:, 1], speed[:, 0])))
 
 
 def sharpest_step(steps: Steps, way: Float[np.ndarray, "checkpoint 2"]) -> float:
-    """The step at which the heading changes fastest, `argmax |dθ/dt|`, whatever the speed: for trajectories without noise.
+    """The step at which the heading changes fastest, `argmax |dθ/dt|`, whatever the speed: for
+    trajectories without noise.
 
     Example:
-        >>> sharpest_step(times, np.stack([1 - np.exp(-4 * times), 1 - np.exp(-0.5 * times)], axis=1))
+        >>> sharpest_step(
+        ...     times, np.stack([1 - np.exp(-4 * times), 1 - np.exp(-0.5 * times)], axis=1)
+        ... )
     """
     at = rising(steps)
     rate = np.abs(np.gradient(heading(at, way), at))
     return float(at[int(rate.argmax())])
 
 
-def _largest(way: Float[np.ndarray, "checkpoint 2"], window: int) -> tuple[int, float, float, tuple[float, float]]:
+def _largest(
+    way: Float[np.ndarray, "checkpoint 2"], window: int
+) -> tuple[int, float, float, tuple[float, float]]:
     """Place, angle, size, and headings before and after of the largest turn."""
     here = np.arange(window, len(way) - window)
     before, after = way[here] - way[here - window], way[here + window] - way[here]
     headings = np.arctan2(before[:, 1], before[:, 0]), np.arctan2(after[:, 1], after[:, 0])
     angles = (headings[1] - headings[0] + np.pi) % (2 * np.pi) - np.pi
-    sizes = np.abs(angles) * np.minimum(np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1))
+    sizes = np.abs(angles) * np.minimum(
+        np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1)
+    )
     best = int(sizes.argmax())
-    return int(here[best]), float(angles[best]), float(sizes[best]), (float(headings[0][best]), float(headings[1][best]))
+    return (
+        int(here[best]),
+        float(angles[best]),
+        float(sizes[best]),
+        (float(headings[0][best]), float(headings[1][best])),
+    )
 
 
 def _straight(way: Float[np.ndarray, "checkpoint 2"]) -> Float[np.ndarray, "checkpoint 2"]:
-    """From the first point to the last, as far at every checkpoint as the way has got along its own length."""
+    """From the first point to the last, as far at every checkpoint as the way has got along its own
+    length.
+    """
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))])
     share = lengths / max(lengths[-1], 1e-12)
     return np.asarray(way[0] + share[:, None] * (way[-1] - way[0]))
 
 
 def _noise(way: Float[np.ndarray, "checkpoint 2"], sd: float) -> Float[np.ndarray, "checkpoint 2"]:
-    """What smoothing takes off: of white noise `1 − 2k₀ + Σk²` of the variance, with k the kernel."""
+    """What smoothing takes off: of white noise `1 − 2k₀ + Σk²` of the variance, with k the
+    kernel.
+    """
     width = sd if sd > 0 else 1.0
     impulse = np.zeros((12 * max(1, round(width)) + 1, 2))
     impulse[len(impulse) // 2] = 1.0

@@ -12,7 +12,13 @@ from interp.features.describe import describe
 from interp.features.feature import Feature, FeatureContext, TokenEffect
 from interp.features.neighbours import Neighbour, Neighbourhood, neighbourhood, partners
 from interp.features.recovered import LossRecovered, loss_recovered
-from interp.features.reuse import Amplification, FamilyNeurons, amplify_neurons, family_neurons, neuron_reuse
+from interp.features.reuse import (
+    Amplification,
+    FamilyNeurons,
+    amplify_neurons,
+    family_neurons,
+    neuron_reuse,
+)
 from interp.features.strip import Strip, show
 from interp.features.supervised import concept_means
 from interp.features.tree import Branch, ConceptTree, concept_tree, level_labels

@@ -10,12 +10,17 @@ FIRING_SHARE = 0.05
 
 
 def top_contexts(
-    coefficients: Float[np.ndarray, " row"], contexts: Contexts, *, count: int = 25, radius: int = 15
+    coefficients: Float[np.ndarray, " row"],
+    contexts: Contexts,
+    *,
+    count: int = 25,
+    radius: int = 15,
 ) -> tuple[FeatureContext, ...]:
-    """The rows with the largest coefficients, at most one per input, each with the coefficients of the tokens around it.
+    """The rows with the largest coefficients, at most one per input, each with the coefficients of
+    the tokens around it.
 
-    Rows on which the feature does not fire (coefficient ≤ 0) are not contexts, so a dead feature has none. A token around the peak that
-    was not recorded (the first of a text) has coefficient 0.
+    Rows on which the feature does not fire (coefficient ≤ 0) are not contexts, so a dead feature
+    has none. A token around the peak that was not recorded (the first of a text) has coefficient 0.
 
     Cost: one sort of the rows, and one pass over them for every context.
     """
@@ -29,7 +34,9 @@ def firing_rate(coefficients: Float[np.ndarray, " row"]) -> float:
     return float((coefficients > FIRING_SHARE * top).mean()) if top > 0 else 0.0
 
 
-def _best_row_per_item(coefficients: Float[np.ndarray, " row"], item: Int[np.ndarray, " row"], count: int) -> list[int]:
+def _best_row_per_item(
+    coefficients: Float[np.ndarray, " row"], item: Int[np.ndarray, " row"], count: int
+) -> list[int]:
     chosen: list[int] = []
     seen: set[int] = set()
     for row in np.argsort(-coefficients, kind="stable"):
@@ -41,7 +48,9 @@ def _best_row_per_item(coefficients: Float[np.ndarray, " row"], item: Int[np.nda
     return chosen
 
 
-def _context(row: int, coefficients: Float[np.ndarray, " row"], contexts: Contexts, radius: int) -> FeatureContext:
+def _context(
+    row: int, coefficients: Float[np.ndarray, " row"], contexts: Contexts, radius: int
+) -> FeatureContext:
     window = contexts.window(row, radius)
     values = tuple(float(coefficients[other]) if other >= 0 else 0.0 for other in window.rows)
     return FeatureContext(window.tokens, values, len(window.before))

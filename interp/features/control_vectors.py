@@ -1,4 +1,6 @@
-"""Directions for other programs: safetensors for anything that reads tensors, GGUF control vectors for llama.cpp."""
+"""Directions for other programs: safetensors for anything that reads tensors, GGUF control vectors
+for llama.cpp.
+"""
 
 import json
 import re
@@ -22,9 +24,11 @@ NOTE = "interp"
 
 @dataclass(frozen=True)
 class ControlVector:
-    """What llama.cpp adds to the residual stream at every token: `vectors` from a site `L{i}.resid_post` to `[d]`.
+    """What llama.cpp adds to the residual stream at every token: `vectors` from a site
+    `L{i}.resid_post` to `[d]`.
 
-    `model_hint` is the architecture that the file names for the model (llama.cpp does not check it).
+    `model_hint` is the architecture that the file names for the model (llama.cpp does not check
+    it).
     """
 
     vectors: Mapping[str, Float[Tensor, " d"]]
@@ -32,10 +36,12 @@ class ControlVector:
 
 
 def save_directions(features: Sequence[Feature], path: str | Path) -> None:
-    """Write features' unit directions to one safetensors file: a float32 tensor `[d]` under each feature's id.
+    """Write features' unit directions to one safetensors file: a float32 tensor `[d]` under each
+    feature's id.
 
-    The file's metadata holds, as json under "interp", each one's site, label and index and the provenance of its dictionary, so that
-    `safetensors.torch.load_file` gives the tensors to anyone and `load_directions` the sites besides.
+    The file's metadata holds, as json under "interp", each one's site, label and index and the
+    provenance of its dictionary, so that `safetensors.torch.load_file` gives the tensors to anyone
+    and `load_directions` the sites besides.
 
     Raises:
         InputError: there are no features, or two of them have the same id.
@@ -52,8 +58,14 @@ def save_directions(features: Sequence[Feature], path: str | Path) -> None:
     ids = [feature.id for feature in features]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if not ids or twice:
-        problem = f"features {', '.join(twice)} appear twice" if twice else "there are no features to write"
-        raise InputError(f"{problem}; give every feature once, those of two dictionaries in two files")
+        problem = (
+            f"features {', '.join(twice)} appear twice"
+            if twice
+            else "there are no features to write"
+        )
+        raise InputError(
+            f"{problem}; give every feature once, those of two dictionaries in two files"
+        )
     note = {
         feature.id: {
             "site": feature.site,
@@ -69,7 +81,8 @@ def save_directions(features: Sequence[Feature], path: str | Path) -> None:
 
 
 def load_directions(path: str | Path) -> dict[str, tuple[str, Float[Tensor, " d"]]]:
-    """Directions that `save_directions` wrote, under their features' ids: the site and the unit vector.
+    """Directions that `save_directions` wrote, under their features' ids: the site and the unit
+    vector.
 
     Raises:
         UnavailableError: the file is missing or damaged, or was not written by `save_directions`.
@@ -84,36 +97,50 @@ def load_directions(path: str | Path) -> dict[str, tuple[str, Float[Tensor, " d"
     try:
         with safe_open(path, "pt") as file:
             note = json.loads((file.metadata() or {}).get(NOTE, "{}"))
-            return {name: (str(note[name]["site"]), file.get_tensor(name).clone()) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: (str(note[name]["site"]), file.get_tensor(name).clone())
+                for name in file.keys()  # noqa: SIM118
+            }
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(f"cannot read directions from {path}: {error!r}; write them again with save_directions") from error
+        raise UnavailableError(
+            f"cannot read directions from {path}: {error!r}; write them again with save_directions"
+        ) from error
 
 
-def save_control_vector(vectors: Mapping[str, Float[Tensor, " d"]], path: str | Path, *, model_hint: str) -> None:
-    """Write a GGUF control vector, which llama.cpp adds to the residual stream: `llama-cli -m model.gguf --control-vector FILE`.
+def save_control_vector(
+    vectors: Mapping[str, Float[Tensor, " d"]], path: str | Path, *, model_hint: str
+) -> None:
+    """Write a GGUF control vector, which llama.cpp adds to the residual stream:
+    `llama-cli -m model.gguf --control-vector FILE`.
 
-    A vector is added as it is, to every token: multiply a unit direction by the strength that was chosen, or leave the strength to
-    `--control-vector-scaled FILE:STRENGTH`. Only the residual stream can be written to; for a feature of another site take its
-    `interp.companion` there.
+    A vector is added as it is, to every token: multiply a unit direction by the strength that was
+    chosen, or leave the strength to `--control-vector-scaled FILE:STRENGTH`. Only the residual
+    stream can be written to; for a feature of another site take its `interp.companion` there.
 
-    Layers: llama.cpp counts blocks from 0 as this package does, and adds `direction.N` to the output of block N, after its MLP. So
-    `L{N}.resid_post` (and `L{N+1}.resid_pre`, the same place) is `direction.N`. The output of block 0 cannot be changed: the loader
-    refuses `direction.0`. `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: what such a file does to llama.cpp's logits
-    is what the same addition at that site does to transformers' (correlation 1.0000 at blocks 1, 12, 20, 27, 28, 29; below .96 one block
-    off). In a 4-bit file the rounding of activations hides small vectors.
+    Layers: llama.cpp counts blocks from 0 as this package does, and adds `direction.N` to the
+    output of block N, after its MLP. So `L{N}.resid_post` (and `L{N+1}.resid_pre`, the same place)
+    is `direction.N`. The output of block 0 cannot be changed: the loader refuses `direction.0`.
+    `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: what such a file does to
+    llama.cpp's logits is what the same addition at that site does to transformers' (correlation
+    1.0000 at blocks 1, 12, 20, 27, 28, 29; below .96 one block off). In a 4-bit file the rounding
+    of activations hides small vectors.
 
     Args:
-        vectors: from a site to its vector `[d]`, d the model's width; at most one vector for a place.
+        vectors: from a site to its vector `[d]`, d the model's width; at most one vector for a
+            place.
         path: ends in `.gguf`.
-        model_hint: the model's architecture as GGUF names it ("llama", "gpt2", "gemma3"); kept as a note, llama.cpp does not check it.
+        model_hint: the model's architecture as GGUF names it ("llama", "gpt2", "gemma3"); kept as a
+            note, llama.cpp does not check it.
 
     Raises:
-        InputError: there are no vectors, a site is not of the residual stream or is not one llama.cpp can change, two vectors are for one
-            place, they differ in width, or one is not finite.
+        InputError: there are no vectors, a site is not of the residual stream or is not one
+            llama.cpp can change, two vectors are for one place, they differ in width, or one is not
+            finite.
         UnavailableError: the file cannot be written.
 
-    Source: llama.cpp, `common_control_vector_load_one` (common/common.cpp) and `llama_adapter_cvec::apply` (src/llama-adapter.cpp); Vogel
-    2024 (repeng), who defined the file. Cost: one write of `4·site·d` bytes.
+    Source: llama.cpp, `common_control_vector_load_one` (common/common.cpp) and
+    `llama_adapter_cvec::apply` (src/llama-adapter.cpp); Vogel 2024 (repeng), who defined the file.
+    Cost: one write of `4·site·d` bytes.
 
     Example:
         >>> vectors = {"L15.resid_post": 4.0 * interp.companion(feature, acts, "L15.resid_post")}
@@ -123,7 +150,10 @@ def save_control_vector(vectors: Mapping[str, Float[Tensor, " d"]], path: str | 
 
     by_layer = _by_layer(vectors)
     if Path(path).suffix != ".gguf":
-        raise InputError(f"{path} does not end in .gguf, by which llama.cpp's users know such a file; give another name")
+        raise InputError(
+            f"{path} does not end in .gguf, by which llama.cpp's users know such a file; give "
+            "another name"
+        )
     with replacing(Path(path)) as temporary:
         writer = GGUFWriter(temporary, ARCHITECTURE)
         try:
@@ -139,11 +169,13 @@ def save_control_vector(vectors: Mapping[str, Float[Tensor, " d"]], path: str | 
 
 
 def load_control_vector(path: str | Path) -> ControlVector:
-    """Read a GGUF control vector, this package's or another's (repeng, llama.cpp's cvector-generator).
+    """Read a GGUF control vector, this package's or another's (repeng, llama.cpp's
+    cvector-generator).
 
     Raises:
-        UnavailableError: the file is missing or damaged, or is no control vector: another architecture, a name other than `direction.N`
-            with N from 1, or a tensor that is not `[d]` of float32.
+        UnavailableError: the file is missing or damaged, or is no control vector: another
+            architecture, a name other than `direction.N` with N from 1, or a tensor that is not
+            `[d]` of float32.
 
     Cost: one read.
 
@@ -153,13 +185,20 @@ def load_control_vector(path: str | Path) -> ControlVector:
     reader = _reader(Path(path))
     architecture = _text(reader, "general.architecture")
     if architecture != ARCHITECTURE:
-        raise UnavailableError(f"{path} is a GGUF file of {architecture!r}, expected {ARCHITECTURE!r}; give a control vector's file")
+        raise UnavailableError(
+            f"{path} is a GGUF file of {architecture!r}, expected {ARCHITECTURE!r}; give a "
+            "control "
+            "vector's file"
+        )
     vectors = {}
     for tensor in reader.tensors:
         found = re.fullmatch(r"direction\.([1-9]\d*)", str(tensor.name))
         if not found or tensor.data.dtype != np.float32 or tensor.data.ndim != 1:
             what = f"{tensor.name} {list(tensor.data.shape)} of {tensor.data.dtype}"
-            raise UnavailableError(f"{path} holds {what}, expected direction.N, N from 1, [d] of float32; write it again")
+            raise UnavailableError(
+                f"{path} holds {what}, expected direction.N, N from 1, [d] of float32; write it "
+                "again"
+            )
         vectors[f"L{found[1]}.resid_post"] = torch.from_numpy(np.array(tensor.data))
     return ControlVector(vectors, _text(reader, f"{ARCHITECTURE}.model_hint"))
 
@@ -175,13 +214,20 @@ def _by_layer(vectors: Mapping[str, Tensor]) -> dict[int, Float[Tensor, " d"]]:
     for site, vector in vectors.items():
         layer = _layer(site)
         if layer in by_layer:
-            raise InputError(f"two vectors are for the output of block {layer} ({site!r} is the second); add them and give the sum")
+            raise InputError(
+                f"two vectors are for the output of block {layer} ({site!r} is the second); add "
+                "them and give the sum"
+            )
         if not bool(torch.isfinite(vector).all()):
-            raise InputError(f"the vector at {site!r} holds values that are not finite; compute it again")
+            raise InputError(
+                f"the vector at {site!r} holds values that are not finite; compute it again"
+            )
         by_layer[layer] = _plain(vector)
     widths = sorted({len(vector) for vector in by_layer.values()})
     if len(widths) > 1:
-        raise InputError(f"the vectors are {' and '.join(map(str, widths))} wide; expected the model's one width")
+        raise InputError(
+            f"the vectors are {' and '.join(map(str, widths))} wide; expected the model's one width"
+        )
     return by_layer
 
 
@@ -190,12 +236,14 @@ def _layer(site: str) -> int:
     found = re.fullmatch(r"L(\d+)\.resid_(pre|post)", site)
     if not found:
         raise InputError(
-            f"site {site!r} is not one llama.cpp can add to, which are L{{i}}.resid_post; use interp.companion(feature, acts, that site)"
+            f"site {site!r} is not one llama.cpp can add to, which are L{{i}}.resid_post; use "
+            "interp.companion(feature, acts, that site)"
         )
     layer = int(found[1]) - (found[2] == "pre")
     if layer < 1:
         raise InputError(
-            f"site {site!r} comes before the output of block 1, the first that llama.cpp can change; use L1.resid_post or later"
+            f"site {site!r} comes before the output of block 1, the first that llama.cpp can "
+            "change; use L1.resid_post or later"
         )
     return layer
 
@@ -206,7 +254,9 @@ def _reader(path: Path) -> Any:
     try:
         return GGUFReader(path)
     except (OSError, ValueError, IndexError) as error:
-        raise UnavailableError(f"cannot read {path} as GGUF: {error}; give a control vector's file") from error
+        raise UnavailableError(
+            f"cannot read {path} as GGUF: {error}; give a control vector's file"
+        ) from error
 
 
 def _text(reader: Any, key: str) -> str:

@@ -22,10 +22,12 @@ def describe(
     coefficients: Float[Tensor, "row feature"] | None = None,
     progress: Progress = silent,
 ) -> tuple[Feature, ...]:
-    """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and an offline label.
+    """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and
+    an offline label.
 
-    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and may be left out (a UNet has no
-    vocabulary). `coefficients` of the activations spare the encoding where they are known.
+    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and
+    may be left out (a UNet has no vocabulary). `coefficients` of the activations spare the encoding
+    where they are known.
 
     Raises:
         InputError: the activations are of another site.
@@ -44,6 +46,15 @@ def describe(
         own = encoded[:, index]
         promoted, suppressed = effects[index] if effects else ((), ())
         contexts = top_contexts(own, acts.contexts, count=count)
-        features.append(Feature(dictionary, index, firing_rate(own), contexts, promoted, suppressed))
+        features.append(
+            Feature(
+                dictionary=dictionary,
+                index=index,
+                firing_rate=firing_rate(own),
+                contexts=contexts,
+                promoted=promoted,
+                suppressed=suppressed,
+            )
+        )
         progress("describe", index + 1, len(dictionary), "feature")
     return label_features(features)

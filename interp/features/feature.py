@@ -12,12 +12,16 @@ from interp.core.display.marks import bar
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, shaded
 from interp.decompose.dictionary import Dictionary
 
-LabelSource = Literal["none", "concept and distinctive words", "distinctive words", "language model"]
+LabelSource = Literal[
+    "none", "concept and distinctive words", "distinctive words", "language model"
+]
 
 
 @dataclass(frozen=True)
 class FeatureContext:
-    """A place where a feature fires: the tokens around it, the feature's coefficient on each, and which token is the peak."""
+    """A place where a feature fires: the tokens around it, the feature's coefficient on each, and
+    which token is the peak.
+    """
 
     tokens: tuple[str, ...]
     coefficients: tuple[float, ...]
@@ -32,12 +36,13 @@ class TokenEffect:
     logit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Feature:
     """One direction of a dictionary.
 
-    `direction [d]` has unit norm at `site`; `firing_rate` is the share of rows with a coefficient above 5 % of the largest; `nonzero` the
-    number of neurons it uses. `contexts`, `promoted` and `suppressed` are filled by `describe`.
+    `direction [d]` has unit norm at `site`; `firing_rate` is the share of rows with a coefficient
+    above 5 % of the largest; `nonzero` the number of neurons it uses. `contexts`, `promoted` and
+    `suppressed` are filled by `describe`.
     """
 
     dictionary: Dictionary
@@ -52,11 +57,18 @@ class Feature:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < len(self.dictionary):
-            raise InputError(f"feature {self.index} does not exist; the dictionary has features 0 to {len(self.dictionary) - 1}")
+            raise InputError(
+                f"feature {self.index} does not exist; the dictionary has features 0 to "
+                f"{len(self.dictionary) - 1}"
+            )
 
     def __repr__(self) -> str:
-        # Short even with its contexts, and without the dictionary's numbers, which the generated one would print whole.
-        return f"Feature({self.id} at {self.site or 'a tensor'}: {self.label!r}, fires on {self.firing_rate:.1%} of rows)"
+        # Short even with its contexts, and without the dictionary's numbers, which the generated
+        # one would print whole.
+        return (
+            f"Feature({self.id} at {self.site or 'a tensor'}: {self.label!r}, fires on "
+            f"{self.firing_rate:.1%} of rows)"
+        )
 
     @property
     def id(self) -> str:
@@ -83,35 +95,57 @@ class Feature:
         return replace(self, label=label, label_source=source, concept=concept)
 
     def _repr_html_(self) -> str:
-        return block("Feature", *self.card(CONTEXTS, RADIUS, EFFECTS), element("p", LEGEND, kind="muted"), name=self.id, about=self.site)
+        return block(
+            "Feature",
+            *self.card(CONTEXTS, RADIUS, EFFECTS),
+            element("p", LEGEND, kind="muted"),
+            name=self.id,
+            about=self.site,
+        )
 
     def card(self, contexts: int, radius: int, effects: int) -> tuple[Html, ...]:
-        """What a card shows below its title: label, facts, so many contexts with `radius` tokens around each peak, and tokens."""
+        """What a card shows below its title: label, facts, so many contexts with `radius` tokens
+        around each peak, and tokens.
+        """
         source = element("span", f"({self.label_source})", kind="muted")
-        label = (element("p", element("b", foreign(self.label)), " ", source),) if self.label else ()
+        label = (
+            (element("p", element("b", foreign(self.label)), " ", source),) if self.label else ()
+        )
         width = len(self.direction)
         named = [
             ("fires on", f"{self.firing_rate:.1%} of rows"),
             ("neurons", f"{self.nonzero:,} of {width:,} ({self.nonzero / width:.1%})"),
             ("concept", self.concept and foreign(self.concept)),
         ]
-        return (*label, facts(named), *_contexts(self.contexts, contexts, radius), *_vocabulary(self.promoted, self.suppressed, effects))
+        return (
+            *label,
+            facts(named),
+            *_contexts(self.contexts, contexts, radius),
+            *_vocabulary(self.promoted, self.suppressed, effects),
+        )
 
 
 CONTEXTS, RADIUS, EFFECTS = 5, 15, 6
-LEGEND = "Tint: a token's coefficient, by the largest of the card; outlined: the peak; bars: logits of the direction read on its own"
+LEGEND = (
+    "Tint: a token's coefficient, by the largest of the card; outlined: the peak; bars: "
+    "logits of the direction read on its own"
+)
 
 
 def _contexts(contexts: Sequence[FeatureContext], count: int, radius: int) -> tuple[Html, ...]:
     if not contexts:
-        return (element("p", "No contexts: the feature fired on no row that was given", kind="muted"),)
+        return (
+            element("p", "No contexts: the feature fired on no row that was given", kind="muted"),
+        )
     shown = contexts[:count]
     # One scale for the card, so that a weak context looks weak.
     top = max((value for context in shown for value in context.coefficients), default=0.0)
     title = f"Top {len(shown)} of {len(contexts)} contexts, coefficients up to {numeral(top)}"
     return (
         element("p", title, kind="muted"),
-        element("ul", *(element("li", _shaded(context, radius, top)) for context in shown), kind="texts"),
+        element(
+            "ul", *(element("li", _shaded(context, radius, top)) for context in shown), kind="texts"
+        ),
     )
 
 
@@ -119,10 +153,14 @@ def _shaded(context: FeatureContext, radius: int, top: float) -> Html:
     start, stop = max(0, context.peak - radius), context.peak + radius + 1
     weights = [max(value, 0.0) / (top or 1.0) for value in context.coefficients[start:stop]]
     before, after = "…" if start else "", "…" if stop < len(context.tokens) else ""
-    return Html(before + shaded(context.tokens[start:stop], weights, peak=context.peak - start) + after)
+    return Html(
+        before + shaded(context.tokens[start:stop], weights, peak=context.peak - start) + after
+    )
 
 
-def _vocabulary(promoted: Sequence[TokenEffect], suppressed: Sequence[TokenEffect], count: int) -> tuple[Html, ...]:
+def _vocabulary(
+    promoted: Sequence[TokenEffect], suppressed: Sequence[TokenEffect], count: int
+) -> tuple[Html, ...]:
     top = max((abs(effect.logit) for effect in (*promoted, *suppressed)), default=0.0) or 1.0
     halves = [
         element(
@@ -131,11 +169,20 @@ def _vocabulary(promoted: Sequence[TokenEffect], suppressed: Sequence[TokenEffec
             element("ul", *(_effect(own, top) for own in found[:count]), kind="list"),
             kind=kind,
         )
-        for title, found, kind in (("promotes", promoted, "more"), ("suppresses", suppressed, "less"))
+        for title, found, kind in (
+            ("promotes", promoted, "more"),
+            ("suppresses", suppressed, "less"),
+        )
         if found
     ]
     return (element("div", *halves, kind="row"),) if halves else ()
 
 
 def _effect(effect: TokenEffect, top: float) -> Html:
-    return element("li", bar(abs(effect.logit) / top), " ", foreign(repr(effect.token)), f" {numeral(effect.logit, signed=True)}")
+    return element(
+        "li",
+        bar(abs(effect.logit) / top),
+        " ",
+        foreign(repr(effect.token)),
+        f" {numeral(effect.logit, signed=True)}",
+    )

@@ -1,4 +1,6 @@
-"""Offline labels: the words that set a feature's contexts apart from all other features' contexts."""
+"""Offline labels: the words that set a feature's contexts apart from all other features'
+contexts.
+"""
 
 import math
 import re
@@ -12,18 +14,24 @@ WORD = re.compile(r"[^\W\d_]{3,}")
 PRIOR = 0.5
 NEAR = 4
 COMMON = (
-    "the and for that with was were are you your this from have has had not but they them their his her she its our out all "
-    "who what when where which will would could should been being than then there here about into over after before one two"
+    "the and for that with was were are you your this from have has had not but they them their "
+    "his her she its our out all "
+    "who what when where which will would could should been being than then there here about into "
+    "over after before one two"
 )
 STOPWORDS = frozenset(COMMON.split())
 
 
-def distinctive_words(contexts: Sequence[Sequence[FeatureContext]], count: int = 3) -> list[tuple[str, ...]]:
-    """For every feature the words near its peaks with the highest log-odds against all other features' contexts.
+def distinctive_words(
+    contexts: Sequence[Sequence[FeatureContext]], count: int = 3
+) -> list[tuple[str, ...]]:
+    """For every feature the words near its peaks with the highest log-odds against all other
+    features' contexts.
 
-    A word counts once per context. Its score is the difference of its log-odds in the feature's contexts and in all others, with half a
-    count added to the word and to all other words, divided by its standard error (Monroe, Colaresi & Quinn 2008, eq. 16 and 22). Only
-    words in two contexts or more with a score above 1.5 count, so a feature without common words gets none.
+    A word counts once per context. Its score is the difference of its log-odds in the feature's
+    contexts and in all others, with half a count added to the word and to all other words, divided
+    by its standard error (Monroe, Colaresi & Quinn 2008, eq. 16 and 22). Only words in two contexts
+    or more with a score above 1.5 count, so a feature without common words gets none.
     """
     counts = [Counter(word for context in own for word in _words(context)) for own in contexts]
     total = sum(counts, Counter[str]())
@@ -32,7 +40,9 @@ def distinctive_words(contexts: Sequence[Sequence[FeatureContext]], count: int =
 
 
 def label_features(features: Sequence[Feature]) -> tuple[Feature, ...]:
-    """Every feature with a label from its distinctive words, or from its peak tokens where it has none."""
+    """Every feature with a label from its distinctive words, or from its peak tokens where it has
+    none.
+    """
     words = distinctive_words([feature.contexts for feature in features])
     return tuple(_labelled(feature, own) for feature, own in zip(features, words, strict=True))
 
@@ -42,22 +52,41 @@ def _labelled(feature: Feature, words: tuple[str, ...]) -> Feature:
         return feature.named(", ".join(words), "distinctive words")
     peaks = Counter(context.tokens[context.peak].strip() for context in feature.contexts)
     tokens = [token for token, _ in peaks.most_common(3) if token]
-    return feature.named(f"on {' '.join(repr(token) for token in tokens)}" if tokens else "never fires", "distinctive words")
+    return feature.named(
+        f"on {' '.join(repr(token) for token in tokens)}" if tokens else "never fires",
+        "distinctive words",
+    )
 
 
 def _words(context: FeatureContext) -> set[str]:
-    """The whole words within four tokens of the peak; a word that is cut there counts with its letters beyond."""
+    """The whole words within four tokens of the peak; a word that is cut there counts with its
+    letters beyond.
+    """
     ends = list(accumulate(len(token) for token in context.tokens))
     first, last = context.peak - NEAR, min(context.peak + NEAR, len(ends) - 1)
     start, stop = (ends[first - 1] if first > 0 else 0), ends[last]
-    words = {found.group().lower() for found in WORD.finditer("".join(context.tokens)) if found.start() < stop and found.end() > start}
+    words = {
+        found.group().lower()
+        for found in WORD.finditer("".join(context.tokens))
+        if found.start() < stop and found.end() > start
+    }
     return words - STOPWORDS
 
 
-def _distinctive(own: Counter[str], total: Counter[str], everything: int, count: int) -> tuple[str, ...]:
+def _distinctive(
+    own: Counter[str], total: Counter[str], everything: int, count: int
+) -> tuple[str, ...]:
     inside = sum(own.values())
-    scored = [(_log_odds(own[word], total[word] - own[word], inside, everything - inside), word) for word in own if own[word] >= 2]
-    return tuple(word for score, word in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:count] if score > 1.5)
+    scored = [
+        (_log_odds(own[word], total[word] - own[word], inside, everything - inside), word)
+        for word in own
+        if own[word] >= 2
+    ]
+    return tuple(
+        word
+        for score, word in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:count]
+        if score > 1.5
+    )
 
 
 def _log_odds(here: int, elsewhere: int, inside: int, outside: int) -> float:

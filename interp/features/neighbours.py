@@ -1,4 +1,6 @@
-"""Neighbours: which features, of any dictionary of a site, point nearly the same way or fire on the same rows."""
+"""Neighbours: which features, of any dictionary of a site, point nearly the same way or fire on the
+same rows.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,39 +22,64 @@ LISTED = 10
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another feature, the cosine of both directions, and the correlation of both features' coefficients over rows (None: not known)."""
+    """Another feature, the cosine of both directions, and the correlation of both features'
+    coefficients over rows (None: not known).
+    """
 
     id: str
     cosine: float
     coactivation: float | None
 
     def _repr_html_(self) -> str:
-        return block("Neighbour", facts([("cosine", numeral(self.cosine)), ("coactivation", numeral(self.coactivation))]), name=self.id)
+        return block(
+            "Neighbour",
+            facts([("cosine", numeral(self.cosine)), ("coactivation", numeral(self.coactivation))]),
+            name=self.id,
+        )
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
     """The nearest features of every feature, by id, and how near a feature comes by chance.
 
-    `control[id]` is the 95 % quantile, over 20 shuffles of a feature, of the largest |cosine| that any other feature has with it. A shuffle
-    puts the feature's own sizes on neurons drawn by how much its dictionary uses them: density and which neurons matter are kept, which go
-    together is not. A feature that is one neuron more than anything else comes near others by chance; a broad one does not.
+    `control[id]` is the 95 % quantile, over 20 shuffles of a feature, of the largest |cosine| that
+    any other feature has with it. A shuffle puts the feature's own sizes on neurons drawn by how
+    much its dictionary uses them: density and which neurons matter are kept, which go together is
+    not. A feature that is one neuron more than anything else comes near others by chance; a broad
+    one does not.
     """
 
     nearest: Mapping[str, tuple[Neighbour, ...]]
     control: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def _repr_html_(self) -> str:
-        first = [(own, found[0], self.control.get(own)) for own, found in self.nearest.items() if found]
+        first = [
+            (own, found[0], self.control.get(own)) for own, found in self.nearest.items() if found
+        ]
         beyond = sum(chance is not None and abs(one.cosine) > chance for _, one, chance in first)
-        verdict = f"{beyond:,} of {len(self.nearest):,} features have a neighbour nearer than 95% of the nearest by chance."
+        verdict = (
+            f"{beyond:,} of {len(self.nearest):,} features have a neighbour nearer than 95% "
+            "of the nearest by chance."
+        )
         nearest = sorted(first, key=lambda row: -abs(row[1].cosine))[:LISTED]
         rows = [
-            (foreign(own), foreign(one.id), numeral(one.cosine), numeral(chance), numeral(one.coactivation)) for own, one, chance in nearest
+            (
+                foreign(own),
+                foreign(one.id),
+                numeral(one.cosine),
+                numeral(chance),
+                numeral(one.coactivation),
+            )
+            for own, one, chance in nearest
         ]
         header = ("feature", "nearest", "cosine", "by chance", "coactivation")
         body = table(
-            header, rows, caption=f"The {len(rows)} features with the nearest neighbours; by chance: 95% quantile over {SHUFFLES} shuffles"
+            header,
+            rows,
+            caption=(
+                f"The {len(rows)} features with the nearest neighbours; by chance: 95% "
+                f"quantile over {SHUFFLES} shuffles"
+            ),
         )
         return block("Neighbours", element("p", element("b", verdict)), body)
 
@@ -64,21 +91,26 @@ def neighbourhood(
     count: int = 6,
     seed: int = 0,
 ) -> Neighbourhood:
-    """The `count` features with the largest |cosine| to each feature, among all dictionaries of one site, itself left out.
+    """The `count` features with the largest |cosine| to each feature, among all dictionaries of one
+    site, itself left out.
 
     Args:
         dictionaries: by name; a feature's id is `name-number`.
-        coefficients: `[row, feature]` of the same rows for every dictionary, by name; without a dictionary's, its coactivations are None.
+        coefficients: `[row, feature]` of the same rows for every dictionary, by name; without a
+            dictionary's, its coactivations are None.
         count: how many neighbours are listed.
         seed: of the control.
 
     Raises:
-        InputError: no dictionary, different sites or widths, coefficients of different rows, or a count below 1.
+        InputError: no dictionary, different sites or widths, coefficients of different rows, or a
+            count below 1.
 
     Cost: 21 products of all directions with all, one of all coefficients with all.
 
     Example:
-        >>> found = neighbourhood({"snmf": snmf, "sae": sae}, {"snmf": snmf.encode(acts), "sae": sae.encode(acts)})
+        >>> found = neighbourhood(
+        ...     {"snmf": snmf, "sae": sae}, {"snmf": snmf.encode(acts), "sae": sae.encode(acts)}
+        ... )
         >>> found.nearest["snmf-12"][0], found.control["snmf-12"]
     """
     _require_one_space(dictionaries, coefficients, count)
@@ -91,22 +123,30 @@ def neighbourhood(
     order = np.argsort(-size, axis=1, kind="stable")[:, : min(count, len(ids) - 1)]
     nearest = {
         own: tuple(
-            _neighbour(ids[other], float(cosines[row, other]), float(together[row, other])) for other in order[row] if size[row, other] > 0
+            _neighbour(ids[other], float(cosines[row, other]), float(together[row, other]))
+            for other in order[row]
+            if size[row, other] > 0
         )
         for row, own in enumerate(ids)
     }
     generator = torch.Generator().manual_seed(seed)
     units = [_unit(one.directions) for one in dictionaries.values()]
     starts = [sum(map(len, units[:place])) for place in range(len(units))]
-    chance = [_chance(own, directions, start, generator) for own, start in zip(units, starts, strict=True)]
+    chance = [
+        _chance(own, directions, start, generator) for own, start in zip(units, starts, strict=True)
+    ]
     return Neighbourhood(nearest, dict(zip(ids, torch.cat(chance).tolist(), strict=True)))
 
 
-def partners(first: Dictionary, second: Dictionary, *, signed: bool = True, seed: int = 0) -> tuple[Matching, Score]:
-    """One-to-one partners of two dictionaries of a site by cosine, and the mean over pairs with its interval.
+def partners(
+    first: Dictionary, second: Dictionary, *, signed: bool = True, seed: int = 0
+) -> tuple[Matching, Score]:
+    """One-to-one partners of two dictionaries of a site by cosine, and the mean over pairs with its
+    interval.
 
-    Features with an empty direction have no partner. The score's control is the mean over partners found after the first dictionary's
-    features were shuffled (see `Neighbourhood`). With `signed=False` magnitudes are matched and averaged (PCA's signs mean nothing).
+    Features with an empty direction have no partner. The score's control is the mean over partners
+    found after the first dictionary's features were shuffled (see `Neighbourhood`). With
+    `signed=False` magnitudes are matched and averaged (PCA's signs mean nothing).
 
     Raises:
         InputError: different sites or widths, or a dictionary with nothing but empty directions.
@@ -120,25 +160,41 @@ def partners(first: Dictionary, second: Dictionary, *, signed: bool = True, seed
     one, other = _unit(first.directions), _unit(second.directions)
     generator = torch.Generator().manual_seed(seed)
     found, chance = _matched(one, other, signed), _matched(_shuffled(one, generator), other, signed)
-    values, by_chance = (item.cosines if signed else np.abs(item.cosines) for item in (found, chance))
+    values, by_chance = (
+        item.cosines if signed else np.abs(item.cosines) for item in (found, chance)
+    )
     return found, bootstrap_mean(values, seed=seed, control=float(by_chance.mean()))
 
 
-def _matched(one: Float[Tensor, "feature d"], other: Float[Tensor, "other_feature d"], signed: bool) -> Matching:
+def _matched(
+    one: Float[Tensor, "feature d"], other: Float[Tensor, "other_feature d"], signed: bool
+) -> Matching:
     here, there = (torch.nonzero(side.any(dim=1))[:, 0] for side in (one, other))
     if not len(here) or not len(there):
-        raise InputError("every direction of a dictionary is empty, so nothing can be matched; fit it on more rows")
+        raise InputError(
+            "every direction of a dictionary is empty, so nothing can be matched; fit it on "
+            "more "
+            "rows"
+        )
     matching = match_directions(one[here], other[there], signed=signed)
     return Matching(here.numpy()[matching.first], there.numpy()[matching.second], matching.cosines)
 
 
-def _require_one_space(dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor], count: int) -> None:
+def _require_one_space(
+    dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor], count: int
+) -> None:
     spaces = {(one.site, one.directions.shape[1]) for one in dictionaries.values()}
     if len(spaces) != 1:
-        raise InputError(f"dictionaries are of {sorted(spaces) or 'nothing'}; give at least one, all of the same site and width")
+        raise InputError(
+            f"dictionaries are of {sorted(spaces) or 'nothing'}; give at least one, all of the "
+            "same site and width"
+        )
     rows = {len(values) for values in coefficients.values()}
     if len(rows) > 1:
-        raise InputError(f"coefficients are of {sorted(rows)} rows; encode the same activations with every dictionary")
+        raise InputError(
+            f"coefficients are of {sorted(rows)} rows; encode the same activations with every "
+            "dictionary"
+        )
     if count < 1:
         raise InputError(f"count is {count}; ask for at least one neighbour")
 
@@ -147,22 +203,34 @@ def _unit(directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d"]:
     return torch.nn.functional.normalize(directions.detach().float().cpu(), dim=1)
 
 
-def _shuffled(directions: Float[Tensor, "feature d"], generator: torch.Generator) -> Float[Tensor, "feature d"]:
-    """Every feature's own sizes on neurons drawn without replacement by how much the dictionary uses them; signs as each neuron's are."""
+def _shuffled(
+    directions: Float[Tensor, "feature d"], generator: torch.Generator
+) -> Float[Tensor, "feature d"]:
+    """Every feature's own sizes on neurons drawn without replacement by how much the dictionary
+    uses them; signs as each neuron's are.
+    """
     usage = directions.abs().mean(dim=0)
     positive = directions.clamp(min=0).mean(dim=0) / usage.clamp(min=1e-30)
-    # The order of exponential waiting times with these rates is a draw without replacement (Efraimidis & Spirakis 2006).
+    # The order of exponential waiting times with these rates is a draw without replacement
+    # (Efraimidis & Spirakis 2006).
     waits = -torch.log(torch.rand(directions.shape, generator=generator).clamp(min=1e-30)) / usage
     neurons = waits.argsort(dim=1)
-    signs = torch.where(torch.rand(directions.shape, generator=generator) < positive[neurons], 1.0, -1.0)
+    signs = torch.where(
+        torch.rand(directions.shape, generator=generator) < positive[neurons], 1.0, -1.0
+    )
     sizes = directions.abs().sort(dim=1, descending=True).values
     return _unit(torch.zeros_like(directions).scatter_(1, neurons, sizes * signs))
 
 
 def _chance(
-    own: Float[Tensor, "feature d"], every: Float[Tensor, "all d"], start: int, generator: torch.Generator
+    own: Float[Tensor, "feature d"],
+    every: Float[Tensor, "all d"],
+    start: int,
+    generator: torch.Generator,
 ) -> Float[Tensor, " feature"]:
-    """Each feature's 95 % quantile over shuffles; among all, the dictionary's own stand from `start` on (none is its own neighbour)."""
+    """Each feature's 95 % quantile over shuffles; among all, the dictionary's own stand from
+    `start` on (none is its own neighbour).
+    """
     places = torch.arange(len(own))
     largest = []
     for _ in range(SHUFFLES):
@@ -172,12 +240,16 @@ def _chance(
     return torch.stack(largest).quantile(CONTROL_QUANTILE, dim=0)
 
 
-def _correlations(dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor]) -> Float[np.ndarray, "all all"]:
+def _correlations(
+    dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor]
+) -> Float[np.ndarray, "all all"]:
     """Pearson's correlation of coefficients; NaN where one feature's are unknown or constant."""
     n_rows = next((len(values) for values in coefficients.values()), 1)
     blank = torch.full((n_rows, 1), torch.nan)
     known = {name: values.float().cpu() for name, values in coefficients.items()}
-    stacked = torch.cat([known.get(name, blank.expand(-1, len(one))) for name, one in dictionaries.items()], dim=1)
+    stacked = torch.cat(
+        [known.get(name, blank.expand(-1, len(one))) for name, one in dictionaries.items()], dim=1
+    )
     centred = stacked - stacked.mean(dim=0)
     norms = centred.norm(dim=0)
     scaled = centred / torch.where(norms > 0, norms, torch.nan)

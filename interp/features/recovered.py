@@ -27,13 +27,15 @@ class Predicting(Model, Protocol):
     def token_logprobs(self, batch: Batch) -> Tensor: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LossRecovered:
     """How much of the loss a dictionary recovers at a site.
 
-    `recovered` is a Score over texts: 1 where the dictionary's reconstruction does as well as the activations themselves, 0 where it does
-    no better than the ablation; its control gives every token the coefficients of another token. The losses are mean cross-entropies in
-    nats per predicted token: of the network as it is, with the reconstruction, with the control, and with the ablation.
+    `recovered` is a Score over texts: 1 where the dictionary's reconstruction does as well as the
+    activations themselves, 0 where it does no better than the ablation; its control gives every
+    token the coefficients of another token. The losses are mean cross-entropies in nats per
+    predicted token: of the network as it is, with the reconstruction, with the control, and with
+    the ablation.
     """
 
     recovered: Score
@@ -48,12 +50,29 @@ class LossRecovered:
 
     def _repr_html_(self) -> str:
         (cell,) = score_cells([self.recovered])
-        losses = (("as it is", self.original), ("reconstructed", self.reconstructed), ("shuffled (control)", self.shuffled))
-        rows = [*((title, numeral(loss)) for title, loss in losses), (f"ablated ({self.ablation})", numeral(self.ablated))]
-        score = table(("", "score", "texts"), [("recovered", cell, self.recovered.n)], caption=axis_note([self.recovered]))
+        losses = (
+            ("as it is", self.original),
+            ("reconstructed", self.reconstructed),
+            ("shuffled (control)", self.shuffled),
+        )
+        rows = [
+            *((title, numeral(loss)) for title, loss in losses),
+            (f"ablated ({self.ablation})", numeral(self.ablated)),
+        ]
+        score = table(
+            ("", "score", "texts"),
+            [("recovered", cell, self.recovered.n)],
+            caption=axis_note([self.recovered]),
+        )
         named = facts([("tokens", f"{self.n_tokens:,}"), ("selection", self.selection)])
         caption = "Mean cross-entropy in nats per predicted token"
-        return block("Loss recovered", score, table(("site holds", "loss"), rows, caption=caption, muted={2}), named, name=self.site)
+        return block(
+            "Loss recovered",
+            score,
+            table(("site holds", "loss"), rows, caption=caption, muted={2}),
+            named,
+            name=self.site,
+        )
 
 
 def loss_recovered(
@@ -68,28 +87,36 @@ def loss_recovered(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LossRecovered:
-    """Put a dictionary's reconstruction in place of a site's activations, and measure the network's loss.
+    """Put a dictionary's reconstruction in place of a site's activations, and measure the network's
+    loss.
 
-    `recovered = Σ (CE_ablated − CE_reconstructed) / Σ (CE_ablated − CE_original)`, sums over texts, bootstrapped over texts. The tokens
-    that `selection` leaves out (by default the first position and special tokens) keep their activations in every condition.
+    `recovered = Σ (CE_ablated − CE_reconstructed) / Σ (CE_ablated − CE_original)`, sums over texts,
+    bootstrapped over texts. The tokens that `selection` leaves out (by default the first position
+    and special tokens) keep their activations in every condition.
 
     Args:
         inputs: texts, chats or token ids.
         site: the dictionary's own if left out.
-        ablation: what "no dictionary" means: zero (as SAEBench), or the mean of the selected rows of these inputs.
+        ablation: what "no dictionary" means: zero (as SAEBench), or the mean of the selected rows
+            of these inputs.
 
     Raises:
-        InputError: the site does not exist or is of another width, the model is no language model, no token is selected, or the ablation
-            does not raise the loss, so that there is nothing to recover.
+        InputError: the site does not exist or is of another width, the model is no language model,
+            no token is selected, or the ablation does not raise the loss, so that there is nothing
+            to recover.
 
-    Source: Karvonen et al. 2025 (SAEBench, arXiv 2503.09532), section 3. Cost: four forward passes over the inputs.
+    Source: Karvonen et al. 2025 (SAEBench, arXiv 2503.09532), section 3. Cost: four forward passes
+    over the inputs.
 
     Example:
         >>> loss_recovered(model, sae, held_out_texts).recovered
     """
     require_known("ablation", ablation, get_args(Ablation))
     if not isinstance(model, Predicting):
-        raise InputError(f"{type(model).__name__} predicts no tokens; the loss recovered is measured on language models")
+        raise InputError(
+            f"{type(model).__name__} predicts no tokens; the loss recovered is measured on "
+            "language models"
+        )
     place = _site(model, dictionary, site)
     prepared = model.prepare(inputs, batch_size)
     gathered = _Sum(dictionary.directions.shape[1])
@@ -99,16 +126,25 @@ def loss_recovered(
         "original": gathered.add,
         "reconstructed": lambda rows: dictionary.decode(dictionary.encode(rows)),
         "shuffled": lambda rows: dictionary.decode(_shuffled(dictionary.encode(rows), generator)),
-        "ablated": lambda rows: (gathered.mean() if ablation == "mean" else torch.zeros_like(gathered.total)).expand_as(rows),
+        "ablated": lambda rows: (
+            gathered.mean() if ablation == "mean" else torch.zeros_like(gathered.total)
+        ).expand_as(rows),
     }
     for number, (name, change) in enumerate(changes.items()):
         losses[name], counts = _losses(model, prepared, place, change, selection)
         progress("loss recovered", number + 1, len(changes), "pass")
     if not gathered.count:
-        raise InputError(f"no token is selected ({selection}); give longer texts or another TokenSelection")
+        raise InputError(
+            f"no token is selected ({selection}); give longer texts or another TokenSelection"
+        )
     means = {name: float(own.sum() / counts.sum()) for name, own in losses.items()}
     return LossRecovered(
-        _recovered(losses, seed), **means, site=place, ablation=ablation, n_tokens=int(counts.sum()), selection=str(selection)
+        recovered=_recovered(losses, seed),
+        **means,
+        site=place,
+        ablation=ablation,
+        n_tokens=int(counts.sum()),
+        selection=str(selection),
     )
 
 
@@ -130,16 +166,25 @@ class _Sum:
 def _site(model: Predicting, dictionary: Dictionary, site: str | None) -> str:
     wanted = site or dictionary.site
     if not wanted:
-        raise InputError("the dictionary was fitted to a bare tensor and names no site; say which with site=")
+        raise InputError(
+            "the dictionary was fitted to a bare tensor and names no site; say which with site="
+        )
     name = model.sites.resolve(wanted)
     width, own = model.sites.width(name), dictionary.directions.shape[1]
     if width and width != own:
-        raise InputError(f"{name} is {width} wide, the dictionary {own}; give a dictionary of that site and model")
+        raise InputError(
+            f"{name} is {width} wide, the dictionary {own}; give a dictionary of that site and "
+            "model"
+        )
     return name
 
 
-def _shuffled(coefficients: Float[Tensor, "row feature"], generator: torch.Generator) -> Float[Tensor, "row feature"]:
-    return coefficients[torch.randperm(len(coefficients), generator=generator).to(coefficients.device)]
+def _shuffled(
+    coefficients: Float[Tensor, "row feature"], generator: torch.Generator
+) -> Float[Tensor, "row feature"]:
+    return coefficients[
+        torch.randperm(len(coefficients), generator=generator).to(coefficients.device)
+    ]
 
 
 def _losses(
@@ -160,7 +205,11 @@ def _losses(
 def _changing(batch: Batch, change: Change, selection: TokenSelection) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor | None:
         if call.positions is None or value.ndim != 3:
-            raise InputError(f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with a row per token")
+            raise InputError(
+                f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with "
+                "a "
+                "row per token"
+            )
         mask = selection.mask(batch, call.positions)
         if not bool(mask.any()):
             return None
@@ -172,18 +221,26 @@ def _changing(batch: Batch, change: Change, selection: TokenSelection) -> Hook:
 
 
 def _recovered(losses: dict[str, Float[np.ndarray, " text"]], seed: int) -> Score:
-    original, reconstructed, shuffled, ablated = (losses[name] for name in ("original", "reconstructed", "shuffled", "ablated"))
+    original, reconstructed, shuffled, ablated = (
+        losses[name] for name in ("original", "reconstructed", "shuffled", "ablated")
+    )
     gap = ablated - original
     if gap.sum() <= 0:
         raise InputError(
-            f"ablating the site changes the summed loss by {gap.sum():.3g} nats, so there is nothing to recover; "
+            f"ablating the site changes the summed loss by {gap.sum():.3g} nats, so there is "
+            "nothing to recover; "
             "choose another site, the other ablation, or more texts"
         )
 
     def ratio(sample: np.ndarray) -> np.ndarray:
         chosen = sample.astype(np.int64)
         lost = gap[chosen].sum(axis=-1)
-        return np.asarray((ablated - reconstructed)[chosen].sum(axis=-1) / np.where(lost == 0, np.finfo(float).tiny, lost))
+        return np.asarray(
+            (ablated - reconstructed)[chosen].sum(axis=-1)
+            / np.where(lost == 0, np.finfo(float).tiny, lost)
+        )
 
     control = float((ablated - shuffled).sum() / gap.sum())
-    return bootstrap_statistic(np.arange(len(original), dtype=float), ratio, seed=seed, control=control)
+    return bootstrap_statistic(
+        np.arange(len(original), dtype=float), ratio, seed=seed, control=control
+    )

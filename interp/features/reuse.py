@@ -18,8 +18,8 @@ from interp.decompose.dictionary import Dictionary
 class FamilyNeurons:
     """The neurons of some features.
 
-    `core [neuron]` are used by every one of them with the same sign, `opposed [neuron]` by every one but not with the same sign, and
-    `exclusive[feature] [neuron]` by that feature alone.
+    `core [neuron]` are used by every one of them with the same sign, `opposed [neuron]` by every
+    one but not with the same sign, and `exclusive[feature] [neuron]` by that feature alone.
     """
 
     core: Int[Tensor, " core"]
@@ -31,8 +31,9 @@ class FamilyNeurons:
 class Amplification:
     """What adding to some neurons did to the logits of some tokens at the end of prompts.
 
-    `change[token]` is the mean over prompts, its control the mean over draws of as many random neurons; `draws [draw, token]` holds each
-    draw's mean and `percentile[token]` is the share of draws, in per cent, that the change lies above.
+    `change[token]` is the mean over prompts, its control the mean over draws of as many random
+    neurons; `draws [draw, token]` holds each draw's mean and `percentile[token]` is the share of
+    draws, in per cent, that the change lies above.
     """
 
     change: Mapping[str, Score]
@@ -46,16 +47,21 @@ class NextToken(Model, Protocol):
 
     tokenizer: Any
 
-    def prepare(self, inputs: Any, batch_size: int | None = None, *, padding: Any = ...) -> Prepared: ...
+    def prepare(
+        self, inputs: Any, batch_size: int | None = None, *, padding: Any = ...
+    ) -> Prepared: ...
 
     def next_token_logprobs(self, batch: Batch) -> Tensor: ...
 
 
-def neuron_reuse(dictionary: Dictionary, *, same_sign: bool = False) -> Int[Tensor, "feature feature"]:
+def neuron_reuse(
+    dictionary: Dictionary, *, same_sign: bool = False
+) -> Int[Tensor, "feature feature"]:
     """How many neurons each pair of features shares; on the diagonal, how many each feature uses.
 
-    Definition: `support @ supportᵀ` with `support` the non-zero entries of the directions; with `same_sign` only the neurons that both
-    features use with one sign. For a dense dictionary every count without signs is d.
+    Definition: `support @ supportᵀ` with `support` the non-zero entries of the directions; with
+    `same_sign` only the neurons that both features use with one sign. For a dense dictionary every
+    count without signs is d.
 
     Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920), without signs. Cost: `feature²·d`.
 
@@ -71,25 +77,37 @@ def neuron_reuse(dictionary: Dictionary, *, same_sign: bool = False) -> Int[Tens
 
 
 def family_neurons(dictionary: Dictionary, family: Sequence[int]) -> FamilyNeurons:
-    """The neurons that all features of a family use, with one sign or not, and for each feature those that no other of the family uses.
+    """The neurons that all features of a family use, with one sign or not, and for each feature
+    those that no other of the family uses.
 
-    Two features can use the same neurons for opposite ends of one scale, so what is used with both signs is told apart: to amplify it
-    makes no sense for the family.
+    Two features can use the same neurons for opposite ends of one scale, so what is used with both
+    signs is told apart: to amplify it makes no sense for the family.
 
     Raises:
         InputError: there are fewer than two features, one is named twice, or one does not exist.
 
-    Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920), there for the weekdays and without signs.
+    Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920), there for the weekdays and without
+    signs.
 
     Example:
         >>> family_neurons(snmf, [3, 7, 12]).core
     """
-    if len(family) < 2 or len(set(family)) < len(family) or not all(0 <= feature < len(dictionary) for feature in family):
-        raise InputError(f"the family is {list(family)}; expected at least two different features of 0 to {len(dictionary) - 1}")
+    if (
+        len(family) < 2
+        or len(set(family)) < len(family)
+        or not all(0 <= feature < len(dictionary) for feature in family)
+    ):
+        raise InputError(
+            f"the family is {list(family)}; expected at least two different features of 0 to "
+            f"{len(dictionary) - 1}"
+        )
     signs = dictionary.directions[list(family)].sign()
     users = (signs != 0).sum(dim=0)
     by_all, agreed = users == len(family), signs.sum(dim=0).abs() == len(family)
-    own = {feature: torch.nonzero((row != 0) & (users == 1))[:, 0] for feature, row in zip(family, signs, strict=True)}
+    own = {
+        feature: torch.nonzero((row != 0) & (users == 1))[:, 0]
+        for feature, row in zip(family, signs, strict=True)
+    }
     return FamilyNeurons(torch.nonzero(agreed)[:, 0], torch.nonzero(by_all & ~agreed)[:, 0], own)
 
 
@@ -107,29 +125,35 @@ def amplify_neurons(
     draws: int = 40,
     seed: int = 0,
 ) -> Amplification:
-    """Add to some neurons while the model reads prompts, and see how the logits of some tokens change after them.
+    """Add to some neurons while the model reads prompts, and see how the logits of some tokens
+    change after them.
 
-    At every token `factor · values / ‖values‖` is added to the neurons. A token's change is that of its logit minus the mean logit of the
-    vocabulary, which no softmax sees. The control adds the same values, in random order, to as many neurons drawn from all others.
+    At every token `factor · values / ‖values‖` is added to the neurons. A token's change is that of
+    its logit minus the mean logit of the vocabulary, which no softmax sees. The control adds the
+    same values, in random order, to as many neurons drawn from all others.
 
     Args:
         site: where the neurons are; an MLP's for a dictionary of MLP activations.
-        values: what to add to each neuron before scaling, signed: as the family's mean direction has it (`directions[family].mean(0)`).
+        values: what to add to each neuron before scaling, signed: as the family's mean direction
+            has it (`directions[family].mean(0)`).
         factor: the length of what is added, in units of the activations.
         tokens: each one token of the vocabulary, with its leading space where it has one.
         spared: neurons that the control leaves alone too, as all of the family's.
         draws: how many controls.
 
     Raises:
-        InputError: a text is not one token, a neuron does not exist or is named twice, values do not fit or are all zero, or too few
-            neurons are left for the control.
+        InputError: a text is not one token, a neuron does not exist or is named twice, values do
+            not fit or are all zero, or too few neurons are left for the control.
 
-    Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920); the random neurons are ours. Cost: `draws + 2` forward passes over the prompts.
+    Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920); the random neurons are ours. Cost:
+    `draws + 2` forward passes over the prompts.
 
     Example:
         >>> core = family_neurons(snmf, days).core
         >>> values = snmf.directions[days].mean(0)[core]
-        >>> amplify_neurons(model, "L5.mlp", core, values, 8.0, ["The meeting is on"], [" Monday", " Tuesday"]).change[" Monday"]
+        >>> amplify_neurons(
+        ...     model, "L5.mlp", core, values, 8.0, ["The meeting is on"], [" Monday", " Tuesday"]
+        ... ).change[" Monday"]
     """
     ids = _token_ids(model, tokens)
     added = _scaled(neurons, values, factor)
@@ -149,32 +173,55 @@ def amplify_neurons(
     random = np.empty((draws, len(tokens)))
     for draw in range(draws):
         chosen = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
-        random[draw] = change(chosen, added[torch.randperm(len(added), generator=generator)]).mean(axis=0)
-    scores = {token: bootstrap_mean(own[:, place], seed=seed, control=float(random[:, place].mean())) for place, token in enumerate(tokens)}
-    above = {token: 100 * int((random[:, place] < scores[token].value).sum()) / draws for place, token in enumerate(tokens)}
+        random[draw] = change(chosen, added[torch.randperm(len(added), generator=generator)]).mean(
+            axis=0
+        )
+    scores = {
+        token: bootstrap_mean(own[:, place], seed=seed, control=float(random[:, place].mean()))
+        for place, token in enumerate(tokens)
+    }
+    above = {
+        token: 100 * int((random[:, place] < scores[token].value).sum()) / draws
+        for place, token in enumerate(tokens)
+    }
     return Amplification(scores, random, above)
 
 
 def _token_ids(model: NextToken, tokens: Sequence[str]) -> list[int]:
     if model.tokenizer is None:
-        raise InputError("this model was wrapped without a tokenizer and knows no tokens by name; use wrap(module, tokenizer)")
+        raise InputError(
+            "this model was wrapped without a tokenizer and knows no tokens by name; use "
+            "wrap(module, tokenizer)"
+        )
     if not tokens:
         raise InputError("no token was given whose logit should be watched; name at least one")
     ids = []
     for token in tokens:
         found = model.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(found) != 1:
-            raise InputError(f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; try it with a leading space")
+            raise InputError(
+                f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; "
+                "try "
+                "it with a leading space"
+            )
         ids.append(int(found[0]))
     return ids
 
 
-def _scaled(neurons: Int[Tensor, " neuron"], values: Tensor, factor: float) -> Float[Tensor, " neuron"]:
+def _scaled(
+    neurons: Int[Tensor, " neuron"], values: Tensor, factor: float
+) -> Float[Tensor, " neuron"]:
     if len(neurons) == 0 or values.shape != neurons.shape:
-        raise InputError(f"{len(neurons)} neurons were given with values of shape {tuple(values.shape)}; give one value for each of some")
+        raise InputError(
+            f"{len(neurons)} neurons were given with values of shape {tuple(values.shape)}; give "
+            "one value for each of some"
+        )
     length = float(values.norm())
     if not length > 0:
-        raise InputError("the values are all zero, so nothing would be added; give the family's mean direction at the neurons")
+        raise InputError(
+            "the values are all zero, so nothing would be added; give the family's mean direction "
+            "at the neurons"
+        )
     return factor * values.detach().float().cpu() / length
 
 
@@ -185,7 +232,9 @@ def _width(model: NextToken, site: str) -> int:
     return width
 
 
-def _others(neurons: Int[Tensor, " neuron"], spared: Tensor | None, width: int, draws: int) -> Int[Tensor, " other"]:
+def _others(
+    neurons: Int[Tensor, " neuron"], spared: Tensor | None, width: int, draws: int
+) -> Int[Tensor, " other"]:
     own = neurons.cpu()
     if len(set(own.tolist())) < len(own) or int(own.min()) < 0 or int(own.max()) >= width:
         raise InputError(f"neurons are {own.tolist()}; expected different ones of 0 to {width - 1}")
@@ -196,11 +245,15 @@ def _others(neurons: Int[Tensor, " neuron"], spared: Tensor | None, width: int, 
     if spared is not None:
         free[spared.cpu()] = False
     if int(free.sum()) < len(own):
-        raise InputError(f"{int(free.sum())} neurons are left for a control of {len(own)}; amplify fewer neurons")
+        raise InputError(
+            f"{int(free.sum())} neurons are left for a control of {len(own)}; amplify fewer neurons"
+        )
     return torch.nonzero(free)[:, 0]
 
 
-def _logits(model: NextToken, prepared: Prepared, ids: Sequence[int]) -> Float[np.ndarray, "prompt token"]:
+def _logits(
+    model: NextToken, prepared: Prepared, ids: Sequence[int]
+) -> Float[np.ndarray, "prompt token"]:
     """The tokens' logits after each prompt, above the vocabulary's mean."""
     found = np.empty((len(prepared.items), len(ids)))
     for batch in prepared.batches:

@@ -9,7 +9,8 @@ from interp.decompose import DifferenceInMeans, fit_difference_in_means_many
 
 
 def concept_means(acts: Activations, labels: Sequence[str | None]) -> DifferenceInMeans:
-    """One difference-in-means direction per concept: the mean over its inputs' rows minus the mean over the rows of unlabelled inputs.
+    """One difference-in-means direction per concept: the mean over its inputs' rows minus the mean
+    over the rows of unlabelled inputs.
 
     `labels [item]` is the concept of each input, None for a neutral one.
 
@@ -21,5 +22,8 @@ def concept_means(acts: Activations, labels: Sequence[str | None]) -> Difference
         ('joy',)
     """
     names = np.array([label or "" for label in labels])
-    groups = {name: acts.of_items(np.flatnonzero(names == name)) for name in sorted(set(names.tolist()) - {""})}
+    groups = {
+        name: acts.of_items(np.flatnonzero(names == name))
+        for name in sorted(set(names.tolist()) - {""})
+    }
     return fit_difference_in_means_many(groups, acts.of_items(np.flatnonzero(names == "")))

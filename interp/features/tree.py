@@ -17,7 +17,9 @@ ROOTS, DEPTH = 6, 3
 
 @dataclass(frozen=True, order=True)
 class Branch:
-    """One edge: feature `parent` of level `level`, feature `child` of the level below, and the child's weight over the parent's largest."""
+    """One edge: feature `parent` of level `level`, feature `child` of the level below, and the
+    child's weight over the parent's largest.
+    """
 
     level: int
     parent: int
@@ -27,7 +29,8 @@ class Branch:
 
 @dataclass(frozen=True)
 class ConceptTree:
-    """Levels of features, the finest first, and the branches between them, sorted by level and parent, the heaviest child first.
+    """Levels of features, the finest first, and the branches between them, sorted by level and
+    parent, the heaviest child first.
 
     A fine feature may hang on several parents or on none.
     """
@@ -37,7 +40,9 @@ class ConceptTree:
 
     def branches_of(self, level: int, feature: int) -> tuple[Branch, ...]:
         """The branches from a feature to the level below, the heaviest first."""
-        return tuple(branch for branch in self.branches if (branch.level, branch.parent) == (level, feature))
+        return tuple(
+            branch for branch in self.branches if (branch.level, branch.parent) == (level, feature)
+        )
 
     def children(self, level: int, feature: int) -> tuple[int, ...]:
         """The features of the level below that a feature is made of, the heaviest first."""
@@ -45,13 +50,21 @@ class ConceptTree:
 
     def parents(self, level: int, feature: int) -> tuple[int, ...]:
         """The features of the level above that a feature belongs to."""
-        return tuple(branch.parent for branch in self.branches if (branch.level - 1, branch.child) == (level, feature))
+        return tuple(
+            branch.parent
+            for branch in self.branches
+            if (branch.level - 1, branch.child) == (level, feature)
+        )
 
     def leaves(self, level: int, feature: int) -> frozenset[int]:
         """The features of level 0 under a feature."""
         if level == 0:
             return frozenset((feature,))
-        return frozenset(leaf for child in self.children(level, feature) for leaf in self.leaves(level - 1, child))
+        return frozenset(
+            leaf
+            for child in self.children(level, feature)
+            for leaf in self.leaves(level - 1, child)
+        )
 
     def _repr_html_(self) -> str:
         top = len(self.sizes) - 1
@@ -60,23 +73,43 @@ class ConceptTree:
             if branch.level == top:
                 weight[branch.parent] += branch.share
         roots = sorted(range(len(weight)), key=lambda root: -weight[root])[:ROOTS]
-        levels = "features by level, the finest first: " + ", ".join(f"{size:,}" for size in self.sizes)
-        title = f"{len(roots)} of {len(weight):,} features of level {top}, the heaviest branches first; numbers: shares of the largest"
+        levels = "features by level, the finest first: " + ", ".join(
+            f"{size:,}" for size in self.sizes
+        )
+        title = (
+            f"{len(roots)} of {len(weight):,} features of level {top}, the heaviest branches "
+            "first; numbers: shares of the largest"
+        )
         listed = element("ul", *(self._item(top, root, "") for root in roots), kind="list")
         return block("Concept tree", element("p", title, kind="muted"), listed, about=levels)
 
     def _item(self, level: int, feature: int, share: str) -> Html:
         below = self.branches_of(level, feature) if level > len(self.sizes) - 1 - DEPTH else ()
-        items = [self._item(level - 1, branch.child, numeral(branch.share)) for branch in below[: 4 if level == len(self.sizes) - 1 else 2]]
-        indented = element("ul", *items, kind="tree", attributes={"style": "padding-left:1.4em"}) if items else ""
-        return element("li", f"level {level}, feature {feature} ", element("span", share, kind="muted"), indented)
+        items = [
+            self._item(level - 1, branch.child, numeral(branch.share))
+            for branch in below[: 4 if level == len(self.sizes) - 1 else 2]
+        ]
+        indented = (
+            element("ul", *items, kind="tree", attributes={"style": "padding-left:1.4em"})
+            if items
+            else ""
+        )
+        return element(
+            "li",
+            f"level {level}, feature {feature} ",
+            element("span", share, kind="muted"),
+            indented,
+        )
 
 
-def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children: int = 4) -> ConceptTree:
+def concept_tree(
+    hierarchy: Hierarchy, *, threshold: float = 0.15, max_children: int = 4
+) -> ConceptTree:
     """Which features of each level each broader feature is made of.
 
-    A feature of level l is a child of one of level l + 1 when its weight is at least `threshold` of that parent's largest weight; the
-    `max_children` heaviest are kept. A parent that no feature uses has no children.
+    A feature of level l is a child of one of level l + 1 when its weight is at least `threshold` of
+    that parent's largest weight; the `max_children` heaviest are kept. A parent that no feature
+    uses has no children.
 
     Raises:
         InputError: the threshold is not in (0, 1], or `max_children` is below 1.
@@ -87,7 +120,11 @@ def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children:
         >>> concept_tree(hierarchy).children(1, 0)
     """
     if not 0 < threshold <= 1 or max_children < 1:
-        raise InputError(f"threshold is {threshold} and max_children {max_children}; expected a share in (0, 1] and at least one child")
+        raise InputError(
+            f"threshold is {threshold} and max_children {max_children}; expected a share in "
+            "(0, 1] "
+            "and at least one child"
+        )
     branches = [
         branch
         for level, weights in enumerate(hierarchy.weights, start=1)
@@ -98,9 +135,12 @@ def concept_tree(hierarchy: Hierarchy, *, threshold: float = 0.15, max_children:
 
 
 def level_labels(
-    hierarchy: Hierarchy, acts: Activations, coefficients: Float[Tensor, "row feature"] | None = None
+    hierarchy: Hierarchy,
+    acts: Activations,
+    coefficients: Float[Tensor, "row feature"] | None = None,
 ) -> tuple[tuple[str, ...], ...]:
-    """A label for every feature of every level above the first, from where it fires through the levels below.
+    """A label for every feature of every level above the first, from where it fires through the
+    levels below.
 
     `coefficients` are those of level 0 on the same rows, where they are known.
 
@@ -114,14 +154,23 @@ def level_labels(
     """
     codes = hierarchy.levels[0].encoded(acts, coefficients)
     numbered = list(enumerate(hierarchy.levels))[1:]
-    described = [describe(level, acts, coefficients=codes @ hierarchy.mixing(number), count=10) for number, level in numbered]
+    described = [
+        describe(level, acts, coefficients=codes @ hierarchy.mixing(number), count=10)
+        for number, level in numbered
+    ]
     return tuple(tuple(feature.label for feature in features) for features in described)
 
 
-def _branches(level: int, parent: int, weights: Float[Tensor, " child"], threshold: float, max_children: int) -> list[Branch]:
+def _branches(
+    level: int, parent: int, weights: Float[Tensor, " child"], threshold: float, max_children: int
+) -> list[Branch]:
     largest = float(weights.max())
     if largest <= 0:
         return []
     shares = weights / largest
     heaviest = torch.argsort(shares, descending=True, stable=True)[:max_children].tolist()
-    return [Branch(level, parent, child, float(shares[child])) for child in heaviest if shares[child] >= threshold]
+    return [
+        Branch(level, parent, child, float(shares[child]))
+        for child in heaviest
+        if shares[child] >= threshold
+    ]

@@ -1,4 +1,6 @@
-"""The output side of a feature: the tokens its direction promotes and suppresses when read on its own."""
+"""The output side of a feature: the tokens its direction promotes and suppresses when read on its
+own.
+"""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,10 +28,11 @@ class Vocabulary(Protocol):
 def token_effects(
     model: Vocabulary, site: str, directions: Float[Tensor, "feature d"], count: int = 15
 ) -> list[tuple[tuple[TokenEffect, ...], tuple[TokenEffect, ...]]]:
-    """For every direction its most promoted and most suppressed tokens, fewer than `count` where the vocabulary is smaller.
+    """For every direction its most promoted and most suppressed tokens, fewer than `count` where
+    the vocabulary is smaller.
 
-    Definition: the logits `unembed(ln_final(W_out · direction))` (Geva et al. 2022; Shafran et al. 2025), minus their mean over the
-    vocabulary, which no softmax sees.
+    Definition: the logits `unembed(ln_final(W_out · direction))` (Geva et al. 2022; Shafran et al.
+    2025), minus their mean over the vocabulary, which no softmax sees.
 
     Raises:
         InputError: the site has no direct effect on the residual stream.
@@ -37,7 +40,11 @@ def token_effects(
     Cost: one unembedding per direction.
     """
     residual = model.residual_effect(site, directions)
-    return [effects for start in range(0, len(residual), CHUNK) for effects in _read(model, residual[start : start + CHUNK], count)]
+    return [
+        effects
+        for start in range(0, len(residual), CHUNK)
+        for effects in _read(model, residual[start : start + CHUNK], count)
+    ]
 
 
 def _read(
@@ -48,13 +55,21 @@ def _read(
     shown = min(count, logits.shape[1])
     best, worst = torch.topk(logits, shown, dim=1), torch.topk(-logits, shown, dim=1)
     return [
-        (_effects(model, best.indices[row], best.values[row]), _effects(model, worst.indices[row], -worst.values[row]))
+        (
+            _effects(model, best.indices[row], best.values[row]),
+            _effects(model, worst.indices[row], -worst.values[row]),
+        )
         for row in range(len(residual))
     ]
 
 
-def _effects(model: Vocabulary, ids: Int[Tensor, " shown"], logits: Float[Tensor, " shown"]) -> tuple[TokenEffect, ...]:
-    return tuple(TokenEffect(_name(model, token), logit) for token, logit in zip(ids.tolist(), logits.tolist(), strict=True))
+def _effects(
+    model: Vocabulary, ids: Int[Tensor, " shown"], logits: Float[Tensor, " shown"]
+) -> tuple[TokenEffect, ...]:
+    return tuple(
+        TokenEffect(_name(model, token), logit)
+        for token, logit in zip(ids.tolist(), logits.tolist(), strict=True)
+    )
 
 
 def _name(model: Vocabulary, token: int) -> str:

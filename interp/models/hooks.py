@@ -1,4 +1,6 @@
-"""Placing hooks on a torch module and taking every one of them away again: the only code that does so."""
+"""Placing hooks on a torch module and taking every one of them away again: the only code that does
+so.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +14,9 @@ from interp.core import InputError
 from interp.models.protocol import Call, Frame, Hook
 
 _CHANGES = "_interp_changed_heads"
-"""Attribute of an output projection's result: what hooks that ran before added to each head, so that later hooks see the changed head."""
+"""Attribute of an output projection's result: what hooks that ran before added to each head, so
+that later hooks see the changed head.
+"""
 
 
 class _Stopped(Exception):
@@ -23,8 +27,9 @@ class _Stopped(Exception):
 class Point:
     """Where in a module a site lives.
 
-    `input` is the first argument of the module, `output` its (first) result, `head` what one attention head adds to the result of an
-    output projection: the input's columns `columns` times the matching rows of the weight.
+    `input` is the first argument of the module, `output` its (first) result, `head` what one
+    attention head adds to the result of an output projection: the input's columns `columns` times
+    the matching rows of the weight.
     """
 
     module: nn.Module
@@ -33,10 +38,17 @@ class Point:
 
 
 @contextmanager
-def placed(points: Mapping[str, Point], hooks: Mapping[str, Hook], frame: Frame, stop_after: Iterable[str] = ()) -> Iterator[None]:
-    """Place `hooks` at the points of their sites for the length of the block; leave none behind, whatever happens.
+def placed(
+    points: Mapping[str, Point],
+    hooks: Mapping[str, Hook],
+    frame: Frame,
+    stop_after: Iterable[str] = (),
+) -> Iterator[None]:
+    """Place `hooks` at the points of their sites for the length of the block; leave none behind,
+    whatever happens.
 
-    With `stop_after`, the forward call ends (silently, inside `ended_early`) as soon as each of those sites has been seen.
+    With `stop_after`, the forward call ends (silently, inside `ended_early`) as soon as each of
+    those sites has been seen.
     """
     waiting = set(stop_after)
     with ExitStack() as stack:
@@ -57,7 +69,9 @@ def ended_early() -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of the block (dropout would make every number random); each submodule's own flag comes back."""
+    """Evaluation mode for the length of the block (dropout would make every number random); each
+    submodule's own flag comes back.
+    """
     training = [part for part in module.modules() if part.training]
     for part in training:
         part.training = False
@@ -68,7 +82,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _reaction(site: str, hook: Hook | None, frame: Frame, waiting: set[str]) -> Callable[[Tensor], Tensor]:
+def _reaction(
+    site: str, hook: Hook | None, frame: Frame, waiting: set[str]
+) -> Callable[[Tensor], Tensor]:
     stops = bool(waiting)
 
     def react(value: Tensor) -> Tensor:
@@ -87,11 +103,17 @@ def _call_hook(hook: Hook, value: Tensor, call: Call) -> Tensor:
     version = None if value.is_inference() else value._version
     new = hook(value, call)
     if version is not None and value._version != version:
-        raise InputError(f"the hook at {call.site} wrote into the activation in place; return a new tensor instead")
+        raise InputError(
+            f"the hook at {call.site} wrote into the activation in place; return a new tensor "
+            "instead"
+        )
     if new is None:
         return value
     if new.shape != value.shape:
-        raise InputError(f"the hook at {call.site} returned shape {tuple(new.shape)}, expected {tuple(value.shape)}")
+        raise InputError(
+            f"the hook at {call.site} returned shape {tuple(new.shape)}, expected "
+            f"{tuple(value.shape)}"
+        )
     return new
 
 
@@ -104,7 +126,9 @@ def _place(point: Point, react: Callable[[Tensor], Tensor]) -> torch.utils.hooks
 
 
 def _on_input(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (react(args[0]), *args[1:]), kwargs
         first = next(iter(kwargs))
@@ -146,9 +170,15 @@ def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., A
 
 
 def projection_rows(module: nn.Module, columns: slice | None = None) -> Tensor:
-    """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it so; nn.Linear the other way)."""
+    """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it
+    so; nn.Linear the other way).
+    """
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
-        raise InputError(f"{type(module).__name__} has no weight matrix; sites of heads need a linear output projection")
+        raise InputError(
+            f"{type(module).__name__} has no weight matrix; sites of heads need a linear "
+            "output "
+            "projection"
+        )
     rows = slice(None) if columns is None else columns
     return weight.T[rows] if isinstance(module, nn.Linear) else weight[rows]

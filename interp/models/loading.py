@@ -22,18 +22,26 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def load_model(
-    name: str | Path, *, device: str = "cpu", dtype: str = "float32", trust_remote_code: bool = False, progress: Progress = silent
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    progress: Progress = silent,
 ) -> TransformerModel | UNetModel:
     """A pretrained network by catalog name, hub id, local folder or `.gguf` file.
 
-    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of the registry, the hub; in that order,
-    each checked by hash. `dtype` is float32 (default), bfloat16 or float16.
+    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of
+    the registry, the hub; in that order, each checked by hash. `dtype` is float32 (default),
+    bfloat16 or float16.
 
     Raises:
-        UnavailableError: no way led to the weights; the message lists the ways tried and what to do.
+        UnavailableError: no way led to the weights; the message lists the ways tried and what to
+            do.
         InputError: the name looks like a slip of a known one.
 
-    Cost: about a second once the weights are in the cache; the first time a download and, for `.gguf`, a conversion.
+    Cost: about a second once the weights are in the cache; the first time a download and, for
+    `.gguf`, a conversion.
 
     Example:
         >>> model = interp.load_model("smollm2-135m-instruct")
@@ -43,12 +51,16 @@ def load_model(
     if is_unet_folder(located.folder):
         unet = load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
         # Only what changes: diffusers warns of every cast, also of one to what the weights are.
-        unet.module.to(device) if unet.module.dtype == DTYPES[dtype] else unet.module.to(device, DTYPES[dtype])
+        unet.module.to(device) if unet.module.dtype == DTYPES[dtype] else unet.module.to(
+            device, DTYPES[dtype]
+        )
         return unet
     return _load_language_model(located, device, DTYPES[dtype], trust_remote_code)
 
 
-def load_encoder(name: str = "all-minilm-l6-v2", *, device: str = "cpu", progress: Progress = silent) -> SentenceEncoder:
+def load_encoder(
+    name: str = "all-minilm-l6-v2", *, device: str = "cpu", progress: Progress = silent
+) -> SentenceEncoder:
     """A sentence encoder by catalog name, hub id or local folder.
 
     Raises:
@@ -58,16 +70,27 @@ def load_encoder(name: str = "all-minilm-l6-v2", *, device: str = "cpu", progres
 
     located = locate(name, progress=progress)
     with _quiet_loading(located.folder, "an encoder"):
-        module = AutoModel.from_pretrained(located.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+        module = AutoModel.from_pretrained(
+            located.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True)
-    return SentenceEncoder(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
+    return SentenceEncoder(
+        module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash
+    )
 
 
-def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = None, example: torch.Tensor | None = None) -> AnyModel:
+def wrap(
+    module: nn.Module,
+    tokenizer: Any | None = None,
+    *,
+    name: str | None = None,
+    example: torch.Tensor | None = None,
+) -> AnyModel:
     """A Model around a network that is already in memory; the network is not touched.
 
-    A causal language model of transformers gets the sites of a language model (give its tokenizer to use texts), a UNet of diffusers those
-    of a UNet, anything else one site per submodule (`example`, one input batch, makes their shapes exact).
+    A causal language model of transformers gets the sites of a language model (give its tokenizer
+    to use texts), a UNet of diffusers those of a UNet, anything else one site per submodule
+    (`example`, one input batch, makes their shapes exact).
 
     Raises:
         InputError: `module` is not a torch module.
@@ -76,7 +99,10 @@ def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = 
         >>> model = interp.wrap(GPT2LMHeadModel.from_pretrained("my-folder"), tokenizer)
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"wrap takes a torch module, not {type(module).__name__}; of a pipeline give the network in it (`pipeline.unet`)")
+        raise InputError(
+            f"wrap takes a torch module, not {type(module).__name__}; of a pipeline give the "
+            "network in it (`pipeline.unet`)"
+        )
     if is_unet(module):
         return UNetModel(module, name=name)
     if hasattr(module, "generate") and supported(module):
@@ -84,7 +110,9 @@ def wrap(module: nn.Module, tokenizer: Any | None = None, *, name: str | None = 
     return ModuleModel(module, name=name, example=example)
 
 
-def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtype, trust_remote_code: bool) -> TransformerModel:
+def _load_language_model(
+    located: LocatedWeights, device: str, dtype: torch.dtype, trust_remote_code: bool
+) -> TransformerModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with _quiet_loading(located.folder, "a language model"):
@@ -97,20 +125,31 @@ def _load_language_model(located: LocatedWeights, device: str, dtype: torch.dtyp
             output_loading_info=True,
         )
         _require_all_weights(located.folder, sorted(loading["missing_keys"]))
-        tokenizer = AutoTokenizer.from_pretrained(located.folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    return TransformerModel(module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash)
+        tokenizer = AutoTokenizer.from_pretrained(
+            located.folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    return TransformerModel(
+        module.eval().to(device), tokenizer, name=located.name, weight_hash=located.weight_hash
+    )
 
 
 def _require_all_weights(folder: Path, missing: Sequence[str]) -> None:
-    """Weights that a file lacks would be filled with random numbers, and every score would be about those."""
+    """Weights that a file lacks would be filled with random numbers, and every score would be about
+    those.
+    """
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UnavailableError(f"{folder} lacks weights of a language model: {missing[0]}{more}; check that it is one, or fetch it again")
+        raise UnavailableError(
+            f"{folder} lacks weights of a language model: {missing[0]}{more}; check that it is "
+            "one, or fetch it again"
+        )
 
 
 @contextmanager
 def _quiet_loading(folder: Path, kind: str) -> Iterator[None]:
-    """Transformers' own bars would break ours (its setting comes back afterwards), and its errors fill pages."""
+    """Transformers' own bars would break ours (its setting comes back afterwards), and its errors
+    fill pages.
+    """
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -121,7 +160,8 @@ def _quiet_loading(folder: Path, kind: str) -> Iterator[None]:
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).splitlines()[0]
         raise UnavailableError(
-            f"{folder} does not load as {kind}: {first}; check that its config.json and .safetensors are whole"
+            f"{folder} does not load as {kind}: {first}; check that its config.json and "
+            ".safetensors are whole"
         ) from error
     finally:
         if shown:

@@ -1,6 +1,7 @@
 """The one door into a network: `run(inputs, hooks, stop_after)`.
 
-Recording, steering, patching and attribution are hook functions over `run`; nothing else of a network is needed.
+Recording, steering, patching and attribution are hook functions over `run`; nothing else of a
+network is needed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,12 +16,14 @@ from torch import Tensor
 from interp.core import InputError, Sites
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Inputs of one forward call, ready for the network.
 
-    `inputs` are the arguments of the network's forward; `items [batch]` numbers the input each element came from, `offsets [batch]` the
-    position of its first token there. `keep [batch, position]` is False on padding, `special` True on tokens the tokenizer added (BOS).
+    `inputs` are the arguments of the network's forward; `items [batch]` numbers the input each
+    element came from, `offsets [batch]` the position of its first token there.
+    `keep [batch, position]` is False on padding, `special` True on tokens the tokenizer added
+    (BOS).
     """
 
     inputs: Mapping[str, Any]
@@ -32,19 +35,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A whole set of inputs: the name of each (its text), its tokens, and the batches that run them, longest first."""
+    """A whole set of inputs: the name of each (its text), its tokens, and the batches that run
+    them, longest first.
+    """
 
     items: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]
     batches: Sequence[Batch]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """What a hook is told besides the value.
 
-    `positions [batch, position]` are token positions in each sequence, -1 on padding (None for networks without tokens);
-    `prompt_length [batch]` is set while generating; `step` is the sampling step of a diffusion network.
+    `positions [batch, position]` are token positions in each sequence, -1 on padding (None for
+    networks without tokens); `prompt_length [batch]` is set while generating; `step` is the
+    sampling step of a diffusion network.
     """
 
     site: str
@@ -55,14 +61,17 @@ class Call:
 
 
 Hook = Callable[[Tensor, Call], Tensor | None]
-"""Gets the value at a site; returns a new tensor of the same shape to replace it, or None to leave it. Never writes in place."""
+"""Gets the value at a site; returns a new tensor of the same shape to replace it, or None to leave
+it. Never writes in place.
+"""
 
 
 @runtime_checkable
 class Model(Protocol):
     """Any network: a language model, a UNet, a classifier.
 
-    `weight_hash` identifies the weights in provenance. `run` returns what the network returns, or None when `stop_after` ended it early.
+    `weight_hash` identifies the weights in provenance. `run` returns what the network returns, or
+    None when `stop_after` ended it early.
     """
 
     name: str
@@ -75,7 +84,13 @@ class Model(Protocol):
 
     def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared: ...
 
-    def run(self, inputs: Any, hooks: Mapping[str, Hook] = ..., *, stop_after: str | Iterable[str] | None = None) -> Any: ...
+    def run(
+        self,
+        inputs: Any,
+        hooks: Mapping[str, Hook] = ...,
+        *,
+        stop_after: str | Iterable[str] | None = None,
+    ) -> Any: ...
 
     def hooked(self, hooks: Mapping[str, Hook]) -> AbstractContextManager[None]: ...
 
@@ -91,7 +106,7 @@ def checked_batch_size(size: int | None) -> int | None:
     return size
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Frame:
     """Where a forward call stands; adapters update it, hooks receive it as a `Call`."""
 
@@ -102,7 +117,9 @@ class Frame:
     armed: bool = field(default=True)
 
     def shaped(self, value: Tensor) -> Tensor:
-        """A value with its token axis: OPT's layers put all tokens of a batch in one row after the other."""
+        """A value with its token axis: OPT's layers put all tokens of a batch in one row after the
+        other.
+        """
         if self.positions is None or value.ndim != 2 or len(value) != self.positions.numel():
             return value
         return value.reshape(*self.positions.shape, -1)
@@ -111,6 +128,13 @@ class Frame:
         """The frame as seen from one site."""
         positions = self.positions
         if positions is not None and value.ndim == 3:
-            # Where only the last positions are unembedded (every step of generation), the logits are those of the last positions.
+            # Where only the last positions are unembedded (every step of generation), the logits
+            # are those of the last positions.
             positions = positions[:, positions.shape[1] - value.shape[1] :]
-        return Call(site, self.batch, positions, self.prompt_length, self.step)
+        return Call(
+            site=site,
+            batch=self.batch,
+            positions=positions,
+            prompt_length=self.prompt_length,
+            step=self.step,
+        )

@@ -1,7 +1,9 @@
-"""The rest of a language model: what comes before a site is computed once for a batch, what comes after it once per change of the site.
+"""The rest of a language model: what comes before a site is computed once for a batch, what comes
+after it once per change of the site.
 
-The layers are called one by one with the arguments that the network itself gave them. Architectures differ in more than that, so nothing is
-taken for granted: the result is compared with the whole network's, and where they differ the whole network runs instead.
+The layers are called one by one with the arguments that the network itself gave them. Architectures
+differ in more than that, so nothing is taken for granted: the result is compared with the whole
+network's, and where they differ the whole network runs instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,15 +32,23 @@ class LayerCall:
     hidden_name: str | None
 
     @classmethod
-    def of(cls, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> "tuple[LayerCall, Tensor]":
+    def of(
+        cls, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> "tuple[LayerCall, Tensor]":
         """The call that a forward pre-hook was told of, and the hidden states it was made with."""
         if args:
             return cls(module, args[1:], dict(kwargs), None), args[0]
         name = next(iter(kwargs))
-        return cls(module, (), {key: value for key, value in kwargs.items() if key != name}, name), kwargs[name]
+        return cls(
+            module, (), {key: value for key, value in kwargs.items() if key != name}, name
+        ), kwargs[name]
 
     def __call__(self, hidden: Tensor, others: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-        output = self.module(hidden, *others, **named) if self.hidden_name is None else self.module(**{self.hidden_name: hidden}, **named)
+        output = (
+            self.module(hidden, *others, **named)
+            if self.hidden_name is None
+            else self.module(**{self.hidden_name: hidden}, **named)
+        )
         result = output if isinstance(output, Tensor) else output[0]
         if not isinstance(result, Tensor):
             raise TypeError(f"{type(self.module).__name__} gave {type(result).__name__}")
@@ -54,17 +64,21 @@ class _Entry:
 
 
 class Suffix:
-    """A language model from a site on, over one batch: `plain [row, position, vocabulary]` are its logits with nothing changed.
+    """A language model from a site on, over one batch: `plain [row, position, vocabulary]` are its
+    logits with nothing changed.
 
-    `reused` tells whether what comes before the site is spared. Otherwise (hooks of another session are in place, the site is not of a
-    layer, or the architecture does more than call its layers one after another) the whole network runs, to the same numbers.
+    `reused` tells whether what comes before the site is spared. Otherwise (hooks of another session
+    are in place, the site is not of a layer, or the architecture does more than call its layers one
+    after another) the whole network runs, to the same numbers.
 
     Example:
         >>> rest = Suffix(model, model.prepare(texts).batches[0], "L15.resid_post")
         >>> rest.logits(Add(vectors), times=len(vectors))
     """
 
-    def __init__(self, model: TransformerModel, batch: Batch, site: str, *, logits_to_keep: int = 0) -> None:
+    def __init__(
+        self, model: TransformerModel, batch: Batch, site: str, *, logits_to_keep: int = 0
+    ) -> None:
         self._model, self._batch, self._keep = model, batch, logits_to_keep
         self.site = model.sites.resolve(site)
         self._entry = None if model.busy else _entry(model, self.site)
@@ -98,14 +112,20 @@ class Suffix:
         """Whether every layer from the site on was called exactly once."""
         if self._entry is None or self._start is None:
             return False
-        return [layer.module for layer in self._layers] == list(self._model.anatomy.blocks[self._entry.first :])
+        return [layer.module for layer in self._layers] == list(
+            self._model.anatomy.blocks[self._entry.first :]
+        )
 
     def _trusted(self) -> bool:
-        """Whether the site is where it should be in the rest: one changed run of both, once per model and site."""
+        """Whether the site is where it should be in the rest: one changed run of both, once per
+        model and site.
+        """
         known = self._model.spared
         if self.site not in known:
             vector = self._model.sites.width(self.site) or 1
-            known[self.site] = self._agrees(lambda value, call: value + 0.1 * torch.linspace(-1, 1, vector).to(value))
+            known[self.site] = self._agrees(
+                lambda value, call: value + 0.1 * torch.linspace(-1, 1, vector).to(value)
+            )
         return known[self.site]
 
     @torch.no_grad()
@@ -117,7 +137,9 @@ class Suffix:
             return False
         tolerance = max(1e-5, 4 * torch.finfo(expected.dtype).eps)
         scale = float(expected.float().abs().nan_to_num().max())
-        return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
+        return found.shape == expected.shape and torch.allclose(
+            found, expected, rtol=0, atol=tolerance * scale, equal_nan=True
+        )
 
     @contextmanager
     def _capturing(self) -> Iterator[None]:
@@ -125,10 +147,16 @@ class Suffix:
             if self._entry is not None:
                 anatomy = self._model.anatomy
                 for module in (*anatomy.blocks[self._entry.first :], anatomy.final_norm):
-                    stack.callback(module.register_forward_pre_hook(self._keep_arguments, with_kwargs=True).remove)
+                    stack.callback(
+                        module.register_forward_pre_hook(
+                            self._keep_arguments, with_kwargs=True
+                        ).remove
+                    )
             yield
 
-    def _keep_arguments(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _keep_arguments(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         layer, hidden = LayerCall.of(module, args, kwargs)
         if self._start is None:
             self._start = hidden
@@ -139,7 +167,7 @@ class Suffix:
         assert self._entry is not None
         assert self._start is not None
         anatomy, again = self._model.anatomy, Repeats(len(self._batch.items), times)
-        frame = Frame(repeated(self._batch, times), again(self._positions))
+        frame = Frame(batch=repeated(self._batch, times), positions=again(self._positions))
         hooks = {} if hook is None else {self.site: hook}
         hidden = again(self._start)
         with evaluating(self._model.module), placed({self.site: self._entry.point}, hooks, frame):
@@ -151,7 +179,9 @@ class Suffix:
 
 
 class Repeats:
-    """Arguments of a layer for the batch `times` over; what is shared by layers is repeated once."""
+    """Arguments of a layer for the batch `times` over; what is shared by layers is repeated
+    once.
+    """
 
     def __init__(self, rows: int, times: int) -> None:
         self._rows, self._times = rows, times
@@ -162,8 +192,14 @@ class Repeats:
             return tuple(self(item) for item in value)
         if isinstance(value, Mapping):
             return {key: self(item) for key, item in value.items()}
-        # Masks and positions of one row serve all rows; a batch's own (or one per row and head, as BLOOM's) are repeated.
-        if not isinstance(value, Tensor) or self._times == 1 or value.ndim < 2 or value.shape[0] % self._rows:
+        # Masks and positions of one row serve all rows; a batch's own (or one per row and head, as
+        # BLOOM's) are repeated.
+        if (
+            not isinstance(value, Tensor)
+            or self._times == 1
+            or value.ndim < 2
+            or value.shape[0] % self._rows
+        ):
             return value
         if id(value) not in self._done:
             self._done[id(value)] = value.repeat(self._times, *(1,) * (value.ndim - 1))
@@ -172,8 +208,12 @@ class Repeats:
 
 def repeated(batch: Batch, times: int) -> Batch:
     """A batch `times` over, copy after copy: element `cell · n + prompt`."""
-    inputs = {key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()}
-    return Batch(inputs, np.tile(batch.items, times), np.tile(batch.offsets, times))
+    inputs = {
+        key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()
+    }
+    return Batch(
+        inputs=inputs, items=np.tile(batch.items, times), offsets=np.tile(batch.offsets, times)
+    )
 
 
 def _entry(model: TransformerModel, site: str) -> _Entry | None:

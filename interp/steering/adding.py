@@ -13,7 +13,12 @@ from interp.features.feature import Feature
 from interp.models.adapters.transformer import TransformerModel
 from interp.steering.strengths import calibrate
 
-PROMPTS = ("I think that", "The most important thing is", "Yesterday we talked about", "It seems to me that")
+PROMPTS = (
+    "I think that",
+    "The most important thing is",
+    "Yesterday we talked about",
+    "It seems to me that",
+)
 
 
 @contextmanager
@@ -29,15 +34,17 @@ def steer(
     where: Where = EVERYWHERE,
     prompts: Sequence[str] = PROMPTS,
 ) -> Iterator[float]:
-    """Add `sign · alpha · direction` at a site for the length of a `with` block; gives the alpha that is used.
+    """Add `sign · alpha · direction` at a site for the length of a `with` block; gives the alpha
+    that is used.
 
-    The strength is either `alpha`, a multiple of the unit direction, or `kl`, the divergence (nats) of the next-token distribution it
-    causes, mean over `prompts`, with the vector at all their positions, whatever `where` is. The direction is the feature's own, or
-    `direction` (its companion, say) at `site`.
+    The strength is either `alpha`, a multiple of the unit direction, or `kl`, the divergence (nats)
+    of the next-token distribution it causes, mean over `prompts`, with the vector at all their
+    positions, whatever `where` is. The direction is the feature's own, or `direction` (its
+    companion, say) at `site`.
 
     Raises:
-        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the site is missing or of another width,
-            or no strength reaches `kl`.
+        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the
+            site is missing or of another width, or no strength reaches `kl`.
 
     Cost: nothing with `alpha`; about 20 short forward passes per prompt with `kl`.
 
@@ -57,13 +64,20 @@ def steer(
         yield strength
 
 
-def _place(model: TransformerModel, feature: Feature | Tensor, direction: Tensor | None, site: str | None) -> str:
+def _place(
+    model: TransformerModel, feature: Feature | Tensor, direction: Tensor | None, site: str | None
+) -> str:
     own = feature.site if isinstance(feature, Feature) else None
     if not (site or own):
-        raise InputError("a direction without a site cannot be added anywhere; give site=…, one of model.sites")
+        raise InputError(
+            "a direction without a site cannot be added anywhere; give site=…, one of model.sites"
+        )
     place = model.sites.resolve(site or own or "")
     if own is not None and direction is None and place != model.sites.resolve(own):
-        raise InputError(f"the feature's direction lives at {own}, not {place}; give direction=interp.companion(feature, acts, {place!r})")
+        raise InputError(
+            f"the feature's direction lives at {own}, not {place}; give "
+            f"direction=interp.companion(feature, acts, {place!r})"
+        )
     return place
 
 
@@ -71,14 +85,21 @@ def _unit(feature: Feature | Tensor, direction: Tensor | None, place: str) -> Te
     own = feature.direction if isinstance(feature, Feature) else feature
     vector = (own if direction is None else direction).float()
     if not float(vector.norm()) > 0:
-        raise InputError(f"the direction for {place} has no length or is not finite (its feature never fires?); choose another feature")
+        raise InputError(
+            f"the direction for {place} has no length or is not finite (its feature never "
+            "fires?); "
+            "choose another feature"
+        )
     return torch.nn.functional.normalize(vector, dim=0)
 
 
-def _strength(model: TransformerModel, prompts: Sequence[str], site: str, vector: Tensor, kl: float) -> float:
+def _strength(
+    model: TransformerModel, prompts: Sequence[str], site: str, vector: Tensor, kl: float
+) -> float:
     found = calibrate(model, prompts, site, vector[None], (kl,))
     if not bool(found.reached[0, 0]):
         raise InputError(
-            f"no strength at {site} reaches KL {kl}: {float(found.kl[0, 0]):.3f} nats is the closest; ask for less or use alpha"
+            f"no strength at {site} reaches KL {kl}: {float(found.kl[0, 0]):.3f} nats is the "
+            "closest; ask for less or use alpha"
         )
     return float(found.alpha[0, 0])

@@ -1,4 +1,6 @@
-"""Which concepts to steer with, and by which directions: the same concepts for every method, so that methods are compared in pairs."""
+"""Which concepts to steer with, and by which directions: the same concepts for every method, so
+that methods are compared in pairs.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,16 +13,21 @@ from interp.detection import Detection
 from interp.steering.targets import Route, Target
 
 
-def concepts_to_steer(found: Sequence[Sequence[Detection]], accepted: Sequence[str], count: int) -> list[str]:
-    """The concepts that the methods together tell apart best on the fit sentences, among those the judge accepts.
+def concepts_to_steer(
+    found: Sequence[Sequence[Detection]], accepted: Sequence[str], count: int
+) -> list[str]:
+    """The concepts that the methods together tell apart best on the fit sentences, among those the
+    judge accepts.
 
-    `found` holds each method's detections, concept by concept. A concept is passed over where a method would use a feature that already
-    stands for another one.
+    `found` holds each method's detections, concept by concept. A concept is passed over where a
+    method would use a feature that already stands for another one.
     """
     by_concept = {rows[0].concept: rows for rows in zip(*found, strict=True)}
     chosen: list[str] = []
     used: set[tuple[str, int]] = set()
-    for concept in sorted(by_concept, key=lambda name: -float(np.mean([row.chosen_on for row in by_concept[name]]))):
+    for concept in sorted(
+        by_concept, key=lambda name: -float(np.mean([row.chosen_on for row in by_concept[name]]))
+    ):
         features = {(row.method, row.feature) for row in by_concept[concept]}
         if concept in accepted and not features & used and len(chosen) < count:
             chosen.append(concept)
@@ -36,23 +43,41 @@ def steering_targets(
     chosen: Sequence[str],
     sites: tuple[str, str],
 ) -> list[Target]:
-    """Companions of every dictionary's features, the first dictionary's own directions beside them, and the supervised reference.
+    """Companions of every dictionary's features, the first dictionary's own directions beside them,
+    and the supervised reference.
 
-    `sites` are where the dictionaries were fitted and where companions steer; `away` holds each dictionary's companions there, and
-    `reference` was fitted there. A feature that never fires has no companion and is left out.
+    `sites` are where the dictionaries were fitted and where companions steer; `away` holds each
+    dictionary's companions there, and `reference` was fitted there. A feature that never fires has
+    no companion and is left out.
     """
     site, elsewhere = sites
     targets = []
     for number, (name, dictionary) in enumerate(dictionaries.items()):
         rows = [row for row in found[name] if row.concept in chosen]
         targets += [
-            _target(name, "companion", elsewhere, away[name][row.feature], row) for row in rows if bool(away[name][row.feature].norm() > 0)
+            _target(name, "companion", elsewhere, away[name][row.feature], row)
+            for row in rows
+            if bool(away[name][row.feature].norm() > 0)
         ]
         if number == 0:
-            targets += [_target(name, "native", site, dictionary.directions[row.feature], row) for row in rows]
+            targets += [
+                _target(name, "native", site, dictionary.directions[row.feature], row)
+                for row in rows
+            ]
     supervised = [row for row in found[reference.method] if row.concept in chosen]
-    return targets + [_target(reference.method, "companion", elsewhere, reference.directions[row.feature], row) for row in supervised]
+    return targets + [
+        _target(reference.method, "companion", elsewhere, reference.directions[row.feature], row)
+        for row in supervised
+    ]
 
 
 def _target(name: str, route: Route, site: str, direction: Tensor, row: Detection) -> Target:
-    return Target(f"{name} {route}", name, route, site, direction, row.concept, f"{name}-{row.feature}")
+    return Target(
+        family=f"{name} {route}",
+        method=name,
+        route=route,
+        site=site,
+        direction=direction,
+        concept=row.concept,
+        feature_id=f"{name}-{row.feature}",
+    )

@@ -1,4 +1,6 @@
-"""Paired differences: is one family of directions better than another on the same concepts and the same texts?"""
+"""Paired differences: is one family of directions better than another on the same concepts and the
+same texts?
+"""
 
 from collections.abc import Iterator
 
@@ -18,14 +20,18 @@ def paired_difference(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> Score:
-    """How much higher `values_a` are than `values_b`: the mean over concepts of the mean paired difference over their texts.
+    """How much higher `values_a` are than `values_b`: the mean over concepts of the mean paired
+    difference over their texts.
 
-    Both hold the same concepts and texts (prompts, samples) in the same order, measured at the same strength. A pair of which either is NaN
-    (a judgement that failed) is left out, and so is a concept without pairs. The 95 % interval is a two-stage bootstrap (Davison & Hinkley
-    1997, §3.8): concepts are drawn, then texts within each drawn concept, because the texts of a concept go up and down together.
+    Both hold the same concepts and texts (prompts, samples) in the same order, measured at the same
+    strength. A pair of which either is NaN (a judgement that failed) is left out, and so is a
+    concept without pairs. The 95 % interval is a two-stage bootstrap (Davison & Hinkley 1997,
+    §3.8): concepts are drawn, then texts within each drawn concept, because the texts of a concept
+    go up and down together.
 
     Returns:
-        a Score whose `n` is the number of concepts, and whose control is 0, the difference of a family and itself.
+        a Score whose `n` is the number of concepts, and whose control is 0, the difference of a
+        family and itself.
 
     Raises:
         InputError: the arrays differ in shape, or no pair is left.
@@ -37,20 +43,35 @@ def paired_difference(
     values_a, values_b = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
     if values_a.shape != values_b.shape or values_a.ndim != 2:
         raise InputError(
-            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays [concept, text] of the same concepts and texts"
+            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays "
+            "[concept, "
+            "text] of the same concepts and texts"
         )
     difference = values_a - values_b
     rows = [row[~np.isnan(row)] for row in difference]
     rows = [row for row in rows if len(row)]
     if not rows:
-        raise InputError("no pair of values is left to compare (each has a NaN); give families that were judged on the same texts")
+        raise InputError(
+            "no pair of values is left to compare (each has a NaN); give families that were judged "
+            "on the same texts"
+        )
     drawn = np.concatenate(list(_resampled(rows, resamples, seed)))
     low, high = np.quantile(drawn, [0.025, 0.975])
     value = float(np.mean([row.mean() for row in rows]))
-    return Score(value, float(low), float(high), len(rows), seed, 0.0, "two-stage bootstrap 95%")
+    return Score(
+        value,
+        float(low),
+        float(high),
+        n=len(rows),
+        seed=seed,
+        control=0.0,
+        interval="two-stage bootstrap 95%",
+    )
 
 
-def _resampled(rows: list[np.ndarray], resamples: int, seed: int) -> Iterator[Float[np.ndarray, " resample"]]:
+def _resampled(
+    rows: list[np.ndarray], resamples: int, seed: int
+) -> Iterator[Float[np.ndarray, " resample"]]:
     """Means of resamples of concepts and, in each, of its texts; some resamples at a time."""
     generator = np.random.default_rng(seed)
     lengths = np.array([len(row) for row in rows])

@@ -1,6 +1,7 @@
-"""evaluate_steering(): does adding a direction make the model speak of the concept, fluently, more than a random direction does?
-What is chosen (the strength, the sign) is chosen on one set of prompts and reported on another. Random directions go through the same
-selection; the control of a concept is the best of them *on the report prompts*, and no steering at all is in the same table.
+"""evaluate_steering(): does adding a direction make the model speak of the concept, fluently, more
+than a random direction does? What is chosen (the strength, the sign) is chosen on one set of
+prompts and reported on another. Random directions go through the same selection; the control of a
+concept is the best of them *on the report prompts*, and no steering at all is in the same table.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,16 @@ from interp.steering.results import SteeringResult
 from interp.steering.strengths import Calibration, calibrate
 from interp.steering.targets import Protocol, Target, random_targets
 
-NO_STEERING = Cell(None, "", torch.zeros(0), 0.0, 1, 0.0, 0.0, True)
+NO_STEERING = Cell(
+    target=None,
+    site="",
+    vector=torch.zeros(0),
+    kl=0.0,
+    sign=1,
+    alpha=0.0,
+    measured_kl=0.0,
+    reached=True,
+)
 
 
 def evaluate_steering(
@@ -29,13 +39,16 @@ def evaluate_steering(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SteeringResult:
-    """Steer with every target and with random controls at the same measured strengths, judge the texts, and compare.
+    """Steer with every target and with random controls at the same measured strengths, judge the
+    texts, and compare.
 
     Raises:
-        InputError: there are no targets, a direction has no length or another width than its site, or the judge refuses a concept.
+        InputError: there are no targets, a direction has no length or another width than its site,
+            or the judge refuses a concept.
 
-    Cost: (targets + random directions per site) × strengths × signs × prompts × samples continuations, generated in shared batches, and one
-    call of the judge: each target's texts for its own concept, the controls' texts for every concept.
+    Cost: (targets + random directions per site) × strengths × signs × prompts × samples
+    continuations, generated in shared batches, and one call of the judge: each target's texts for
+    its own concept, the controls' texts for every concept.
 
     Example:
         >>> result = interp.evaluate_steering(model, targets, judge=judge)
@@ -46,7 +59,9 @@ def evaluate_steering(
     everything = [*targets, *controls]
     cells = [NO_STEERING, *_cells(model, everything, protocol, progress)]
     prompts = (*protocol.selection_prompts, *protocol.report_prompts)
-    texts = continuations(model, cells, prompts, protocol.samples, protocol.sampling, seed, progress=progress)
+    texts = continuations(
+        model, cells, prompts, protocol.samples, protocol.sampling, seed, progress=progress
+    )
     progress("judge", 0, 1, "pass")
     table = judge_cells(judge, cells, texts, _wanted(cells, targets), protocol, seed)
     progress("judge", 1, 1, "pass")
@@ -55,45 +70,91 @@ def evaluate_steering(
 
 def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> None:
     if not targets:
-        raise InputError("no targets to steer with; give at least one feature with a concept that the judge accepts")
+        raise InputError(
+            "no targets to steer with; give at least one feature with a concept that the judge "
+            "accepts"
+        )
     for target in targets:
         width = model.sites.width(target.site)
         if target.direction.shape != (width,):
             raise InputError(
-                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} {width} wide; give a direction of that site"
+                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} "
+                f"{width} "
+                "wide; give a direction of that site"
             )
         if not float(target.direction.norm()) > 0:
-            raise InputError(f"the direction of {target.feature_id} at {target.site} has no length or is not finite; leave it out")
+            raise InputError(
+                f"the direction of {target.feature_id} at {target.site} has no length or is not "
+                "finite; leave it out"
+            )
         # A refusal after hours of generation would be late.
         if isinstance(judge, MeasuredJudge) and target.concept in judge.reliability.refused:
-            raise InputError(f"the judge refuses {target.concept!r}; choose among {', '.join(judge.reliability.accepted)}")
+            raise InputError(
+                f"the judge refuses {target.concept!r}; choose among "
+                f"{', '.join(judge.reliability.accepted)}"
+            )
 
 
-def _cells(model: TransformerModel, targets: Sequence[Target], protocol: Protocol, progress: Progress) -> list[Cell]:
-    """Every target, sign and strength; calibrated on the selection prompts only, all directions of a site together."""
+def _cells(
+    model: TransformerModel, targets: Sequence[Target], protocol: Protocol, progress: Progress
+) -> list[Cell]:
+    """Every target, sign and strength; calibrated on the selection prompts only, all directions of
+    a site together.
+    """
     cells = []
     for site in dict.fromkeys(target.site for target in targets):
-        lanes = [(number, sign) for number, target in enumerate(targets) if target.site == site for sign in protocol.signs]
-        directions = torch.stack([sign * targets[number].direction.float().cpu() for number, sign in lanes])
-        found = calibrate(model, protocol.selection_prompts, site, directions, protocol.strengths, progress=progress)
+        lanes = [
+            (number, sign)
+            for number, target in enumerate(targets)
+            if target.site == site
+            for sign in protocol.signs
+        ]
+        directions = torch.stack(
+            [sign * targets[number].direction.float().cpu() for number, sign in lanes]
+        )
+        found = calibrate(
+            model,
+            protocol.selection_prompts,
+            site,
+            directions,
+            protocol.strengths,
+            progress=progress,
+        )
         units = torch.nn.functional.normalize(directions, dim=1)
         for row, (number, sign) in enumerate(lanes):
             cells += _doses(number, site, sign, units[row], found, row)
     return cells
 
 
-def _doses(number: int, site: str, sign: int, unit: torch.Tensor, found: Calibration, row: int) -> list[Cell]:
+def _doses(
+    number: int, site: str, sign: int, unit: torch.Tensor, found: Calibration, row: int
+) -> list[Cell]:
     return [
-        Cell(number, site, alpha * unit, kl, sign, float(alpha), float(found.kl[row, column]), bool(found.reached[row, column]))
+        Cell(
+            target=number,
+            site=site,
+            vector=alpha * unit,
+            kl=kl,
+            sign=sign,
+            alpha=float(alpha),
+            measured_kl=float(found.kl[row, column]),
+            reached=bool(found.reached[row, column]),
+        )
         for column, (kl, alpha) in enumerate(zip(found.targets, found.alpha[row], strict=True))
     ]
 
 
 def _wanted(cells: Sequence[Cell], targets: Sequence[Target]) -> list[tuple[int, str]]:
-    """Which cell is judged for which concept: a target's for its own, the controls' for every one."""
+    """Which cell is judged for which concept: a target's for its own, the controls' for every
+    one.
+    """
     concepts = list(dict.fromkeys(target.concept for target in targets))
     return [
         (position, concept)
         for position, cell in enumerate(cells)
-        for concept in (concepts if cell.target is None or cell.target >= len(targets) else [targets[cell.target].concept])
+        for concept in (
+            concepts
+            if cell.target is None or cell.target >= len(targets)
+            else [targets[cell.target].concept]
+        )
     ]

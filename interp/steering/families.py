@@ -1,4 +1,6 @@
-"""From judged cells to results: the chosen dose of every target, its margin over the best control, and the means of families."""
+"""From judged cells to results: the chosen dose of every target, its margin over the best control,
+and the means of families.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,8 +13,12 @@ from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetRe
 from interp.steering.targets import Protocol, Target
 
 
-def compare(table: JudgedCells, targets: Sequence[Target], controls: Sequence[Target]) -> SteeringResult:
-    """Results of all targets and controls; cell 0 of the table is no steering, the others number targets first, then controls."""
+def compare(
+    table: JudgedCells, targets: Sequence[Target], controls: Sequence[Target]
+) -> SteeringResult:
+    """Results of all targets and controls; cell 0 of the table is no steering, the others number
+    targets first, then controls.
+    """
     concepts = list(dict.fromkeys(target.concept for target in targets))
     own: dict[int, list[int]] = {}
     for position, cell in enumerate(table.cells):
@@ -20,7 +26,10 @@ def compare(table: JudgedCells, targets: Sequence[Target], controls: Sequence[Ta
             own.setdefault(cell.target, []).append(position)
     unsteered = {concept: table.dose(0, concept) for concept in concepts}
     random = {
-        concept: [_chosen(table, own[len(targets) + number], control, concept) for number, control in enumerate(controls)]
+        concept: [
+            _chosen(table, own[len(targets) + number], control, concept)
+            for number, control in enumerate(controls)
+        ]
         for concept in concepts
     }
     results = tuple(
@@ -31,30 +40,52 @@ def compare(table: JudgedCells, targets: Sequence[Target], controls: Sequence[Ta
         )
         for number, target in enumerate(targets)
     )
-    flat = tuple(replace(result, control=unsteered[concept].score or result.control) for concept in concepts for result in random[concept])
+    flat = tuple(
+        replace(result, control=unsteered[concept].score or result.control)
+        for concept in concepts
+        for result in random[concept]
+    )
     return SteeringResult(
-        table.protocol,
-        results,
-        flat,
-        _families([*results, *flat], unsteered.values(), table),
-        unsteered[concepts[0]].continuations,
-        {concept: dose.score for concept, dose in unsteered.items() if dose.score is not None},
-        table.judged,
-        table.failed,
+        protocol=table.protocol,
+        targets=results,
+        controls=flat,
+        families=_families([*results, *flat], unsteered.values(), table),
+        unsteered=unsteered[concepts[0]].continuations,
+        unsteered_scores={
+            concept: dose.score for concept, dose in unsteered.items() if dose.score is not None
+        },
+        judged=table.judged,
+        failed=table.failed,
     )
 
 
 def _chosen(table: JudgedCells, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
-    """A target's doses for a concept; the best one on the selection prompts is chosen, among those judged on both sets of prompts."""
+    """A target's doses for a concept; the best one on the selection prompts is chosen, among those
+    judged on both sets of prompts.
+    """
     doses = tuple(table.dose(cell, concept) for cell in cells)
-    usable = [number for number, dose in enumerate(doses) if dose.score is not None and not np.isnan(dose.selection_score)]
+    usable = [
+        number
+        for number, dose in enumerate(doses)
+        if dose.score is not None and not np.isnan(dose.selection_score)
+    ]
     chosen = max(usable, key=lambda number: doses[number].selection_score) if usable else None
-    return TargetResult(replace(target, concept=concept), doses, chosen, _unknown(table.seed), None)
+    return TargetResult(
+        target=replace(target, concept=concept),
+        doses=doses,
+        chosen=chosen,
+        control=_unknown(table.seed),
+        margin=None,
+    )
 
 
 def _best_control(site: str, random: Sequence[TargetResult], unsteered: Dose) -> Dose:
     """What scored highest on the report prompts: a random direction at the site, or no steering."""
-    chosen = [result.doses[result.chosen] for result in random if result.target.site == site and result.chosen is not None]
+    chosen = [
+        result.doses[result.chosen]
+        for result in random
+        if result.target.site == site and result.chosen is not None
+    ]
     return max([unsteered, *chosen], key=lambda dose: dose.score.value if dose.score else -1.0)
 
 
@@ -68,28 +99,53 @@ def _with_margin(result: TargetResult, control: Dose, seed: int) -> TargetResult
     return replace(result, margin=bootstrap_mean(kept, seed=seed) if len(kept) else None)
 
 
-def _families(results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedCells) -> tuple[FamilyResult, ...]:
+def _families(
+    results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedCells
+) -> tuple[FamilyResult, ...]:
     names = dict.fromkeys(result.target.family for result in results)
-    families = [_family([result for result in results if result.target.family == name], table.seed, table.protocol) for name in names]
+    families = [
+        _family(
+            [result for result in results if result.target.family == name],
+            table.seed,
+            table.protocol,
+        )
+        for name in names
+    ]
     plain = _mean((dose.score for dose in unsteered), table.seed)
     curve = () if plain is None else tuple((kl, plain) for kl in table.protocol.strengths)
-    return (*families, FamilyResult("no steering", "none", "unsteered", "", curve, plain, None, 0, True))
+    return (
+        *families,
+        FamilyResult(
+            family="no steering",
+            method="none",
+            route="unsteered",
+            site="",
+            curve=curve,
+            report=plain,
+            minus_best_control=None,
+            unreachable=0,
+            is_control=True,
+        ),
+    )
 
 
 def _family(members: Sequence[TargetResult], seed: int, protocol: Protocol) -> FamilyResult:
     first = members[0].target
     doses = [dose for result in members for dose in result.doses]
-    at = {kl: _mean((dose.score for dose in doses if dose.kl == kl), seed) for kl in protocol.strengths}
+    at = {
+        kl: _mean((dose.score for dose in doses if dose.kl == kl), seed)
+        for kl in protocol.strengths
+    }
     return FamilyResult(
-        first.family,
-        first.method,
-        first.route,
-        first.site,
-        tuple((kl, mean) for kl, mean in at.items() if mean is not None),
-        _mean((result.report for result in members), seed),
-        _mean((result.margin for result in members), seed),
-        sum(len(result.unreachable) for result in members),
-        first.route == "random",
+        family=first.family,
+        method=first.method,
+        route=first.route,
+        site=first.site,
+        curve=tuple((kl, mean) for kl, mean in at.items() if mean is not None),
+        report=_mean((result.report for result in members), seed),
+        minus_best_control=_mean((result.margin for result in members), seed),
+        unreachable=sum(len(result.unreachable) for result in members),
+        is_control=first.route == "random",
     )
 
 
@@ -99,4 +155,4 @@ def _mean(scores: Iterable[Score | None], seed: int) -> Score | None:
 
 
 def _unknown(seed: int) -> Score:
-    return Score(np.nan, np.nan, np.nan, 0, seed)
+    return Score(np.nan, np.nan, np.nan, n=0, seed=seed)

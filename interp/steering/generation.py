@@ -1,4 +1,6 @@
-"""Continuations of many steered cells at once: one forward call serves many directions and strengths."""
+"""Continuations of many steered cells at once: one forward call serves many directions and
+strengths.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +19,11 @@ from interp.models.protocol import Batch
 ROWS_PER_CALL = 96
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One thing to generate under: a vector to add at a site (or none) and the strength it stands for; `target` numbers what it is of."""
+    """One thing to generate under: a vector to add at a site (or none) and the strength it stands
+    for; `target` numbers what it is of.
+    """
 
     target: int | None
     site: str
@@ -49,10 +53,11 @@ def continuations(
     *,
     progress: Progress = silent,
 ) -> list[tuple[Continuation, ...]]:
-    """For every cell `samples` continuations of every prompt, prompt by prompt; a cell that was not reached gets none.
+    """For every cell `samples` continuations of every prompt, prompt by prompt; a cell that was not
+    reached gets none.
 
-    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the same draws and a text does not depend
-    on what shares its batch.
+    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the
+    same draws and a text does not depend on what shares its batch.
 
     Cost: one cached forward call per new token and 96 rows.
     """
@@ -64,20 +69,35 @@ def continuations(
         size = max(1, ROWS_PER_CALL // rows)
         for start in range(0, len(here), size):
             group = here[start : start + size]
-            texts = _generate(model, [cells[number] for number in group], prompts, samples, sampling, seeds)
+            texts = _generate(
+                model, [cells[number] for number in group], prompts, samples, sampling, seeds
+            )
             for position, number in enumerate(group):
                 own = texts[position * rows : (position + 1) * rows]
-                result[number] = tuple(Continuation(prompts[row // samples], text) for row, text in enumerate(own))
-            progress(f"generate at {site or 'no site'}", min(start + size, len(here)), len(here), "cell")
+                result[number] = tuple(
+                    Continuation(prompts[row // samples], text) for row, text in enumerate(own)
+                )
+            progress(
+                f"generate at {site or 'no site'}", min(start + size, len(here)), len(here), "cell"
+            )
     return result
 
 
 def _generate(
-    model: TransformerModel, cells: Sequence[Cell], prompts: Sequence[str], samples: int, sampling: Sampling, seeds: Sequence[int]
+    model: TransformerModel,
+    cells: Sequence[Cell],
+    prompts: Sequence[str],
+    samples: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
 ) -> list[str]:
     asked = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
     batch = _in_order(model.prepare(asked, batch_size=len(asked), padding="left").batches[0])
-    hooks = {} if not cells[0].site else {cells[0].site: Add(torch.stack([cell.vector for cell in cells]))}
+    hooks = (
+        {}
+        if not cells[0].site
+        else {cells[0].site: Add(torch.stack([cell.vector for cell in cells]))}
+    )
     with model.hooked(hooks):
         return model.sample(batch, sampling, list(seeds) * len(cells))
 
@@ -85,4 +105,6 @@ def _generate(
 def _in_order(batch: Batch) -> Batch:
     order = torch.from_numpy(np.argsort(batch.items, kind="stable"))
     inputs = {key: value[order] for key, value in batch.inputs.items()}
-    return Batch(inputs, batch.items[order.numpy()], batch.offsets[order.numpy()])
+    return Batch(
+        inputs=inputs, items=batch.items[order.numpy()], offsets=batch.offsets[order.numpy()]
+    )

@@ -1,4 +1,6 @@
-"""Judged cells: every continuation's scores for every concept it is needed for, failures counted and left out of every mean."""
+"""Judged cells: every continuation's scores for every concept it is needed for, failures counted
+and left out of every mean.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from interp.steering.results import Dose
 from interp.steering.targets import Protocol
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JudgedCells:
-    """Cells with their texts, and the judgement of each cell for each concept that was asked for."""
+    """Cells with their texts, and the judgement of each cell for each concept that was asked
+    for.
+    """
 
     protocol: Protocol
     cells: Sequence[Cell]
@@ -34,26 +38,44 @@ class JudgedCells:
         return sum(int(judgement.failed.sum()) for judgement in self.judgements.values())
 
     def dose(self, cell: int, concept: str) -> Dose:
-        """A cell's scores for a concept, those on the selection prompts apart from those on the report prompts."""
+        """A cell's scores for a concept, those on the selection prompts apart from those on the
+        report prompts.
+        """
         what = self.cells[cell]
         if not what.reached:
-            return Dose(what.kl, what.sign, what.measured_kl, what.alpha, False, np.nan, None, np.nan, np.nan, (), np.zeros(0))
+            return Dose(
+                kl=what.kl,
+                sign=what.sign,
+                measured_kl=what.measured_kl,
+                alpha=what.alpha,
+                reached=False,
+                selection_score=np.nan,
+                score=None,
+                concept_score=np.nan,
+                fluency_score=np.nan,
+                continuations=(),
+                values=np.zeros(0),
+            )
         judgement = self.judgements[cell, concept]
-        report = np.array([text.prompt in self.protocol.report_prompts for text in self.texts[cell]], dtype=bool)
+        report = np.array(
+            [text.prompt in self.protocol.report_prompts for text in self.texts[cell]], dtype=bool
+        )
         values = judgement.score[report]
         kept = values[~np.isnan(values)]
         return Dose(
-            what.kl,
-            what.sign,
-            what.measured_kl,
-            what.alpha,
-            True,
-            _mean(judgement.score, ~report & ~judgement.failed),
-            bootstrap_mean(kept, seed=self.seed) if len(kept) else None,
-            _mean(judgement.concept, report & ~judgement.failed),
-            _mean(judgement.fluency, report & ~judgement.failed),
-            tuple(text for text, used in zip(self.texts[cell], report, strict=True) if used),
-            values,
+            kl=what.kl,
+            sign=what.sign,
+            measured_kl=what.measured_kl,
+            alpha=what.alpha,
+            reached=True,
+            selection_score=_mean(judgement.score, ~report & ~judgement.failed),
+            score=bootstrap_mean(kept, seed=self.seed) if len(kept) else None,
+            concept_score=_mean(judgement.concept, report & ~judgement.failed),
+            fluency_score=_mean(judgement.fluency, report & ~judgement.failed),
+            continuations=tuple(
+                text for text, used in zip(self.texts[cell], report, strict=True) if used
+            ),
+            values=values,
         )
 
 
@@ -65,24 +87,33 @@ def judge_cells(
     protocol: Protocol,
     seed: int,
 ) -> JudgedCells:
-    """Have cells judged for concepts, all in one call of the judge; `wanted` pairs a cell's number with a concept.
+    """Have cells judged for concepts, all in one call of the judge; `wanted` pairs a cell's number
+    with a concept.
 
     Raises:
         InputError: the judge refuses a concept, or does not answer for every text.
     """
     asked = [(cell, concept) for cell, concept in wanted if cells[cell].reached]
     rows = [(text, concept) for cell, concept in asked for text in texts[cell]]
-    answer = judge.judge([text.prompt for text, _ in rows], [text.text for text, _ in rows], [concept for _, concept in rows])
+    answer = judge.judge(
+        [text.prompt for text, _ in rows],
+        [text.text for text, _ in rows],
+        [concept for _, concept in rows],
+    )
     if not len(answer.concept) == len(answer.fluency) == len(answer.failed) == len(rows):
         raise InputError(
-            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must give one per text, failures included"
+            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must "
+            "give "
+            "one per text, failures included"
         )
     found, start = {}, 0
     for cell, concept in asked:
         part = slice(start, start + len(texts[cell]))
-        found[cell, concept] = Judgement(answer.concept[part], answer.fluency[part], answer.failed[part])
+        found[cell, concept] = Judgement(
+            answer.concept[part], answer.fluency[part], answer.failed[part]
+        )
         start = part.stop
-    return JudgedCells(protocol, cells, texts, found, seed)
+    return JudgedCells(protocol=protocol, cells=cells, texts=texts, judgements=found, seed=seed)
 
 
 def _mean(values: Float[np.ndarray, " text"], kept: Bool[np.ndarray, " text"]) -> float:

@@ -1,6 +1,8 @@
-"""The likelihood lift: does steering make sentences of the concept likelier than other sentences, more than random directions do?
+"""The likelihood lift: does steering make sentences of the concept likelier than other sentences,
+more than random directions do?
 
-A score of steering without generation and without a judge: deterministic, and sensitive where generated texts are noisy.
+A score of steering without generation and without a judge: deterministic, and sensitive where
+generated texts are noisy.
 """
 
 import math
@@ -26,16 +28,19 @@ SURE = 95.0
 """A lift above that many percent of the random directions counts in the verdict."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lift:
-    """How much likelier steering with one target makes its concept's sentences, in nats per token, beside random directions.
+    """How much likelier steering with one target makes its concept's sentences, in nats per token,
+    beside random directions.
 
-    `score` is the mean change of log-probability per token of the concept's sentences minus that of the others; its interval is a bootstrap
-    over sentences, its control the mean of the random directions. `percentile` is the share (%) of random directions with a smaller lift,
-    ties counting half; a sparse direction is held against dense and against sparse ones, and the smaller percentile counts. `random` maps
-    "dense" (and "sparse") to the lifts of the random directions that reached `kl`, `n_random` is how many (of the smaller pool), and
-    `changes [text]` are the changes behind the score, of the texts that `LiftResult.texts` names. Where the target did not reach `kl`,
-    `score` is None and `percentile` NaN.
+    `score` is the mean change of log-probability per token of the concept's sentences minus that of
+    the others; its interval is a bootstrap over sentences, its control the mean of the random
+    directions. `percentile` is the share (%) of random directions with a smaller lift, ties
+    counting half; a sparse direction is held against dense and against sparse ones, and the smaller
+    percentile counts. `random` maps "dense" (and "sparse") to the lifts of the random directions
+    that reached `kl`, `n_random` is how many (of the smaller pool), and `changes [text]` are the
+    changes behind the score, of the texts that `LiftResult.texts` names. Where the target did not
+    reach `kl`, `score` is None and `percentile` NaN.
     """
 
     target: Target
@@ -51,19 +56,32 @@ class Lift:
 
     @property
     def p_value(self) -> float:
-        """The chance of a lift as large among random directions: (1 + how many are) / (1 + how many there are), the larger of the pools."""
+        """The chance of a lift as large among random directions: (1 + how many are) / (1 + how many
+        there are), the larger of the pools.
+        """
         if self.score is None or not self.n_random:
             return math.nan
         value = self.score.value
-        return max((1 + int((pool >= value).sum())) / (1 + len(pool)) for pool in self.random.values() if len(pool))
+        return max(
+            (1 + int((pool >= value).sum())) / (1 + len(pool))
+            for pool in self.random.values()
+            if len(pool)
+        )
 
     def _repr_html_(self) -> str:
-        return block("Likelihood lift", _lift_table([self]), facts([("strength (KL, nats)", f"{self.kl:g}")]), name=self.target.feature_id)
+        return block(
+            "Likelihood lift",
+            _lift_table([self]),
+            facts([("strength (KL, nats)", f"{self.kl:g}")]),
+            name=self.target.feature_id,
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LiftResult:
-    """The lifts of all targets, in their order, and the sentences they rest on: `concept_of [text]` is "" for a neutral sentence."""
+    """The lifts of all targets, in their order, and the sentences they rest on: `concept_of [text]`
+    is "" for a neutral sentence.
+    """
 
     lifts: tuple[Lift, ...]
     texts: tuple[str, ...]
@@ -75,16 +93,34 @@ class LiftResult:
 
     def _repr_html_(self) -> str:
         above = sum(lift.percentile > SURE for lift in self.lifts)
-        verdict = f"{above:,} of {len(self.lifts):,} targets lift their concept's sentences more than {SURE:.0f}% of random directions do."
+        verdict = (
+            f"{above:,} of {len(self.lifts):,} targets lift their concept's sentences more "
+            f"than {SURE:.0f}% of random directions do."
+        )
         own = sum(concept != "" for concept in self.concept_of)
         conditions = [
             ("strength (KL, nats)", f"{self.kl:g}"),
             ("random directions per site", self.n_random),
-            ("sentences", f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} tokens each"),
+            (
+                "sentences",
+                (
+                    f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most "
+                    f"{self.n_tokens} "
+                    "tokens each"
+                ),
+            ),
             ("seed", self.seed),
-            ("targets not listed", f"{len(self.lifts) - LISTED:,}" if len(self.lifts) > LISTED else None),
+            (
+                "targets not listed",
+                f"{len(self.lifts) - LISTED:,}" if len(self.lifts) > LISTED else None,
+            ),
         ]
-        return block("Likelihood lift", element("p", element("b", verdict)), _lift_table(self.lifts[:LISTED]), facts(conditions))
+        return block(
+            "Likelihood lift",
+            element("p", element("b", verdict)),
+            _lift_table(self.lifts[:LISTED]),
+            facts(conditions),
+        )
 
 
 def _lift_table(lifts: Sequence[Lift]) -> Html:
@@ -101,8 +137,23 @@ def _lift_table(lifts: Sequence[Lift]) -> Html:
         )
         for lift, cell in zip(lifts, score_cells(scores, signed=True), strict=True)
     ]
-    header = ("family", "concept", "lift, nats a token", "percentile", "p", "random directions", "n")
-    return table(header, rows, caption=f"Concept's sentences against others, and the place among random directions ({axis_note(scores)})")
+    header = (
+        "family",
+        "concept",
+        "lift, nats a token",
+        "percentile",
+        "p",
+        "random directions",
+        "n",
+    )
+    return table(
+        header,
+        rows,
+        caption=(
+            "Concept's sentences against others, and the place among random directions "
+            f"({axis_note(scores)})"
+        ),
+    )
 
 
 def likelihood_lift(
@@ -121,29 +172,35 @@ def likelihood_lift(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LiftResult:
-    """The likelihood lift of every target at one measured strength, against random directions at the same strength.
+    """The likelihood lift of every target at one measured strength, against random directions at
+    the same strength.
 
-    `lift = mean_{s in concept} Δ(s) − mean_{s in others} Δ(s)`, where `Δ(s)` is the change of a sentence's log-probability per token under
-    steering and the others are the neutral sentences and those of the other concepts.
+    `lift = mean_{s in concept} Δ(s) − mean_{s in others} Δ(s)`, where `Δ(s)` is the change of a
+    sentence's log-probability per token under steering and the others are the neutral sentences and
+    those of the other concepts.
 
     Args:
-        targets: directions with their sites and concepts; those of a site share its random directions.
-        sentences: held-out sentences by concept; every target's concept is among them. Pass only concepts that should count.
+        targets: directions with their sites and concepts; those of a site share its random
+            directions.
+        sentences: held-out sentences by concept; every target's concept is among them. Pass only
+            concepts that should count.
         neutral: sentences of no concept.
-        kl: the strength (nats), found on `prompts` as `calibrate` does; targets and random directions alike.
-        alphas: strengths of the targets where they are known already (one per target, of the unit direction); the random directions are
-            still calibrated to `kl`.
-        n_random: random directions per site and kind (dense; sparse too where a target of the site is sparse).
+        kl: the strength (nats), found on `prompts` as `calibrate` does; targets and random
+            directions alike.
+        alphas: strengths of the targets where they are known already (one per target, of the unit
+            direction); the random directions are still calibrated to `kl`.
+        n_random: random directions per site and kind (dense; sparse too where a target of the site
+            is sparse).
         n_sentences: how many sentences of each concept are used, at even distances.
         n_neutral: how many neutral sentences are used, at even distances.
         n_tokens: sentences are cut to this many tokens.
 
     Raises:
-        InputError: a concept has no sentences, there are no neutral ones, a direction has no length or another width
-            than its site, or a number cannot be.
+        InputError: a concept has no sentences, there are no neutral ones, a direction has no length
+            or another width than its site, or a number cannot be.
 
-    Cost: per site `(targets + random directions) × sentences` forward passes of at most `n_tokens` tokens *from the site on*, once for all
-    targets; what comes before the site is computed once.
+    Cost: per site `(targets + random directions) × sentences` forward passes of at most `n_tokens`
+    tokens *from the site on*, once for all targets; what comes before the site is computed once.
 
     Example:
         >>> held_out = {concept.name: concept.held_out for concept in concepts.concepts}
@@ -160,15 +217,32 @@ def likelihood_lift(
         here = [number for number, target in enumerate(targets) if target.site == site]
         own = [targets[number] for number in here]
         known = None if alphas is None else [alphas[number] for number in here]
-        cells = _strengths(model, prompts, own, random_targets(own, n_random, seed), kl, known, progress)
-        change = text_effects(model, texts, site, torch.stack([cell.vector for cell in cells]), n_tokens=n_tokens, progress=progress).change
-        lifts.update(zip(here, _compared(cells, change, len(own), concept_of, kl, seed), strict=True))
+        cells = _strengths(
+            model, prompts, own, random_targets(own, n_random, seed), kl, known, progress
+        )
+        change = text_effects(
+            model,
+            texts,
+            site,
+            torch.stack([cell.vector for cell in cells]),
+            n_tokens=n_tokens,
+            progress=progress,
+        ).change
+        lifts.update(
+            zip(here, _compared(cells, change, len(own), concept_of, kl, seed), strict=True)
+        )
     return LiftResult(
-        tuple(lifts[number] for number in range(len(targets))), texts, tuple(concept_of.tolist()), kl, n_random, n_tokens, seed
+        lifts=tuple(lifts[number] for number in range(len(targets))),
+        texts=texts,
+        concept_of=tuple(concept_of.tolist()),
+        kl=kl,
+        n_random=n_random,
+        n_tokens=n_tokens,
+        seed=seed,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Cell:
     """A target or random direction at its strength; `vector` is zero where it has none."""
 
@@ -189,12 +263,20 @@ def _check(
     if not targets:
         raise InputError("no targets to measure the lift of; give at least one")
     if alphas is not None and len(alphas) != len(targets):
-        raise InputError(f"{len(alphas)} strengths were given for {len(targets)} targets; give one per target, or kl alone")
+        raise InputError(
+            f"{len(alphas)} strengths were given for {len(targets)} targets; give one per target, "
+            "or kl alone"
+        )
     if min(counts) < 1:
-        raise InputError(f"n_random, n_sentences and n_neutral are {counts}; at least one of each is needed")
+        raise InputError(
+            f"n_random, n_sentences and n_neutral are {counts}; at least one of each is needed"
+        )
     for target in targets:
         if not sentences.get(target.concept):
-            raise InputError(f"there are no sentences of {target.concept!r}; those with sentences are {', '.join(sentences)}")
+            raise InputError(
+                f"there are no sentences of {target.concept!r}; those with sentences are "
+                f"{', '.join(sentences)}"
+            )
     if not neutral:
         raise InputError("there are no neutral sentences to set the concept's against; give some")
 
@@ -216,25 +298,44 @@ def _strengths(
 ) -> list[_Cell]:
     """Every target, then every random direction, at its strength."""
     site, everything = own[0].site, [*own, *random]
-    units = torch.nn.functional.normalize(torch.stack([target.direction.float().cpu() for target in everything]), dim=1)
+    units = torch.nn.functional.normalize(
+        torch.stack([target.direction.float().cpu() for target in everything]), dim=1
+    )
     searched = units if alphas is None else units[len(own) :]
     found = calibrate(model, prompts, site, searched, (kl,), progress=progress)
     strength, measured, reached = found.alpha[:, 0], found.kl[:, 0], found.reached[:, 0]
     if alphas is not None:
         given = torch.tensor(list(alphas), dtype=torch.float32)
         strength = torch.cat([given, strength])
-        measured = torch.cat([steering_kl(model, prompts, site, given[:, None] * units[: len(own)]), measured])
+        measured = torch.cat(
+            [steering_kl(model, prompts, site, given[:, None] * units[: len(own)]), measured]
+        )
         reached = torch.cat([torch.ones(len(own), dtype=torch.bool), reached])
     return [
-        _Cell(target, alpha * unit, float(alpha), float(seen), bool(met))
-        for target, unit, alpha, seen, met in zip(everything, units, strength, measured, reached, strict=True)
+        _Cell(
+            target=target,
+            vector=alpha * unit,
+            alpha=float(alpha),
+            measured_kl=float(seen),
+            reached=bool(met),
+        )
+        for target, unit, alpha, seen, met in zip(
+            everything, units, strength, measured, reached, strict=True
+        )
     ]
 
 
 def _compared(
-    cells: Sequence[_Cell], change: Float[np.ndarray, "cell text"], n_own: int, concept_of: np.ndarray, kl: float, seed: int
+    cells: Sequence[_Cell],
+    change: Float[np.ndarray, "cell text"],
+    n_own: int,
+    concept_of: np.ndarray,
+    kl: float,
+    seed: int,
 ) -> list[Lift]:
-    """The lifts of the first cells, the targets, beside those of the others, the random directions."""
+    """The lifts of the first cells, the targets, beside those of the others, the random
+    directions.
+    """
     pools: dict[str, list[int]] = {}
     for number, cell in enumerate(cells[n_own:], n_own):
         kind = "sparse" if "sparse" in cell.target.family else "dense"
@@ -245,12 +346,23 @@ def _compared(
     for cell, values in zip(cells[:n_own], change, strict=False):
         own = concept_of == cell.target.concept
         sparse = bool((cell.target.direction == 0).any())
-        random = {kind: _difference(change[rows], own) for kind, rows in pools.items() if sparse or kind == "dense"}
+        random = {
+            kind: _difference(change[rows], own)
+            for kind, rows in pools.items()
+            if sparse or kind == "dense"
+        }
         result.append(_lift(cell, values, own, random, kl, seed))
     return result
 
 
-def _lift(cell: _Cell, values: Float[np.ndarray, " text"], own: np.ndarray, random: dict[str, np.ndarray], kl: float, seed: int) -> Lift:
+def _lift(
+    cell: _Cell,
+    values: Float[np.ndarray, " text"],
+    own: np.ndarray,
+    random: dict[str, np.ndarray],
+    kl: float,
+    seed: int,
+) -> Lift:
     usable = [pool for pool in random.values() if len(pool)]
     score, percentile = None, math.nan
     if cell.reached:
@@ -258,10 +370,23 @@ def _lift(cell: _Cell, values: Float[np.ndarray, " text"], own: np.ndarray, rand
         score = _score(values, own, control, seed)
         percentile = min((_percentile(score.value, pool) for pool in usable), default=math.nan)
     count = min((len(pool) for pool in random.values()), default=0)
-    return Lift(cell.target, kl, cell.measured_kl, cell.alpha, cell.reached, score, percentile, count, random, values)
+    return Lift(
+        target=cell.target,
+        kl=kl,
+        measured_kl=cell.measured_kl,
+        alpha=cell.alpha,
+        reached=cell.reached,
+        score=score,
+        percentile=percentile,
+        n_random=count,
+        random=random,
+        changes=values,
+    )
 
 
-def _difference(change: Float[np.ndarray, "cell text"], own: np.ndarray) -> Float[np.ndarray, " cell"]:
+def _difference(
+    change: Float[np.ndarray, "cell text"], own: np.ndarray
+) -> Float[np.ndarray, " cell"]:
     return np.asarray(change[:, own].mean(axis=1) - change[:, ~own].mean(axis=1))
 
 
@@ -270,8 +395,20 @@ def _percentile(value: float, pool: np.ndarray) -> float:
 
 
 def _score(values: np.ndarray, own: np.ndarray, control: float | None, seed: int) -> Score:
-    """The difference of two means; sentences of either side are resampled by themselves (Efron & Tibshirani 1993, §8.3)."""
+    """The difference of two means; sentences of either side are resampled by themselves (Efron &
+    Tibshirani 1993, §8.3).
+    """
     generator = np.random.default_rng(seed)
-    drawn = [side[generator.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1) for side in (values[own], values[~own])]
+    drawn = [
+        side[generator.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1)
+        for side in (values[own], values[~own])
+    ]
     low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-    return Score(float(_difference(values[None], own)[0]), float(low), float(high), len(values), seed, control)
+    return Score(
+        float(_difference(values[None], own)[0]),
+        float(low),
+        float(high),
+        n=len(values),
+        seed=seed,
+        control=control,
+    )

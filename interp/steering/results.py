@@ -12,12 +12,14 @@ from interp.steering.generation import Continuation
 from interp.steering.targets import Protocol, Route, Target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dose:
-    """One strength and sign of one target: what was asked and measured, the scores on the report prompts, and the texts.
+    """One strength and sign of one target: what was asked and measured, the scores on the report
+    prompts, and the texts.
 
-    `values [text]` are the scores of the report continuations, NaN where the judge failed; `score` is their mean, None where there is
-    none. Means leave failures out and are NaN where nothing is left. A dose that was not reached has no texts.
+    `values [text]` are the scores of the report continuations, NaN where the judge failed; `score`
+    is their mean, None where there is none. Means leave failures out and are NaN where nothing is
+    left. A dose that was not reached has no texts.
     """
 
     kl: float
@@ -33,9 +35,11 @@ class Dose:
     values: Float[np.ndarray, " text"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetResult:
-    """A target's doses, the one chosen on the selection prompts, its score on the report prompts and the margin over the best control."""
+    """A target's doses, the one chosen on the selection prompts, its score on the report prompts
+    and the margin over the best control.
+    """
 
     target: Target
     doses: tuple[Dose, ...]
@@ -45,7 +49,9 @@ class TargetResult:
 
     @property
     def report(self) -> Score | None:
-        """The score on the report prompts at the chosen strength; None when no strength was reachable."""
+        """The score on the report prompts at the chosen strength; None when no strength was
+        reachable.
+        """
         return None if self.chosen is None else self.doses[self.chosen].score
 
     @property
@@ -59,9 +65,11 @@ class TargetResult:
         return tuple(dose.kl for dose in self.doses if not dose.reached)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FamilyResult:
-    """A family's mean over its concepts, by strength and at the chosen strengths, with bootstrap intervals over concepts."""
+    """A family's mean over its concepts, by strength and at the chosen strengths, with bootstrap
+    intervals over concepts.
+    """
 
     family: str
     method: str
@@ -74,11 +82,12 @@ class FamilyResult:
     is_control: bool
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class SteeringResult:
     """Everything `evaluate_steering` measured; controls are targets and families like all others.
 
-    `judged` counts judgements (a text once for every concept it was scored for), `failed` those of them that the judge failed on.
+    `judged` counts judgements (a text once for every concept it was scored for), `failed` those of
+    them that the judge failed on.
     """
 
     protocol: Protocol
@@ -96,30 +105,54 @@ class SteeringResult:
 
     def _repr_html_(self) -> str:
         beating = sum(target.beats_control for target in self.targets)
-        verdict = f"{beating} of {len(self.targets)} targets steer beyond the best control (the margin's whole interval is above 0)."
-        return block("Steering", element("p", element("b", verdict)), self._families(), self._conditions())
+        verdict = (
+            f"{beating} of {len(self.targets)} targets steer beyond the best control (the "
+            "margin's whole interval is above 0)."
+        )
+        return block(
+            "Steering", element("p", element("b", verdict)), self._families(), self._conditions()
+        )
 
     def _families(self) -> Html:
         reports = [family.report for family in self.families]
         margins = [family.minus_best_control for family in self.families]
         columns = (score_cells(reports), score_cells(margins, signed=True))
         rows = [
-            (foreign(family.family), foreign(family.site), report, margin, family.report.n if family.report else 0, family.unreachable)
+            (
+                foreign(family.family),
+                foreign(family.site),
+                report,
+                margin,
+                family.report.n if family.report else 0,
+                family.unreachable,
+            )
             for family, report, margin in zip(self.families, *columns, strict=True)
         ]
         header = ("family", "site", "score, 0 to 2", "minus best control", "n", "not reached")
-        title = f"At the strength chosen on other prompts, mean over concepts ({axis_note(reports)}; {axis_note(margins)}); faint: controls"
+        title = (
+            "At the strength chosen on other prompts, mean over concepts "
+            f"({axis_note(reports)}; {axis_note(margins)}); faint: controls"
+        )
         muted = {number for number, family in enumerate(self.families) if family.is_control}
         return table(header, rows, caption=title, muted=muted)
 
     def _conditions(self) -> Html:
-        share = f"{self.failed:,} of {self.judged:,}" + (f" ({self.failed / self.judged:.1%})" if self.judged else "")
+        share = f"{self.failed:,} of {self.judged:,}" + (
+            f" ({self.failed / self.judged:.1%})" if self.judged else ""
+        )
         protocol = self.protocol
         return facts(
             [
                 ("judgements failed, left out of every mean:", share),
                 ("strengths (KL, nats)", ", ".join(f"{kl:g}" for kl in protocol.strengths)),
-                ("prompts", f"{len(protocol.selection_prompts)} to select, {len(protocol.report_prompts)} to report"),
+                (
+                    "prompts",
+                    (
+                        f"{len(protocol.selection_prompts)} to select, "
+                        f"{len(protocol.report_prompts)} "
+                        "to report"
+                    ),
+                ),
                 ("random directions per site", protocol.n_random),
             ]
         )

@@ -1,4 +1,6 @@
-"""Side effects of steering: how far it moves the predictions on ordinary text, and how much less likely it makes that text."""
+"""Side effects of steering: how far it moves the predictions on ordinary text, and how much less
+likely it makes that text.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ from interp.steering.text_effects import text_effects
 class SideEffects:
     """What adding one vector does to ordinary text.
 
-    `kl` is `KL(unsteered ‖ steered)` in nats per token, mean over texts; `perplexity_ratio` the steered perplexity over the unsteered one,
-    `exp` of the mean over texts of the fall in log-probability per token (1: none). Intervals are bootstraps over texts; the control is
-    what no steering has, 0 and 1.
+    `kl` is `KL(unsteered ‖ steered)` in nats per token, mean over texts; `perplexity_ratio` the
+    steered perplexity over the unsteered one, `exp` of the mean over texts of the fall in
+    log-probability per token (1: none). Intervals are bootstraps over texts; the control is what no
+    steering has, 0 and 1.
     """
 
     kl: Score
@@ -36,24 +39,42 @@ def side_effects(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[SideEffects, ...]:
-    """The side effects of adding each vector (direction times strength) at all positions of a site, on ordinary texts.
+    """The side effects of adding each vector (direction times strength) at all positions of a site,
+    on ordinary texts.
 
     Raises:
-        InputError: there are no texts, one has fewer than two tokens, or the vectors are not as wide as the site.
+        InputError: there are no texts, one has fewer than two tokens, or the vectors are not as
+            wide as the site.
 
     Cost: one forward pass over the texts, and one per vector over what comes after the site.
 
     Example:
-        >>> (effects,) = side_effects(model, "L20.resid_post", alpha * unit[None], concepts.neutral.held_out[:16])
+        >>> (effects,) = side_effects(
+        ...     model, "L20.resid_post", alpha * unit[None], concepts.neutral.held_out[:16]
+        ... )
         >>> effects.perplexity_ratio
     """
     if not texts:
         raise InputError("side effects need ordinary texts to be measured on, got none")
-    found = text_effects(model, texts, site, torch.as_tensor(vectors), n_tokens=n_tokens, divergence=True, progress=progress)
+    found = text_effects(
+        model,
+        texts,
+        site,
+        torch.as_tensor(vectors),
+        n_tokens=n_tokens,
+        divergence=True,
+        progress=progress,
+    )
     assert found.kl is not None
-    return tuple(_scores(change, kl, seed) for change, kl in zip(found.change, found.kl, strict=True))
+    return tuple(
+        _scores(change, kl, seed) for change, kl in zip(found.change, found.kl, strict=True)
+    )
 
 
-def _scores(change: Float[np.ndarray, " text"], kl: Float[np.ndarray, " text"], seed: int) -> SideEffects:
-    ratio = bootstrap_statistic(-change, lambda sample: np.exp(sample.mean(axis=-1)), seed=seed, control=1.0)
+def _scores(
+    change: Float[np.ndarray, " text"], kl: Float[np.ndarray, " text"], seed: int
+) -> SideEffects:
+    ratio = bootstrap_statistic(
+        -change, lambda sample: np.exp(sample.mean(axis=-1)), seed=seed, control=1.0
+    )
     return SideEffects(bootstrap_mean(kl, seed=seed, control=0.0), ratio)

@@ -1,4 +1,6 @@
-"""Strength by effect: find the multiple of a direction whose effect on the next token is a given KL divergence."""
+"""Strength by effect: find the multiple of a direction whose effect on the next token is a given KL
+divergence.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +20,9 @@ GRID = (0.02, 10.0, 14)
 ROUNDS = 15
 RELATIVE_TOLERANCE = 0.05
 BELOW_GRID = 1e-3
-"""How far below the weakest strength of the grid a target is looked for; divergence grows with the square of strength there."""
+"""How far below the weakest strength of the grid a target is looked for; divergence grows with the
+square of strength there.
+"""
 SMALLEST = 1e-12
 LENGTH = 1e-6
 
@@ -27,9 +31,10 @@ LENGTH = 1e-6
 class Calibration:
     """The strengths of some directions at one site.
 
-    `alpha [direction, target]` multiplies the unit direction; `kl [direction, target]` is the divergence measured at it, within 5 % of the
-    target where `reached` is True. Where it is False, no strength up to ten times the site's typical norm had that effect: `kl` is the
-    largest that was seen, at that `alpha`.
+    `alpha [direction, target]` multiplies the unit direction; `kl [direction, target]` is the
+    divergence measured at it, within 5 % of the target where `reached` is True. Where it is False,
+    no strength up to ten times the site's typical norm had that effect: `kl` is the largest that
+    was seen, at that `alpha`.
     """
 
     targets: tuple[float, ...]
@@ -43,8 +48,11 @@ class Calibration:
         return (self.kl / goals - 1).abs() <= RELATIVE_TOLERANCE
 
 
-def steering_kl(model: TransformerModel, prompts: Sequence[str], site: str, vectors: Float[Tensor, "cell d"]) -> Float[Tensor, " cell"]:
-    """How far adding each vector at a site moves the next-token distribution: `KL(unsteered ‖ steered)` in nats, mean over prompts.
+def steering_kl(
+    model: TransformerModel, prompts: Sequence[str], site: str, vectors: Float[Tensor, "cell d"]
+) -> Float[Tensor, " cell"]:
+    """How far adding each vector at a site moves the next-token distribution:
+    `KL(unsteered ‖ steered)` in nats, mean over prompts.
 
     Raises:
         InputError: the vectors are not as wide as the site.
@@ -65,31 +73,41 @@ def calibrate(
 ) -> Calibration:
     """The strength at which each direction's effect is each target KL.
 
-    A grid over almost three decades, in units of the site's typical norm, brackets each target where the divergence first crosses it; false
-    position in log-log coordinates, every third time bisection, then closes in to 5 %. Open brackets of all directions share forward calls.
+    A grid over almost three decades, in units of the site's typical norm, brackets each target
+    where the divergence first crosses it; false position in log-log coordinates, every third time
+    bisection, then closes in to 5 %. Open brackets of all directions share forward calls.
 
     Args:
-        directions: of any length but zero; another sign is another direction, and is calibrated for itself.
+        directions: of any length but zero; another sign is another direction, and is calibrated for
+            itself.
         targets: KL divergences in nats.
 
     Raises:
-        InputError: a target is not positive, a direction has no length or another width than the site, or the site holds nothing but zeros.
+        InputError: a target is not positive, a direction has no length or another width than the
+            site, or the site holds nothing but zeros.
 
-    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts` short forward passes from the site on,
-    batched; what comes before the site is computed once.
+    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts`
+    short forward passes from the site on, batched; what comes before the site is computed once.
 
     Example:
         >>> found = calibrate(model, ["I think that"], "L20.resid_post", directions, [0.15, 0.5])
         >>> found.alpha[found.reached]
     """
     if not targets or not all(0 < target < math.inf for target in targets):
-        raise InputError(f"target KL divergences must be positive, got {tuple(targets)}; 0.1 to 1 nat is usual")
+        raise InputError(
+            f"target KL divergences must be positive, got {tuple(targets)}; 0.1 to 1 nat is usual"
+        )
     lengths = directions.norm(dim=1)
     if not bool((lengths > LENGTH).all()):
         dead = int(torch.nonzero(~(lengths > LENGTH))[0])
-        raise InputError(f"direction {dead} at {site} has no length or is not finite (its feature never fires?); leave it out")
+        raise InputError(
+            f"direction {dead} at {site} has no length or is not finite (its feature never "
+            "fires?); leave it out"
+        )
     unit = torch.nn.functional.normalize(directions.float(), dim=1).cpu()
-    grid = typical_norm(model, prompts, site) * torch.logspace(math.log10(GRID[0]), math.log10(GRID[1]), int(GRID[2]))
+    grid = typical_norm(model, prompts, site) * torch.logspace(
+        math.log10(GRID[0]), math.log10(GRID[1]), int(GRID[2])
+    )
     effects = _Effects(model, prompts, site)
     curve = _curve(effects, unit, grid, max(targets), progress)
     search = _Search.bracketed(grid, curve, torch.tensor(tuple(targets)))
@@ -103,19 +121,28 @@ def calibrate(
 
 
 def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> float:
-    """The median norm of a site's rows over some prompts, first positions left out: the natural unit of strength there.
+    """The median norm of a site's rows over some prompts, first positions left out: the natural
+    unit of strength there.
 
     Raises:
         InputError: it is zero, or no prompt has a second token.
     """
     norm = float(record(model, list(prompts), site).values.float().norm(dim=1).median())
     if not norm > 0:
-        raise InputError(f"{site} holds only zeros for these prompts, so strengths there have no unit; choose another site or prompts")
+        raise InputError(
+            f"{site} holds only zeros for these prompts, so strengths there have no unit; "
+            "choose "
+            "another site or prompts"
+        )
     return norm
 
 
-def _curve(effects: "_Effects", unit: Tensor, grid: Tensor, highest: float, progress: Progress) -> Float[Tensor, "direction strength"]:
-    """The divergence at every strength of a rising grid, infinite beyond the first above the highest target: none is sought there."""
+def _curve(
+    effects: "_Effects", unit: Tensor, grid: Tensor, highest: float, progress: Progress
+) -> Float[Tensor, "direction strength"]:
+    """The divergence at every strength of a rising grid, infinite beyond the first above the
+    highest target: none is sought there.
+    """
     curve = torch.full((len(unit), len(grid)), torch.inf)
     below = torch.arange(len(unit))
     for number, alpha in enumerate(grid):
@@ -127,7 +154,9 @@ def _curve(effects: "_Effects", unit: Tensor, grid: Tensor, highest: float, prog
 
 
 class _Effects:
-    """What adding vectors at a site does to the next token after some prompts; the network before the site runs once."""
+    """What adding vectors at a site does to the next token after some prompts; the network before
+    the site runs once.
+    """
 
     def __init__(self, model: TransformerModel, prompts: Sequence[str], site: str) -> None:
         batch = model.prepare(list(prompts), batch_size=len(prompts), padding="left").batches[0]
@@ -140,20 +169,30 @@ class _Effects:
         """`KL(unsteered ‖ steered)` of every vector, mean over prompts."""
         if vectors.shape[1] != self._width:
             raise InputError(
-                f"directions for {self.site} are {vectors.shape[1]} wide but the site {self._width}; use directions of that site"
+                f"directions for {self.site} are {vectors.shape[1]} wide but the site "
+                f"{self._width}; use directions of that site"
             )
-        return torch.cat([self._kl(vectors[start : start + self._size]) for start in range(0, len(vectors), self._size)])
+        return torch.cat(
+            [
+                self._kl(vectors[start : start + self._size])
+                for start in range(0, len(vectors), self._size)
+            ]
+        )
 
     def _kl(self, vectors: Tensor) -> Tensor:
         logits = self._rest.logits(Add(vectors), times=len(vectors))
-        steered = torch.log_softmax(logits[:, -1].float(), dim=-1).reshape(len(vectors), *self._plain.shape)
+        steered = torch.log_softmax(logits[:, -1].float(), dim=-1).reshape(
+            len(vectors), *self._plain.shape
+        )
         divergence = (self._plain.exp() * (self._plain - steered)).sum(dim=-1)
         return divergence.clamp(min=0).mean(dim=1).cpu()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Search:
-    """Brackets `[direction, target]` in log strength, with the log divergence at either end, and the best strength seen so far."""
+    """Brackets `[direction, target]` in log strength, with the log divergence at either end, and
+    the best strength seen so far.
+    """
 
     goals: Float[Tensor, " target"]
     crossed: Bool[Tensor, "direction target"]
@@ -165,8 +204,15 @@ class _Search:
     best_kl: Float[Tensor, "direction target"]
 
     @classmethod
-    def bracketed(cls, grid: Float[Tensor, " strength"], curve: Float[Tensor, "direction strength"], goals: Tensor) -> "_Search":
-        """Every target between the first strength of a grid whose divergence exceeds it and the strength before."""
+    def bracketed(
+        cls,
+        grid: Float[Tensor, " strength"],
+        curve: Float[Tensor, "direction strength"],
+        goals: Tensor,
+    ) -> "_Search":
+        """Every target between the first strength of a grid whose divergence exceeds it and the
+        strength before.
+        """
         strengths = torch.cat([grid[:1] * BELOW_GRID, grid]).log()
         logged = torch.cat([curve[:, :1] * BELOW_GRID**2, curve], dim=1).clamp(min=SMALLEST).log()
         above = curve[:, :, None] >= goals
@@ -175,14 +221,14 @@ class _Search:
         crossed = above.any(dim=1)
         best = torch.where(crossed, right - 1, largest.indices)
         return cls(
-            goals,
-            crossed,
-            strengths[right - 1],
-            strengths[right],
-            logged.gather(1, right - 1),
-            logged.gather(1, right),
-            grid[best].log(),
-            curve.gather(1, best),
+            goals=goals,
+            crossed=crossed,
+            low=strengths[right - 1],
+            high=strengths[right],
+            low_kl=logged.gather(1, right - 1),
+            high_kl=logged.gather(1, right),
+            best=grid[best].log(),
+            best_kl=curve.gather(1, best),
         )
 
     @property
@@ -192,14 +238,20 @@ class _Search:
 
     def trial(self, *, bisect: bool) -> Float[Tensor, "direction target"]:
         """The log strength to try next in every bracket."""
-        share = ((self.goals.log() - self.low_kl) / (self.high_kl - self.low_kl).clamp(min=1e-6)).clamp(0.05, 0.95)
+        share = (
+            (self.goals.log() - self.low_kl) / (self.high_kl - self.low_kl).clamp(min=1e-6)
+        ).clamp(0.05, 0.95)
         return self.low + (0.5 if bisect else share) * (self.high - self.low)
 
-    def narrow(self, cells: tuple[Tensor, ...], trial: Float[Tensor, " cell"], seen: Float[Tensor, " cell"]) -> None:
+    def narrow(
+        self, cells: tuple[Tensor, ...], trial: Float[Tensor, " cell"], seen: Float[Tensor, " cell"]
+    ) -> None:
         """Put the divergences that were measured at some trials in place."""
         logged, goals = seen.clamp(min=SMALLEST).log(), self.goals[cells[1]]
         over = seen >= goals
-        closer = (logged - goals.log()).abs() < (self.best_kl[cells].clamp(min=SMALLEST).log() - goals.log()).abs()
+        closer = (logged - goals.log()).abs() < (
+            self.best_kl[cells].clamp(min=SMALLEST).log() - goals.log()
+        ).abs()
         for where, strength, effect, measured in (
             (over, self.high, self.high_kl, logged),
             (~over, self.low, self.low_kl, logged),

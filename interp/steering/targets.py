@@ -1,4 +1,6 @@
-"""What is steered with, and how: targets, the protocol that all of them share, and the random directions that stand beside them."""
+"""What is steered with, and how: targets, the protocol that all of them share, and the random
+directions that stand beside them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,9 +26,11 @@ STRENGTHS = (0.25, 0.5, 1.0)
 Route = Literal["native", "companion", "random", "unsteered"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
-    """A direction to be judged: `direction [d]` at `site`, for a concept; `family` groups targets whose mean is reported."""
+    """A direction to be judged: `direction [d]` at `site`, for a concept; `family` groups targets
+    whose mean is reported.
+    """
 
     family: str
     method: str
@@ -37,15 +41,17 @@ class Target:
     feature_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What was done, the same for every target and control.
 
-    `strengths` are KL divergences in nats; with `signs=(1, -1)` both directions are tried, each calibrated for itself; `n_random` random
-    directions per site are the controls; `samples` continuations per prompt.
+    `strengths` are KL divergences in nats; with `signs=(1, -1)` both directions are tried, each
+    calibrated for itself; `n_random` random directions per site are the controls; `samples`
+    continuations per prompt.
 
     Raises:
-        InputError: a part is empty, selection and report share a prompt, or a strength or sign cannot be.
+        InputError: a part is empty, selection and report share a prompt, or a strength or sign
+            cannot be.
     """
 
     strengths: tuple[float, ...] = STRENGTHS
@@ -59,17 +65,23 @@ class Protocol:
     def __post_init__(self) -> None:
         shared = sorted(set(self.selection_prompts) & set(self.report_prompts))
         if shared or not self.selection_prompts or not self.report_prompts:
-            raise InputError(f"selection and report prompts must be non-empty and differ; both hold {shared}")
+            raise InputError(
+                f"selection and report prompts must be non-empty and differ; both hold {shared}"
+            )
         if self.n_random < 1 or self.samples < 1 or not self.strengths or min(self.strengths) <= 0:
             raise InputError(
-                f"strengths {self.strengths}, samples {self.samples}, n_random {self.n_random}: at least one of each, above 0, is needed"
+                f"strengths {self.strengths}, samples {self.samples}, n_random "
+                f"{self.n_random}: at "
+                "least one of each, above 0, is needed"
             )
         if set(self.signs) not in ({1}, {-1}, {1, -1}):
             raise InputError(f"signs are {self.signs}; give (1,), (-1,) or (1, -1)")
 
 
 def random_targets(targets: Sequence[Target], count: int, seed: int) -> list[Target]:
-    """Random unit directions of each site: `count` dense, and where its targets are sparse also `count` as sparse as the sparsest."""
+    """Random unit directions of each site: `count` dense, and where its targets are sparse also
+    `count` as sparse as the sparsest.
+    """
     result = []
     for site in dict.fromkeys(target.site for target in targets):
         here = [target.direction for target in targets if target.site == site]
@@ -85,7 +97,19 @@ def _random(site: str, kind: str, width: int, support: int, count: int, seed: in
     result = []
     for number in range(count):
         direction = torch.zeros(width)
-        direction[torch.randperm(width, generator=generator)[:support]] = torch.randn(support, generator=generator)
+        direction[torch.randperm(width, generator=generator)[:support]] = torch.randn(
+            support, generator=generator
+        )
         unit = torch.nn.functional.normalize(direction, dim=0)
-        result.append(Target(f"random {kind} at {site}", "random", "random", site, unit, "", f"random-{kind}-{site}-{number}"))
+        result.append(
+            Target(
+                family=f"random {kind} at {site}",
+                method="random",
+                route="random",
+                site=site,
+                direction=unit,
+                concept="",
+                feature_id=f"random-{kind}-{site}-{number}",
+            )
+        )
     return result

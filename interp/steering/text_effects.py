@@ -1,4 +1,6 @@
-"""What adding vectors at a site does to given texts: the change of their log-probability, and how far it moves the predictions on them."""
+"""What adding vectors at a site does to given texts: the change of their log-probability, and how
+far it moves the predictions on them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +18,18 @@ from interp.models.suffix import Suffix
 
 TOKENS_PER_CALL = 1024
 TOKENS_PER_BATCH = 256
-"""Texts of like length share a batch, several vectors a call: small batches waste little padding."""
+"""Texts of like length share a batch, several vectors a call: small batches waste little
+padding.
+"""
 
 
 @dataclass(frozen=True)
 class TextEffects:
-    """By vector and text: `change`, of the mean log-probability per token, and `kl(unsteered ‖ steered)`, mean over tokens, in nats.
+    """By vector and text: `change`, of the mean log-probability per token, and
+    `kl(unsteered ‖ steered)`, mean over tokens, in nats.
 
-    A text's first token has no probability and does not count. `kl` is None where it was not asked for.
+    A text's first token has no probability and does not count. `kl` is None where it was not asked
+    for.
     """
 
     change: Float[np.ndarray, "vector text"]
@@ -48,7 +54,10 @@ def text_effects(
     Cost: a forward pass over the texts, and one per vector over what comes after the site.
     """
     if vectors.shape[1] != (width := model.sites.width(site)):
-        raise InputError(f"directions for {site} are {vectors.shape[1]} wide but the site {width}; use directions of that site")
+        raise InputError(
+            f"directions for {site} are {vectors.shape[1]} wide but the site {width}; use "
+            "directions of that site"
+        )
     change = np.zeros((len(vectors), len(texts)))
     kl = np.zeros_like(change) if divergence else None
     batches = model.prepare(_cut(model, texts, n_tokens), token_budget=TOKENS_PER_BATCH).batches
@@ -67,11 +76,15 @@ def text_effects(
 
 def _cut(model: TransformerModel, texts: Sequence[str], n_tokens: int) -> list[list[int]]:
     if n_tokens < 2:
-        raise InputError(f"n_tokens is {n_tokens}; a first token has no probability, so at least 2 are needed")
+        raise InputError(
+            f"n_tokens is {n_tokens}; a first token has no probability, so at least 2 are needed"
+        )
     found: dict[int, list[int]] = {}
     for batch in model.prepare(list(texts)).batches:
         assert batch.keep is not None
-        for item, offset, ids, keep in zip(batch.items, batch.offsets, batch.inputs["input_ids"], batch.keep, strict=True):
+        for item, offset, ids, keep in zip(
+            batch.items, batch.offsets, batch.inputs["input_ids"], batch.keep, strict=True
+        ):
             if offset == 0:
                 found[int(item)] = ids[keep][:n_tokens].tolist()
     for item, text in enumerate(texts):
@@ -81,7 +94,9 @@ def _cut(model: TransformerModel, texts: Sequence[str], n_tokens: int) -> list[l
 
 
 class _Rest:
-    """A batch of texts with their unsteered predictions; values are means over each text's tokens but the first."""
+    """A batch of texts with their unsteered predictions; values are means over each text's tokens
+    but the first.
+    """
 
     def __init__(self, model: TransformerModel, batch: Batch, site: str) -> None:
         self._suffix = Suffix(model, batch, site)
@@ -96,7 +111,9 @@ class _Rest:
 
     def change(self, steered: Tensor) -> Float[np.ndarray, "vector row"]:
         own = self._plain.gather(2, self._next)[..., 0]
-        return self._mean(steered.gather(3, self._next.expand(len(steered), *self._next.shape))[..., 0] - own)
+        return self._mean(
+            steered.gather(3, self._next.expand(len(steered), *self._next.shape))[..., 0] - own
+        )
 
     def divergence(self, steered: Tensor) -> Float[np.ndarray, "vector row"]:
         return self._mean((self._plain.exp() * (self._plain - steered)).sum(dim=-1).clamp(min=0))

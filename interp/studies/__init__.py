@@ -1,1 +1,3 @@
-"""Whole jobs: each has a protocol (what is done), a run (the stages, one after the other) and a frozen result."""
+"""Whole jobs: each has a protocol (what is done), a run (the stages, one after the other) and a
+frozen result.
+"""

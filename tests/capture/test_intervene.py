@@ -1,4 +1,6 @@
-"""Interventions: the same with a cache, without one, in a padded batch and in a loop written by hand."""
+"""Interventions: the same with a cache, without one, in a padded batch and in a loop written by
+hand.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +48,9 @@ def plain(model: TransformerModel) -> list[str]:
 
 
 def by_hand(model: TransformerModel, prompt: str, kind: str, where: Where) -> str:
-    """Greedy decoding of one prompt: the whole text anew at each step, changed by a hook and formulas of the test's own."""
+    """Greedy decoding of one prompt: the whole text anew at each step, changed by a hook and
+    formulas of the test's own.
+    """
     ids = model.tokenizer(prompt)["input_ids"]
     start = len(ids)
     vector, others = 4 * draw(tiny.WIDTH), draw(3, tiny.WIDTH)
@@ -63,21 +67,34 @@ def by_hand(model: TransformerModel, prompt: str, kind: str, where: Where) -> st
             elif kind == "replace":
                 hidden[0, position] = vector / 2
             else:
-                hidden[0, position] = value - torch.linalg.lstsq(others.T, value[:, None]).solution[:, 0] @ others
+                hidden[0, position] = (
+                    value - torch.linalg.lstsq(others.T, value[:, None]).solution[:, 0] @ others
+                )
         return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
 
     handle = tiny.blocks(model.module)[1].register_forward_hook(hook)
     with torch.no_grad():
         while len(ids) < start + NEW and ids[-1] != 1:
-            ids = [*ids, int(model.module(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())]
+            ids = [
+                *ids,
+                int(model.module(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()),
+            ]
     handle.remove()
     return model.tokenizer.decode(ids[start:], skip_special_tokens=True)
 
 
 @pytest.mark.parametrize(
-    ("kind", "where"), [*(("add", where) for where in WHERES), ("project out", "everywhere"), ("replace", "prompt"), ("replace", "from 2")]
+    ("kind", "where"),
+    [
+        *(("add", where) for where in WHERES),
+        ("project out", "everywhere"),
+        ("replace", "prompt"),
+        ("replace", "from 2"),
+    ],
 )
-def test_every_way_to_decode_gives_the_same_tokens(model: TransformerModel, plain: list[str], kind: str, where: str) -> None:
+def test_every_way_to_decode_gives_the_same_tokens(
+    model: TransformerModel, plain: list[str], kind: str, where: str
+) -> None:
     change = CHANGES[kind](WHERES[where])
     with interp.intervene(model, {"L1.resid_post": change}):
         cached = model.generate(PROMPTS, max_new_tokens=NEW)
@@ -114,7 +131,8 @@ def test_changing_logits_while_generating_forces_a_token(model: TransformerModel
     with interp.intervene(model, {"logits": Add(forced, where)}):
         texts = model.generate(PROMPTS, max_new_tokens=3)
         assert texts == model.generate(PROMPTS, max_new_tokens=3, use_cache=False)
-    # The first new token is read off the prompt's last position, which is left alone; every later one is forced.
+    # The first new token is read off the prompt's last position, which is left alone; every later
+    # one is forced.
     assert all(text.split()[-2:] == ["w77", "w77"] for text in texts if len(text.split()) == 3)
     assert any(text.split()[0] != "w77" for text in texts)
 
@@ -126,7 +144,9 @@ def test_project_out_removes_the_span_and_nothing_else(model: TransformerModel) 
     before = interp.record(model, PROMPTS, "L1.resid_post").values
     with interp.intervene(model, {"L1.resid_post": ProjectOut(directions)}):
         after = interp.record(model, PROMPTS, "L1.resid_post").values
-    assert torch.allclose(after @ torch.stack([first, last]).T, torch.zeros(len(after), 2), atol=1e-4)
+    assert torch.allclose(
+        after @ torch.stack([first, last]).T, torch.zeros(len(after), 2), atol=1e-4
+    )
     basis = torch.linalg.qr(torch.stack([first, last]).T).Q
     complement = before - before @ basis @ basis.T
     assert torch.allclose(after, complement, atol=1e-4)
@@ -134,7 +154,17 @@ def test_project_out_removes_the_span_and_nothing_else(model: TransformerModel) 
 
 
 @pytest.mark.parametrize(
-    "site", ["embed", "L0.resid_pre", "L1.attn_out", "L1.head2", "L1.resid_mid", "L1.mlp", "L1.mlp_out", "L2.resid_post"]
+    "site",
+    [
+        "embed",
+        "L0.resid_pre",
+        "L1.attn_out",
+        "L1.head2",
+        "L1.resid_mid",
+        "L1.mlp",
+        "L1.mlp_out",
+        "L2.resid_post",
+    ],
 )
 def test_a_recorded_site_shows_its_intervention(model: TransformerModel, site: str) -> None:
     vector = draw(model.sites.width(site))
@@ -152,21 +182,33 @@ def test_two_heads_changed_at_once_add_up(model: TransformerModel) -> None:
     one, two = draw(tiny.WIDTH), draw(tiny.WIDTH, seed=9)
     with interp.intervene(model, {"L1.head0": Add(one), "L1.head3": Add(two)}):
         heads = model.run(PROMPTS)
-    with interp.intervene(model, {"L1.head3": Add(two)}), interp.intervene(model, {"L1.head0": Add(one)}):
+    with (
+        interp.intervene(model, {"L1.head3": Add(two)}),
+        interp.intervene(model, {"L1.head0": Add(one)}),
+    ):
         nested = model.run(PROMPTS)
     assert torch.allclose(heads, nested, atol=1e-5)
-    with interp.intervene(model, {"L1.head0": Replace(one)}), interp.intervene(model, {"L1.head0": Add(two)}):
+    with (
+        interp.intervene(model, {"L1.head0": Replace(one)}),
+        interp.intervene(model, {"L1.head0": Add(two)}),
+    ):
         seen = interp.record(model, PROMPTS, "L1.head0").values
     assert torch.allclose(seen, (one + two).expand_as(seen), atol=1e-5)
 
 
-def test_replacing_a_site_by_its_own_recorded_value_changes_nothing(model: TransformerModel) -> None:
+def test_replacing_a_site_by_its_own_recorded_value_changes_nothing(
+    model: TransformerModel,
+) -> None:
     text, everything = PROMPTS[0], TokenSelection(skip_first=0)
     own = interp.record(model, text, "L1.mlp", selection=everything).values
     with torch.no_grad():
         expected = model.run(text)
-        assert torch.allclose(model.run(text, {"L1.mlp": lambda value, call: own[None].clone()}), expected, atol=1e-6)
-        assert not torch.allclose(model.run(text, {"L1.mlp": lambda value, call: own.flip(0)[None]}), expected, atol=1e-3)
+        assert torch.allclose(
+            model.run(text, {"L1.mlp": lambda value, call: own[None].clone()}), expected, atol=1e-6
+        )
+        assert not torch.allclose(
+            model.run(text, {"L1.mlp": lambda value, call: own.flip(0)[None]}), expected, atol=1e-3
+        )
 
 
 def test_vectors_of_cells_are_separate_runs_in_one(model: TransformerModel) -> None:
@@ -177,21 +219,41 @@ def test_vectors_of_cells_are_separate_runs_in_one(model: TransformerModel) -> N
         with torch.no_grad(), interp.intervene(model, {"L1.resid_post": Add(vector)}):
             alone = model.run(PROMPTS[0])
         assert torch.allclose(together[2 * cell : 2 * cell + 2], alone.expand(2, -1, -1), atol=1e-5)
-    with interp.intervene(model, {"L1.resid_post": Add(vectors)}), pytest.raises(InputError, match="3 vectors"):
+    with (
+        interp.intervene(model, {"L1.resid_post": Add(vectors)}),
+        pytest.raises(InputError, match="3 vectors"),
+    ):
         model.run([PROMPTS[0]] * 4)
 
 
-@pytest.mark.parametrize("change", [Add(torch.ones(7)), Replace(torch.ones(7)), ProjectOut(torch.ones(1, 7)), Add(torch.ones(2, 7))])
+@pytest.mark.parametrize(
+    "change",
+    [
+        Add(torch.ones(7)),
+        Replace(torch.ones(7)),
+        ProjectOut(torch.ones(1, 7)),
+        Add(torch.ones(2, 7)),
+    ],
+)
 def test_a_vector_of_another_width_is_refused(change: Intervention) -> None:
     model = interp.wrap(tiny.language("gpt2"), tiny.word_tokenizer())
-    with pytest.raises(InputError, match="7 wide but the site 16"), interp.intervene(model, {"L1.resid_post": change}):
+    with (
+        pytest.raises(InputError, match="7 wide but the site 16"),
+        interp.intervene(model, {"L1.resid_post": change}),
+    ):
         pass
 
 
 def test_low_precision_networks_keep_their_precision() -> None:
     module = tiny.language("llama").to(torch.bfloat16)
     model = interp.wrap(module, tiny.word_tokenizer())
-    with torch.no_grad(), interp.intervene(model, {"L1.resid_post": Add(draw(tiny.WIDTH)), "L0.head1": ProjectOut(draw(1, tiny.WIDTH))}):
+    with (
+        torch.no_grad(),
+        interp.intervene(
+            model,
+            {"L1.resid_post": Add(draw(tiny.WIDTH)), "L0.head1": ProjectOut(draw(1, tiny.WIDTH))},
+        ),
+    ):
         assert model.run(PROMPTS).dtype == torch.bfloat16
 
 
@@ -208,7 +270,9 @@ def test_unet_channels_are_added_at_every_pixel_and_step() -> None:
         after = interp.record(model, plan, "mid")
     first = before.contexts.step == 0
     assert torch.allclose(after.values[first], before.values[first] + vector, atol=1e-5)
-    assert not torch.allclose(after.values[~first], before.values[~first] + vector, atol=1e-3), "control: the second step starts elsewhere"
+    assert not torch.allclose(after.values[~first], before.values[~first] + vector, atol=1e-3), (
+        "control: the second step starts elsewhere"
+    )
     assert steps == [0, 1], "hooks of an outer block are told the step too"
 
 

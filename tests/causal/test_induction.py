@@ -1,4 +1,6 @@
-"""Every search method against the true edges of an induction transformer written by hand, in soft and in saturated attention."""
+"""Every search method against the true edges of an induction transformer written by hand, in soft
+and in saturated attention.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,11 @@ def test_the_network_does_the_task_and_its_counterfactual(sharpness: float, turn
         assert accuracy == 1.0
     # The answer's logit is the attention that the induction head pays to it.
     attention = module(data.inputs)[torch.arange(120), -1, data.right]
-    assert bool(((attention > 0.4) & (attention < 0.7)).all() if sharpness == SOFT else (attention == 1).all() or turned)
+    assert bool(
+        ((attention > 0.4) & (attention < 0.7)).all()
+        if sharpness == SOFT
+        else (attention == 1).all() or turned
+    )
     guesses = torch.randint(VOCABULARY, (120, LENGTH), generator=torch.Generator().manual_seed(4))
     assert float((module(guesses)[:, -1].argmax(-1) == data.right).float().mean()) < 0.5
 
@@ -40,10 +46,16 @@ def test_the_network_does_the_task_and_its_counterfactual(sharpness: float, turn
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("sharpness", [SOFT, SHARP])
-def test_exact_patching_finds_the_true_edges_and_only_them(sharpness: float, turned: bool, value: str) -> None:
-    true, graph = of_induction(sharpness, turned, value), on_induction(sharpness, turned, "exact", value)
+def test_exact_patching_finds_the_true_edges_and_only_them(
+    sharpness: float, turned: bool, value: str
+) -> None:
+    true, graph = (
+        of_induction(sharpness, turned, value),
+        on_induction(sharpness, turned, "exact", value),
+    )
     size = np.abs(graph.effects) / np.abs(true.effects).max()
-    # Between the weakest true effect and what rounding leaves of none lie three orders of magnitude.
+    # Between the weakest true effect and what rounding leaves of none lie three orders of
+    # magnitude.
     assert size[true.edges].min() > 1e-3
     assert size[~true.edges].max() < 5 * FLOOR
     assert auroc(graph, true) == 1.0
@@ -52,7 +64,9 @@ def test_exact_patching_finds_the_true_edges_and_only_them(sharpness: float, tur
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("sharpness", [SOFT, SHARP])
-def test_integrated_gradients_rank_all_true_edges_first(sharpness: float, turned: bool, value: str) -> None:
+def test_integrated_gradients_rank_all_true_edges_first(
+    sharpness: float, turned: bool, value: str
+) -> None:
     true = of_induction(sharpness, turned, value)
     assert auroc(on_induction(sharpness, turned, "eap-ig-inputs", value), true) == 1.0
 
@@ -74,34 +88,47 @@ def test_in_soft_attention_the_qk_fix_and_plain_eap_do_too(turned: bool, value: 
 
 @pytest.mark.parametrize("value", WHOLE)
 def test_in_sharp_attention_the_qk_fix_ranks_all_true_edges_first(value: str) -> None:
-    assert auroc(on_induction(SHARP, False, "eap-qk", value), of_induction(SHARP, False, value)) == 1.0
+    assert (
+        auroc(on_induction(SHARP, False, "eap-qk", value), of_induction(SHARP, False, value)) == 1.0
+    )
 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("sharpness", [SOFT, SHARP])
-def test_the_qk_fix_is_exact_where_no_other_softmax_follows(sharpness: float, turned: bool, value: str) -> None:
+def test_the_qk_fix_is_exact_where_no_other_softmax_follows(
+    sharpness: float, turned: bool, value: str
+) -> None:
     """All but edges into layer 0: nothing but their own softmax is curved behind them."""
-    true, graph = of_induction(sharpness, turned, value), on_induction(sharpness, turned, "eap-qk", value)
+    true, graph = (
+        of_induction(sharpness, turned, value),
+        on_induction(sharpness, turned, "eap-qk", value),
+    )
     last = ~into(true, "L0.")
     np.testing.assert_allclose(graph.per_example[:, last], true.per_example[:, last], atol=5e-6)
     assert auroc(graph, true, last) == 1.0
 
 
 def test_the_qk_fix_does_not_see_through_a_second_saturated_softmax() -> None:
-    """An edge into layer 0 acts through the softmax of layer 1, where the fix goes by the gradient like EAP: nothing is left of it."""
+    """An edge into layer 0 acts through the softmax of layer 1, where the fix goes by the gradient
+    like EAP: nothing is left of it.
+    """
     true = of_induction(SHARP, False, "resample")
     upstream = into(true, "L0.") & true.edges
     assert upstream.any()
     fixed = on_induction(SHARP, False, "eap-qk", "resample").effects[upstream]
     assert (np.abs(fixed) < 1e-9 * np.abs(true.effects[upstream])).all()
     # In a stream without axes of its own that is less than rounding, and the ranking suffers.
-    assert auroc(on_induction(SHARP, True, "eap-qk", "zero"), of_induction(SHARP, True, "zero")) < 1.0
+    assert (
+        auroc(on_induction(SHARP, True, "eap-qk", "zero"), of_induction(SHARP, True, "zero")) < 1.0
+    )
 
 
 @pytest.mark.parametrize("value", WHOLE)
 def test_plain_eap_fails_in_sharp_attention(value: str) -> None:
-    """Effects through a saturated softmax are underestimated by nine orders of magnitude, and lost in rounding in a rotated stream."""
+    """Effects through a saturated softmax are underestimated by nine orders of magnitude, and lost
+    in rounding in a rotated stream.
+    """
     true = of_induction(SHARP, False, value)
     curved = true.edges & ~into(true, "logits") & ~into(true, "L1.head0.v")
     assert curved.sum() >= 3
@@ -116,10 +143,15 @@ def test_plain_eap_fails_in_sharp_attention(value: str) -> None:
 
 
 def test_few_steps_rank_well_but_measure_badly() -> None:
-    """In sharp attention the gradient lives in a small part of the way; with the usual five steps sizes are wrong by half or more."""
+    """In sharp attention the gradient lives in a small part of the way; with the usual five steps
+    sizes are wrong by half or more.
+    """
     true = of_induction(SHARP, False, "resample")
     curved = true.edges & ~into(true, "logits") & ~into(true, "L1.head0.v")
-    ratio = on_induction(SHARP, False, "eap-ig-inputs", "resample").effects[curved] / true.effects[curved]
+    ratio = (
+        on_induction(SHARP, False, "eap-ig-inputs", "resample").effects[curved]
+        / true.effects[curved]
+    )
     assert (np.abs(ratio - 1) > 0.5).all()
     assert (ratio > 1e-3).all()
 

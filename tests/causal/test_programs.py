@@ -1,4 +1,6 @@
-"""Two compiled programs: they do what they say on every input, and the methods that measure find their edges."""
+"""Two compiled programs: they do what they say on every input, and the methods that measure find
+their edges.
+"""
 
 import itertools
 
@@ -6,7 +8,20 @@ import numpy as np
 import pytest
 import torch
 from edge_by_edge import VALUES, measured, truth
-from written_networks import ASK, KINDS, LETTERS, LONGEST, MARKED, START, STRETCH, fraction, fractions, question, reversals, reverse
+from written_networks import (
+    ASK,
+    KINDS,
+    LETTERS,
+    LONGEST,
+    MARKED,
+    START,
+    STRETCH,
+    fraction,
+    fractions,
+    question,
+    reversals,
+    reverse,
+)
 
 from interp.causal import Method
 from interp.detection.auroc import auroc_many
@@ -32,7 +47,9 @@ def test_fraction_is_right_for_every_sequence_at_every_place() -> None:
     words = torch.tensor(list(itertools.product(range(KINDS), repeat=STRETCH)))
     with torch.no_grad():
         found = fraction()(torch.cat([torch.full((len(words), 1), START), words], dim=1))[:, 1:, 0]
-    torch.testing.assert_close(found, (words == MARKED).float().cumsum(1) / torch.arange(1, STRETCH + 1))
+    torch.testing.assert_close(
+        found, (words == MARKED).float().cumsum(1) / torch.arange(1, STRETCH + 1)
+    )
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -56,7 +73,10 @@ def test_parts_the_program_does_not_use_have_no_edges(program: str) -> None:
     read = {port.rpartition(".")[0] for _, port in real} - {""}
     # Every part of the program is read and reads; the others neither.
     assert written == read
-    idle = {"reverse": {"L0.head1", "L1.head0", "L2.head1"}, "fraction": {"L0.head0", "L1.head1", "L1.mlp"}}[program]
+    idle = {
+        "reverse": {"L0.head1", "L1.head0", "L2.head1"},
+        "fraction": {"L0.head0", "L1.head1", "L1.mlp"},
+    }[program]
     assert written == {source for source, _ in true.names} - {"embed"} - idle
 
 

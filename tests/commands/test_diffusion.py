@@ -1,4 +1,6 @@
-"""`interp diffusion` as a user meets it: a network is trained, its directions found, used, and reported on; mistakes take one line."""
+"""`interp diffusion` as a user meets it: a network is trained, its directions found, used, and
+reported on; mistakes take one line.
+"""
 
 import json
 from pathlib import Path
@@ -21,14 +23,46 @@ from interp.testbeds.images.shapes import read_shapes, shape_images
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("networks") / "shapes"
-    assert main(["diffusion", "train", "shapes", "--images", "16", "--steps", "2", "--removed-skips", "2", "--out", str(folder), "-q"]) == 0
+    assert (
+        main(
+            [
+                "diffusion",
+                "train",
+                "shapes",
+                "--images",
+                "16",
+                "--steps",
+                "2",
+                "--removed-skips",
+                "2",
+                "--out",
+                str(folder),
+                "-q",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def found(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("directions") / "pca.safetensors"
-    given = ["--method", "pca", "--count", "2", "--samples", "12", "--steps", "3", "--data", "none", "--out", str(path), "-q"]
+    given = [
+        "--method",
+        "pca",
+        "--count",
+        "2",
+        "--samples",
+        "12",
+        "--steps",
+        "3",
+        "--data",
+        "none",
+        "--out",
+        str(path),
+        "-q",
+    ]
     assert main(["diffusion", "directions", str(network), *given]) == 0
     return path
 
@@ -43,7 +77,9 @@ def test_training_writes_a_network_whose_recipe_says_what_the_images_are(network
     assert data_of(str(network), load_generator(network), "none") is None
 
 
-def test_found_directions_are_those_of_the_library_with_length_one(network: Path, found: Path) -> None:
+def test_found_directions_are_those_of_the_library_with_length_one(
+    network: Path, found: Path
+) -> None:
     directions = load_directions(found)
     assert directions.names == ("component 0", "component 1")
     assert directions.norms.tolist() == pytest.approx([1, 1], abs=1e-5)
@@ -55,15 +91,32 @@ def test_an_edit_is_a_sheet_with_a_row_per_image_and_a_column_per_strength(
     network: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "sheet.png"
-    given = ["--directions", str(found), "--name", "component 0", "--count", "3", "--out", str(out), "-q"]
+    given = [
+        "--directions",
+        str(found),
+        "--name",
+        "component 0",
+        "--count",
+        "3",
+        "--out",
+        str(out),
+        "-q",
+    ]
     assert main(["diffusion", "edit", str(network), *given, "--strength", "40"]) == 0
     assert capsys.readouterr().out.strip().endswith("component 0 at -80, -40, 0, 40, 80")
     picture = np.array(Image.open(out))
     side = picture.shape[0] // 3
     assert picture.shape[1] == 5 * side
-    plain = ((sample(load_generator(network), 3, seed=103, steps=3).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    plain = (
+        ((sample(load_generator(network), 3, seed=103, steps=3).clamp(-1, 1) + 1) * 127.5)
+        .round()
+        .to(torch.uint8)
+    )
     middle = picture[side : side + 64, 2 * side : 2 * side + 64]
-    assert np.abs(middle[::4, ::4].astype(int) - plain[1].permute(1, 2, 0).numpy().astype(int)).max() <= 1
+    assert (
+        np.abs(middle[::4, ::4].astype(int) - plain[1].permute(1, 2, 0).numpy().astype(int)).max()
+        <= 1
+    )
     assert main(["diffusion", "edit", str(network), *given]) == 2
     assert main(["diffusion", "edit", str(network), *given, "--effect", "1", "--data", "none"]) == 2
     said = capsys.readouterr().err.splitlines()
@@ -74,8 +127,23 @@ def test_an_edit_is_a_sheet_with_a_row_per_image_and_a_column_per_strength(
 def test_an_effect_is_brought_about_by_a_strength_that_is_looked_for(
     network: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--directions", str(found), "--name", "component 0", "--out", str(tmp_path / "sheet.png"), "--data", "none", "-q"]
-    assert main(["diffusion", "edit", str(network), *given, "--effect", "1e6", "--factor", "brightness"]) == 2
+    given = [
+        "--directions",
+        str(found),
+        "--name",
+        "component 0",
+        "--out",
+        str(tmp_path / "sheet.png"),
+        "--data",
+        "none",
+        "-q",
+    ]
+    assert (
+        main(
+            ["diffusion", "edit", str(network), *given, "--effect", "1e6", "--factor", "brightness"]
+        )
+        == 2
+    )
     assert "no strength moves brightness by +1e+06 sd" in capsys.readouterr().err
     assert not (tmp_path / "sheet.png").exists()
 
@@ -86,7 +154,22 @@ def test_inverted_noise_makes_the_images_again_and_bytes_are_images_too(
     images = shape_images(4, seed=1).images
     np.save(tmp_path / "images.npy", ((images + 1) * 127.5).round().to(torch.uint8).numpy())
     out = tmp_path / "noise.safetensors"
-    assert main(["diffusion", "invert", str(tmp_path / "images.npy"), str(network), "--steps", "3", "--out", str(out), "-q"]) == 0
+    assert (
+        main(
+            [
+                "diffusion",
+                "invert",
+                str(tmp_path / "images.npy"),
+                str(network),
+                "--steps",
+                "3",
+                "--out",
+                str(out),
+                "-q",
+            ]
+        )
+        == 0
+    )
     assert "over 4 images" in capsys.readouterr().out
     assert load_file(out)["noise"].shape == images.shape
     assert load_file(out)["error"].shape == (4,)
@@ -104,9 +187,28 @@ def test_files_that_hold_no_images_are_refused(tmp_path: Path) -> None:
         read_images(tmp_path / "flat.safetensors")
 
 
-def test_a_report_without_known_factors_says_so(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few = ["--samples", "12", "--judged", "8", "--pairs", "8", "--gate", "8", "--steps", "2", "--method", "pca", "--data", "none"]
-    assert main(["diffusion", "report", str(network), *few, "--out", str(tmp_path / "out"), "-q"]) == 0
+def test_a_report_without_known_factors_says_so(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [
+        "--samples",
+        "12",
+        "--judged",
+        "8",
+        "--pairs",
+        "8",
+        "--gate",
+        "8",
+        "--steps",
+        "2",
+        "--method",
+        "pca",
+        "--data",
+        "none",
+    ]
+    assert (
+        main(["diffusion", "report", str(network), *few, "--out", str(tmp_path / "out"), "-q"]) == 0
+    )
     page = Path(capsys.readouterr().out.strip())
     assert page == tmp_path / "out" / "index.html"
     assert "Nobody said which factors these images have" in page.read_text()
@@ -116,9 +218,24 @@ def test_a_report_without_known_factors_says_so(network: Path, tmp_path: Path, c
 def test_mistakes_take_one_line(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["train", "shape"], "unknown data 'shape'; nearest: shapes"),
-        (["train", "digits=missing.whl", "--out", "nowhere"], "cannot read MNIST's digits from missing.whl"),
+        (
+            ["train", "digits=missing.whl", "--out", "nowhere"],
+            "cannot read MNIST's digits from missing.whl",
+        ),
         (["directions", str(network), "--method", "pcs"], "unknown method 'pcs'; nearest: pca"),
-        (["edit", str(network), "--directions", "none.safetensors", "--name", "x", "--strength", "1"], "cannot read directions"),
+        (
+            [
+                "edit",
+                str(network),
+                "--directions",
+                "none.safetensors",
+                "--name",
+                "x",
+                "--strength",
+                "1",
+            ],
+            "cannot read directions",
+        ),
         (["directions", str(network.parent)], "has neither config.json nor model_index.json"),
     ):
         assert main(["diffusion", *arguments, "-q"]) == 2

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: help, answers, one line for every mistake, and nothing half-written when stopped."""
+"""The command line as a user meets it: help, answers, one line for every mistake, and nothing
+half-written when stopped.
+"""
 
 import errno
 import io
@@ -43,7 +45,9 @@ def few_concepts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The main job replaced by one that writes a made-up page at once; the settings it was given."""
+    """The main job replaced by one that writes a made-up page at once; the settings it was
+    given.
+    """
     given: list[Settings] = []
 
     def write(settings: Settings, folder: Path, *, progress: Any) -> Path:
@@ -58,11 +62,25 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """A process of its own."""
     command = [sys.executable, "-m", "interp.commands.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -81,11 +99,16 @@ def leftovers(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_help_says_what_it_is_for_and_names_every_command(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_what_it_is_for_and_names_every_command(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(list(arguments)) == 0
     text = capsys.readouterr().out
     assert "Find the features of a neural network" in " ".join(text.split())
-    assert all(command.callback is not None and command.callback.__name__ in text for command in app.registered_commands)
+    assert all(
+        command.callback is not None and command.callback.__name__ in text
+        for command in app.registered_commands
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,13 +116,25 @@ def test_help_says_what_it_is_for_and_names_every_command(arguments: tuple[str, 
     [
         (
             "report",
-            ("writes? a page", "report/index.html", "--model", "--site", "--companion-site", "--texts", "--seed", "--out", "--quiet"),
+            (
+                "writes? a page",
+                "report/index.html",
+                "--model",
+                "--site",
+                "--companion-site",
+                "--texts",
+                "--seed",
+                "--out",
+                "--quiet",
+            ),
         ),
         ("models", ("where their weights come from",)),
         ("sites", ("recorded and changed", "local folder")),
     ],
 )
-def test_each_command_explains_itself(command: str, words: tuple[str, ...], monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_explains_itself(
+    command: str, words: tuple[str, ...], monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert main([command, "--help"]) == 0
     text = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
@@ -114,26 +149,59 @@ def test_what_the_help_calls_default_is_the_default(job: list[Settings], tmp_pat
 def test_every_option_arrives(job: list[Settings], tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text(SENTENCES, encoding="utf-8")
-    options = "--model m --site L1.mlp --companion-site L2.resid_post --method sae --method snmf --method sae --features 7 --sparsity 0.5"
+    options = (
+        "--model m --site L1.mlp --companion-site L2.resid_post --method sae --method snmf "
+        "--method sae --features 7 --sparsity 0.5"
+    )
     seeds = ("--seed", "4", "--stability", "2")
-    assert main(["report", *options.split(), "--texts", str(texts), "--steered", "3", *seeds, "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                "report",
+                *options.split(),
+                "--texts",
+                str(texts),
+                "--steered",
+                "3",
+                *seeds,
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     wanted = Settings(
-        "m", "L1.mlp", "L2.resid_post", ("sae", "snmf"), 7, 0.5, texts=tiny.SENTENCES, steered_concepts=3, stability=2, seed=4
+        model="m",
+        site="L1.mlp",
+        companion_site="L2.resid_post",
+        methods=("sae", "snmf"),
+        features=7,
+        sparsity=0.5,
+        texts=tiny.SENTENCES,
+        steered_concepts=3,
+        stability=2,
+        seed=4,
     )
     assert job == [wanted]
 
 
-def test_quiet_prints_the_path_alone(job: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_the_path_alone(
+    job: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", "--quiet", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr() == (f"{tmp_path / 'index.html'}\n", "")
 
 
-def test_progress_goes_elsewhere_than_the_path(job: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_elsewhere_than_the_path(
+    job: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr() == (f"{tmp_path / 'index.html'}\n", "record: 1/2 batch\n")
 
 
-def test_models_are_listed_without_a_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_listed_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def unreachable(*arguments: Any, **options: Any) -> None:
         raise AssertionError("the network was asked")
 
@@ -168,7 +236,9 @@ def test_sites_of_a_folder(language: Path, capsys: pytest.CaptureFixture[str]) -
         (("sites", "?"), "'\\?' is no folder.*smollm2-135m-instruct"),
     ],
 )
-def test_a_mistake_gets_one_line(arguments: tuple[str, ...], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_gets_one_line(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = ("--out", str(tmp_path)) if arguments[0] == "report" else ()
     line = refused(capsys, *arguments, *out)
     assert re.search(expected, line)
@@ -181,7 +251,9 @@ def test_a_mistake_gets_exit_code_2_and_no_traceback_from_a_process() -> None:
     assert re.fullmatch(r"interp: No such option: --bogus.*\n", done.stderr)
 
 
-def test_a_slip_in_a_models_name_is_answered_with_the_name(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_slip_in_a_models_name_is_answered_with_the_name(
+    monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("interp.models.weights.fetch.from_hub", _no_hub)
     assert main(["sites", "smollm2-135m-instrct"]) == 2
     assert "did you mean 'smollm2-135m-instruct'?" in capsys.readouterr().err.splitlines()[0]
@@ -193,8 +265,12 @@ def _no_hub(*arguments: Any, **options: Any) -> None:
     raise UnavailableError("the hub did not answer")
 
 
-def test_an_unknown_site_is_answered_with_the_nearest(language: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "report", "--quiet", "--model", language, "--site", "L1.mpl", "--out", tmp_path)
+def test_an_unknown_site_is_answered_with_the_nearest(
+    language: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(
+        capsys, "report", "--quiet", "--model", language, "--site", "L1.mpl", "--out", tmp_path
+    )
     assert "unknown site 'L1.mpl'; nearest: L1.mlp" in line
 
 
@@ -203,10 +279,15 @@ def test_an_unknown_site_is_answered_with_the_nearest(language: Path, tmp_path: 
     [
         (b"", "holds no text; give one text per line"),
         (b" \n\n", "holds no text; give one text per line"),
-        ("Le café est fermé.".encode("latin-1"), "is not UTF-8: line 1 holds byte 0xe9; convert it"),
+        (
+            "Le café est fermé.".encode("latin-1"),
+            "is not UTF-8: line 1 holds byte 0xe9; convert it",
+        ),
     ],
 )
-def test_a_corpus_that_cannot_be_read_is_refused(content: bytes, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corpus_that_cannot_be_read_is_refused(
+    content: bytes, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_bytes(content)
     assert expected in refused(capsys, "report", "--texts", texts, "--out", tmp_path / "out")
@@ -214,7 +295,9 @@ def test_a_corpus_that_cannot_be_read_is_refused(content: bytes, expected: str, 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_corpus_of_other_unicode_encodings_is_read(encoding: str, job: list[Settings], tmp_path: Path) -> None:
+def test_a_corpus_of_other_unicode_encodings_is_read(
+    encoding: str, job: list[Settings], tmp_path: Path
+) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("Le café est fermé.\r\nDie Tür auch.\r\n", encoding=encoding, newline="")
     assert main(["report", "--quiet", "--texts", str(texts), "--out", str(tmp_path)]) == 0
@@ -227,7 +310,18 @@ def test_a_corpus_of_one_line_has_too_few_rows_for_many_features(
 ) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("The sea was calm.", encoding="utf-8")
-    line = refused(capsys, "report", "--model", language, "--texts", texts, "--features", "100", "--out", tmp_path / "out")
+    line = refused(
+        capsys,
+        "report",
+        "--model",
+        language,
+        "--texts",
+        texts,
+        "--features",
+        "100",
+        "--out",
+        tmp_path / "out",
+    )
     rows = len(record(load_model(language), ["The sea was calm."], "L1.mlp"))
     assert f"n_features is 100; expected at most {rows} " in line
 
@@ -247,15 +341,38 @@ def test_a_text_of_100000_characters_is_cut_and_nothing_of_it_is_dropped(languag
 
 
 @pytest.mark.usefixtures("few_concepts")
-def test_activations_that_are_not_finite_are_refused_with_their_context(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_activations_that_are_not_finite_are_refused_with_their_context(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = tiny.language("llama")
     with torch.no_grad():
-        module.get_input_embeddings().weight[tiny.tokenizer().convert_tokens_to_ids("z")] = torch.nan
+        module.get_input_embeddings().weight[tiny.tokenizer().convert_tokens_to_ids("z")] = (
+            torch.nan
+        )
     folder = tiny.save(module, tmp_path / "model")
     texts = tmp_path / "texts.txt"
     texts.write_text("The sea was calm.\nA zoo by the sea.\n", encoding="utf-8")
-    line = refused(capsys, "report", "--quiet", "--model", folder, "--texts", texts, "--features", "3", "--out", tmp_path / "out")
-    assert re.search(r"rows of L\d.mlp are not finite, first row \d+: token .+ at position \d+ of input 1 \('A zoo by the sea.'\)", line)
+    line = refused(
+        capsys,
+        "report",
+        "--quiet",
+        "--model",
+        folder,
+        "--texts",
+        texts,
+        "--features",
+        "3",
+        "--out",
+        tmp_path / "out",
+    )
+    assert re.search(
+        (
+            r"rows of L\d.mlp are not finite, first row \d+: token .+ at position \d+ of input 1 "
+            r"\('A "
+            r"zoo by the sea.'\)"
+        ),
+        line,
+    )
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -269,13 +386,20 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     file = tmp_path / "file"
     file.write_text("kept", encoding="utf-8")
     assert "is a file; give the name of a folder" in refused(capsys, "report", "--out", file)
-    # A file where a folder should be is refused by the system whoever asks; permissions would not stop root.
-    assert re.search("cannot write .*Not a directory; .*choose another folder", refused(capsys, "report", "--out", file / "report"))
+    # A file where a folder should be is refused by the system whoever asks; permissions would not
+    # stop root.
+    assert re.search(
+        "cannot write .*Not a directory; .*choose another folder",
+        refused(capsys, "report", "--out", file / "report"),
+    )
     assert file.read_text(encoding="utf-8") == "kept"
 
 
 def test_a_full_disk_is_one_line_and_the_old_report_stays(
-    job: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    job: list[Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = half_writes(tmp_path, monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
     capsys.readouterr()
@@ -285,7 +409,10 @@ def test_a_full_disk_is_one_line_and_the_old_report_stays(
 
 
 def test_a_stop_in_the_middle_of_writing_leaves_the_old_report(
-    job: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    job: list[Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = half_writes(tmp_path, monkeypatch, KeyboardInterrupt())
     capsys.readouterr()
@@ -294,8 +421,12 @@ def test_a_stop_in_the_middle_of_writing_leaves_the_old_report(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def half_writes(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> dict[str, bytes]:
-    """A report in the folder, whose next writing breaks off half-way; the folder's content before that."""
+def half_writes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> dict[str, bytes]:
+    """A report in the folder, whose next writing breaks off half-way; the folder's content before
+    that.
+    """
     assert main(["report", "--quiet", "--out", str(folder)]) == 0
     whole = Path.write_text
 
@@ -308,9 +439,20 @@ def half_writes(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseExcept
 
 
 def test_ctrl_c_ends_a_running_report(language: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "interp.commands.main", "report", "--model", str(language), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "interp.commands.main",
+        "report",
+        "--model",
+        str(language),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, cwd=ROOT, env=environment(), preexec_fn=interruptible) as process:
+    with subprocess.Popen(
+        command, **pipes, cwd=ROOT, env=environment(), preexec_fn=interruptible
+    ) as process:
         assert process.stderr is not None
         seen = list(until("record: ", process.stderr))
         process.send_signal(signal.SIGINT)
@@ -367,7 +509,9 @@ def test_bars_show_stage_rate_and_unit_in_80_columns(monkeypatch: pytest.MonkeyP
     assert re.search(r"semi-NMF \[early\] +━+ 3/3 +iterations", text)
 
 
-def test_without_a_terminal_a_stage_is_a_line_at_its_beginning_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_stage_is_a_line_at_its_beginning_and_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with shown(False) as progress:
         for step in range(100):
             progress("record", step + 1, 100, "batch")
@@ -377,11 +521,18 @@ def test_without_a_terminal_a_stage_is_a_line_at_its_beginning_and_its_end(capsy
     out, err = capsys.readouterr()
     assert out == ""
     lines = [re.sub(r", [\d.,]+/s$", ", rate", line) for line in err.splitlines()]
-    assert lines == ["record: 1/100 batch", "record: 100/100 batch, rate", "download: 10/? byte", "record: 1/2 batch"]
+    assert lines == [
+        "record: 1/100 batch",
+        "record: 100/100 batch, rate",
+        "download: 10/? byte",
+        "record: 1/2 batch",
+    ]
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_a_warning_is_one_line_and_the_display_gives_the_old_way_back(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_one_line_and_the_display_gives_the_old_way_back(
+    quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = warnings.showwarning
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -1,4 +1,6 @@
-"""`interp paths` as a user meets it: on a file of their own and their own model, on the real model, and with slips."""
+"""`interp paths` as a user meets it: on a file of their own and their own model, on the real model,
+and with slips.
+"""
 
 import json
 import warnings
@@ -26,7 +28,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("task") / "mine.jsonl"
     rows = [
-        {"prompt": f"w{10 + n} w{40 + n} w7", "counterfactual": f"w{10 + n} w{90 + n} w7", "right": " w5", "wrong": " w6"} for n in range(6)
+        {
+            "prompt": f"w{10 + n} w{40 + n} w7",
+            "counterfactual": f"w{10 + n} w{90 + n} w7",
+            "right": " w5",
+            "wrong": " w6",
+        }
+        for n in range(6)
     ]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
@@ -35,10 +43,15 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SMALL = ("--examples", "4", "--judged", "2", "--measured", "4", "--method", "eap", "--quiet")
 
 
-def test_a_page_from_ones_own_model_and_examples(model: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_from_ones_own_model_and_examples(
+    model: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TaskWarning)
-        assert main(["paths", str(examples), "--model", str(model), "--out", str(tmp_path), *SMALL]) == 0
+        assert (
+            main(["paths", str(examples), "--model", str(model), "--out", str(tmp_path), *SMALL])
+            == 0
+        )
     assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
     kept = json.loads((tmp_path / "paths.json").read_text(encoding="utf-8"))
     assert kept["task"] == "mine"
@@ -54,7 +67,13 @@ def test_a_page_from_ones_own_model_and_examples(model: Path, examples: Path, tm
         (["agreement", "--value", "resampel"], "resample"),
     ],
 )
-def test_slips_get_one_line(arguments: list[str], expected: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slips_get_one_line(
+    arguments: list[str],
+    expected: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["paths", *arguments, "--model", str(model), "--out", str(tmp_path)]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -64,7 +83,11 @@ def test_slips_get_one_line(arguments: list[str], expected: str, model: Path, tm
 
 @pytest.mark.slow
 def test_the_real_models_agreement_is_found() -> None:
-    """A known behaviour of the real network: the graph keeps what as many random edges per layer lose."""
+    """A known behaviour of the real network: the graph keeps what as many random edges per layer
+    lose.
+    """
     protocol = PathsProtocol(methods=("eap",), examples=4, judged=2, top=4, random=4, orders=1)
-    judged = trace_task(load_model("smollm2-135m-instruct"), task("agreement", 6, 0), protocol).faithfulness
+    judged = trace_task(
+        load_model("smollm2-135m-instruct"), task("agreement", 6, 0), protocol
+    ).faithfulness
     assert judged.cmd.value < 0.5 * judged.random_cmd.value

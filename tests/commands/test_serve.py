@@ -46,10 +46,15 @@ def test_a_report_that_is_there_is_served_as_it_is(
     assert (served, made) == ([(folder, None, 8123)], [])
     shown = capsys.readouterr()
     assert shown.out == "http://127.0.0.1:1/\n"
-    assert f"serving the report that is in {folder} as it is; to make another, give another --out" in shown.err
+    assert (
+        f"serving the report that is in {folder} as it is; to make another, give another --out"
+        in shown.err
+    )
 
 
-def test_without_one_it_is_made_first(tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_one_it_is_made_first(
+    tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", "--serve", "--quiet", "--out", str(tmp_path)]) == 0
     assert (served, made) == ([(tmp_path, None, 0)], [tmp_path])
     shown = capsys.readouterr()
@@ -65,14 +70,20 @@ def test_a_model_that_is_named_is_the_one_that_is_loaded(
     assert served == [(tmp_path, model, 0)]
 
 
-def test_without_serve_nothing_is_served(tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_serve_nothing_is_served(
+    tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", "--quiet", "--out", str(tmp_path)]) == 0
     assert served == []
     assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
 
 
 @pytest.mark.parametrize(
-    ("described", "asked"), [({"name": "mine", "source": "some/where/mine"}, "some/where/mine"), ({"name": "mine"}, "mine")]
+    ("described", "asked"),
+    [
+        ({"name": "mine", "source": "some/where/mine"}, "some/where/mine"),
+        ({"name": "mine"}, "mine"),
+    ],
 )
 def test_the_model_is_loaded_from_where_it_was_and_else_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, described: dict[str, str], asked: str
@@ -81,6 +92,8 @@ def test_the_model_is_loaded_from_where_it_was_and_else_by_its_name(
     folder = live_folder.write(tmp_path / "out", model)
     data = json.loads((folder / "features.json").read_text())
     (folder / "features.json").write_text(json.dumps(data | {"model": data["model"] | described}))
-    monkeypatch.setattr(interp.report.live.serve, "load_model", lambda name, **_: {asked: model}[name])
+    monkeypatch.setattr(
+        interp.report.live.serve, "load_model", lambda name, **_: {asked: model}[name]
+    )
     with interp.report.live.serve.serving(folder) as url:
         assert url.startswith("http://127.0.0.1:")

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from interp.core import InputError, UnavailableError
-from interp.core.files import read_json, replacing, replacing_folder, require_writable, write_json, write_text
+from interp.core.files import (
+    read_json,
+    replacing,
+    replacing_folder,
+    require_writable,
+    write_json,
+    write_text,
+)
 
 
 def fill(path: Path) -> None:
@@ -36,7 +43,9 @@ def test_a_second_writing_replaces_the_first(tmp_path: Path, write: Callable[[Pa
 
 
 @pytest.mark.parametrize("write", [fill, fill_folder])
-def test_others_may_read_what_a_library_wrote_for_its_owner_only(tmp_path: Path, write: Callable[[Path], None]) -> None:
+def test_others_may_read_what_a_library_wrote_for_its_owner_only(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
     def own(path: Path, text: str) -> int:
         path.touch(mode=0o600)
         path.chmod(0o600)
@@ -52,9 +61,14 @@ def test_others_may_read_what_a_library_wrote_for_its_owner_only(tmp_path: Path,
     assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ZeroDivisionError(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), ZeroDivisionError(), OSError(errno.ENOSPC, "No space left on device")],
+)
 @pytest.mark.parametrize("make", [replacing, replacing_folder])
-def test_a_failure_inside_leaves_what_was_there(tmp_path: Path, make: Any, error: BaseException) -> None:
+def test_a_failure_inside_leaves_what_was_there(
+    tmp_path: Path, make: Any, error: BaseException
+) -> None:
     target = tmp_path / "target"
     (fill if make is replacing else fill_folder)(target)
     before = content(target)
@@ -76,7 +90,9 @@ def test_an_error_of_ours_keeps_its_words(tmp_path: Path) -> None:
         raise UnavailableError("my words")
 
 
-def test_a_failing_exchange_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_exchange_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "target"
     target.mkdir()
     (target / "content").write_text("old")
@@ -98,7 +114,10 @@ def test_a_failing_exchange_puts_the_old_folder_back(tmp_path: Path, monkeypatch
 def test_only_its_own_kind_of_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "content").write_text("old")
-    with pytest.raises(InputError, match=r"no note.json"), replacing_folder(tmp_path / "work", "note.json"):
+    with (
+        pytest.raises(InputError, match=r"no note.json"),
+        replacing_folder(tmp_path / "work", "note.json"),
+    ):
         pass
     assert content(tmp_path / "work") == "old"
     (tmp_path / "work" / "note.json").write_text("{}")
@@ -112,7 +131,9 @@ def test_only_its_own_kind_of_folder_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [fill, fill_folder])
 def test_an_unwritable_place_is_named(tmp_path: Path, write: Callable[[Path], None]) -> None:
     (tmp_path / "file").write_text("old")
-    with pytest.raises(UnavailableError, match=r"cannot write .*file/target.*choose another folder"):
+    with pytest.raises(
+        UnavailableError, match=r"cannot write .*file/target.*choose another folder"
+    ):
         write(tmp_path / "file" / "target")
     assert (tmp_path / "file").read_text() == "old"
 
@@ -138,12 +159,16 @@ def test_a_writable_folder_is_made_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "old" / "kept").touch()
     assert require_writable(tmp_path / "new" / "deep") == tmp_path / "new" / "deep"
     assert require_writable(tmp_path / "old") == tmp_path / "old"
-    assert sorted(tmp_path.rglob("*")) == [tmp_path / part for part in ("new", "new/deep", "old", "old/kept")]
+    assert sorted(tmp_path.rglob("*")) == [
+        tmp_path / part for part in ("new", "new/deep", "old", "old/kept")
+    ]
 
 
 def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file; give the name of a folder"):
         require_writable(tmp_path / "file")
-    with pytest.raises(UnavailableError, match=r"cannot write .*Not a directory; .*choose another folder"):
+    with pytest.raises(
+        UnavailableError, match=r"cannot write .*Not a directory; .*choose another folder"
+    ):
         require_writable(tmp_path / "file" / "folder")

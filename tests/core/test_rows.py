@@ -1,4 +1,6 @@
-"""Rows that are read when they are indexed: the same values as the tensor's, in few reads, and never all of them unasked."""
+"""Rows that are read when they are indexed: the same values as the tensor's, in few reads, and
+never all of them unasked.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -36,7 +38,13 @@ def test_rows_look_like_the_tensor_and_reading_its_shape_reads_nothing() -> None
     assert isinstance(source, RowSource)
     rows = Rows(source)
     assert isinstance(rows, torch.Tensor)
-    assert (rows.shape, rows.dtype, len(rows), rows.ndim, rows.numel()) == (VALUES.shape, torch.float16, 50, 2, 150)
+    assert (rows.shape, rows.dtype, len(rows), rows.ndim, rows.numel()) == (
+        VALUES.shape,
+        torch.float16,
+        50,
+        2,
+        150,
+    )
     assert rows.is_floating_point()
     assert "Rows(50 × 3" in repr(rows)
     assert source.reads == []
@@ -66,7 +74,9 @@ def test_every_way_of_choosing_rows_gives_the_tensors_own(key: object) -> None:
     if isinstance(key, slice) and key.step and key.step < 0:
         expected = torch.from_numpy(VALUES.numpy()[key].copy())
     else:
-        expected = VALUES[torch.tensor([], dtype=torch.int64) if isinstance(key, list) and not key else key]
+        expected = VALUES[
+            torch.tensor([], dtype=torch.int64) if isinstance(key, list) and not key else key
+        ]
     found = Rows(Counted())[key]
     assert type(found) is torch.Tensor
     assert torch.equal(found, expected)
@@ -105,7 +115,9 @@ def test_scattered_rows_are_read_once_in_order_and_neighbours_together() -> None
         lambda rows: rows.__setitem__(0, torch.zeros(3)),
     ],
 )
-def test_what_needs_all_rows_is_refused_in_one_line_and_reads_nothing(operation: Callable[[torch.Tensor], object]) -> None:
+def test_what_needs_all_rows_is_refused_in_one_line_and_reads_nothing(
+    operation: Callable[[torch.Tensor], object],
+) -> None:
     source = Counted()
     with pytest.raises(InputError, match=r"needs all rows in memory.*in_memory\(\)") as caught:
         operation(Rows(source))
@@ -138,7 +150,9 @@ def test_chunks_keep_the_order_and_the_memory() -> None:
     assert {len(chunk) for _, chunk in chunks} == {7, 1}
     assert {chunk.dtype for _, chunk in chunks} == {torch.float32}
     assert max(len(run) for read in source.reads for run in read) == 7
-    assert len(list(row_chunks(Rows(Counted())))) == 1, "control: with ordinary memory it is one chunk"
+    assert len(list(row_chunks(Rows(Counted())))) == 1, (
+        "control: with ordinary memory it is one chunk"
+    )
     with pytest.raises(InputError, match="memory is 11 bytes; expected at least one row's, 12"):
         Rows(Counted(), memory=11)
 
@@ -147,14 +161,22 @@ def test_activations_of_rows_take_rows_into_memory_and_name_what_is_not_finite()
     broken = VALUES.clone()
     broken[[33, 41], 1] = torch.nan
     n = np.arange(50)
-    contexts = Contexts(n // 10, n % 10, n * 0, tuple("abcde"))
-    acts = Activations(Rows(Counted(broken), memory=5 * 12), contexts, "L0.mlp", Provenance("record"))
+    contexts = Contexts(item=n // 10, position=n % 10, step=n * 0, items=tuple("abcde"))
+    acts = Activations(
+        Rows(Counted(broken), memory=5 * 12), contexts, "L0.mlp", Provenance("record")
+    )
     assert repr(acts) == "Activations(L0.mlp: 50 rows × 3, 5 inputs, torch.float32)"
     taken = acts.take(np.array([40, 2]))
     assert torch.equal(taken.values, VALUES[[40, 2]])
     assert taken.contexts.item.tolist() == [4, 0]
     assert type(acts.in_memory().values) is torch.Tensor
     for kind in (acts, acts.in_memory()):
-        with pytest.raises(InputError, match=r"2 of 50 rows of L0.mlp are not finite, first row 33: token '#3' at position 3 of input 3"):
+        with pytest.raises(
+            InputError,
+            match=(
+                r"2 of 50 rows of L0.mlp are not finite, first row 33: token '#3' at position 3 "
+                r"of input 3"
+            ),
+        ):
             kind.require_finite()
     acts.take(np.arange(33)).require_finite()

@@ -13,7 +13,10 @@ TRIALS = 300
 def coverage(truth: float) -> float:
     """How often the interval of 40 exponential values (mean 1) holds a number."""
     generator = np.random.default_rng(0)
-    scores = [bootstrap_mean(generator.exponential(size=40), seed=trial, resamples=400) for trial in range(TRIALS)]
+    scores = [
+        bootstrap_mean(generator.exponential(size=40), seed=trial, resamples=400)
+        for trial in range(TRIALS)
+    ]
     return float(np.mean([score.low <= truth <= score.high for score in scores]))
 
 
@@ -25,7 +28,10 @@ def test_the_interval_covers_the_truth_and_little_else() -> None:
 
 def test_width_falls_with_the_root_of_n() -> None:
     values = np.random.default_rng(1).normal(size=1600)
-    widths = [bootstrap_mean(values[:n], seed=0).high - bootstrap_mean(values[:n], seed=0).low for n in (100, 1600)]
+    widths = [
+        bootstrap_mean(values[:n], seed=0).high - bootstrap_mean(values[:n], seed=0).low
+        for n in (100, 1600)
+    ]
     assert 3 < widths[0] / widths[1] < 5
     assert abs(widths[1] - 2 * 1.96 / 40) < 0.02
 
@@ -41,7 +47,9 @@ def test_a_seed_is_a_result_and_the_global_generator_is_left_alone() -> None:
 
 def test_any_statistic() -> None:
     values = np.append(np.zeros(99), 1e6)
-    score = bootstrap_statistic(values, lambda sample: np.median(sample, axis=-1), seed=0, control=0.5)
+    score = bootstrap_statistic(
+        values, lambda sample: np.median(sample, axis=-1), seed=0, control=0.5
+    )
     assert (score.value, score.low, score.high, score.n, score.control) == (0.0, 0.0, 0.0, 100, 0.5)
     assert bootstrap_mean(values, seed=0).high > 1e4, "control: the mean does see the outlier"
 
@@ -70,5 +78,8 @@ def test_json_and_words() -> None:
         "control": 0.25,
         "interval": "bootstrap 95%",
     }
-    assert str(Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52)) == "0.910 [0.880, 0.940] (n=50, control 0.520)"
+    assert (
+        str(Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52))
+        == "0.910 [0.880, 0.940] (n=50, control 0.520)"
+    )
     assert "control" not in Score(0.91, 0.88, 0.94, n=50, seed=0)._repr_html_()

@@ -14,8 +14,17 @@ from interp.corpus.activation_dataset import activations_from_dataset, activatio
 TEXTS = ("The sea was calm.", "Snow <b> fell")
 TOKENS = (("<s>", "The", " sea", " was", " calm"), ("<s>", "Snow", " <b>", " fell"))
 ITEM, POSITION = np.array([0, 0, 0, 1, 1, 1]), np.array([1, 2, 4, 1, 2, 3])
-CONTEXTS = Contexts(ITEM, POSITION, np.array([0, 0, 0, 9, 9, 9]), TEXTS, TOKENS)
-SOURCE = Provenance("record", {"batch": 2}, model="tiny", corpus_hash="abc", site="L1.mlp", selection="all but first")
+CONTEXTS = Contexts(
+    item=ITEM, position=POSITION, step=np.array([0, 0, 0, 9, 9, 9]), items=TEXTS, tokens=TOKENS
+)
+SOURCE = Provenance(
+    "record",
+    parameters={"batch": 2},
+    model="tiny",
+    corpus_hash="abc",
+    site="L1.mlp",
+    selection="all but first",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +44,16 @@ def same(one, other):
     assert one.values.dtype == other.values.dtype
     for name in ("item", "position", "step"):
         assert np.array_equal(getattr(one.contexts, name), getattr(other.contexts, name)), name
-    assert (one.contexts.items, one.contexts.tokens) == (other.contexts.items, other.contexts.tokens)
+    assert (one.contexts.items, one.contexts.tokens) == (
+        other.contexts.items,
+        other.contexts.tokens,
+    )
     assert (one.site, one.provenance.to_dict()) == (other.site, other.provenance.to_dict())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
 @pytest.mark.parametrize("chunk", [4, 4096])
 def test_there_and_back_bit_for_bit(dtype, chunk, monkeypatch):
     monkeypatch.setattr(activation_dataset, "CHUNK", chunk)
@@ -50,7 +64,13 @@ def test_there_and_back_bit_for_bit(dtype, chunk, monkeypatch):
 def test_a_row_of_the_dataset_is_a_row_of_the_activations():
     acts = recorded()
     row = activations_to_dataset(acts)[2]
-    assert row == {"values": acts.values[2].tolist(), "item": 0, "position": 4, "step": 0, "token": " calm"}
+    assert row == {
+        "values": acts.values[2].tolist(),
+        "item": 0,
+        "position": 4,
+        "step": 0,
+        "token": " calm",
+    }
 
 
 def test_chosen_rows_keep_their_contexts(tmp_path):
@@ -67,8 +87,13 @@ def test_chosen_rows_keep_their_contexts(tmp_path):
 
 
 def test_images_have_no_tokens_and_an_empty_recording_has_no_rows():
-    images = Contexts(np.array([0, 1]), np.array([3, 4]), np.array([10, 20]), ("a", "b"))
-    same(activations_from_dataset(activations_to_dataset(recorded(contexts=images))), recorded(contexts=images))
+    images = Contexts(
+        item=np.array([0, 1]), position=np.array([3, 4]), step=np.array([10, 20]), items=("a", "b")
+    )
+    same(
+        activations_from_dataset(activations_to_dataset(recorded(contexts=images))),
+        recorded(contexts=images),
+    )
     empty = activations_to_dataset(recorded().take(np.array([], dtype=int)))
     assert len(empty) == 0
     with pytest.raises(InputError, match="it has no rows"):
@@ -90,7 +115,9 @@ def test_a_dataset_of_someone_else_needs_a_site():
 
 
 def test_another_site_overrules_the_dataset_s():
-    assert activations_from_dataset(activations_to_dataset(recorded()), site="L9.mlp").site == "L9.mlp"
+    assert (
+        activations_from_dataset(activations_to_dataset(recorded()), site="L9.mlp").site == "L9.mlp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +139,9 @@ def test_what_is_no_table_of_activations_is_refused(columns, message):
 
 def test_two_recordings_in_one_dataset_are_refused_because_their_inputs_have_the_same_numbers():
     other = Activations(recorded().values, CONTEXTS, "L2.mlp", SOURCE)
-    joined = datasets.concatenate_datasets([activations_to_dataset(recorded()), activations_to_dataset(other)])
+    joined = datasets.concatenate_datasets(
+        [activations_to_dataset(recorded()), activations_to_dataset(other)]
+    )
     with pytest.raises(InputError, match="joined from several recordings"):
         activations_from_dataset(joined)
     changed = activations_to_dataset(recorded()).map(lambda row: {"item": row["item"] + 1})
@@ -120,10 +149,16 @@ def test_two_recordings_in_one_dataset_are_refused_because_their_inputs_have_the
         activations_from_dataset(changed)
 
 
-@pytest.mark.parametrize(("key", "value"), [("provenance", {"nonsense": 1}), ("dtype", "int8"), ("items", None)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("provenance", {"nonsense": 1}), ("dtype", "int8"), ("items", None)]
+)
 def test_a_description_that_was_changed_is_refused(key, value):
     dataset = activations_to_dataset(recorded())
-    note = {name: own for name, own in {**json.loads(dataset.info.description), key: value}.items() if own is not None}
+    note = {
+        name: own
+        for name, own in {**json.loads(dataset.info.description), key: value}.items()
+        if own is not None
+    }
     dataset.info.description = json.dumps(note)
     with pytest.raises(InputError, match="convert the activations again"):
         activations_from_dataset(dataset)

@@ -10,7 +10,12 @@ from interp.corpus import load_concepts
 
 @pytest.fixture
 def folder(tmp_path):
-    tea = {"name": "tea", "description": "about tea", "sentences": [f"tea {n}" for n in range(8)], "held_out": ["pot", "cup"]}
+    tea = {
+        "name": "tea",
+        "description": "about tea",
+        "sentences": [f"tea {n}" for n in range(8)],
+        "held_out": ["pot", "cup"],
+    }
     write(tmp_path, "tea", tea)
     write(tmp_path, "neutral", {"sentences": [f"plain {n}" for n in range(5)]})
     return tmp_path

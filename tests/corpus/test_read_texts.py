@@ -18,7 +18,9 @@ def test_unicode_files_read_alike_with_and_without_a_mark(tmp_path, encoding):
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
 def test_both_byte_orders_of_utf_16(tmp_path, mark):
     path = tmp_path / "texts.txt"
-    path.write_bytes(mark + "\n".join(TEXTS).encode("utf-16-le" if mark[0] == 0xFF else "utf-16-be"))
+    path.write_bytes(
+        mark + "\n".join(TEXTS).encode("utf-16-le" if mark[0] == 0xFF else "utf-16-be")
+    )
     assert read_texts(path) == TEXTS
 
 

@@ -14,12 +14,20 @@ NEAR_DUPLICATE = 0.35
 
 @pytest.fixture(scope="module")
 def files():
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((data_folder() / "concepts").glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((data_folder() / "concepts").glob("*.json"))
+    }
 
 
 @pytest.fixture(scope="module")
 def sentences(files):
-    return [(name, text) for name, value in files.items() for key in ("sentences", "held_out") for text in value.get(key, [])]
+    return [
+        (name, text)
+        for name, value in files.items()
+        for key in ("sentences", "held_out")
+        for text in value.get(key, [])
+    ]
 
 
 def long_words(text):
@@ -34,7 +42,9 @@ def most_alike(texts):
         for word in own:
             holders[word].append(number)
     shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
-    overlap = {(one, two): count / len(words[one] | words[two]) for (one, two), count in shared.items()}
+    overlap = {
+        (one, two): count / len(words[one] | words[two]) for (one, two), count in shared.items()
+    }
     one, two = max(overlap, key=overlap.get)
     return overlap[one, two], texts[one], texts[two]
 
@@ -42,9 +52,17 @@ def most_alike(texts):
 def test_there_are_enough_concepts_and_sentences(files):
     concepts = {name: value for name, value in files.items() if not name.startswith("neutral")}
     assert len(concepts) >= 24
-    assert all(value["name"] == name and value["description"].strip() for name, value in concepts.items())
-    assert all(len(value["sentences"]) >= 40 and len(value["held_out"]) >= 10 for value in concepts.values())
-    assert sum(len(value["sentences"]) for name, value in files.items() if name.startswith("neutral")) >= 400
+    assert all(
+        value["name"] == name and value["description"].strip() for name, value in concepts.items()
+    )
+    assert all(
+        len(value["sentences"]) >= 40 and len(value["held_out"]) >= 10
+        for value in concepts.values()
+    )
+    assert (
+        sum(len(value["sentences"]) for name, value in files.items() if name.startswith("neutral"))
+        >= 400
+    )
 
 
 def test_no_sentence_occurs_twice(sentences):
@@ -81,14 +99,22 @@ def test_no_run_of_words_comes_back_as_in_a_template(sentences, length, allowed)
 
 
 def test_the_measure_finds_a_template(sentences):
-    made = [("tools", f"Nobody in the whole office likes the {thing}.") for thing in ("stapler", "lamp", "clock")]
+    made = [
+        ("tools", f"Nobody in the whole office likes the {thing}.")
+        for thing in ("stapler", "lamp", "clock")
+    ]
     assert max(len(texts) for texts in runs([*sentences, *made], 6).values()) == 3
 
 
 def test_openings_vary_within_a_file(files):
     for name, value in files.items():
-        openings = Counter(tuple(re.findall(r"\w+", text.lower())[:2]) for text in value["sentences"])
-        assert max(openings.values()) <= len(value["sentences"]) // 10, (name, openings.most_common(1))
+        openings = Counter(
+            tuple(re.findall(r"\w+", text.lower())[:2]) for text in value["sentences"]
+        )
+        assert max(openings.values()) <= len(value["sentences"]) // 10, (
+            name,
+            openings.most_common(1),
+        )
 
 
 def test_sentences_are_clean_text_of_reasonable_length(sentences):
@@ -112,7 +138,12 @@ def test_splits_hold_every_concept_and_follow_the_rule(files):
         first, second = files[concept.name]["sentences"], files[concept.name]["held_out"]
         assert concept.fit == tuple(first[:30])
         assert concept.held_out == (*first[30:], *second)
-    neutral = [text for name, value in files.items() if name.startswith("neutral") for text in value["sentences"]]
+    neutral = [
+        text
+        for name, value in files.items()
+        if name.startswith("neutral")
+        for text in value["sentences"]
+    ]
     assert concepts.neutral.held_out == tuple(neutral[::4])
     assert len(concepts.neutral.fit) == len(neutral) * 3 // 4
 
@@ -124,4 +155,6 @@ def test_labels_stand_beside_their_texts():
         for text, label in zip(found.texts, found.labels, strict=True):
             source = concepts.neutral if label is None else concepts[label]
             assert text in getattr(source, split)
-        assert all(one is not None or two is None for one, two in pairwise(found.labels)), "neutral comes last"
+        assert all(one is not None or two is None for one, two in pairwise(found.labels)), (
+            "neutral comes last"
+        )

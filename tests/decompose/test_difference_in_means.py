@@ -11,7 +11,9 @@ def test_the_direction_joins_the_means_and_the_projection_measures_along_it():
     dim = fit_difference_in_means(positive, negative, name="up")
     torch.testing.assert_close(dim.directions, torch.tensor([[3.0, 0.0, 4.0]]) / 5)
     torch.testing.assert_close(dim.offset, torch.tensor([1.0, 1.0, 0.0]))
-    torch.testing.assert_close(dim.encode(torch.tensor([[4.0, 1.0, 4.0], [1.0, 9.0, 0.0]])), torch.tensor([[5.0], [0.0]]))
+    torch.testing.assert_close(
+        dim.encode(torch.tensor([[4.0, 1.0, 4.0], [1.0, 9.0, 0.0]])), torch.tensor([[5.0], [0.0]])
+    )
     assert dim.names == ("up",)
 
 
@@ -20,7 +22,9 @@ def test_many_are_each_what_one_would_be():
     many = fit_difference_in_means_many({"a": rows[0], "b": rows[1]}, rows[2])
     assert many.names == ("a", "b")
     for index in range(2):
-        torch.testing.assert_close(many.directions[index], fit_difference_in_means(rows[index], rows[2]).directions[0])
+        torch.testing.assert_close(
+            many.directions[index], fit_difference_in_means(rows[index], rows[2]).directions[0]
+        )
     assert float(many.directions[0] @ many.directions[1]) < 0.99
 
 

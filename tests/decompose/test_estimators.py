@@ -1,4 +1,6 @@
-"""The scikit-learn façade: scikit-learn's own checks, and that it adds nothing to the functions it wraps."""
+"""The scikit-learn façade: scikit-learn's own checks, and that it adds nothing to the functions it
+wraps.
+"""
 
 import inspect
 import warnings
@@ -29,16 +31,27 @@ BOTH = pytest.mark.parametrize(("estimator", "fit", "options"), WRAPPED, ids=["s
 
 
 @pytest.mark.parametrize(
-    "estimator", [SemiNMF(2, sparsity=1.0, max_iterations=5, annealing=2), SparseAutoencoder(2, k=1, steps=5, batch_size=8)], ids=repr
+    "estimator",
+    [
+        SemiNMF(2, sparsity=1.0, max_iterations=5, annealing=2),
+        SparseAutoencoder(2, k=1, steps=5, batch_size=8),
+    ],
+    ids=repr,
 )
 def test_the_checks_of_scikit_learn_pass(estimator):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, on_fail=None, on_skip=None)
-    counts = {status: [own["check_name"] for own in results if own["status"] == status] for status in ("passed", "skipped")}
-    wrong = {own["check_name"]: str(own["exception"]) for own in results if own["status"] not in counts}
+    counts = {
+        status: [own["check_name"] for own in results if own["status"] == status]
+        for status in ("passed", "skipped")
+    }
+    wrong = {
+        own["check_name"]: str(own["exception"]) for own in results if own["status"] not in counts
+    }
     assert not wrong
-    # The only one left out asks for arrays of other libraries, and only where SCIPY_ARRAY_API is set.
+    # The only one left out asks for arrays of other libraries, and only where SCIPY_ARRAY_API is
+    # set.
     assert set(counts["skipped"]) <= {"check_array_api_input"}
     assert len(counts["passed"]) > 40
 
@@ -50,7 +63,9 @@ def test_it_is_the_function_it_wraps(estimator, fit, options):
     assert torch.equal(fitted.dictionary_.directions, dictionary.directions)
     codes = fitted.transform(ROWS)
     assert np.array_equal(codes, dictionary.encode(VALUES).numpy())
-    assert np.array_equal(fitted.inverse_transform(codes), dictionary.decode(torch.from_numpy(codes)).numpy())
+    assert np.array_equal(
+        fitted.inverse_transform(codes), dictionary.decode(torch.from_numpy(codes)).numpy()
+    )
     assert fitted.dictionary_.provenance.parameters == dictionary.provenance.parameters
 
 
@@ -58,7 +73,9 @@ def test_it_is_the_function_it_wraps(estimator, fit, options):
 def test_rows_that_cannot_be_written_to_are_taken_without_a_warning(estimator, fit, options):
     rows = ROWS.copy()
     rows.flags.writeable = False
-    assert np.array_equal(clone(estimator).fit_transform(rows), clone(estimator).fit_transform(ROWS))
+    assert np.array_equal(
+        clone(estimator).fit_transform(rows), clone(estimator).fit_transform(ROWS)
+    )
 
 
 @BOTH
@@ -73,7 +90,9 @@ def test_its_parameters_are_those_of_the_function_with_their_defaults(estimator,
 
 @BOTH
 def test_another_seed_is_another_fit_and_the_same_one_the_same(estimator, fit, options):
-    first, again, other = (clone(estimator).set_params(seed=seed).fit_transform(ROWS) for seed in (2, 2, 7))
+    first, again, other = (
+        clone(estimator).set_params(seed=seed).fit_transform(ROWS) for seed in (2, 2, 7)
+    )
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
 
@@ -83,7 +102,9 @@ def test_it_works_in_a_pipeline_under_a_search():
     on = np.random.default_rng(0).random((60, 2)) * np.tile([[1, 0], [0, 1]], (30, 1)) + 0.1
     rows = on @ np.eye(2, 6)
     pipeline = make_pipeline(SemiNMF(2, sparsity=1.0), LogisticRegression(C=100.0))
-    search = GridSearchCV(pipeline, {"seminmf__n_features": [1, 2]}, cv=2).fit(rows, np.tile([0, 1], 30))
+    search = GridSearchCV(pipeline, {"seminmf__n_features": [1, 2]}, cv=2).fit(
+        rows, np.tile([0, 1], 30)
+    )
     assert search.best_params_ == {"seminmf__n_features": 2}
     assert search.best_score_ > 0.9
     assert search.best_estimator_[0].get_feature_names_out().tolist() == ["seminmf0", "seminmf1"]

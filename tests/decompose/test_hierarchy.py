@@ -9,7 +9,14 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from interp.core import Activations, Contexts, ConvergenceWarning, InputError, Provenance, UnavailableError
+from interp.core import (
+    Activations,
+    Contexts,
+    ConvergenceWarning,
+    InputError,
+    Provenance,
+    UnavailableError,
+)
 from interp.decompose import fit_pca, fit_snmf, match_directions
 from interp.decompose.hierarchy import Hierarchy, fit_hierarchy, load_hierarchy
 from interp.decompose.random_directions import RandomDirections
@@ -21,7 +28,9 @@ TRUTH = np.arange(FAMILIES * MEMBERS) // MEMBERS
 
 
 def family_directions(seed, *, shared=True):
-    """Unit directions, half of each on neurons that its whole family shares (or, for the control, that no one shares)."""
+    """Unit directions, half of each on neurons that its whole family shares (or, for the control,
+    that no one shares).
+    """
     generator = torch.Generator().manual_seed(seed)
     made = torch.zeros(FAMILIES * MEMBERS, WIDTH)
 
@@ -44,17 +53,28 @@ def family_directions(seed, *, shared=True):
 @pytest.fixture(scope="module")
 def mixture():
     directions = family_directions(0)
-    values = planted.noisy(planted.coefficients(1500, len(TRUTH), 1, active=0.05) @ directions, 0.02, 2)
+    values = planted.noisy(
+        planted.coefficients(1500, len(TRUTH), 1, active=0.05) @ directions, 0.02, 2
+    )
     item = np.arange(1500) // 10
-    contexts = Contexts(item, np.arange(1500) % 10, np.zeros(1500, int), tuple(f"text {number}" for number in range(150)))
-    return Activations(values, contexts, "L1.mlp", Provenance("record", model="tiny", site="L1.mlp")), directions
+    contexts = Contexts(
+        item=item,
+        position=np.arange(1500) % 10,
+        step=np.zeros(1500, int),
+        items=tuple(f"text {number}" for number in range(150)),
+    )
+    return Activations(
+        values, contexts, "L1.mlp", Provenance("record", model="tiny", site="L1.mlp")
+    ), directions
 
 
 @pytest.fixture(scope="module")
 def fitted(mixture):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return fit_hierarchy(mixture[0], partial(fit_snmf, sparsity=SPARSITY, tolerance=1e-3, seed=0), (20, 4, 2))
+        return fit_hierarchy(
+            mixture[0], partial(fit_snmf, sparsity=SPARSITY, tolerance=1e-3, seed=0), (20, 4, 2)
+        )
 
 
 def test_families_that_share_neurons_are_found_from_activations(mixture, fitted):
@@ -68,7 +88,11 @@ def test_families_that_share_neurons_are_found_from_activations(mixture, fitted)
 def test_families_are_found_only_where_neurons_are_shared(seed):
     def agreement(directions):
         known = RandomDirections(directions, torch.zeros(WIDTH), Provenance("planted"))
-        hierarchy = fit_hierarchy(directions, lambda rows, n: known if n == 20 else fit_snmf(rows, n, sparsity=SPARSITY), (20, 4))
+        hierarchy = fit_hierarchy(
+            directions,
+            lambda rows, n: known if n == 20 else fit_snmf(rows, n, sparsity=SPARSITY),
+            (20, 4),
+        )
         return adjusted_rand_score(TRUTH, hierarchy.weights[0].argmax(dim=1).numpy())
 
     with warnings.catch_warnings():
@@ -88,8 +112,13 @@ def test_every_level_keeps_the_constraints(mixture, fitted):
 
 
 def test_weights_are_the_best_non_negative_ones(fitted):
-    fine, broad, weights = fitted.levels[0].directions, fitted.levels[1].directions, fitted.weights[0]
-    # At the optimum no weight can grow for the better, and none above zero can change for the better.
+    fine, broad, weights = (
+        fitted.levels[0].directions,
+        fitted.levels[1].directions,
+        fitted.weights[0],
+    )
+    # At the optimum no weight can grow for the better, and none above zero can change for the
+    # better.
     slope = (weights @ broad - fine) @ broad.T
     assert float(slope.min()) > -1e-4
     assert float((slope * weights).abs().max()) < 1e-4
@@ -99,8 +128,15 @@ def test_coefficients_of_a_level_are_the_product_of_those_below(mixture, fitted)
     acts = mixture[0]
     first = fitted.levels[0].encode(acts)
     assert torch.equal(fitted.coefficients(acts, 0), first)
-    assert torch.allclose(fitted.coefficients(acts, 2), first @ fitted.weights[0] @ fitted.weights[1], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(fitted.coefficients(acts, 1), fitted.levels[1].encode(acts), atol=1e-2)
+    assert torch.allclose(
+        fitted.coefficients(acts, 2),
+        first @ fitted.weights[0] @ fitted.weights[1],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert not torch.allclose(
+        fitted.coefficients(acts, 1), fitted.levels[1].encode(acts), atol=1e-2
+    )
     with pytest.raises(InputError, match="levels 0 to 2"):
         fitted.coefficients(acts, 3)
 
@@ -116,7 +152,9 @@ def test_a_saved_hierarchy_comes_back_bit_by_bit(fitted, mixture, tmp_path):
     fitted.save(tmp_path / "saved")
     back = load_hierarchy(tmp_path / "saved")
     assert back.sizes == fitted.sizes
-    assert all(torch.equal(one, other) for one, other in zip(back.weights, fitted.weights, strict=True))
+    assert all(
+        torch.equal(one, other) for one, other in zip(back.weights, fitted.weights, strict=True)
+    )
     assert torch.equal(back.coefficients(mixture[0], 2), fitted.coefficients(mixture[0], 2))
     fitted.save(tmp_path / "saved")
     (tmp_path / "other").mkdir()
@@ -125,7 +163,9 @@ def test_a_saved_hierarchy_comes_back_bit_by_bit(fitted, mixture, tmp_path):
         fitted.save(tmp_path / "other")
 
 
-@pytest.mark.parametrize("damage", ["weights.safetensors", "hierarchy.json", "level1/dictionary.safetensors"])
+@pytest.mark.parametrize(
+    "damage", ["weights.safetensors", "hierarchy.json", "level1/dictionary.safetensors"]
+)
 def test_a_damaged_folder_is_refused(fitted, tmp_path, damage):
     fitted.save(tmp_path / "saved")
     (tmp_path / "saved" / damage).write_bytes(b"{}")

@@ -7,7 +7,9 @@ from interp.decompose import RandomDirections, fit_pca, random_dictionary, recon
 
 
 def test_explained_variance_is_pcas_share():
-    acts = torch.randn(3000, 10, generator=torch.Generator().manual_seed(0)) * torch.linspace(4, 1, 10)
+    acts = torch.randn(3000, 10, generator=torch.Generator().manual_seed(0)) * torch.linspace(
+        4, 1, 10
+    )
     pca = fit_pca(acts, 3)
     measured = reconstruction(pca, acts)
     share = float(pca.variance.sum() / acts.var(dim=0, correction=0).sum())
@@ -18,7 +20,9 @@ def test_explained_variance_is_pcas_share():
 
 
 def test_counts_of_active_dead_and_dense_are_those_of_a_hand_made_dictionary():
-    directions = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.6, 0.8, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, -1.0]])
+    directions = torch.tensor(
+        [[1.0, 0.0, 0.0, 0.0], [0.0, 0.6, 0.8, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, -1.0]]
+    )
     dictionary = RandomDirections(directions, torch.zeros(4), Provenance("random"))
     acts = torch.tensor([[1.0, 0.0, 0.0, 0.0], [2.0, 0.6, 0.8, 0.0]])
     measured = reconstruction(dictionary, acts)
@@ -28,7 +32,12 @@ def test_counts_of_active_dead_and_dense_are_those_of_a_hand_made_dictionary():
 
 def test_the_resampled_unit_is_the_input():
     values = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
-    contexts = Contexts(np.repeat(np.arange(10), 20), np.tile(np.arange(20), 10), np.zeros(200, dtype=int), ("text",) * 10)
+    contexts = Contexts(
+        item=np.repeat(np.arange(10), 20),
+        position=np.tile(np.arange(20), 10),
+        step=np.zeros(200, dtype=int),
+        items=("text",) * 10,
+    )
     acts = Activations(values, contexts, "L0.mlp", Provenance("record", site="L0.mlp"))
     pca = fit_pca(acts, 2)
     assert reconstruction(pca, acts).explained_variance.n == 10

@@ -18,5 +18,7 @@ def test_dense_directions_are_spread_over_the_sphere():
 
 
 def test_seeds_differ():
-    first, second = (random_dictionary(torch.ones(3, 50), 4, seed=seed).directions for seed in (0, 1))
+    first, second = (
+        random_dictionary(torch.ones(3, 50), 4, seed=seed).directions for seed in (0, 1)
+    )
     assert float((first * second).sum(dim=1).abs().max()) < 0.9

@@ -1,4 +1,6 @@
-"""Planted features are found again; what a dictionary has beyond them is found no better than its control."""
+"""Planted features are found again; what a dictionary has beyond them is found no better than its
+control.
+"""
 
 import numpy as np
 import planted
@@ -19,9 +21,16 @@ def fit(acts, seed):
 
 @pytest.fixture(scope="module")
 def mixture():
-    values, truth = planted.mixture(0, n_rows=ROWS, width=WIDTH, n_features=PLANTED, support=SUPPORT)
+    values, truth = planted.mixture(
+        0, n_rows=ROWS, width=WIDTH, n_features=PLANTED, support=SUPPORT
+    )
     item = np.arange(ROWS) // 6
-    contexts = Contexts(item, np.arange(ROWS) % 6, np.zeros(ROWS, int), tuple(f"text {number}" for number in range(ROWS // 6)))
+    contexts = Contexts(
+        item=item,
+        position=np.arange(ROWS) % 6,
+        step=np.zeros(ROWS, int),
+        items=tuple(f"text {number}" for number in range(ROWS // 6)),
+    )
     return Activations(values, contexts, "L0.mlp", Provenance("record", site="L0.mlp")), truth
 
 
@@ -44,7 +53,9 @@ def test_planted_features_are_stable_and_surplus_ones_are_not(mixture):
 
 
 def named(directions, seed=0):
-    return RandomDirections(directions, torch.zeros(directions.shape[1]), Provenance("hand-made", seed=seed))
+    return RandomDirections(
+        directions, torch.zeros(directions.shape[1]), Provenance("hand-made", seed=seed)
+    )
 
 
 class Refits:
@@ -61,7 +72,9 @@ class Refits:
 def test_a_features_number_is_the_mean_cosine_with_its_partners():
     turned = torch.eye(4)[[2, 0, 1]] + torch.tensor([[0, 0, 0, 1.0], [0, 0, 0, 0], [0, 0, 0, 0]])
     refits = Refits(torch.eye(3, 4), turned)
-    found = stability(refits, torch.eye(4), named(torch.eye(3, 4), 1), seeds=2, halves=False, seed=0)
+    found = stability(
+        refits, torch.eye(4), named(torch.eye(3, 4), 1), seeds=2, halves=False, seed=0
+    )
     assert found.seeds == pytest.approx([1, 1, (1 + 0.5**0.5) / 2])
     assert found.halves is None
     assert found.over_halves is None
@@ -99,9 +112,17 @@ def test_flipped_and_missing_features():
     flipped = Refits(-torch.eye(3))
     signed = stability(flipped, torch.eye(3), named(torch.eye(3)), seeds=1, halves=False)
     assert signed.seeds == pytest.approx([0, 0, 0])
-    unsigned = stability(flipped, torch.eye(3), named(torch.eye(3)), seeds=1, halves=False, signed=False)
+    unsigned = stability(
+        flipped, torch.eye(3), named(torch.eye(3)), seeds=1, halves=False, signed=False
+    )
     assert unsigned.seeds == pytest.approx([1, 1, 1])
-    fewer = stability(Refits(torch.eye(3)[[2, 1]] * torch.tensor([[1.0], [0.0]])), torch.eye(3), named(torch.eye(3)), seeds=1, halves=False)
+    fewer = stability(
+        Refits(torch.eye(3)[[2, 1]] * torch.tensor([[1.0], [0.0]])),
+        torch.eye(3),
+        named(torch.eye(3)),
+        seeds=1,
+        halves=False,
+    )
     assert fewer.seeds == pytest.approx([0, 0, 1])
 
 
@@ -111,14 +132,21 @@ def test_the_control_knows_that_popular_neurons_recur():
     popular = torch.zeros(30, 200)
     popular[:, 0] = 1
     popular[torch.arange(30), torch.randperm(199, generator=generator)[:30] + 1] = 0.3
-    low, high = (stability(Refits(one), torch.rand(4, 200), named(one), seeds=1, halves=False).control for one in (rare, popular))
+    low, high = (
+        stability(Refits(one), torch.rand(4, 200), named(one), seeds=1, halves=False).control
+        for one in (rare, popular)
+    )
     assert high.min() > 0.9
     assert low.mean() < high.mean() - 0.2
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"seeds": 0, "halves": False}, "ask for at least one"), ({"seeds": -1}, "seeds is -1"), ({"draws": 0}, "draws is 0")],
+    [
+        ({"seeds": 0, "halves": False}, "ask for at least one"),
+        ({"seeds": -1}, "seeds is -1"),
+        ({"draws": 0}, "draws is 0"),
+    ],
 )
 def test_asking_for_nothing_is_refused(options, message):
     with pytest.raises(InputError, match=message):

@@ -10,7 +10,9 @@ from interp.decompose import fit_pca, load_dictionary
 
 @pytest.fixture
 def folder(tmp_path):
-    fit_pca(torch.randn(30, 5, generator=torch.Generator().manual_seed(0)), 2).save(tmp_path / "pca")
+    fit_pca(torch.randn(30, 5, generator=torch.Generator().manual_seed(0)), 2).save(
+        tmp_path / "pca"
+    )
     return tmp_path / "pca"
 
 
@@ -21,7 +23,10 @@ def edit_json(folder, **changes):
 
 def edit_tensors(folder, **changes):
     tensors = {**load_file(folder / "dictionary.safetensors"), **changes}
-    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, folder / "dictionary.safetensors")
+    save_file(
+        {name: tensor for name, tensor in tensors.items() if tensor is not None},
+        folder / "dictionary.safetensors",
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +34,10 @@ def edit_tensors(folder, **changes):
     [
         (lambda folder: (folder / "dictionary.json").unlink(), "cannot read"),
         (lambda folder: (folder / "dictionary.safetensors").unlink(), "cannot read"),
-        (lambda folder: (folder / "dictionary.safetensors").write_bytes(b"not tensors"), "cannot read"),
+        (
+            lambda folder: (folder / "dictionary.safetensors").write_bytes(b"not tensors"),
+            "cannot read",
+        ),
         (lambda folder: (folder / "dictionary.json").write_text("[]"), "does not describe"),
         (lambda folder: edit_json(folder, method="magic"), "unknown method 'magic'"),
         (lambda folder: edit_json(folder, provenance={"metod": 1}), "provenance"),

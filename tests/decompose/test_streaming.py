@@ -11,13 +11,23 @@ from interp.capture import store
 from interp.capture.store import open_activations, save_activations
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.core.rows import Rows, row_chunks
-from interp.decompose import Snmf, fit_difference_in_means, fit_pca, fit_sae, fit_snmf, random_dictionary, reconstruction
+from interp.decompose import (
+    Snmf,
+    fit_difference_in_means,
+    fit_pca,
+    fit_sae,
+    fit_snmf,
+    random_dictionary,
+    reconstruction,
+)
 from interp.decompose.snmf.scaled import Scaled, massive_rows
 
 FITS = {
     "snmf": lambda acts: fit_snmf(acts, 6, sparsity=0.2),
     "snmf from k-means": lambda acts: fit_snmf(acts, 6, sparsity=0.2, annealing=0),
-    "snmf from singular vectors": lambda acts: fit_snmf(acts, 6, sparsity=0.2, annealing=0, init="svd", tolerance=1e-2),
+    "snmf from singular vectors": lambda acts: fit_snmf(
+        acts, 6, sparsity=0.2, annealing=0, init="svd", tolerance=1e-2
+    ),
     "pca": lambda acts: fit_pca(acts, 3),
     "difference in means": lambda acts: fit_difference_in_means(acts.take(np.arange(300)), acts),
     "sae": lambda acts: fit_sae(acts, 6, k=2, steps=20, batch_size=64),
@@ -27,12 +37,18 @@ FITS = {
 
 def recorded(values: torch.Tensor) -> Activations:
     n = np.arange(len(values))
-    return Activations(values, Contexts(n // 8, n % 8, n * 0, ("text",) * (len(n) // 8 + 1)), "L1.mlp", Provenance("record", site="L1.mlp"))
+    return Activations(
+        values,
+        Contexts(item=n // 8, position=n % 8, step=n * 0, items=("text",) * (len(n) // 8 + 1)),
+        "L1.mlp",
+        Provenance("record", site="L1.mlp"),
+    )
 
 
 @pytest.fixture(scope="module")
 def rows() -> torch.Tensor:
-    # Scaled apart, so that principal components are far enough from each other for rounding not to turn them.
+    # Scaled apart, so that principal components are far enough from each other for rounding not to
+    # turn them.
     values, _ = planted.mixture(0, n_rows=5000, width=32, n_features=6, support=6)
     return values * torch.linspace(3, 1, 32)
 
@@ -52,29 +68,42 @@ def test_a_fit_from_disk_is_the_fit_from_memory(folder: Path, rows: torch.Tensor
     assert torch.equal(memory.directions, same.directions), "the same chunks give the same bits"
     assert memory.provenance.parameters == same.provenance.parameters
     other = fit(small)
-    # Other chunks round otherwise. Semi-NMF may then stop an iteration sooner or keep the other of two nearly equal entries: same error.
+    # Other chunks round otherwise. Semi-NMF may then stop an iteration sooner or keep the other of
+    # two nearly equal entries: same error.
     winner_takes_all = isinstance(memory, Snmf)
     allowed = 1e-2 if winner_takes_all else 1e-4
     assert float((memory.directions - other.directions).norm() / memory.directions.norm()) < allowed
     if winner_takes_all:
         assert float(other.trace.min()) == pytest.approx(float(memory.trace.min()), rel=1e-4)
     torch.testing.assert_close(memory.encode(opened), memory.encode(recorded(rows)), rtol=0, atol=0)
-    torch.testing.assert_close(memory.encode(small), memory.encode(recorded(rows)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        memory.encode(small), memory.encode(recorded(rows)), rtol=1e-4, atol=1e-4
+    )
 
 
-def test_reconstruction_from_disk_is_that_from_memory_and_holds_only_chunks(folder: Path, rows: torch.Tensor) -> None:
+def test_reconstruction_from_disk_is_that_from_memory_and_holds_only_chunks(
+    folder: Path, rows: torch.Tensor
+) -> None:
     acts, opened = recorded(rows), open_activations(folder)
     snmf = fit_snmf(acts, 6, sparsity=0.2)
     assert reconstruction(snmf, opened) == reconstruction(snmf, acts)
-    assert reconstruction(snmf, opened) == reconstruction(snmf, acts, coefficients=snmf.encode(acts))
+    assert reconstruction(snmf, opened) == reconstruction(
+        snmf, acts, coefficients=snmf.encode(acts)
+    )
 
 
-def test_a_value_that_is_not_finite_is_named_with_its_row_and_context(rows: torch.Tensor, tmp_path: Path) -> None:
+def test_a_value_that_is_not_finite_is_named_with_its_row_and_context(
+    rows: torch.Tensor, tmp_path: Path
+) -> None:
     broken = rows.clone()
     broken[4321, 7] = torch.nan
     opened = open_activations(save_activations(recorded(broken), tmp_path / "broken"))
     message = r"first row 4321: token '#1' at position 1 of input 540"
-    for call in (lambda: fit_snmf(opened, 6), lambda: fit_pca(opened, 2), lambda: random_dictionary(rows, 4).encode(opened)):
+    for call in (
+        lambda: fit_snmf(opened, 6),
+        lambda: fit_pca(opened, 2),
+        lambda: random_dictionary(rows, 4).encode(opened),
+    ):
         with pytest.raises(InputError, match=message):
             call()
 

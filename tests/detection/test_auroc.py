@@ -1,4 +1,6 @@
-"""AUROC and average precision: equal to counting pairs and to scikit-learn, with intervals that cover."""
+"""AUROC and average precision: equal to counting pairs and to scikit-learn, with intervals that
+cover.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ def tied():
 
 
 def by_pairs(scores, positive):
-    wins = [(one > two) + 0.5 * (one == two) for one in scores[positive] for two in scores[~positive]]
+    wins = [
+        (one > two) + 0.5 * (one == two) for one in scores[positive] for two in scores[~positive]
+    ]
     return np.mean(wins)
 
 
@@ -43,7 +47,9 @@ def test_resampled_average_precision_equals_scikit_learn_on_the_resample(tied):
     scores, positive = tied
     weights = np.random.default_rng(2).integers(0, 4, size=(6, 60)).astype(float)
     found = _average_precisions(scores[:, 0], positive, weights)
-    assert found == pytest.approx([average_precision_score(positive, scores[:, 0], sample_weight=drawn) for drawn in weights])
+    assert found == pytest.approx(
+        [average_precision_score(positive, scores[:, 0], sample_weight=drawn) for drawn in weights]
+    )
 
 
 def test_known_ends_and_middle():
@@ -63,7 +69,9 @@ def test_inputs_that_left_no_row_rank_below_all_and_tie_among_themselves():
 
 
 def coverage(widen):
-    """How often the interval of 100 draws holds the true AUROC of two normal distributions one apart, Φ(1/√2)."""
+    """How often the interval of 100 draws holds the true AUROC of two normal distributions one
+    apart, Φ(1/√2).
+    """
     truth, generator = norm.cdf(1 / np.sqrt(2)), np.random.default_rng(1)
     hits = 0
     for seed in range(100):

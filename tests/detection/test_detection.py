@@ -1,4 +1,6 @@
-"""detect(): planted features are found, random ones are not, and nothing that is reported was chosen on the same sentences."""
+"""detect(): planted features are found, random ones are not, and nothing that is reported was
+chosen on the same sentences.
+"""
 
 from dataclasses import replace
 
@@ -9,7 +11,14 @@ import torch
 from interp.core import Activations, Contexts, InputError, Provenance
 from interp.decompose.difference_in_means import fit_difference_in_means_many
 from interp.decompose.random_directions import RandomDirections
-from interp.detection import LabelledActivations, detect, detection_of, sentence_cosines, sentence_scores, summarise
+from interp.detection import (
+    LabelledActivations,
+    detect,
+    detection_of,
+    sentence_cosines,
+    sentence_scores,
+    summarise,
+)
 
 WIDTH = 40
 CONCEPTS = ("ships", "songs", "soups")
@@ -27,9 +36,18 @@ def split(values, labels):
     count, rows, width = values.shape
     names = tuple(f"sentence {number}" for number in range(count))
     words = (tuple(f" {row}" for row in range(rows)),) * count
-    contexts = Contexts(np.repeat(np.arange(count), rows), np.tile(np.arange(rows), count), np.zeros(count * rows, int), names, words)
+    contexts = Contexts(
+        item=np.repeat(np.arange(count), rows),
+        position=np.tile(np.arange(rows), count),
+        step=np.zeros(count * rows, int),
+        items=names,
+        tokens=words,
+    )
     return LabelledActivations(
-        Activations(values.reshape(-1, width), contexts, "L0.mlp", Provenance("record", site="L0.mlp")), tuple(labels)
+        Activations(
+            values.reshape(-1, width), contexts, "L0.mlp", Provenance("record", site="L0.mlp")
+        ),
+        tuple(labels),
     )
 
 
@@ -56,23 +74,41 @@ def held_out():
 
 def test_planted_features_are_chosen_and_detect_perfectly(fit, held_out):
     found = detect(dictionary(torch.eye(10, WIDTH)), fit, held_out)
-    assert [(row.concept, row.feature) for row in found] == [("ships", 0), ("songs", 1), ("soups", 2)]
+    assert [(row.concept, row.feature) for row in found] == [
+        ("ships", 0),
+        ("songs", 1),
+        ("soups", 2),
+    ]
     for row in found:
-        assert row.auroc.value == row.auroc_others.value == row.average_precision.value == row.chosen_on == 1.0
+        assert (
+            row.auroc.value
+            == row.auroc_others.value
+            == row.average_precision.value
+            == row.chosen_on
+            == 1.0
+        )
         assert (row.auroc.n, row.auroc_others.n) == (80, 60)
     assert summarise(found)[0] == 3
 
 
 def test_directions_where_nothing_was_planted_are_at_chance(fit, held_out):
-    found = detect(dictionary(torch.eye(10, WIDTH, dtype=torch.float32).roll(20, dims=1)), fit, held_out)
+    found = detect(
+        dictionary(torch.eye(10, WIDTH, dtype=torch.float32).roll(20, dims=1)), fit, held_out
+    )
     good, mean = summarise(found)
     assert good == 0
     assert abs(mean.value - 0.5) < 0.12
-    assert all(row.chosen_on > row.auroc.value for row in found), "what is chosen looks better where it was chosen"
+    assert all(row.chosen_on > row.auroc.value for row in found), (
+        "what is chosen looks better where it was chosen"
+    )
 
 
 def test_shuffled_labels_are_at_chance(fit, held_out):
-    controls = [row.auroc.control for seed in range(20) for row in detect(dictionary(torch.eye(3, WIDTH)), fit, held_out, seed=seed)]
+    controls = [
+        row.auroc.control
+        for seed in range(20)
+        for row in detect(dictionary(torch.eye(3, WIDTH)), fit, held_out, seed=seed)
+    ]
     assert abs(np.mean(controls) - 0.5) < 0.03
     assert min(controls) < 0.5 < max(controls)
 
@@ -86,17 +122,27 @@ def test_the_feature_is_chosen_on_the_fit_split_alone():
     held_out[:10, 1, 1] = 1.0
     both = dictionary(torch.eye(2))
     (row,) = detect(both, split(fit, labels), split(held_out, labels))
-    assert (row.feature, row.chosen_on, row.auroc.value) == (0, 1.0, 0.8), "feature 1 would be better on the held-out split"
+    assert (row.feature, row.chosen_on, row.auroc.value) == (0, 1.0, 0.8), (
+        "feature 1 would be better on the held-out split"
+    )
     (swapped,) = detect(both, split(held_out, labels), split(fit, labels))
     assert (swapped.feature, swapped.chosen_on, swapped.auroc.value) == (1, 1.0, 0.8)
 
 
 def test_a_supervised_dictionary_uses_the_direction_of_the_concept(fit, held_out):
     labels = np.array([label or "" for label in fit.labels])
-    groups = {name: fit.acts.of_items(np.flatnonzero(labels == name)) for name in reversed(CONCEPTS)}
-    supervised = fit_difference_in_means_many(groups, fit.acts.of_items(np.flatnonzero(labels == "")))
+    groups = {
+        name: fit.acts.of_items(np.flatnonzero(labels == name)) for name in reversed(CONCEPTS)
+    }
+    supervised = fit_difference_in_means_many(
+        groups, fit.acts.of_items(np.flatnonzero(labels == ""))
+    )
     found = detect(supervised, fit, held_out)
-    assert [(row.concept, row.feature) for row in found] == [("ships", 2), ("songs", 1), ("soups", 0)]
+    assert [(row.concept, row.feature) for row in found] == [
+        ("ships", 2),
+        ("songs", 1),
+        ("soups", 0),
+    ]
     assert all(row.auroc.value > 0.95 for row in found)
 
 
@@ -117,7 +163,8 @@ def test_a_sentence_scores_its_largest_coefficient_and_cosine():
 
 
 def test_the_papers_score_in_closed_form():
-    # One feature along the first axis; a sentence's largest cosine is the first entry of its best row.
+    # One feature along the first axis; a sentence's largest cosine is the first entry of its best
+    # row.
     def rows(*cosines):
         return [[[cosine, np.sqrt(1 - cosine**2)], [-1.0, 0.0], [-1.0, 0.0]] for cosine in cosines]
 
@@ -134,16 +181,26 @@ def test_a_sentence_that_left_no_row_ranks_lowest_and_has_no_cosine(held_out):
     lost = LabelledActivations(held_out.acts.take(rows), held_out.labels)
     assert held_out.labels[0] == "ships"
     found, whole = (detection_of(axes, 0, "ships", labelled) for labelled in (lost, held_out))
-    assert (whole.auroc.value, found.auroc.value) == (1.0, 0.95), "one of twenty is below all neutral ones"
+    assert (whole.auroc.value, found.auroc.value) == (1.0, 0.95), (
+        "one of twenty is below all neutral ones"
+    )
     assert found.paper_score == pytest.approx(whole.paper_score, abs=0.1)
 
 
 def test_a_single_concept_has_no_others(fit, held_out):
     def only_ships(labelled):
-        kept = np.array([number for number, label in enumerate(labelled.labels) if label in ("ships", None)])
+        kept = np.array(
+            [number for number, label in enumerate(labelled.labels) if label in ("ships", None)]
+        )
         acts = labelled.acts.of_items(kept)
-        contexts = replace(acts.contexts, item=np.searchsorted(kept, acts.contexts.item), items=tuple(acts.contexts.items[k] for k in kept))
-        return LabelledActivations(replace(acts, contexts=contexts), tuple(labelled.labels[k] for k in kept))
+        contexts = replace(
+            acts.contexts,
+            item=np.searchsorted(kept, acts.contexts.item),
+            items=tuple(acts.contexts.items[k] for k in kept),
+        )
+        return LabelledActivations(
+            replace(acts, contexts=contexts), tuple(labelled.labels[k] for k in kept)
+        )
 
     (row,) = detect(dictionary(torch.eye(3, WIDTH)), only_ships(fit), only_ships(held_out))
     assert row.auroc.value == 1.0

@@ -1,4 +1,6 @@
-"""Networks in other terms give the same edits; missing parts, and images and directions that do not fit, are refused."""
+"""Networks in other terms give the same edits; missing parts, and images and directions that do not
+fit, are refused.
+"""
 
 import re
 import warnings
@@ -28,13 +30,18 @@ LINEAR = GeneratorSettings(channels=SETTINGS.channels, groups=2, schedule="linea
 class Converted(nn.Module):
     """The same network in other terms: what it says of the clean image x₀ is told as noise or as v.
 
-    With `x = √ᾱ x₀ + √(1 − ᾱ) ε`: `ε = (x − √ᾱ x₀) / √(1 − ᾱ)` and `v = √ᾱ ε − √(1 − ᾱ) x₀` (Salimans & Ho 2022).
+    With `x = √ᾱ x₀ + √(1 − ᾱ) ε`: `ε = (x − √ᾱ x₀) / √(1 − ᾱ)` and `v = √ᾱ ε − √(1 − ᾱ) x₀`
+    (Salimans & Ho 2022).
     """
 
     def __init__(self, model: UNetModel, prediction: Prediction) -> None:
         super().__init__()
         self.inner, self.prediction = model.module, prediction
-        self.down_blocks, self.mid_block, self.up_blocks = self.inner.down_blocks, self.inner.mid_block, self.inner.up_blocks
+        self.down_blocks, self.mid_block, self.up_blocks = (
+            self.inner.down_blocks,
+            self.inner.mid_block,
+            self.inner.up_blocks,
+        )
         self.alphas = model.scheduler.alphas_cumprod.double()
 
     @property
@@ -61,38 +68,54 @@ def converted(prediction: Prediction) -> UNetModel:
     """In float64: noise of a nearly clean image is a small difference of large numbers."""
     model = untrained(LINEAR)
     model.module.double()
-    scheduler = type(model.scheduler).from_config(model.scheduler.config, prediction_type=prediction)
+    scheduler = type(model.scheduler).from_config(
+        model.scheduler.config, prediction_type=prediction
+    )
     return UNetModel(Converted(model, prediction), scheduler)
 
 
 def drawn_directions(model: UNetModel) -> StepDirections:
     acts = record_steps(model, 2, seed=5, steps=STEPS)
-    drawn = torch.randn(1, *acts.values.shape[1:], generator=torch.Generator().manual_seed(3)).to(acts.values)
+    drawn = torch.randn(1, *acts.values.shape[1:], generator=torch.Generator().manual_seed(3)).to(
+        acts.values
+    )
     return directions_like(acts, drawn, ("d",), "by hand")
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("rule", ["symmetric", "asymmetric"])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_the_same_network_in_other_terms_gives_the_same_edits(prediction: Prediction, rule: Rule, eta: float) -> None:
+def test_the_same_network_in_other_terms_gives_the_same_edits(
+    prediction: Prediction, rule: Rule, eta: float
+) -> None:
     clean, other = converted("sample"), converted(prediction)
-    assert torch.allclose(sample(clean, 2, seed=1, steps=STEPS), sample(other, 2, seed=1, steps=STEPS), atol=1e-5)
+    assert torch.allclose(
+        sample(clean, 2, seed=1, steps=STEPS), sample(other, 2, seed=1, steps=STEPS), atol=1e-5
+    )
     edit = Edit(drawn_directions(clean), (1.5,), rule=rule)
-    wanted, made = (sample_edited(model, 2, edit, seed=1, steps=STEPS, eta=eta) for model in (clean, other))
+    wanted, made = (
+        sample_edited(model, 2, edit, seed=1, steps=STEPS, eta=eta) for model in (clean, other)
+    )
     assert torch.allclose(made, wanted, atol=1e-5)
     plain = sample_edited(clean, 2, None, seed=1, steps=STEPS, eta=eta)
     assert float((wanted - plain).abs().max()) > 1e-3, "control: the edit does something"
     mistaken = UNetModel(other.module, clean.scheduler)
-    assert not torch.allclose(sample_edited(mistaken, 2, edit, seed=1, steps=STEPS, eta=eta), wanted, atol=1e-2), "control: terms matter"
+    assert not torch.allclose(
+        sample_edited(mistaken, 2, edit, seed=1, steps=STEPS, eta=eta), wanted, atol=1e-2
+    ), "control: terms matter"
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_same_network_in_other_terms_gives_the_same_inversion(prediction: Prediction) -> None:
     images = pictures(2).double()
-    wanted, made = (invert(converted(kind), images, steps=STEPS).noise for kind in ("sample", prediction))
+    wanted, made = (
+        invert(converted(kind), images, steps=STEPS).noise for kind in ("sample", prediction)
+    )
     assert torch.allclose(made, wanted, atol=1e-5)
     model = converted(prediction)
-    assert torch.allclose(decode_code(model, encode(model, images, steps=STEPS, seed=0)), images, atol=1e-4)
+    assert torch.allclose(
+        decode_code(model, encode(model, images, steps=STEPS, seed=0)), images, atol=1e-4
+    )
 
 
 def without_middle() -> UNetModel:
@@ -116,18 +139,27 @@ def test_a_network_without_a_mid_block_is_told_so_and_its_other_sites_work() -> 
     with pytest.raises(InputError, match="unknown site 'mid'"):
         record_steps(model, 2, seed=0, steps=STEPS)
     with pytest.raises(InputError, match="unknown site 'mid'"):
-        interchange(model, lambda images: {"mean": images.mean(dim=(1, 2, 3))}, pairs=8, steps=STEPS)
+        interchange(
+            model, lambda images: {"mean": images.mean(dim=(1, 2, 3))}, pairs=8, steps=STEPS
+        )
     with pytest.raises(InputError, match="unknown site 'mid'"):
         sample_edited(model, 2, Edit(drawn_directions(untrained()), (1.0,)), seed=0, steps=STEPS)
     acts = record_steps(model, 2, "up0", seed=0, steps=STEPS)
     shift = directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("d",), "by hand")
-    assert not torch.allclose(sample_edited(model, 2, Edit(shift, (1.0,)), seed=0, steps=STEPS), acts.images, atol=1e-3)
+    assert not torch.allclose(
+        sample_edited(model, 2, Edit(shift, (1.0,)), seed=0, steps=STEPS), acts.images, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("rule", ["symmetric", "asymmetric"])
 def test_clipping_is_turned_off_in_an_edit_and_in_an_inversion(rule: Rule) -> None:
     model = by_hand()
-    clips = UNetModel(model.module, type(model.scheduler).from_config(model.scheduler.config, clip_sample=True, clip_sample_range=1.0))
+    clips = UNetModel(
+        model.module,
+        type(model.scheduler).from_config(
+            model.scheduler.config, clip_sample=True, clip_sample_range=1.0
+        ),
+    )
     acts = record_steps(model, 2, seed=0, steps=2)
     values = torch.zeros(1, *acts.values.shape[1:])
     values[0, -1] = 5.0
@@ -143,7 +175,15 @@ def test_clipping_is_turned_off_in_an_edit_and_in_an_inversion(rule: Rule) -> No
         sample_edited(model, 2, edit, seed=0, steps=2)
 
 
-@pytest.mark.parametrize("images", [torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 8, 4), torch.zeros(2, 1, 8, 8), torch.zeros(2, 4, 8, 8)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 3, 16, 16),
+        torch.zeros(2, 3, 8, 4),
+        torch.zeros(2, 1, 8, 8),
+        torch.zeros(2, 4, 8, 8),
+    ],
+)
 def test_images_of_another_size_are_refused(images: Tensor) -> None:
     wanted = re.escape("(3, 8, 8)")
     with pytest.raises(InputError, match=wanted):

@@ -1,4 +1,6 @@
-"""Skips: what is removed no longer matters, what is dropped is dropped for its image alone, and a recipe brings a network back whole."""
+"""Skips: what is removed no longer matters, what is dropped is dropped for its image alone, and a
+recipe brings a network back whole.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +19,18 @@ from interp.testbeds.generators.training import train_generator
 
 
 def skips_seen(module: Any) -> list[float]:
-    """The largest value of every skip as the way up gets it, the first convolution's first (a plain torch hook of the test)."""
+    """The largest value of every skip as the way up gets it, the first convolution's first (a plain
+    torch hook of the test).
+    """
     seen: list[list[float]] = []
 
     def look(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         skips = kwargs.get("res_hidden_states_tuple") or args[1]
         seen.append([float(skip.abs().max()) for skip in skips])
 
-    handles = [block.register_forward_pre_hook(look, with_kwargs=True) for block in module.up_blocks]
+    handles = [
+        block.register_forward_pre_hook(look, with_kwargs=True) for block in module.up_blocks
+    ]
     with torch.no_grad():
         module(pictures(2), 500)
     for handle in handles:
@@ -44,9 +50,14 @@ def test_the_highest_resolutions_are_removed_and_no_others(removed: int) -> None
 def test_without_any_skip_all_goes_through_the_bottleneck() -> None:
     for removed, same in ((6, True), (5, False)):
         module = remove_skips(untrained().module, removed)
-        handle = module.mid_block.register_forward_hook(lambda part, args, output: torch.ones_like(output))
+        handle = module.mid_block.register_forward_hook(
+            lambda part, args, output: torch.ones_like(output)
+        )
         with torch.no_grad():
-            first, second = module(pictures(1, seed=1), 500).sample, module(pictures(1, seed=2), 500).sample
+            first, second = (
+                module(pictures(1, seed=1), 500).sample,
+                module(pictures(1, seed=2), 500).sample,
+            )
         handle.remove()
         assert torch.equal(first, second) == same
 
@@ -65,14 +76,18 @@ def test_dropping_is_for_the_marked_images_alone() -> None:
 
 
 def test_a_shipped_folder_comes_back_with_its_skips_removed(tmp_path: Path) -> None:
-    folder = train_generator(pictures(), replace(SETTINGS, removed_skips=2, steps=2), folder=tmp_path / "made")
+    folder = train_generator(
+        pictures(), replace(SETTINGS, removed_skips=2, steps=2), folder=tmp_path / "made"
+    )
     model = load_generator(folder)
     assert removed_skips(model.module) == 2
     assert skips_seen(model.module)[:2] == [0, 0]
     plain = UNet2DModel.from_pretrained(folder).eval()
     assert skips_seen(plain)[0] > 0, "control: the file alone does not know"
     with torch.no_grad():
-        assert not torch.allclose(plain(pictures(1), 500).sample, model.module(pictures(1), 500).sample, atol=1e-4)
+        assert not torch.allclose(
+            plain(pictures(1), 500).sample, model.module(pictures(1), 500).sample, atol=1e-4
+        )
     assert sample(model, 2, seed=0, steps=2).shape == (2, 3, 8, 8)
 
 

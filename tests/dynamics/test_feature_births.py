@@ -1,4 +1,6 @@
-"""A planted feature is born and dies at the checkpoints where it was planted; drift and the null of shuffled checkpoints are told."""
+"""A planted feature is born and dies at the checkpoints where it was planted; drift and the null of
+shuffled checkpoints are told.
+"""
 
 import numpy as np
 import pytest
@@ -15,27 +17,35 @@ STEPS = [10 * place for place in range(CHECKPOINTS)]
 
 
 def planted(turning: float = 0.0) -> list[Tensor]:
-    """Six sparse features; number 0 is there from checkpoint 5 on, number 1 until checkpoint 3; `turning` mixes them step by step."""
+    """Six sparse features; number 0 is there from checkpoint 5 on, number 1 until checkpoint 3;
+    `turning` mixes them step by step.
+    """
     generator = torch.Generator().manual_seed(0)
     directions = torch.zeros(FEATURES, WIDTH)
     for feature in range(FEATURES):
         places = torch.randperm(WIDTH, generator=generator)[:4]
         directions[feature, places] = torch.randn(4, generator=generator)
     directions /= directions.norm(dim=1, keepdim=True)
-    coefficients = torch.rand(ROWS, FEATURES, generator=generator) * (torch.rand(ROWS, FEATURES, generator=generator) < 0.3)
+    coefficients = torch.rand(ROWS, FEATURES, generator=generator) * (
+        torch.rand(ROWS, FEATURES, generator=generator) < 0.3
+    )
     drift = torch.randn(FEATURES, WIDTH, generator=generator) / WIDTH**0.5
     acts = []
     for place in range(CHECKPOINTS):
         there = torch.ones(FEATURES)
         there[0], there[1] = float(place >= BORN), float(place < DIED)
         moved = directions + turning * place * drift
-        acts.append((coefficients * there) @ moved + 0.002 * torch.randn(ROWS, WIDTH, generator=generator))
+        acts.append(
+            (coefficients * there) @ moved + 0.002 * torch.randn(ROWS, WIDTH, generator=generator)
+        )
     return acts
 
 
 @pytest.fixture(scope="module")
 def history() -> FeatureHistory:
-    return feature_births(STEPS, planted(), FEATURES - 1, sparsity=0.1, rule=BirthRule(share=0.01), seed=0)
+    return feature_births(
+        STEPS, planted(), FEATURES - 1, sparsity=0.1, rule=BirthRule(share=0.01), seed=0
+    )
 
 
 def test_the_planted_birth_and_death_are_found_and_nothing_else(history: FeatureHistory) -> None:
@@ -52,7 +62,14 @@ def test_features_that_stay_do_not_drift(history: FeatureHistory) -> None:
 
 
 def test_a_turning_dictionary_drifts_and_its_order_is_not_that_of_a_shuffle() -> None:
-    found = feature_births(STEPS, planted(turning=0.25), FEATURES - 1, sparsity=1.0, rule=BirthRule(share=0.01, same=0.8), shuffles=300)
+    found = feature_births(
+        STEPS,
+        planted(turning=0.25),
+        FEATURES - 1,
+        sparsity=1.0,
+        rule=BirthRule(share=0.01, same=0.8),
+        shuffles=300,
+    )
     longest = max(found.chains, key=lambda chain: len(chain.features))
     assert found.drift(longest)[0] < 0.9
     assert found.links.control is not None

@@ -1,11 +1,19 @@
-"""Learning and turning times against closed forms: linear and symmetric networks on the identity task of Gaussian clusters; censoring."""
+"""Learning and turning times against closed forms: linear and symmetric networks on the identity
+task of Gaussian clusters; censoring.
+"""
 
 import numpy as np
 import pytest
 
 from interp.core import InputError
 from interp.dynamics.lags import elicitation_lag
-from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, signal_correlation, typical_time
+from interp.dynamics.learning_times import (
+    LearningRule,
+    LearningTime,
+    learning_time,
+    signal_correlation,
+    typical_time,
+)
 from interp.dynamics.turns import TurnRule, find_turn, sharpest_step
 
 EXACT = LearningRule(threshold=0.8, hold=1, interpolate=True)
@@ -16,8 +24,12 @@ def moments(signals: np.ndarray, sd: float) -> np.ndarray:
     return np.asarray(sd**2 + signals**2 / len(signals))
 
 
-def descent(start: np.ndarray, second: np.ndarray, rate: float, steps: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Full gradient descent on `½ E‖f(x) − x‖²` for `f = W x` (start `[s, s]`) or `f = U Uᵀ x` (start `[s, hidden]`); the diagonal."""
+def descent(
+    start: np.ndarray, second: np.ndarray, rate: float, steps: int, every: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Full gradient descent on `½ E‖f(x) − x‖²` for `f = W x` (start `[s, s]`) or `f = U Uᵀ x`
+    (start `[s, hidden]`); the diagonal.
+    """
     weights, rows = start.copy(), []
     symmetric = start.shape[0] != start.shape[1]
     for count in range(steps + 1):
@@ -80,8 +92,14 @@ def test_runs_that_never_learned_are_not_numbers() -> None:
     assert typical.high is None
     assert typical.reached == 3
     assert typical_time([LearningTime(None, 100.0)] * 3).value is None
-    # Kaplan and Meier by hand: one of 4 at 10 (3/4), the run watched until 15 leaves, one of 2 at 20 (3/8).
-    watched = [LearningTime(10.0, 100.0), LearningTime(None, 15.0), LearningTime(20.0, 100.0), LearningTime(None, 100.0)]
+    # Kaplan and Meier by hand: one of 4 at 10 (3/4), the run watched until 15 leaves, one of 2 at
+    # 20 (3/8).
+    watched = [
+        LearningTime(10.0, 100.0),
+        LearningTime(None, 15.0),
+        LearningTime(20.0, 100.0),
+        LearningTime(None, 100.0),
+    ]
     assert typical_time(watched).value == 20
     assert typical_time(watched[:2] + watched[3:]).value is None
 
@@ -92,7 +110,9 @@ def test_speed_follows_the_signal_or_does_not() -> None:
     def runs(step: float) -> list[LearningTime]:
         return [LearningTime(float(step * generator.uniform(0.9, 1.1)), 5000.0) for _ in range(8)]
 
-    follows = signal_correlation({0.1: [LearningTime(None, 5000.0)] * 8, 0.2: runs(1000), 0.4: runs(500), 0.8: runs(100)})
+    follows = signal_correlation(
+        {0.1: [LearningTime(None, 5000.0)] * 8, 0.2: runs(1000), 0.4: runs(500), 0.8: runs(100)}
+    )
     assert follows.low > 0.9
     assert abs(follows.control or 0) < 0.1
     same = signal_correlation({signal: runs(500) for signal in (0.1, 0.2, 0.4, 0.8)})
@@ -122,7 +142,12 @@ def noisy(way: np.ndarray, seed: int) -> np.ndarray:
 def test_right_angles_turn_and_straight_ways_do_not() -> None:
     share = np.linspace(0, 1, 30)[:, None]
     straight = share * np.array([[1.0, 0.8]])
-    corner = np.concatenate([share[:15] * 2 * np.array([[0.0, 0.5]]), np.array([[0.0, 0.5]]) + share[:15] * 2 * np.array([[0.5, 0.0]])])
+    corner = np.concatenate(
+        [
+            share[:15] * 2 * np.array([[0.0, 0.5]]),
+            np.array([[0.0, 0.5]]) + share[:15] * 2 * np.array([[0.5, 0.0]]),
+        ]
+    )
     steps = np.arange(30) * 10
     turned = [find_turn(steps, noisy(corner, seed), seed=seed) for seed in range(5)]
     assert all(turn.found for turn in turned)

@@ -1,4 +1,6 @@
-"""HSIC equals its definition as a U-statistic; CKA and relative representations see no rotation or scale, and nothing in noise."""
+"""HSIC equals its definition as a U-statistic; CKA and relative representations see no rotation or
+scale, and nothing in noise.
+"""
 
 from itertools import permutations
 
@@ -20,7 +22,10 @@ def rotation(width: int, seed: int = 9) -> Tensor:
 
 def test_debiased_hsic_is_the_mean_over_all_quadruples_of_distinct_rows() -> None:
     first, second = (side @ side.T for side in (noise(6, 3, 0).double(), noise(6, 4, 1).double()))
-    terms = [first[i, j] * (second[i, j] + second[q, r] - 2 * second[i, q]) for i, j, q, r in permutations(range(6), 4)]
+    terms = [
+        first[i, j] * (second[i, j] + second[q, r] - 2 * second[i, q])
+        for i, j, q, r in permutations(range(6), 4)
+    ]
     assert hsic(first, second) == pytest.approx(float(torch.stack(terms).mean()), rel=1e-10)
 
 
@@ -34,7 +39,9 @@ def test_biased_hsic_is_the_trace_of_centred_kernels() -> None:
 @pytest.mark.parametrize("debiased", [True, False])
 def test_cka_sees_no_rotation_scale_or_shift(debiased: bool) -> None:
     values = noise(40, 10, 0)
-    assert linear_cka(values, 3 * values @ rotation(10) + 2, debiased=debiased) == pytest.approx(1, abs=1e-5)
+    assert linear_cka(values, 3 * values @ rotation(10) + 2, debiased=debiased) == pytest.approx(
+        1, abs=1e-5
+    )
     stretched = values * torch.linspace(0.1, 5, 10)
     assert linear_cka(values, stretched, debiased=debiased) < 0.9
 
@@ -50,9 +57,14 @@ def test_debiased_cka_of_independent_noise_is_zero_where_the_biased_one_is_not()
 def test_relative_representations_see_no_rotation_or_scale() -> None:
     values, turn = noise(30, 8, 0), rotation(8)
     torch.testing.assert_close(
-        relative_representation(values, values[:5]), relative_representation(3 * values @ turn, 2 * values[:5] @ turn), atol=1e-5, rtol=0
+        relative_representation(values, values[:5]),
+        relative_representation(3 * values @ turn, 2 * values[:5] @ turn),
+        atol=1e-5,
+        rtol=0,
     )
-    assert relative_agreement(values, 3 * values @ turn + 1, n_anchors=10) == pytest.approx(1, abs=1e-5)
+    assert relative_agreement(values, 3 * values @ turn + 1, n_anchors=10) == pytest.approx(
+        1, abs=1e-5
+    )
     assert abs(relative_agreement(noise(200, 8, 0), noise(200, 8, 1), n_anchors=50)) < 0.1
 
 

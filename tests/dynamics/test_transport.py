@@ -1,4 +1,6 @@
-"""Procrustes recovers a rotation that was made, carries directions along it, and says so on held-out rows; a random rotation does not."""
+"""Procrustes recovers a rotation that was made, carries directions along it, and says so on
+held-out rows; a random rotation does not.
+"""
 
 import pytest
 import torch
@@ -12,11 +14,15 @@ from interp.dynamics.transport import fit_transport
 def rows(count: int = 200, width: int = 12, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     spread = torch.linspace(0.5, 3, width)
-    return torch.randn(count, width, generator=generator) * spread + torch.randn(width, generator=generator)
+    return torch.randn(count, width, generator=generator) * spread + torch.randn(
+        width, generator=generator
+    )
 
 
 def rotation(width: int = 12, seed: int = 1) -> Tensor:
-    drawn = torch.randn(width, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.randn(
+        width, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return torch.linalg.qr(drawn).Q.float()
 
 
@@ -49,8 +55,8 @@ def test_independent_rows_are_not_explained_on_rows_that_were_held_out() -> None
 
 @torch.no_grad()
 def test_the_rotated_residual_stream_of_a_network_is_recovered() -> None:
-    # GPT-2 without LayerNorm's gain and shift, and with columns that are orthogonal to the ones vector: LayerNorm then only scales, and a
-    # rotation that keeps the ones vector goes through it.
+    # GPT-2 without LayerNorm's gain and shift, and with columns that are orthogonal to the ones
+    # vector: LayerNorm then only scales, and a rotation that keeps the ones vector goes through it.
     module = language("gpt2")
     width = module.config.n_embd
     turn = keeping_ones(width)
@@ -67,14 +73,18 @@ def test_the_rotated_residual_stream_of_a_network_is_recovered() -> None:
 def keeping_ones(width: int) -> Tensor:
     """A rotation that leaves the vector of ones as it is."""
     ones = torch.ones(width, 1, dtype=torch.float64)
-    drawn = torch.randn(width, width - 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    drawn = torch.randn(
+        width, width - 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     basis = torch.linalg.qr(torch.cat([ones, drawn], dim=1)).Q
     inner = torch.block_diag(torch.ones(1, 1, dtype=torch.float64), rotation(width - 1, 7).double())
     return (basis @ inner @ basis.T).float()
 
 
 def rotated(name: str, weights: Tensor, turn: Tensor) -> Tensor:
-    """Parameters of GPT-2 in turned axes (its linear layers multiply from the right); LayerNorms become plain."""
+    """Parameters of GPT-2 in turned axes (its linear layers multiply from the right); LayerNorms
+    become plain.
+    """
     if ".ln_" in name:
         return torch.ones_like(weights) if name.endswith("weight") else torch.zeros_like(weights)
     if name.endswith(("wte.weight", "wpe.weight", "c_proj.weight")):
@@ -94,7 +104,11 @@ def residual(module: object) -> Tensor:
             weights.fill_(1.0 if name.endswith("weight") else 0.0)
     ids = torch.randint(3, 300, (20, 30), generator=torch.Generator().manual_seed(0)).tolist()
     for batch in model.prepare(ids).batches:
-        model.run(batch, {"L1.resid_post": lambda value, call: kept.append(value)}, stop_after="L1.resid_post")  # type: ignore[func-returns-value]
+        model.run(
+            batch,
+            {"L1.resid_post": lambda value, call: kept.append(value)},
+            stop_after="L1.resid_post",
+        )  # type: ignore[func-returns-value]
     return torch.cat([value.flatten(0, 1) for value in kept])
 
 

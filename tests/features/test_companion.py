@@ -15,7 +15,8 @@ THERE = "L1.resid_post"
 def test_closed_form_on_three_rows(axes, recorded):
     acts = recorded(["a b c d"], [[1.0, 0.0], [3.0, 2.0], [0.0, -5.0]])
     elsewhere = recorded(["a b c d"], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], THERE)
-    # Feature 0: (1·e0 + 3·e1)/4 − (e0 + e1 + e2)/3; feature 1: e1 − (e0 + e1 + e2)/3, its negative coefficient counts for nothing.
+    # Feature 0: (1·e0 + 3·e1)/4 − (e0 + e1 + e2)/3; feature 1: e1 − (e0 + e1 + e2)/3, its negative
+    # coefficient counts for nothing.
     raw = torch.tensor([[1 / 4 - 1 / 3, 3 / 4 - 1 / 3, -1 / 3], [-1 / 3, 2 / 3, -1 / 3]])
     expected = raw / raw.norm(dim=1, keepdim=True)
     torch.testing.assert_close(companions(axes(2, 2), acts, elsewhere), expected)
@@ -23,7 +24,9 @@ def test_closed_form_on_three_rows(axes, recorded):
 
 def test_a_planted_companion_comes_back(axes, recorded):
     generator = torch.Generator().manual_seed(0)
-    coefficients = torch.rand(3000, 3, generator=generator) * (torch.rand(3000, 3, generator=generator) < 0.2)
+    coefficients = torch.rand(3000, 3, generator=generator) * (
+        torch.rand(3000, 3, generator=generator) < 0.2
+    )
     planted = torch.nn.functional.normalize(torch.randn(3, 32, generator=generator), dim=1)
     mean = 50 * torch.randn(32, generator=generator)
     values = coefficients @ planted + 0.1 * torch.randn(3000, 32, generator=generator) + mean
@@ -38,9 +41,21 @@ def test_shuffled_rows_have_no_companion(axes, recorded):
     generator = torch.Generator().manual_seed(0)
     coefficients = torch.rand(3000, 1, generator=generator)
     planted = torch.nn.functional.normalize(torch.randn(1, 64, generator=generator), dim=1)
-    values = coefficients[torch.randperm(3000, generator=generator)] @ planted + 0.1 * torch.randn(3000, 64, generator=generator)
+    values = coefficients[torch.randperm(3000, generator=generator)] @ planted + 0.1 * torch.randn(
+        3000, 64, generator=generator
+    )
     text = " ".join("x" * 3001)
-    assert abs(float(companions(axes(1, 1), recorded([text], coefficients), recorded([text], values, THERE)) @ planted.T)) < 0.7
+    assert (
+        abs(
+            float(
+                companions(
+                    axes(1, 1), recorded([text], coefficients), recorded([text], values, THERE)
+                )
+                @ planted.T
+            )
+        )
+        < 0.7
+    )
 
 
 def test_a_feature_that_never_fires_has_a_zero_companion(axes, recorded):
@@ -54,11 +69,18 @@ def test_one_feature_by_name_of_the_site(axes, recorded):
     dictionary = axes(2, 2)
     acts = {
         "L0.mlp": recorded(["a b c d"], [[1.0, 0.0], [3.0, 2.0], [0.0, 1.0]]),
-        THERE: recorded(["a b c d"], torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), THERE),
+        THERE: recorded(
+            ["a b c d"], torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), THERE
+        ),
     }
-    torch.testing.assert_close(companion(Feature(dictionary, 1), acts, THERE), companions(dictionary, acts["L0.mlp"], acts[THERE])[1])
-    with pytest.raises(InputError, match=r"'L2\.mlp' was not recorded, only L0\.mlp, L1\.resid_post"):
-        companion(Feature(dictionary, 1), acts, "L2.mlp")
+    torch.testing.assert_close(
+        companion(Feature(dictionary=dictionary, index=1), acts, THERE),
+        companions(dictionary, acts["L0.mlp"], acts[THERE])[1],
+    )
+    with pytest.raises(
+        InputError, match=r"'L2\.mlp' was not recorded, only L0\.mlp, L1\.resid_post"
+    ):
+        companion(Feature(dictionary=dictionary, index=1), acts, "L2.mlp")
 
 
 @pytest.mark.parametrize("change", ["text", "position", "step", "count"])
@@ -69,7 +91,9 @@ def test_recordings_of_other_rows_are_refused(axes, recorded, change):
     contexts = elsewhere.contexts
     changed = {
         "text": lambda: replace(elsewhere, contexts=replace(contexts, items=("a b d",))),
-        "position": lambda: replace(elsewhere, contexts=replace(contexts, position=contexts.position[::-1].copy())),
+        "position": lambda: replace(
+            elsewhere, contexts=replace(contexts, position=contexts.position[::-1].copy())
+        ),
         "step": lambda: replace(elsewhere, contexts=replace(contexts, step=contexts.step + 1)),
         "count": lambda: elsewhere.take(np.array([0])),
     }[change]()
@@ -84,6 +108,9 @@ def test_activations_of_another_site_than_the_dictionarys_are_refused(axes, reco
 
 
 def test_values_that_are_not_finite_are_refused_with_their_row(axes, recorded):
-    good, bad = recorded(["a b c"], [[1.0], [2.0]]), recorded(["a b c"], [[1.0], [float("nan")]], THERE)
+    good, bad = (
+        recorded(["a b c"], [[1.0], [2.0]]),
+        recorded(["a b c"], [[1.0], [float("nan")]], THERE),
+    )
     with pytest.raises(InputError, match=r"row 1: token ' c'"):
         companions(axes(1, 1), good, bad)

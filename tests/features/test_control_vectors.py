@@ -1,4 +1,6 @@
-"""Exported directions, read back by the readers of the formats and placed as llama.cpp's loader places them."""
+"""Exported directions, read back by the readers of the formats and placed as llama.cpp's loader
+places them.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +10,12 @@ from safetensors.torch import load_file, save_file
 
 from interp.core import InputError, UnavailableError
 from interp.features import Feature
-from interp.features.control_vectors import load_control_vector, load_directions, save_control_vector, save_directions
+from interp.features.control_vectors import (
+    load_control_vector,
+    load_directions,
+    save_control_vector,
+    save_directions,
+)
 
 D = 6
 
@@ -18,8 +25,8 @@ def vector(seed):
 
 
 def added_by_llama_cpp(path, n_layers):
-    """What llama.cpp adds to the output of every block: its loader puts direction.N at place N − 1 of a buffer, and block i (from 1 on)
-    takes place i − 1."""
+    """What llama.cpp adds to the output of every block: its loader puts direction.N at place N − 1
+    of a buffer, and block i (from 1 on) takes place i − 1."""
     buffer = np.zeros((n_layers, D), dtype=np.float32)
     for tensor in GGUFReader(path).tensors:
         kind, number = tensor.name.split(".")
@@ -31,16 +38,22 @@ def added_by_llama_cpp(path, n_layers):
 
 def test_a_control_vector_is_added_where_the_site_says(tmp_path):
     path = tmp_path / "sea.gguf"
-    save_control_vector({"L3.resid_post": 4 * vector(1), "L2.resid_pre": vector(2)}, path, model_hint="llama")
+    save_control_vector(
+        {"L3.resid_post": 4 * vector(1), "L2.resid_pre": vector(2)}, path, model_hint="llama"
+    )
     added = added_by_llama_cpp(path, 6)
     assert np.array_equal(added[3], 4 * vector(1).numpy())
-    assert np.array_equal(added[1], vector(2).numpy()), "what enters block 2 is what block 1 puts out"
+    assert np.array_equal(added[1], vector(2).numpy()), (
+        "what enters block 2 is what block 1 puts out"
+    )
     assert not any(added[block].any() for block in (2, 4, 5))
 
 
 def test_the_keys_are_those_of_the_format(tmp_path):
     path = tmp_path / "sea.gguf"
-    save_control_vector({"L3.resid_post": vector(1), "L1.resid_post": vector(2)}, path, model_hint="gemma3")
+    save_control_vector(
+        {"L3.resid_post": vector(1), "L1.resid_post": vector(2)}, path, model_hint="gemma3"
+    )
     fields = GGUFReader(path).fields
     assert fields["general.architecture"].contents() == "controlvector"
     assert fields["controlvector.model_hint"].contents() == "gemma3"
@@ -67,7 +80,10 @@ def test_it_is_read_back_by_site(tmp_path):
         ({"L0.resid_post": vector(1)}, "before the output of block 1"),
         ({"L1.resid_pre": vector(1)}, "before the output of block 1"),
         ({"L0.resid_pre": vector(1)}, "before the output of block 1"),
-        ({"L3.resid_post": vector(1), "L4.resid_pre": vector(2)}, "two vectors are for the output of block 3"),
+        (
+            {"L3.resid_post": vector(1), "L4.resid_pre": vector(2)},
+            "two vectors are for the output of block 3",
+        ),
         ({"L3.resid_post": vector(1), "L4.resid_post": torch.ones(D + 1)}, "6 and 7 wide"),
         ({"L3.resid_post": torch.full((D,), torch.nan)}, "not finite"),
     ],
@@ -125,7 +141,13 @@ def test_a_missing_or_damaged_file_is_told(tmp_path):
 def test_directions_are_plain_tensors_to_anyone_and_have_sites_here(axes, tmp_path):
     dictionary = axes(4, D, site="L2.mlp")
     path = tmp_path / "directions.safetensors"
-    save_directions([Feature(dictionary, 3, label="the sea"), Feature(dictionary, 1)], path)
+    save_directions(
+        [
+            Feature(dictionary=dictionary, index=3, label="the sea"),
+            Feature(dictionary=dictionary, index=1),
+        ],
+        path,
+    )
     assert {name: value.tolist() for name, value in load_file(path).items()} == {
         "random-3": torch.eye(D)[3].tolist(),
         "random-1": torch.eye(D)[1].tolist(),
@@ -138,7 +160,7 @@ def test_directions_are_plain_tensors_to_anyone_and_have_sites_here(axes, tmp_pa
 
 
 def test_directions_need_distinct_features_and_a_file_of_ours(axes, tmp_path):
-    feature = Feature(axes(2, D), 1)
+    feature = Feature(dictionary=axes(2, D), index=1)
     with pytest.raises(InputError, match="no features"):
         save_directions([], tmp_path / "directions.safetensors")
     with pytest.raises(InputError, match="random-1 appear twice"):

@@ -25,7 +25,9 @@ def acts(model):
 
 @pytest.fixture(scope="module")
 def dictionary(acts):
-    directions = torch.nn.functional.normalize(torch.randn(4, 24, generator=torch.Generator().manual_seed(0)), dim=1)
+    directions = torch.nn.functional.normalize(
+        torch.randn(4, 24, generator=torch.Generator().manual_seed(0)), dim=1
+    )
     return RandomDirections(directions, torch.zeros(24), Provenance("random", site="L1.mlp"))
 
 
@@ -36,7 +38,8 @@ def test_every_feature_gets_its_own_contexts_and_tokens(model, acts, dictionary)
     for index, feature in enumerate(features):
         assert feature.index == index
         assert [context.tokens for context in feature.contexts] == [
-            context.tokens for context in top_contexts(coefficients[:, index], acts.contexts, count=3)
+            context.tokens
+            for context in top_contexts(coefficients[:, index], acts.contexts, count=3)
         ]
         assert (feature.promoted, feature.suppressed) == effects[index]
         assert feature.label
@@ -56,15 +59,21 @@ def test_activations_of_another_site_are_refused(model, dictionary):
 
 def test_progress_counts_every_feature(acts, dictionary):
     seen = []
-    describe(dictionary, acts, progress=lambda stage, done, total, unit: seen.append((stage, done, total, unit)))
+    describe(
+        dictionary,
+        acts,
+        progress=lambda stage, done, total, unit: seen.append((stage, done, total, unit)),
+    )
     assert seen == [("describe", done, 4, "feature") for done in range(1, 5)]
 
 
 def test_a_feature_knows_its_direction_and_refuses_a_number_that_does_not_exist(dictionary):
-    assert (Feature(dictionary, 3).direction == dictionary.directions[3]).all()
-    assert Feature(dictionary, 3).id == "random-3"
-    with pytest.raises(InputError, match="feature 4 does not exist; the dictionary has features 0 to 3"):
-        Feature(dictionary, 4)
+    assert (Feature(dictionary=dictionary, index=3).direction == dictionary.directions[3]).all()
+    assert Feature(dictionary=dictionary, index=3).id == "random-3"
+    with pytest.raises(
+        InputError, match="feature 4 does not exist; the dictionary has features 0 to 3"
+    ):
+        Feature(dictionary=dictionary, index=4)
 
 
 def test_a_feature_shows_text_of_the_corpus_escaped(axes, recorded):

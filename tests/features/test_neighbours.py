@@ -1,4 +1,6 @@
-"""Planted copies are nearest, planted companions fire together, and chance is what shuffled features reach."""
+"""Planted copies are nearest, planted companions fire together, and chance is what shuffled
+features reach.
+"""
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ from interp.features.neighbours import neighbourhood, partners
 
 
 def dictionary(directions: torch.Tensor, site: str = "L0.mlp") -> RandomDirections:
-    return RandomDirections(directions, torch.zeros(directions.shape[1]), Provenance("random", site=site))
+    return RandomDirections(
+        directions, torch.zeros(directions.shape[1]), Provenance("random", site=site)
+    )
 
 
 def unit(rows: int, width: int, seed: int) -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)), dim=1)
+    return torch.nn.functional.normalize(
+        torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)), dim=1
+    )
 
 
 FIRST = unit(8, 64, 0)
@@ -35,7 +41,9 @@ def test_a_copy_in_another_dictionary_is_the_nearest_with_its_sign() -> None:
 def test_neighbours_are_those_of_brute_force() -> None:
     found = neighbourhood({"a": dictionary(FIRST)}, count=7)
     for own in range(8):
-        cosines = {f"a-{other}": float(FIRST[own] @ FIRST[other]) for other in range(8) if other != own}
+        cosines = {
+            f"a-{other}": float(FIRST[own] @ FIRST[other]) for other in range(8) if other != own
+        }
         expected = sorted(cosines, key=lambda name: -abs(cosines[name]))
         assert [near.id for near in found.nearest[f"a-{own}"]] == expected
 
@@ -46,7 +54,9 @@ def test_coactivation_is_the_correlation_of_coefficients_and_none_where_one_is_c
     codes[:, 2] = 1.0
     found = neighbourhood({"a": dictionary(FIRST)}, {"a": torch.from_numpy(codes)}, count=7)
     expected = np.corrcoef(codes[:, 0], codes[:, 5])[0, 1]
-    assert {near.id: near.coactivation for near in found.nearest["a-0"]}["a-5"] == pytest.approx(expected, abs=1e-5)
+    assert {near.id: near.coactivation for near in found.nearest["a-0"]}["a-5"] == pytest.approx(
+        expected, abs=1e-5
+    )
     assert all(near.coactivation is None for near in found.nearest["a-2"])
 
 
@@ -84,7 +94,9 @@ def test_an_empty_direction_has_no_partner_and_no_neighbour() -> None:
 
 
 def test_flipped_signs_match_where_signs_mean_nothing() -> None:
-    assert partners(dictionary(FIRST), dictionary(-FIRST), signed=False)[1].value == pytest.approx(1.0, abs=1e-5)
+    assert partners(dictionary(FIRST), dictionary(-FIRST), signed=False)[1].value == pytest.approx(
+        1.0, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,9 +105,16 @@ def test_flipped_signs_match_where_signs_mean_nothing() -> None:
         ({}, {}, 1, "at least one"),
         ({"a": dictionary(FIRST), "b": dictionary(FIRST, "L1.mlp")}, {}, 1, "same site"),
         ({"a": dictionary(FIRST)}, {}, 0, "count is 0"),
-        ({"a": dictionary(FIRST), "b": dictionary(FIRST)}, {"a": torch.zeros(3, 8), "b": torch.zeros(4, 8)}, 1, "rows"),
+        (
+            {"a": dictionary(FIRST), "b": dictionary(FIRST)},
+            {"a": torch.zeros(3, 8), "b": torch.zeros(4, 8)},
+            1,
+            "rows",
+        ),
     ],
 )
-def test_what_cannot_be_compared_is_refused(dictionaries: dict, codes: dict, count: int, message: str) -> None:
+def test_what_cannot_be_compared_is_refused(
+    dictionaries: dict, codes: dict, count: int, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         neighbourhood(dictionaries, codes, count=count)

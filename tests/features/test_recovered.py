@@ -1,4 +1,6 @@
-"""loss_recovered(): the identity recovers all, the ablation itself nothing, and the number is that of a loop written out here."""
+"""loss_recovered(): the identity recovers all, the ablation itself nothing, and the number is that
+of a loop written out here.
+"""
 
 import pytest
 import tiny
@@ -20,7 +22,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def texts(model):
-    """The network's own continuations: what it predicts well, so that changing it makes the loss larger."""
+    """The network's own continuations: what it predicts well, so that changing it makes the loss
+    larger.
+    """
     prompts = [f"w{number} w{3 * number}" for number in range(3, 15)]
     written = model.generate(prompts, max_new_tokens=20, do_sample=True, temperature=0.5)
     return [f"{prompt} {text}" for prompt, text in zip(prompts, written, strict=True)]
@@ -29,7 +33,9 @@ def texts(model):
 def dictionary(directions, offset=None, site=SITE):
     """Coefficients are the products of rows (less the offset) with the directions."""
     width = directions.shape[1]
-    return RandomDirections(directions, torch.zeros(width) if offset is None else offset, Provenance("made", site=site))
+    return RandomDirections(
+        directions, torch.zeros(width) if offset is None else offset, Provenance("made", site=site)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,9 @@ def identity():
 
 
 def by_hand(model, texts, change):
-    """Summed cross-entropy and number of predictions, one text at a time, with a torch hook on the module behind the site."""
+    """Summed cross-entropy and number of predictions, one text at a time, with a torch hook on the
+    module behind the site.
+    """
     total, count = 0.0, 0
 
     def hook(module, args, output):
@@ -52,14 +60,18 @@ def by_hand(model, texts, change):
             ids = torch.tensor([model.tokenizer(text)["input_ids"]])
             with torch.no_grad():
                 logits = model.module(ids).logits
-            total += float(torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="sum"))
+            total += float(
+                torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="sum")
+            )
             count += ids.shape[1] - 1
     finally:
         handle.remove()
     return total, count
 
 
-def test_the_identity_recovers_everything_and_its_shuffled_coefficients_do_not(model, texts, identity):
+def test_the_identity_recovers_everything_and_its_shuffled_coefficients_do_not(
+    model, texts, identity
+):
     found = loss_recovered(model, identity, texts)
     assert found.recovered.value == pytest.approx(1.0, abs=1e-5)
     assert found.recovered.low == pytest.approx(1.0, abs=1e-4)
@@ -92,13 +104,16 @@ def test_the_numbers_are_those_of_a_loop_over_texts(model, texts):
     kept = torch.cat([torch.ones(WIDTH // 2), torch.zeros(WIDTH - WIDTH // 2)])
     found = loss_recovered(model, half, texts)
     (original, count), (reconstructed, _), (ablated, _) = (
-        by_hand(model, texts, change) for change in (lambda x: x, lambda x: x * kept, torch.zeros_like)
+        by_hand(model, texts, change)
+        for change in (lambda x: x, lambda x: x * kept, torch.zeros_like)
     )
     assert found.n_tokens == count
     assert found.original == pytest.approx(original / count, rel=1e-4)
     assert found.reconstructed == pytest.approx(reconstructed / count, rel=1e-4)
     assert found.ablated == pytest.approx(ablated / count, rel=1e-4)
-    assert found.recovered.value == pytest.approx((ablated - reconstructed) / (ablated - original), rel=1e-3)
+    assert found.recovered.value == pytest.approx(
+        (ablated - reconstructed) / (ablated - original), rel=1e-3
+    )
     assert 0 < found.recovered.value < 1
     assert found.recovered.low < found.recovered.value < found.recovered.high
 
@@ -115,7 +130,9 @@ def test_neither_batches_nor_padding_matter_and_nothing_stays_behind(model, text
     alone, together = (loss_recovered(model, half, lengths, batch_size=size) for size in (1, 64))
     assert together.reconstructed == pytest.approx(alone.reconstructed, rel=1e-5)
     assert together.recovered.value == pytest.approx(alone.recovered.value, rel=1e-4)
-    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
+    assert not any(
+        part._forward_hooks or part._forward_pre_hooks for part in model.module.modules()
+    )
 
 
 def test_the_same_seed_gives_the_same_control(model, texts, identity):

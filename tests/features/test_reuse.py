@@ -27,20 +27,31 @@ def dictionary(rows):
 
 @pytest.fixture
 def family():
-    """Three features share neurons 1 and 2, the second with another sign at 2; the first two also 5; a fourth shares nothing."""
+    """Three features share neurons 1 and 2, the second with another sign at 2; the first two also
+    5; a fourth shares nothing.
+    """
     return dictionary([(1, 2, 5, -6), (1, -2, -5), (1, 2, 8, 9), (10, -3, 4)])
 
 
 def test_shared_neurons_are_counted(family):
     assert neuron_reuse(family).tolist() == [[4, 3, 2, 0], [3, 3, 2, 0], [2, 2, 4, 0], [0, 0, 0, 3]]
-    assert neuron_reuse(family, same_sign=True).tolist() == [[4, 1, 2, 0], [1, 3, 1, 0], [2, 1, 4, 0], [0, 0, 0, 3]]
+    assert neuron_reuse(family, same_sign=True).tolist() == [
+        [4, 1, 2, 0],
+        [1, 3, 1, 0],
+        [2, 1, 4, 0],
+        [0, 0, 0, 3],
+    ]
 
 
 def test_core_is_what_all_use_alike_and_exclusive_what_one_alone_uses(family):
     found = family_neurons(family, [2, 0, 1])
     assert found.core.tolist() == [1]
     assert found.opposed.tolist() == [2]
-    assert {feature: own.tolist() for feature, own in found.exclusive.items()} == {2: [8, 9], 0: [6], 1: []}
+    assert {feature: own.tolist() for feature, own in found.exclusive.items()} == {
+        2: [8, 9],
+        0: [6],
+        1: [],
+    }
     apart = family_neurons(family, [0, 3])
     assert (apart.core.tolist(), apart.opposed.tolist()) == ([], [])
 
@@ -53,7 +64,9 @@ def test_what_is_no_family_is_refused(family, members):
 
 @pytest.fixture(scope="module")
 def model():
-    """A tiny Llama whose last MLP has two neurons that write all three tokens, and one that writes the first against the others."""
+    """A tiny Llama whose last MLP has two neurons that write all three tokens, and one that writes
+    the first against the others.
+    """
     module = tiny.language("llama")
     tokenizer = tiny.word_tokenizer()
     unembedding = module.lm_head.weight.detach()
@@ -68,17 +81,30 @@ def model():
 
 def test_core_neurons_raise_every_token_and_exclusive_ones_raise_one_and_lower_the_others(model):
     options = {"spared": torch.tensor([*CORE, OWN]), "draws": 20}
-    core = amplify_neurons(model, SITE, torch.tensor(CORE), torch.ones(2), 4.0, PROMPTS, TOKENS, **options)
+    core = amplify_neurons(
+        model, SITE, torch.tensor(CORE), torch.ones(2), 4.0, PROMPTS, TOKENS, **options
+    )
     assert all(core.change[token].low > core.change[token].control + 0.3 for token in TOKENS)
     assert set(core.percentile.values()) == {100.0}
     assert core.draws.shape == (20, 3)
-    own = amplify_neurons(model, SITE, torch.tensor([OWN]), torch.ones(1), 4.0, PROMPTS, TOKENS, **options)
+    own = amplify_neurons(
+        model, SITE, torch.tensor([OWN]), torch.ones(1), 4.0, PROMPTS, TOKENS, **options
+    )
     assert own.change["w10"].low > own.draws[:, 0].max()
     assert all(own.change[token].high < min(0, own.change[token].control) for token in TOKENS[1:])
 
 
 def test_the_change_is_the_difference_of_two_runs_and_nothing_stays_behind(model):
-    found = amplify_neurons(model, SITE, torch.tensor([7, 4]), torch.tensor([3.0, -4.0]), 10.0, PROMPTS[:1], TOKENS[:1], draws=20)
+    found = amplify_neurons(
+        model,
+        SITE,
+        torch.tensor([7, 4]),
+        torch.tensor([3.0, -4.0]),
+        10.0,
+        PROMPTS[:1],
+        TOKENS[:1],
+        draws=20,
+    )
     token = model.tokenizer.convert_tokens_to_ids(TOKENS[0])
 
     def logit() -> float:
@@ -86,7 +112,11 @@ def test_the_change_is_the_difference_of_two_runs_and_nothing_stays_behind(model
         return float(last[token] - last.mean())
 
     def turned_up(module, args):
-        return (args[0] + torch.nn.functional.one_hot(torch.tensor(7), 24) * 6.0 - torch.nn.functional.one_hot(torch.tensor(4), 24) * 8.0,)
+        return (
+            args[0]
+            + torch.nn.functional.one_hot(torch.tensor(7), 24) * 6.0
+            - torch.nn.functional.one_hot(torch.tensor(4), 24) * 8.0,
+        )
 
     plain = logit()
     handle = tiny.blocks(model.module)[-1].mlp.down_proj.register_forward_pre_hook(turned_up)
@@ -99,7 +129,9 @@ def test_the_change_is_the_difference_of_two_runs_and_nothing_stays_behind(model
 
 def test_prompts_keep_their_order_and_seeds_their_draws(model):
     def changed(prompts, seed=0):
-        return amplify_neurons(model, SITE, torch.tensor([3]), torch.ones(1), 5.0, prompts, TOKENS, draws=20, seed=seed)
+        return amplify_neurons(
+            model, SITE, torch.tensor([3]), torch.ones(1), 5.0, prompts, TOKENS, draws=20, seed=seed
+        )
 
     few = PROMPTS[:3]
     alone = [changed([prompt]).change["w20"].value for prompt in few]
@@ -124,7 +156,14 @@ def test_prompts_keep_their_order_and_seeds_their_draws(model):
     ],
 )
 def test_what_cannot_be_amplified_is_refused(model, changes, message):
-    given = {"neurons": torch.tensor([3]), "values": torch.ones(1), "tokens": TOKENS, "site": SITE, "draws": 20, "spared": None} | changes
+    given = {
+        "neurons": torch.tensor([3]),
+        "values": torch.ones(1),
+        "tokens": TOKENS,
+        "site": SITE,
+        "draws": 20,
+        "spared": None,
+    } | changes
     with pytest.raises(InputError, match=message):
         amplify_neurons(
             model,

@@ -15,19 +15,38 @@ WIDTH = 8
 
 
 def features(count: int, text: str = " word") -> tuple[Feature, ...]:
-    directions = torch.nn.functional.normalize(torch.eye(WIDTH).repeat(count // WIDTH + 1, 1)[:count], dim=1)
-    dictionary = RandomDirections(directions, torch.zeros(WIDTH), Provenance("random", site="L1.mlp", seed=0))
+    directions = torch.nn.functional.normalize(
+        torch.eye(WIDTH).repeat(count // WIDTH + 1, 1)[:count], dim=1
+    )
+    dictionary = RandomDirections(
+        directions, torch.zeros(WIDTH), Provenance("random", site="L1.mlp", seed=0)
+    )
     context = FeatureContext((text,) * 31, tuple(i / 30 for i in range(31)), 15)
     effects = tuple(TokenEffect(text, float(20 - i)) for i in range(20))
-    whole = Feature(dictionary, 0, 0.125, (context,) * 25, effects, tuple(replace(one, logit=-one.logit) for one in effects))
-    return tuple(replace(whole, index=i, label=f"label {i}", label_source="distinctive words") for i in range(count))
+    whole = Feature(
+        dictionary=dictionary,
+        index=0,
+        firing_rate=0.125,
+        contexts=(context,) * 25,
+        promoted=effects,
+        suppressed=tuple(replace(one, logit=-one.logit) for one in effects),
+    )
+    return tuple(
+        replace(whole, index=i, label=f"label {i}", label_source="distinctive words")
+        for i in range(count)
+    )
 
 
 def test_a_strip_holds_a_card_for_every_feature_and_can_be_reached_by_the_keyboard() -> None:
     page = checked(show(features(3))._repr_html_())
-    cards = [value for tag, key, value in page.attributes if key == "class" and value == "interp-card"]
+    cards = [
+        value for tag, key, value in page.attributes if key == "class" and value == "interp-card"
+    ]
     assert len(cards) == 3
-    assert (page.named("role"), page.named("aria-label")) == (["region"], ["Cards of 3 features; scroll sideways"])
+    assert (page.named("role"), page.named("aria-label")) == (
+        ["region"],
+        ["Cards of 3 features; scroll sideways"],
+    )
     assert page.named("tabindex") == ["0"]
     assert "shown" not in page.text
     for expected in (
@@ -40,7 +59,12 @@ def test_a_strip_holds_a_card_for_every_feature_and_can_be_reached_by_the_keyboa
         "' word' −20.000",
     ):
         assert expected in page.text
-    for rule in ("scroll-snap-type:x", "scroll-snap-align:start", "width:min(20rem,85vw)", "line-clamp"):
+    for rule in (
+        "scroll-snap-type:x",
+        "scroll-snap-align:start",
+        "width:min(20rem,85vw)",
+        "line-clamp",
+    ):
         assert rule in page.styles
 
 

@@ -15,7 +15,16 @@ def level(count):
 
 @pytest.fixture
 def hierarchy():
-    first = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.5, 0.0], [0.29, 1.0, 0.0], [0.0, 0.9, 0.0], [0.31, 0.0, 0.0]])
+    first = torch.tensor(
+        [
+            [2.0, 0.0, 0.0],
+            [1.0, 0.0, 0.0],
+            [0.3, 0.5, 0.0],
+            [0.29, 1.0, 0.0],
+            [0.0, 0.9, 0.0],
+            [0.31, 0.0, 0.0],
+        ]
+    )
     second = torch.tensor([[0.2], [1.0], [0.0]])
     return Hierarchy((level(6), level(3), level(1)), (first, second))
 

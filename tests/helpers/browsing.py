@@ -28,9 +28,15 @@ def needs_browser(test: Any) -> Any:
 
 
 def requested(driver: Any) -> set[str]:
-    """The addresses that the browser has asked for since its log was last read, without their anchors."""
+    """The addresses that the browser has asked for since its log was last read, without their
+    anchors.
+    """
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    return {m["params"]["request"]["url"].split("#")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    return {
+        m["params"]["request"]["url"].split("#")[0]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    }
 
 
 def open_afresh(driver: Any, page: Path, anchor: str = "") -> Any:
@@ -43,7 +49,9 @@ def open_afresh(driver: Any, page: Path, anchor: str = "") -> Any:
 
 
 def visit(driver: Any, page: Path, anchor: str = "") -> Any:
-    """Go to a place of the page, without loading it again where it is open already, and wait until it has followed."""
+    """Go to a place of the page, without loading it again where it is open already, and wait until
+    it has followed.
+    """
     driver.get(page.as_uri() + anchor)
     driver.execute_async_script("setTimeout(arguments[0], 40)")
     return driver
@@ -52,17 +60,22 @@ def visit(driver: Any, page: Path, anchor: str = "") -> Any:
 def wait(driver: Any, expression: str) -> Any:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(driver, 15, poll_frequency=0.05).until(lambda d: d.execute_script(f"return {expression}"))
+    return WebDriverWait(driver, 15, poll_frequency=0.05).until(
+        lambda d: d.execute_script(f"return {expression}")
+    )
 
 
 def ids(driver: Any) -> list[str]:
-    return driver.execute_script("return [...document.querySelectorAll('#list a')].map((a) => a.dataset.id)")
+    return driver.execute_script(
+        "return [...document.querySelectorAll('#list a')].map((a) => a.dataset.id)"
+    )
 
 
 def put(driver: Any, field: str, value: str | bool) -> None:
     name = "checked" if isinstance(value, bool) else "value"
     script = (
-        f"const f = document.getElementById(arguments[0]); f.{name} = arguments[1]; f.dispatchEvent(new Event('input', {{bubbles: true}}))"
+        f"const f = document.getElementById(arguments[0]); f.{name} = arguments[1]; "
+        f"f.dispatchEvent(new Event('input', {{bubbles: true}}))"
     )
     driver.execute_script(script, field, value)
 

@@ -1,6 +1,8 @@
-"""Small residual transformers whose weights are written by hand, so that what every part does is known beforehand.
+"""Small residual transformers whose weights are written by hand, so that what every part does is
+known beforehand.
 
-Subspaces of the stream are named: a head reads its query, key and value from some and writes its output to one. Nothing is trained.
+Subspaces of the stream are named: a head reads its query, key and value from some and writes its
+output to one. Nothing is trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,9 @@ HIDDEN = -1e9
 
 
 class Attention(nn.Module):
-    """Heads without biases and without scaling: how sharp attention is lies in the weights of the queries."""
+    """Heads without biases and without scaling: how sharp attention is lies in the weights of the
+    queries.
+    """
 
     def __init__(self, width: int, heads: int, inner: int, *, causal: bool = True) -> None:
         super().__init__()
@@ -27,7 +31,10 @@ class Attention(nn.Module):
         self.o = _empty(heads * inner, width)
 
     def forward(self, stream: Float[Tensor, "row position d"]) -> Float[Tensor, "row position d"]:
-        query, key, value = (part(stream).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        query, key, value = (
+            part(stream).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.q, self.k, self.v)
+        )
         scores = query @ key.mT
         if self.causal:
             later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
@@ -65,10 +72,16 @@ class Block(nn.Module):
 
 
 class Circuit(nn.Module):
-    """Token ids `[row, position]` to logits `[row, position, vocabulary]`; tokens and positions are embedded together."""
+    """Token ids `[row, position]` to logits `[row, position, vocabulary]`; tokens and positions are
+    embedded together.
+    """
 
     def __init__(
-        self, tokens: Float[Tensor, "token d"], positions: Float[Tensor, "place d"], blocks: Sequence[Block], outputs: int
+        self,
+        tokens: Float[Tensor, "token d"],
+        positions: Float[Tensor, "place d"],
+        blocks: Sequence[Block],
+        outputs: int,
     ) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Parameter(tokens), nn.Parameter(positions)
@@ -86,13 +99,18 @@ class Circuit(nn.Module):
 def parts_of(module: Circuit) -> ResidualParts:
     """The circuit's stream, as the package wants it described."""
     return ResidualParts(
-        module.tokens.shape[1],
-        tuple(module.blocks),
-        tuple(None if block.attention is None else _attention_parts(block) for block in module.blocks),
-        tuple(None if block.mlp is None else MlpParts(block.norm_mlp, block.mlp) for block in module.blocks),
-        False,
-        module.final_norm,
-        module.unembed,
+        d_model=module.tokens.shape[1],
+        blocks=tuple(module.blocks),
+        attention=tuple(
+            None if block.attention is None else _attention_parts(block) for block in module.blocks
+        ),
+        mlps=tuple(
+            None if block.mlp is None else MlpParts(block.norm_mlp, block.mlp)
+            for block in module.blocks
+        ),
+        parallel=False,
+        final_norm=module.final_norm,
+        unembed=module.unembed,
     )
 
 
@@ -103,7 +121,9 @@ def wired(module: Circuit) -> ResidualWiring:
 
 @torch.no_grad()
 def rotated(module: Circuit, seed: int = 0) -> Circuit:
-    """The same function (the module itself, changed) in a stream turned at random, so that no part has axes of its own."""
+    """The same function (the module itself, changed) in a stream turned at random, so that no part
+    has axes of its own.
+    """
     drawn = torch.randn(2 * module.tokens.shape[1:], generator=torch.Generator().manual_seed(seed))
     turn = torch.linalg.qr(drawn).Q
     readers, writers = [module.unembed], []
@@ -152,7 +172,9 @@ def write_head(
     value: tuple[str, Tensor],
     output: tuple[str, Tensor],
 ) -> None:
-    """Set one head: query, key and value each read a subspace through a matrix `[inner, size]`, the output `[size, inner]` writes one."""
+    """Set one head: query, key and value each read a subspace through a matrix `[inner, size]`, the
+    output `[size, inner]` writes one.
+    """
     inner = attention.q.out_features // attention.heads
     start = head * inner
     for part, (name, matrix) in ((attention.q, query), (attention.k, key), (attention.v, value)):
@@ -171,11 +193,22 @@ def _attention_parts(block: Block) -> AttentionParts:
     attention = block.attention
     assert attention is not None
     columns = tuple(torch.arange(attention.q.out_features).chunk(attention.heads))
-    query, key, value = (Projection(part, columns) for part in (attention.q, attention.k, attention.v))
-    return AttentionParts(block.norm_attention, attention, query, key, value, attention.o)
+    query, key, value = (
+        Projection(part, columns) for part in (attention.q, attention.k, attention.v)
+    )
+    return AttentionParts(
+        norm=block.norm_attention,
+        module=attention,
+        query=query,
+        key=key,
+        value=value,
+        out=attention.o,
+    )
 
 
-def linear_network(layers: int = 3, width: int = 5, *, vocabulary: int = 7, length: int = 3, seed: int = 0) -> Circuit:
+def linear_network(
+    layers: int = 3, width: int = 5, *, vocabulary: int = 7, length: int = 3, seed: int = 0
+) -> Circuit:
     """No attention, MLPs that are linear maps: every edge's effect is a product of matrices."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -183,9 +216,15 @@ def linear_network(layers: int = 3, width: int = 5, *, vocabulary: int = 7, leng
         return 0.4 * torch.randn(*shape, generator=generator)
 
     module = Circuit(
-        drawn(vocabulary, width), drawn(length, width), [Block(None, Mlp(width, width, linear=True)) for _ in range(layers)], vocabulary
+        drawn(vocabulary, width),
+        drawn(length, width),
+        [Block(None, Mlp(width, width, linear=True)) for _ in range(layers)],
+        vocabulary,
     )
     with torch.no_grad():
-        for parameter in (module.unembed.weight, *(layer for block in module.blocks for layer in block.mlp.parameters())):
+        for parameter in (
+            module.unembed.weight,
+            *(layer for block in module.blocks for layer in block.mlp.parameters()),
+        ):
             parameter.copy_(drawn(*parameter.shape))
     return module

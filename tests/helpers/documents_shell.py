@@ -1,4 +1,6 @@
-"""The shell lines of documents: the package's own are run in process on small sizes, all others are known word for word."""
+"""The shell lines of documents: the package's own are run in process on small sizes, all others are
+known word for word.
+"""
 
 import shlex
 from collections.abc import Collection, Sequence
@@ -23,16 +25,57 @@ KNOWN = frozenset(
         "llama-cli -m smollm2.gguf --control-vector-scaled sea.gguf:60",
     }
 )
-"""Lines that no test of documents runs: what installs the package, checks its code, or belongs to other programs."""
+"""Lines that no test of documents runs: what installs the package, checks its code, or belongs to
+other programs.
+"""
 
 SMALLER: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("report",): ("--model", "small", "--site", "L1.mlp", "--method", "pca", "--features", "6", "--steered", "1", "--out", "report"),
+    ("report",): (
+        "--model",
+        "small",
+        "--site",
+        "L1.mlp",
+        "--method",
+        "pca",
+        "--features",
+        "6",
+        "--steered",
+        "1",
+        "--out",
+        "report",
+    ),
     ("compare",): (
-        *("--model", "small", "--site", "L1.mlp", "--place", "L1.resid_post", "--method", "pca", "--features", "6"),
+        *(
+            "--model",
+            "small",
+            "--site",
+            "L1.mlp",
+            "--place",
+            "L1.resid_post",
+            "--method",
+            "pca",
+            "--features",
+            "6",
+        ),
         *("--concepts", "1", "--random", "2", "--sentences", "2", "--out", "comparison"),
     ),
     ("diffusion", "report"): (
-        *("--samples", "16", "--judged", "8", "--gate", "8", "--pairs", "8", "--steps", "2", "--method", "pca", "--out", "directions"),
+        *(
+            "--samples",
+            "16",
+            "--judged",
+            "8",
+            "--gate",
+            "8",
+            "--pairs",
+            "8",
+            "--steps",
+            "2",
+            "--method",
+            "pca",
+            "--out",
+            "directions",
+        ),
     ),
     ("diffusion", "directions"): ("--samples", "16", "--steps", "2"),
     ("diffusion", "train"): ("--images", "16", "--steps", "2"),
@@ -44,11 +87,15 @@ SMALLER: dict[tuple[str, ...], tuple[str, ...]] = {
 """Options that make a command small; they take the place of those that a line gives."""
 
 PARSED = frozenset({("track", "language"), ("paths",)})
-"""Commands that take longer than 20 seconds whatever their options: their arguments are parsed, and `tests/` runs them elsewhere."""
+"""Commands that take longer than 20 seconds whatever their options: their arguments are parsed, and
+`tests/` runs them elsewhere.
+"""
 
 
 def commands_of(text: str) -> list[str]:
-    """The command lines of a block: comments and blank lines left out, continued lines joined, `&&` kept."""
+    """The command lines of a block: comments and blank lines left out, continued lines joined, `&&`
+    kept.
+    """
     joined = text.replace("\\\n", " ")
     lines = [" ".join(line.split()) for line in joined.splitlines()]
     return [line for line in map(_uncommented, lines) if line]
@@ -80,7 +127,9 @@ def _command(words: list[str]) -> None:
     rest = words[len(name) :]
     if "|" in words:
         for other in [*rest, name[-1]]:
-            assert other == "|" or other in _subcommands(name[:-1]), f"interp {' '.join(words)} names {other!r}, which is no command"
+            assert other == "|" or other in _subcommands(name[:-1]), (
+                f"interp {' '.join(words)} names {other!r}, which is no command"
+            )
     elif name in PARSED or any(word.isupper() for word in rest) or "--serve" in rest:
         parse(name, [*rest, *SMALLER.get(name, ())])
     else:

@@ -1,6 +1,8 @@
-"""Edge patching from scratch, for circuits written by hand: every port is given its own sum of contributions, in double precision.
+"""Edge patching from scratch, for circuits written by hand: every port is given its own sum of
+contributions, in double precision.
 
-What is called truth shares no code with the package and uses no hooks: parts are recomputed from their weights, one edge at a time.
+What is called truth shares no code with the package and uses no hooks: parts are recomputed from
+their weights, one edge at a time.
 """
 
 import copy
@@ -24,7 +26,9 @@ Replacement = Callable[[str, Tensor], Tensor]
 KINDS = "qkv"
 VALUES: tuple[Value, ...] = get_args(Value)
 FLOOR = 1e-6
-"""Of the largest effect. What a weight rounded to single precision leaves of a zero is below 1e-7, the weakest true effect above 1e-3."""
+"""Of the largest effect. What a weight rounded to single precision leaves of a zero is below 1e-7,
+the weakest true effect above 1e-3.
+"""
 
 
 def sources_of(module: Circuit, ids: Int[Tensor, "row position"]) -> dict[str, Tensor]:
@@ -33,21 +37,30 @@ def sources_of(module: Circuit, ids: Int[Tensor, "row position"]) -> dict[str, T
 
 
 def metric_without(
-    module: Circuit, ids: Int[Tensor, "row position"], metric: Callable[[Tensor, Tensor], Tensor], replacement: Replacement
+    module: Circuit,
+    ids: Int[Tensor, "row position"],
+    metric: Callable[[Tensor, Tensor], Tensor],
+    replacement: Replacement,
 ) -> dict[tuple[str, str], Float[Tensor, " row"]]:
     """`m(edge replaced) − m(clean)` of every edge, by the names of source and port."""
     double, rows = _double(module), torch.arange(len(ids))
     output, values, ports = _run(double, ids, None, None)
     clean = metric(output, rows)
     return {
-        (source, port): metric(_run(double, ids, (source, port), replacement(source, values[source]))[0], rows) - clean
+        (source, port): metric(
+            _run(double, ids, (source, port), replacement(source, values[source]))[0], rows
+        )
+        - clean
         for port, sources in ports.items()
         for source in sources
     }
 
 
 def replacement_of(
-    value: str, module: Circuit, others: Int[Tensor, "row position"], directions: Mapping[str, Tensor] | None = None
+    value: str,
+    module: Circuit,
+    others: Int[Tensor, "row position"],
+    directions: Mapping[str, Tensor] | None = None,
 ) -> Replacement:
     """A replacement by its name in the package."""
     there = sources_of(module, others)
@@ -63,7 +76,11 @@ def replacement_of(
         if source not in named:
             return own
         vector = named[source]
-        return own + vector if value == "add" else own - (own @ vector)[..., None] * vector / (vector @ vector)
+        return (
+            own + vector
+            if value == "add"
+            else own - (own @ vector)[..., None] * vector / (vector @ vector)
+        )
 
     return replaced
 
@@ -86,28 +103,40 @@ def _run(
     for layer, block in enumerate(module.blocks):
         if block.attention is not None:
             heads = range(block.attention.heads)
-            values |= {f"L{layer}.head{head}": _head(block.attention, head, read, f"L{layer}.head{head}") for head in heads}
+            values |= {
+                f"L{layer}.head{head}": _head(block.attention, head, read, f"L{layer}.head{head}")
+                for head in heads
+            }
         if block.mlp is not None:
             inner = read(f"L{layer}.mlp.in") @ block.mlp.into.weight.T + block.mlp.into.bias
-            values[f"L{layer}.mlp"] = (inner if block.mlp.linear else inner.clamp(min=0)) @ block.mlp.out.weight.T
+            values[f"L{layer}.mlp"] = (
+                inner if block.mlp.linear else inner.clamp(min=0)
+            ) @ block.mlp.out.weight.T
     return read("logits")[:, -1] @ module.unembed.weight.T, values, ports
 
 
 def _head(attention: Attention, head: int, read: Callable[[str], Tensor], name: str) -> Tensor:
     inner = attention.q.out_features // attention.heads
     own = slice(head * inner, (head + 1) * inner)
-    query, key, value = (read(f"{name}.{kind}") @ getattr(attention, kind).weight[own].T for kind in KINDS)
+    query, key, value = (
+        read(f"{name}.{kind}") @ getattr(attention, kind).weight[own].T for kind in KINDS
+    )
     scores = torch.einsum("rid,rjd->rij", query, key)
     if attention.causal:
         place = torch.arange(scores.shape[-1])
         scores = torch.where(place[:, None] >= place[None], scores, -torch.inf)
     weights = (scores - scores.max(-1, keepdim=True).values).exp()
-    return torch.einsum("rij,rjd->rid", weights / weights.sum(-1, keepdim=True), value) @ attention.o.weight[:, own].T
+    return (
+        torch.einsum("rij,rjd->rid", weights / weights.sum(-1, keepdim=True), value)
+        @ attention.o.weight[:, own].T
+    )
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Every edge's effect on every example, from scratch; edges in the package's order. `edges` are those with an effect at all."""
+    """Every edge's effect on every example, from scratch; edges in the package's order. `edges` are
+    those with an effect at all.
+    """
 
     names: tuple[tuple[str, str], ...]
     per_example: Float[np.ndarray, "example edge"]
@@ -124,7 +153,9 @@ class Truth:
 
 
 def truth(module: Circuit, data: Contrast, value: str) -> Truth:
-    """The truth about a circuit for one replacement value (for `add` and `project out`, of `directions_of`)."""
+    """The truth about a circuit for one replacement value (for `add` and `project out`, of
+    `directions_of`).
+    """
     wiring = wired(module)
     names = tuple((edge.source, edge.port) for edge in wiring.named(wiring.edges))
     replacement = replacement_of(value, module, data.others, directions_of(module))
@@ -140,7 +171,9 @@ def directions_of(module: Circuit, seed: int = 1) -> dict[str, Tensor]:
     return {name: torch.randn(module.tokens.shape[1], generator=generator) for name in names}
 
 
-def measured(module: Circuit, data: Contrast, method: Method, value: str, *, threshold: float = 1e-3) -> CausalGraph:
+def measured(
+    module: Circuit, data: Contrast, method: Method, value: str, *, threshold: float = 1e-3
+) -> CausalGraph:
     """What the package says of the same."""
     directions = directions_of(module) if value in ("add", "project out") else None
     return path_effects(
@@ -156,7 +189,9 @@ def measured(module: Circuit, data: Contrast, method: Method, value: str, *, thr
 
 
 @cache
-def on_induction(sharpness: float, turned: bool, method: Method, value: str, *, copies: int = 1) -> CausalGraph:
+def on_induction(
+    sharpness: float, turned: bool, method: Method, value: str, *, copies: int = 1
+) -> CausalGraph:
     """What the package says of the induction transformer; several tests look at one graph."""
     return measured(induction_network(sharpness, turned, copies), repeats(), method, value)
 

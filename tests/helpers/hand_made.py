@@ -1,4 +1,6 @@
-"""A language model whose next-token logits are `scale · unembedding @ rms_norm(embedding[token] + what was added)`, and nothing else."""
+"""A language model whose next-token logits are
+`scale · unembedding @ rms_norm(embedding[token] + what was added)`, and nothing else.
+"""
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -10,9 +12,11 @@ SPECIAL = ("<s>", "</s>", "<pad>")
 
 
 def planted(words, embedding, unembedding):
-    """The model over special tokens and `words`; `embedding` and `unembedding [word, d]` are those of the words.
+    """The model over special tokens and `words`; `embedding` and `unembedding [word, d]` are those
+    of the words.
 
-    Attention and MLP write zeros, so the residual stream after every token is that token's embedding. A special token is never said.
+    Attention and MLP write zeros, so the residual stream after every token is that token's
+    embedding. A special token is never said.
     """
     count, width = embedding.shape
     vocabulary = len(SPECIAL) + count
@@ -46,11 +50,15 @@ def word_tokenizer(words):
     known = {word: number for number, word in enumerate((*SPECIAL, *words))}
     core = Tokenizer(models.WordLevel(known, unk_token="<pad>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
 
 
 def logprobs(model, last_word, added):
-    """The next-token log-probabilities after `last_word` with a vector added to the residual stream, by hand in float64."""
+    """The next-token log-probabilities after `last_word` with a vector added to the residual
+    stream, by hand in float64.
+    """
     module = model.module
     token = model.tokenizer.convert_tokens_to_ids(last_word)
     hidden = module.model.embed_tokens.weight[token].double() + added.double()

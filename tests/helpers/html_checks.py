@@ -4,8 +4,14 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-ATTACK = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><b>& \u202ereversed \u2069 \ud800 \x00"
-SEEN = "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><b>& [U+202E]reversed [U+2069] [U+D800] ␀"
+ATTACK = (
+    "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><b>& \u202ereversed \u2069 "
+    "\ud800 \x00"
+)
+SEEN = (
+    "<script>alert(1)</script> <img src=x onerror=alert(2)> \"'><b>& [U+202E]reversed [U+2069] "
+    "[U+D800] ␀"
+)
 """What of the attack a reader sees."""
 
 WRITTEN = "div p ul li span b i bdi style table thead tbody tr th td"
@@ -13,7 +19,10 @@ DRAWN = "svg line rect circle path polyline text"
 ELEMENTS = frozenset(f"{WRITTEN} {DRAWN}".split())
 NAMED = "class style role aria-label tabindex scope"
 PLACED = "viewbox width height x y x1 y1 x2 y2 cx cy r d points transform"
-LOOKS = "fill fill-opacity stroke stroke-width stroke-opacity stroke-dasharray stroke-linejoin text-anchor font-size"
+LOOKS = (
+    "fill fill-opacity stroke stroke-width stroke-opacity stroke-dasharray stroke-linejoin "
+    "text-anchor font-size"
+)
 ATTRIBUTES = frozenset(f"{NAMED} {PLACED} {LOOKS}".split())
 
 
@@ -68,15 +77,21 @@ def checked(html: str, *, limit: int = 60_000) -> Page:
     page = Page(html)
     assert not page.open, f"{page.open} are not closed"
     assert set(page.elements) <= ELEMENTS, set(page.elements) - ELEMENTS
-    assert {key for _, key, _ in page.attributes} <= ATTRIBUTES, {key for _, key, _ in page.attributes} - ATTRIBUTES
+    assert {key for _, key, _ in page.attributes} <= ATTRIBUTES, {
+        key for _, key, _ in page.attributes
+    } - ATTRIBUTES
     assert "<script" not in html.lower()
     assert "http" not in html
-    assert not any("url(" in value or "expression" in value for value in [*page.named("style"), page.styles])
+    assert not any(
+        "url(" in value or "expression" in value for value in [*page.named("style"), page.styles]
+    )
     assert scoped(page.styles)
     return page
 
 
 def scoped(style: str) -> bool:
     """Whether every rule of a style begins at a class of ours."""
-    selectors = [selector for rule in style.split("}") if rule for selector in rule.split("{")[0].split(",")]
+    selectors = [
+        selector for rule in style.split("}") if rule for selector in rule.split("{")[0].split(",")
+    ]
     return all(selector.startswith(".interp-") for selector in selectors)

@@ -27,29 +27,57 @@ def stepping(steps: Sequence[int], onset: int) -> np.ndarray:
     return (np.asarray(steps) >= onset).astype(float)
 
 
-def run(signal: float, seed: int, colour: int, linear: int, random: int, **changed: Any) -> ImageRun:
-    """Accuracy steps up: of size at 500, of the held-out class with its colour. Soft coordinates go straight along size, then colour."""
+def run(
+    signal: float, seed: int, colour: int, linear: int, random: int, **changed: Any
+) -> ImageRun:
+    """Accuracy steps up: of size at 500, of the held-out class with its colour. Soft coordinates go
+    straight along size, then colour.
+    """
     noise = 0.01 * np.random.default_rng(seed).random((2, len(STEPS)))
-    way = {"colour": np.clip((np.asarray(STEPS) - 1200) / 1000, 0, 1), "size": np.clip((np.asarray(STEPS) - 200) / 1000, 0, 1)}
-    naive = {"colour": stepping(STEPS, colour), "size": stepping(STEPS, 500), "joint": stepping(STEPS, max(500, colour))}
-    soft = {name: np.clip(way[name] - noise[place], 0, 1) for place, name in enumerate(("colour", "size"))}
+    way = {
+        "colour": np.clip((np.asarray(STEPS) - 1200) / 1000, 0, 1),
+        "size": np.clip((np.asarray(STEPS) - 200) / 1000, 0, 1),
+    }
+    naive = {
+        "colour": stepping(STEPS, colour),
+        "size": stepping(STEPS, 500),
+        "joint": stepping(STEPS, max(500, colour)),
+    }
+    soft = {
+        name: np.clip(way[name] - noise[place], 0, 1)
+        for place, name in enumerate(("colour", "size"))
+    }
     arms = {
         "naive": {"0": stepping(ARM_STEPS, max(500, colour))},
         "random": {"1": stepping(ARM_STEPS, random), "2": stepping(ARM_STEPS, NEVER)},
-        "linear": {"1": stepping(ARM_STEPS, linear + 400), "2": stepping(ARM_STEPS, linear), "4": stepping(ARM_STEPS, NEVER)},
+        "linear": {
+            "1": stepping(ARM_STEPS, linear + 400),
+            "2": stepping(ARM_STEPS, linear),
+            "4": stepping(ARM_STEPS, NEVER),
+        },
     }
-    made = ImageRun(signal, seed, STEPS, {**naive, "seen": stepping(STEPS, 300)}, arms, ARM_STEPS, soft)
+    made = ImageRun(
+        signal=signal,
+        seed=seed,
+        steps=STEPS,
+        naive={**naive, "seen": stepping(STEPS, 300)},
+        arms=arms,
+        arm_steps=ARM_STEPS,
+        soft=soft,
+    )
     return replace(made, **changed)
 
 
 def weak_and_strong() -> list[ImageRun]:
-    """Six seeds at each of two signals: at the weak one colour comes late or never, a linear shift early, random ones in between."""
+    """Six seeds at each of two signals: at the weak one colour comes late or never, a linear shift
+    early, random ones in between.
+    """
     weak = [run(0.2, seed, 1900 + 200 * (seed // 2), 900, 1500) for seed in range(6)]
     return [*weak, *(run(0.8, seed, 300, 500, 500) for seed in range(6))]
 
 
 def score(value: float, control: float | None = None) -> Score:
-    return Score(value, value - 0.02, value + 0.02, 40, 3, control)
+    return Score(value, value - 0.02, value + 0.02, n=40, seed=3, control=control)
 
 
 def language(own: int = 200, random: int = NEVER) -> LanguageRun:
@@ -64,17 +92,59 @@ def language(own: int = 200, random: int = NEVER) -> LanguageRun:
 
     onsets = {"own": own, "transported": 200, "final": 400, "random": random}
     steered = {"naive": np.zeros((6, 1, 4)), **{name: arm(onset) for name, onset in onsets.items()}}
-    shifts = {name: np.full((6, 1 if name == "naive" else 2, 4), -0.5 if name == "random" else 1.5) for name in steered}
-    concepts = tuple(ConceptTrack(name, shares(400), (score(0.97),) * 6, steered, shifts) for name in names)  # type: ignore[arg-type]
+    shifts = {
+        name: np.full((6, 1 if name == "naive" else 2, 4), -0.5 if name == "random" else 1.5)
+        for name in steered
+    }
+    concepts = tuple(
+        ConceptTrack(
+            name=name,
+            naive=shares(400),
+            readable=(score(0.97),) * 6,
+            steered=steered,
+            shifts=shifts,
+        )
+        for name in names
+    )  # type: ignore[arg-type]
     curve = np.linspace(0.1, 1, 6)
     track = LanguageTrack(
-        steps, "L1.resid_post", (1.0, 2.0), concepts, curve, curve, (score(0.8, 0.003),) * 6, tuple(score(value) for value in curve)
+        steps=steps,
+        site="L1.resid_post",
+        factors=(1.0, 2.0),
+        concepts=concepts,
+        cka=curve,
+        relative=curve,
+        transport=(score(0.8, 0.003),) * 6,
+        unmoved=tuple(score(value) for value in curve),
     )
     chains = (Chain(0, (0, 0, 0)), Chain(2, (1, 1, 1, 1)), Chain(1, (2, 2, 2)))
-    links = Score(0.7, 0.6, 0.8, 5, 0, 0.12)
-    history = FeatureHistory(steps, torch.eye(3).repeat(6, 1, 1), np.full((6, 3), 0.1), np.zeros(6), chains, BirthRule(), links, 0.005)
+    links = Score(0.7, 0.6, 0.8, n=5, seed=0, control=0.12)
+    history = FeatureHistory(
+        steps=steps,
+        directions=torch.eye(3).repeat(6, 1, 1),
+        shares=np.full((6, 3), 0.1),
+        errors=np.zeros(6),
+        chains=chains,
+        rule=BirthRule(),
+        links=links,
+        p_value=0.005,
+    )
     features = (
-        ConceptFeature(HOSTILE, 1, score(0.95, 0.5), chains[1], 200, np.ones(4)),
-        ConceptFeature("number", 0, score(0.51, 0.5), None, None, np.empty(0)),
+        ConceptFeature(
+            concept=HOSTILE,
+            feature=1,
+            detects=score(0.95, 0.5),
+            chain=chains[1],
+            born=200,
+            curve=np.ones(4),
+        ),
+        ConceptFeature(
+            concept="number",
+            feature=0,
+            detects=score(0.51, 0.5),
+            chain=None,
+            born=None,
+            curve=np.empty(0),
+        ),
     )
     return LanguageRun(track, history, features, f"made-up {HOSTILE}")

@@ -21,9 +21,15 @@ def port_of(url: str) -> int:
 def call(url: str, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(url), timeout=20)
     try:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
         answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        return (
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read(),
+        )
     finally:
         connection.close()
 
@@ -52,7 +58,9 @@ def refused(answer: Answer, status: int) -> str:
 
 
 def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
+    return {
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    }
 
 
 def until(condition: Any) -> None:
@@ -65,7 +73,12 @@ def until(condition: Any) -> None:
 def leave_early(url: str, queued: Any, **changes: Any) -> None:
     """Ask, and hang up once `queued` is true."""
     body = json.dumps({**ASKED, **changes}).encode()
-    lines = ("POST /steer HTTP/1.1", f"Host: 127.0.0.1:{port_of(url)}", "Content-Type: application/json", f"Content-Length: {len(body)}")
+    lines = (
+        "POST /steer HTTP/1.1",
+        f"Host: 127.0.0.1:{port_of(url)}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
     with socket.create_connection(("127.0.0.1", port_of(url)), timeout=10) as raw:
         raw.sendall("\r\n".join((*lines, "", "")).encode() + body)
         until(queued)

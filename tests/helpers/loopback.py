@@ -1,4 +1,6 @@
-"""An OpenAI-compatible endpoint on this machine's loopback that answers by a script, well or badly."""
+"""An OpenAI-compatible endpoint on this machine's loopback that answers by a script, well or
+badly.
+"""
 
 import json
 import re
@@ -8,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Endpoint(ThreadingHTTPServer):
-    """`script(question, number)` gives the answer as text, or a function of the handler that does something else.
+    """`script(question, number)` gives the answer as text, or a function of the handler that does
+    something else.
 
-    `number` counts the requests with that question, from 0. It keeps what it was sent, and the most requests it had at the same time.
+    `number` counts the requests with that question, from 0. It keeps what it was sent, and the most
+    requests it had at the same time.
     """
 
     daemon_threads = False
@@ -46,7 +50,13 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             number = sum(question == earlier["question"] for earlier in self.server.seen)
             self.server.seen.append(
-                {"question": question, "body": body, "headers": dict(self.headers), "path": self.path, "time": time.monotonic()}
+                {
+                    "question": question,
+                    "body": body,
+                    "headers": dict(self.headers),
+                    "path": self.path,
+                    "time": time.monotonic(),
+                }
             )
             self.server.busy += 1
             self.server.most_busy = max(self.server.most_busy, self.server.busy)
@@ -79,7 +89,9 @@ def reply(status, body, headers=()):
 
 
 def completion(content):
-    return json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
+    return json.dumps(
+        {"choices": [{"message": {"role": "assistant", "content": content}}]}
+    ).encode()
 
 
 def say(text):
@@ -103,7 +115,10 @@ def hang_up_at_once(handler):
 
 
 def hang_up_in_a_chunk(handler):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + completion("Rating: [[2]]")[:20])
+    handler.wfile.write(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n"
+        + completion("Rating: [[2]]")[:20]
+    )
 
 
 def no_http(handler):
@@ -142,8 +157,13 @@ def text(question):
 
 
 def oracle(question, number=0):
-    """The right answer: how often the topic is in the text, and fluency 0 for a text that repeats one word."""
+    """The right answer: how often the topic is in the text, and fluency 0 for a text that repeats
+    one word.
+    """
     words = text(question).split()
     if topic(question):
         return f"I have counted.\nRating: [[{min(2, words.count(topic(question)))}]]"
-    return f"I have read.\nRating: [[{2 if len(set(words)) == len(words) else len(set(words)) - 1 and 1}]]"
+    return (
+        "I have read.\nRating: "
+        f"[[{2 if len(set(words)) == len(words) else len(set(words)) - 1 and 1}]]"
+    )

@@ -9,11 +9,17 @@ def directions(n_features: int, width: int, support: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(n_features, width, generator=generator).topk(support, dim=1).indices
     drawn = torch.randn(n_features, support, generator=generator)
-    return torch.zeros(n_features, width).scatter_(1, places, drawn / drawn.norm(dim=1, keepdim=True))
+    return torch.zeros(n_features, width).scatter_(
+        1, places, drawn / drawn.norm(dim=1, keepdim=True)
+    )
 
 
-def coefficients(n_rows: int, n_features: int, seed: int, *, active: float = 0.2, correlated: bool = False) -> Tensor:
-    """Exponential where active; correlated features come in groups of four that tend to be active together."""
+def coefficients(
+    n_rows: int, n_features: int, seed: int, *, active: float = 0.2, correlated: bool = False
+) -> Tensor:
+    """Exponential where active; correlated features come in groups of four that tend to be active
+    together.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(width: int) -> Tensor:

@@ -1,7 +1,9 @@
-"""A classifier with a planted spurious channel: handwritten digits beside a mark in a corner that gives the class away in training.
+"""A classifier with a planted spurious channel: handwritten digits beside a mark in a corner that
+gives the class away in training.
 
-Images are 8 × 8 with three channels: the digit, a mark in a random corner (the control), and a mark in the corner that the class says. A
-small network learns digit and mark and leans on the mark; on counter-examples, where the mark says the other class, it goes wrong.
+Images are 8 × 8 with three channels: the digit, a mark in a random corner (the control), and a mark
+in the corner that the class says. A small network learns digit and mark and leans on the mark; on
+counter-examples, where the mark says the other class, it goes wrong.
 """
 
 from dataclasses import dataclass
@@ -20,10 +22,14 @@ SPURIOUS, RANDOM = "input.c2", "input.c1"
 TRAIN, TEST = 1200, 300
 NOISE = 0.2
 FOLLOWS = 0.9
-"""How often the mark is right in training; were it always right, the network would not look at the digit at all."""
+"""How often the mark is right in training; were it always right, the network would not look at the
+digit at all.
+"""
 
 SMOOTHING = 0.1
-"""Of labels. The surer a network is of itself, the less a single edge changes its probabilities: several say the same."""
+"""Of labels. The surer a network is of itself, the less a single edge changes its probabilities:
+several say the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,16 @@ class Classifier(nn.Module):
 
 @cache
 def digits() -> tuple[Float[Tensor, "image y x"], Int[Tensor, " image"]]:
-    """Scikit-learn's 1,797 digits under noise, and whether each is 5 or more: hard enough that the mark is worth reading."""
+    """Scikit-learn's 1,797 digits under noise, and whether each is 5 or more: hard enough that the
+    mark is worth reading.
+    """
     from sklearn.datasets import load_digits
 
     data = load_digits()
     noise = NOISE * torch.randn(data.images.shape, generator=torch.Generator().manual_seed(0))
-    return torch.from_numpy(data.images / 16).float() + noise, torch.from_numpy((data.target >= 5).astype(int))
+    return torch.from_numpy(data.images / 16).float() + noise, torch.from_numpy(
+        (data.target >= 5).astype(int)
+    )
 
 
 def split(seed: int) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
@@ -66,12 +76,16 @@ def split(seed: int) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"
 
 
 def marked(rows: Int[np.ndarray, " image"], follows: float, seed: int) -> Marked:
-    """Digits with the mark telling the class with probability `follows`: 1 tells it always, 0 tells the other class, 0.5 tells nothing."""
+    """Digits with the mark telling the class with probability `follows`: 1 tells it always, 0 tells
+    the other class, 0.5 tells nothing.
+    """
     images, labels = digits()[0][rows], digits()[1][rows]
     generator = np.random.default_rng(seed)
     right = torch.from_numpy(generator.random(len(rows)) < follows)
     chance = torch.from_numpy(generator.random(len(rows)) < 0.5)
-    return Marked(torch.stack([images, _corner(chance), _corner((labels == 1) == right)], dim=1), labels)
+    return Marked(
+        torch.stack([images, _corner(chance), _corner((labels == 1) == right)], dim=1), labels
+    )
 
 
 def _corner(right: Bool[Tensor, " image"]) -> Float[Tensor, "image 8 8"]:
@@ -86,13 +100,19 @@ def trained(
 ) -> tuple[ChannelWiring, Int[np.ndarray, " test"]]:
     """A network trained from this seed, and the numbers of digits it has not seen."""
     train, test = split(seed)
-    data, generator, module = marked(train, follows, seed), torch.Generator().manual_seed(seed), Classifier()
+    data, generator, module = (
+        marked(train, follows, seed),
+        torch.Generator().manual_seed(seed),
+        Classifier(),
+    )
     fill(module, generator)
     optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
     for _ in range(steps):
         rows = torch.randint(0, len(train), (64,), generator=generator)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(module(data.images[rows]), data.labels[rows], label_smoothing=smoothing).backward()
+        nn.functional.cross_entropy(
+            module(data.images[rows]), data.labels[rows], label_smoothing=smoothing
+        ).backward()
         optimiser.step()
     return ChannelWiring(ModuleModel(module.eval(), name="planted classifier")), test
 
@@ -102,7 +122,9 @@ def fill(module: nn.Module, generator: torch.Generator) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             drawn = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(drawn * (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0 * drawn)
+            parameter.copy_(
+                drawn * (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0 * drawn
+            )
 
 
 @dataclass(frozen=True)
@@ -113,10 +135,14 @@ class Probability:
     name: str = "probability of the class"
 
     def of(self, part: Examples) -> "Probability":
-        """The same for some of the examples, which are numbered anew there but keep their names, `input 17`."""
+        """The same for some of the examples, which are numbered anew there but keep their names,
+        `input 17`.
+        """
         return Probability(self.labels[[int(item.split()[-1]) for item in part.items]])
 
-    def __call__(self, output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]:
         return output.softmax(dim=-1)[torch.arange(len(rows)), self.labels[rows]]
 
 
@@ -126,5 +152,7 @@ class Correct:
 
     labels: Int[Tensor, " example"]
 
-    def __call__(self, output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]) -> Bool[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]
+    ) -> Bool[Tensor, " case"]:
         return output.argmax(dim=-1) == self.labels[rows]

@@ -1,4 +1,6 @@
-"""A main job of seconds: a tiny language model whose tokenizer knows the shipped sentences, an encoder that knows their words."""
+"""A main job of seconds: a tiny language model whose tokenizer knows the shipped sentences, an
+encoder that knows their words.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,18 +23,30 @@ def concepts(names: tuple[str, ...] = ("cooking", "football"), neutral: int = 40
     """Some shipped concepts beside a few of the neutral sentences."""
     chosen = load_concepts().only(names)
     other = chosen.neutral
-    return ConceptSet(chosen.concepts, Concept(other.name, other.description, other.fit[:neutral], other.held_out[:neutral]))
+    return ConceptSet(
+        chosen.concepts,
+        Concept(other.name, other.description, other.fit[:neutral], other.held_out[:neutral]),
+    )
 
 
 def language_folder(folder: Path) -> Path:
-    """A tiny Llama with a byte-level BPE trained on the shipped sentences, as a folder that `load_model` takes."""
+    """A tiny Llama with a byte-level BPE trained on the shipped sentences, as a folder that
+    `load_model` takes.
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = [tiny.BOS, tiny.EOS, tiny.PAD]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
-    core.train_from_iterator([text for concept in load_concepts().concepts for text in concept.fit], trainer)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    core.train_from_iterator(
+        [text for concept in load_concepts().concepts for text in concept.fit], trainer
+    )
     tiny.language("llama", vocabulary=VOCABULARY).save_pretrained(folder)
     names = {"bos_token": tiny.BOS, "eos_token": tiny.EOS, "pad_token": tiny.PAD}
     PreTrainedTokenizerFast(tokenizer_object=core, **names).save_pretrained(folder)
@@ -40,13 +54,17 @@ def language_folder(folder: Path) -> Path:
 
 
 class KnowsTheWords(SentenceEncoder):
-    """Texts to unit vectors: how many of their words occur in the sentences of each concept and in no neutral one, and a constant."""
+    """Texts to unit vectors: how many of their words occur in the sentences of each concept and in
+    no neutral one, and a constant.
+    """
 
     def __init__(self) -> None:
         super().__init__(None, None, name="knows the words", weight_hash="")
         shipped = load_concepts()
         neutral = _words((*shipped.neutral.fit, *shipped.neutral.held_out))
-        self.own = [_words((*concept.fit, *concept.held_out)) - neutral for concept in shipped.concepts]
+        self.own = [
+            _words((*concept.fit, *concept.held_out)) - neutral for concept in shipped.concepts
+        ]
 
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "text d"]:
         counts = [[0.5, *(len(_words((text,)) & own) for own in self.own)] for text in texts]

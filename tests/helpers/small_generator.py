@@ -10,10 +10,17 @@ from interp.diffusion.records.activations import record_steps
 from interp.models import UNetModel
 from interp.testbeds.generators.network import GeneratorSettings, build_network, build_scheduler
 
-SETTINGS = GeneratorSettings(channels=(4, 8, 8), groups=2, steps=6, batch_size=4, warm_up=2, checkpoint_every=2, seed=1)
+SETTINGS = GeneratorSettings(
+    channels=(4, 8, 8), groups=2, steps=6, batch_size=4, warm_up=2, checkpoint_every=2, seed=1
+)
 
 
-def untrained(settings: GeneratorSettings = SETTINGS, channels: int = 3, classes: int | None = None, width: int | None = None) -> UNetModel:
+def untrained(
+    settings: GeneratorSettings = SETTINGS,
+    channels: int = 3,
+    classes: int | None = None,
+    width: int | None = None,
+) -> UNetModel:
     """A network as training finds it, evaluating."""
     module: Any = build_network(settings, (channels, 8, 8), classes, width)
     return UNetModel(module.eval(), build_scheduler(settings))
@@ -22,7 +29,10 @@ def untrained(settings: GeneratorSettings = SETTINGS, channels: int = 3, classes
 def brightness(images: Tensor) -> dict[str, Tensor]:
     """Two factors that any image has: its mean, and right less left."""
     half = images.shape[3] // 2
-    return {"mean": images.mean(dim=(1, 2, 3)), "lean": images[..., half:].mean(dim=(1, 2, 3)) - images[..., :half].mean(dim=(1, 2, 3))}
+    return {
+        "mean": images.mean(dim=(1, 2, 3)),
+        "lean": images[..., half:].mean(dim=(1, 2, 3)) - images[..., :half].mean(dim=(1, 2, 3)),
+    }
 
 
 def pictures(count: int = 12, seed: int = 0) -> Tensor:
@@ -31,7 +41,9 @@ def pictures(count: int = 12, seed: int = 0) -> Tensor:
 
 
 class Through(torch.nn.Module):
-    """A clean image that is a tenth of its input by way of the bottleneck: an edit of `d` there adds `d` to the last step's image."""
+    """A clean image that is a tenth of its input by way of the bottleneck: an edit of `d` there
+    adds `d` to the last step's image.
+    """
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -51,7 +63,9 @@ def by_hand() -> UNetModel:
 
 
 def brighter(model: UNetModel, steps: int = 3) -> StepDirections:
-    """`mean` adds 1 to every pixel of the last image, `lean` 1 to the right half and −1 to the left."""
+    """`mean` adds 1 to every pixel of the last image, `lean` 1 to the right half and −1 to the
+    left.
+    """
     acts = record_steps(model, 2, seed=9, steps=steps)
     values = torch.zeros(2, *acts.values.shape[1:])
     values[0, -1] = 1.0

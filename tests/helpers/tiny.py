@@ -1,4 +1,6 @@
-"""Tiny networks with weights from fixed generators: every architecture's wiring in milliseconds, nothing downloaded."""
+"""Tiny networks with weights from fixed generators: every architecture's wiring in milliseconds,
+nothing downloaded.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +25,16 @@ SENTENCES = (
     "Nobody knows where the old road goes.",
 )
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-CHAT = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}</s>{% endfor %}"
+CHAT = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}</s>{% endfor %}"
+)
 
-_SHARED: dict[str, Any] = {"tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+_SHARED: dict[str, Any] = {
+    "tie_word_embeddings": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
 _USUAL: dict[str, Any] = {
     "hidden_size": WIDTH,
     "intermediate_size": NEURONS,
@@ -34,13 +43,27 @@ _USUAL: dict[str, Any] = {
     "max_position_embeddings": CONTEXT,
 }
 _GROUPED: dict[str, Any] = {**_USUAL, "num_key_value_heads": 2}
-_GEMMA: dict[str, Any] = {**_GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4}
-_GPT2: dict[str, Any] = {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS, "n_inner": NEURONS, "n_positions": CONTEXT}
+_GEMMA: dict[str, Any] = {
+    **_GROUPED,
+    "head_dim": 8,
+    "query_pre_attn_scalar": 8,
+    "sliding_window": 4,
+}
+_GPT2: dict[str, Any] = {
+    "n_embd": WIDTH,
+    "n_layer": LAYERS,
+    "n_head": HEADS,
+    "n_inner": NEURONS,
+    "n_positions": CONTEXT,
+}
 
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", _GPT2),
     "llama": ("Llama", _GROUPED),
-    "gemma3": ("Gemma3", {**_GEMMA, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "gemma3": (
+        "Gemma3",
+        {**_GEMMA, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    ),
     "gemma2": ("Gemma2", _GEMMA),
     "pythia": ("GPTNeoX", {**_USUAL, "rotary_pct": 0.5}),
     "qwen2": ("Qwen2", _GROUPED),
@@ -55,7 +78,9 @@ Pythia's blocks are parallel, OPT's flatten their tokens, BLOOM's parts add the 
 
 
 def language(name: str, vocabulary: int = 300, seed: int = 0) -> Any:
-    """A causal language model of transformers, evaluating, with weights large enough that texts depend on their prompts."""
+    """A causal language model of transformers, evaluating, with weights large enough that texts
+    depend on their prompts.
+    """
     prefix, options = ARCHITECTURES[name]
     configuration, kind = _classes(prefix)
     module = kind(configuration(vocab_size=vocabulary, **_SHARED, **options))
@@ -64,43 +89,71 @@ def language(name: str, vocabulary: int = 300, seed: int = 0) -> Any:
 
 
 def _classes(prefix: str) -> tuple[Any, Any]:
-    configuration = getattr(transformers, f"{prefix}TextConfig", None) or getattr(transformers, f"{prefix}Config")
-    return configuration, getattr(transformers, "GPT2LMHeadModel" if prefix == "GPT2" else f"{prefix}ForCausalLM")
+    configuration = getattr(transformers, f"{prefix}TextConfig", None) or getattr(
+        transformers, f"{prefix}Config"
+    )
+    return configuration, getattr(
+        transformers, "GPT2LMHeadModel" if prefix == "GPT2" else f"{prefix}ForCausalLM"
+    )
 
 
 def _fill(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            drawn = torch.randn(parameter.shape, generator=generator) * (0.25 if parameter.ndim > 1 else 0.1)
-            # A norm's own weight (ones, or Gemma's zeros) is only shaken; all else that a constructor draws is replaced.
-            parameter.copy_(parameter + drawn if parameter.ndim == 1 and name.endswith("weight") else drawn)
+            drawn = torch.randn(parameter.shape, generator=generator) * (
+                0.25 if parameter.ndim > 1 else 0.1
+            )
+            # A norm's own weight (ones, or Gemma's zeros) is only shaken; all else that a
+            # constructor draws is replaced.
+            parameter.copy_(
+                parameter + drawn if parameter.ndim == 1 and name.endswith("weight") else drawn
+            )
 
 
 def tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE trained on a few sentences, with a chat template and, if asked, a start token before every text."""
+    """A byte-level BPE trained on a few sentences, with a chat template and, if asked, a start
+    token before every text.
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=[BOS, EOS, PAD], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
     core.train_from_iterator(SENTENCES, trainer)
     if bos:
-        core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, eos_token=EOS, pad_token=PAD, chat_template=CHAT)
+        core.post_processor = processors.TemplateProcessing(
+            single=f"{BOS} $A", special_tokens=[(BOS, 0)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=BOS, eos_token=EOS, pad_token=PAD, chat_template=CHAT
+    )
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """One word per token id (`w7` is 7, after three special tokens), so that equal texts mean equal tokens."""
+    """One word per token id (`w7` is 7, after three special tokens), so that equal texts mean equal
+    tokens.
+    """
     words = [BOS, EOS, PAD, *(f"w{number}" for number in range(3, 300))]
-    core = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=PAD))
+    core = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=PAD)
+    )
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, eos_token=EOS, pad_token=PAD)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=BOS, eos_token=EOS, pad_token=PAD
+    )
 
 
 def blocks(module: Any) -> nn.ModuleList:
     """The layers of a language model."""
-    return next(part for part in module.modules() if isinstance(part, nn.ModuleList) and len(part) == LAYERS)
+    return next(
+        part for part in module.modules() if isinstance(part, nn.ModuleList) and len(part) == LAYERS
+    )
 
 
 def save(module: Any, folder: Path) -> Path:
@@ -150,7 +203,9 @@ def conditional_unet() -> Any:
 
 
 class Classifier(nn.Module):
-    """A convolution whose output the next layer overwrites in place, dropout, a spatial mean and a linear layer."""
+    """A convolution whose output the next layer overwrites in place, dropout, a spatial mean and a
+    linear layer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,10 +233,14 @@ def images(count: int = 3, channels: int = 3, size: int = 8) -> Tensor:
 
 @contextmanager
 def seen(part: nn.Module, *, first_input: bool = False) -> Iterator[list[Tensor]]:
-    """What a plain torch hook of the test itself sees at a module: copies of its output (or first input), call by call."""
+    """What a plain torch hook of the test itself sees at a module: copies of its output (or first
+    input), call by call.
+    """
     values: list[Tensor] = []
 
-    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def after(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         value = (args or tuple(kwargs.values()))[0] if first_input else output
         values.append((value if isinstance(value, Tensor) else value[0]).detach().clone())
 

@@ -13,7 +13,9 @@ from interp.models.protocol import Call, Frame
 
 
 class Twice(nn.Module):
-    """Gives a tuple, a mapping or a tensor, as networks do, and takes its input by position or by name."""
+    """Gives a tuple, a mapping or a tensor, as networks do, and takes its input by position or by
+    name.
+    """
 
     def __init__(self, kind: str = "tensor") -> None:
         super().__init__()
@@ -21,7 +23,11 @@ class Twice(nn.Module):
 
     def forward(self, value: Tensor, other: int = 0) -> Any:
         result = value * 2
-        return {"tensor": result, "tuple": (result, "rest"), "mapping": {"sample": result, "rest": 1}}[self.kind]
+        return {
+            "tensor": result,
+            "tuple": (result, "rest"),
+            "mapping": {"sample": result, "rest": 1},
+        }[self.kind]
 
 
 @dataclass
@@ -71,7 +77,9 @@ def test_a_head_is_its_columns_times_their_rows(linear: bool) -> None:
     assert torch.equal(projection_rows(module, slice(2, 4)), weight[2:4])
     value = torch.arange(12.0).reshape(2, 6)
     plain, seen = module(value), Seen([], [])
-    points = {f"head{head}": Point(module, "head", slice(2 * head, 2 * head + 2)) for head in range(3)}
+    points = {
+        f"head{head}": Point(module, "head", slice(2 * head, 2 * head + 2)) for head in range(3)
+    }
     with placed(points, dict.fromkeys(points, seen), Frame()):
         assert torch.equal(module(value), plain)
     assert torch.allclose(sum(seen.values) + module.bias, plain, atol=1e-6)
@@ -110,20 +118,31 @@ def test_the_signal_to_stop_swallows_no_other_error() -> None:
 )
 def test_what_a_hook_may_not_do(hook: Any, message: str) -> None:
     module = Twice()
-    with placed({"out": Point(module, "output")}, {"out": hook}, Frame()), pytest.raises(InputError, match=message):
+    with (
+        placed({"out": Point(module, "output")}, {"out": hook}, Frame()),
+        pytest.raises(InputError, match=message),
+    ):
         module(torch.ones(2))
     assert hooks_of(module) == 0
 
 
 def test_in_place_writing_is_found_unless_torch_cannot_tell() -> None:
     module = Twice()
-    with placed({"out": Point(module, "output")}, {"out": lambda value, call: value + 1}, Frame()), torch.inference_mode():
+    with (
+        placed({"out": Point(module, "output")}, {"out": lambda value, call: value + 1}, Frame()),
+        torch.inference_mode(),
+    ):
         assert module(torch.ones(2)).tolist() == [3.0, 3.0]
 
 
 def test_an_unknown_point_leaves_no_hook() -> None:
     module = Twice()
-    with pytest.raises(KeyError), placed({"out": Point(module, "output")}, {"out": Seen([], []), "no": Seen([], [])}, Frame()):
+    with (
+        pytest.raises(KeyError),
+        placed(
+            {"out": Point(module, "output")}, {"out": Seen([], []), "no": Seen([], [])}, Frame()
+        ),
+    ):
         pass
     assert hooks_of(module) == 0
 

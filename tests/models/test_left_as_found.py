@@ -15,7 +15,13 @@ from interp.core import InputError
 from interp.models import ModuleModel, NoisedImages, Sampling, TransformerModel, UNetModel
 
 PROMPTS = ["w5 w9 w40", "w12 w77 w3 w8 w150"]
-HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs")
+HOOK_TABLES = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+)
 
 
 def state(module: nn.Module) -> dict[str, Any]:
@@ -26,13 +32,21 @@ def state(module: nn.Module) -> dict[str, Any]:
         "kinds": {name: type(part) for name, part in parts.items()},
         "identities": {name: id(part) for name, part in parts.items()},
         "training": {name: part.training for name, part in parts.items()},
-        "hooks": {name: [len(getattr(part, table)) for table in HOOK_TABLES] for name, part in parts.items()},
+        "hooks": {
+            name: [len(getattr(part, table)) for table in HOOK_TABLES]
+            for name, part in parts.items()
+        },
         "attributes": {name: sorted(vars(part)) for name, part in parts.items()},
-        "gradients": {name: (value.requires_grad, value.grad is None) for name, value in module.named_parameters()},
+        "gradients": {
+            name: (value.requires_grad, value.grad is None)
+            for name, value in module.named_parameters()
+        },
         "weights": {name: value.clone() for name, value in module.state_dict().items()},
         "attention": getattr(config, "_attn_implementation", None),
         "config": config.to_dict() if hasattr(config, "to_dict") else dict(config or {}),
-        "generation": module.generation_config.to_dict() if hasattr(module, "generation_config") else None,
+        "generation": module.generation_config.to_dict()
+        if hasattr(module, "generation_config")
+        else None,
     }
 
 
@@ -41,7 +55,9 @@ def assert_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         if key != "weights":
             assert before[key] == after[key], key
     assert list(before["weights"]) == list(after["weights"])
-    assert all(torch.equal(value, after["weights"][name]) for name, value in before["weights"].items())
+    assert all(
+        torch.equal(value, after["weights"][name]) for name, value in before["weights"].items()
+    )
 
 
 class Interrupted(Exception):
@@ -75,15 +91,25 @@ USES: dict[str, Callable[[TransformerModel], Any]] = {
     "beams": lambda model: model.generate(PROMPTS, max_new_tokens=3, num_beams=2),
     "sample": lambda model: model.sample(left(model), Sampling(max_new_tokens=4), [1, 2]),
     "bridge": lambda model: model.bridge(),
-    "lens": lambda model: model.vocabulary_effect(model.residual_effect("L0.mlp", torch.ones(1, tiny.NEURONS))),
+    "lens": lambda model: model.vocabulary_effect(
+        model.residual_effect("L0.mlp", torch.ones(1, tiny.NEURONS))
+    ),
     "steer": lambda model: steered(model),
-    "unknown site": lambda model: fails(InputError, model.run, PROMPTS, {"L1.mlp": in_place, "L9.mlp": in_place}),
-    "broken hook": lambda model: fails(Interrupted, model.run, PROMPTS, {"L0.mlp": lambda v, c: None, "L1.mlp": broken}),
-    "interrupted hook": lambda model: fails(KeyboardInterrupt, model.run, PROMPTS, {"L1.head0": interrupted}),
+    "unknown site": lambda model: fails(
+        InputError, model.run, PROMPTS, {"L1.mlp": in_place, "L9.mlp": in_place}
+    ),
+    "broken hook": lambda model: fails(
+        Interrupted, model.run, PROMPTS, {"L0.mlp": lambda v, c: None, "L1.mlp": broken}
+    ),
+    "interrupted hook": lambda model: fails(
+        KeyboardInterrupt, model.run, PROMPTS, {"L1.head0": interrupted}
+    ),
     "in place": lambda model: fails(InputError, model.run, PROMPTS, {"L1.mlp": in_place}),
     "misshapen": lambda model: fails(InputError, model.run, PROMPTS, {"logits": misshapen}),
     "broken generation": lambda model: fails(Interrupted, hooked_generation, model, broken),
-    "interrupted generation": lambda model: fails(KeyboardInterrupt, hooked_generation, model, interrupted),
+    "interrupted generation": lambda model: fails(
+        KeyboardInterrupt, hooked_generation, model, interrupted
+    ),
 }
 
 
@@ -97,7 +123,10 @@ def left(model: TransformerModel) -> Any:
 
 
 def steered(model: TransformerModel) -> None:
-    with interp.intervene(model, {"L1.resid_post": Add(torch.ones(tiny.WIDTH)), "L0.head2": Add(torch.ones(tiny.WIDTH))}):
+    with interp.intervene(
+        model,
+        {"L1.resid_post": Add(torch.ones(tiny.WIDTH)), "L0.head2": Add(torch.ones(tiny.WIDTH))},
+    ):
         model.generate(PROMPTS, max_new_tokens=3)
         model.run(PROMPTS)
 
@@ -117,7 +146,9 @@ def test_language_model_is_left_as_found(network: Any, use: str) -> None:
     ids = torch.tensor([[5, 9, 40, 7, 11]])
     network.eval()
     # One norm in training mode, as a user may have it: every flag is its own.
-    next(part for name, part in network.named_modules() if "norm" in type(part).__name__.lower()).train()
+    next(
+        part for name, part in network.named_modules() if "norm" in type(part).__name__.lower()
+    ).train()
     with torch.no_grad():
         logits = network(ids).logits
     before = state(network)
@@ -182,10 +213,19 @@ def test_the_global_generator_is_neither_read_nor_set(seed: int) -> None:
     for start in (11, 12):
         torch.manual_seed(start)
         before = torch.get_rng_state()
-        texts = model.generate(PROMPTS, max_new_tokens=5, do_sample=True, seed=seed, temperature=2.0)
-        drawn.append((texts, model.sample(left(model), Sampling(max_new_tokens=5, top_p=1.0), [seed, seed + 1])))
+        texts = model.generate(
+            PROMPTS, max_new_tokens=5, do_sample=True, seed=seed, temperature=2.0
+        )
+        drawn.append(
+            (
+                texts,
+                model.sample(left(model), Sampling(max_new_tokens=5, top_p=1.0), [seed, seed + 1]),
+            )
+        )
         model.run(PROMPTS)
         assert torch.equal(torch.get_rng_state(), before)
     assert drawn[0] == drawn[1]
-    other = model.generate(PROMPTS, max_new_tokens=5, do_sample=True, seed=seed + 1, temperature=2.0)
+    other = model.generate(
+        PROMPTS, max_new_tokens=5, do_sample=True, seed=seed + 1, temperature=2.0
+    )
     assert other != drawn[0][0], "control: another seed draws other texts"

@@ -31,14 +31,18 @@ def test_a_saved_language_model_comes_back(folder: Path, name: str) -> None:
         with torch.no_grad():
             assert torch.equal(model.run(ids), module(ids).logits)
     text = tiny.SENTENCES[0]
-    assert model.generate(text, max_new_tokens=3) == interp.wrap(module, tiny.tokenizer()).generate(text, max_new_tokens=3)
+    assert model.generate(text, max_new_tokens=3) == interp.wrap(module, tiny.tokenizer()).generate(
+        text, max_new_tokens=3
+    )
     assert not model.module.training
     half = interp.load_model(path, dtype="bfloat16")
     assert {parameter.dtype for parameter in half.module.parameters()} == {torch.bfloat16}
     assert half.weight_hash == model.weight_hash, "the hash is of the file"
 
 
-def test_a_name_without_a_slash_is_a_folder_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_without_a_slash_is_a_folder_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny.save(tiny.language("gpt2"), folder / "mine")
     monkeypatch.chdir(folder)
     assert isinstance(interp.load_model("mine"), TransformerModel)
@@ -62,7 +66,9 @@ def test_a_saved_unet_comes_back(folder: Path, pipeline: bool) -> None:
     assert interp.load_model(str(path), dtype="float16").module.dtype == torch.float16
 
 
-def test_a_model_is_called_by_its_folder_and_not_by_the_way_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_called_by_its_folder_and_not_by_the_way_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = tiny.save(tiny.language("gpt2"), folder / "somewhere" / "mine")
     monkeypatch.chdir(own.parent)
     for way in (own, f"{own}/", "mine", "./mine", "../somewhere/mine", Path("mine")):
@@ -70,7 +76,9 @@ def test_a_model_is_called_by_its_folder_and_not_by_the_way_there(folder: Path, 
     monkeypatch.chdir(own)
     assert interp.load_model(".").name == "mine"
     assert interp.load_model(".").weight_hash == interp.load_model(own).weight_hash
-    cached = tiny.save(tiny.language("gpt2"), folder / "models--somebody--something" / "snapshots" / "0123abcd")
+    cached = tiny.save(
+        tiny.language("gpt2"), folder / "models--somebody--something" / "snapshots" / "0123abcd"
+    )
     assert interp.load_model(cached).name == "somebody/something"
 
 
@@ -82,7 +90,9 @@ def test_what_cannot_be_loaded_gets_one_line(folder: Path) -> None:
     short = tiny.save(tiny.language("gpt2"), folder / "short")
     (short / "model.safetensors").write_bytes((short / "model.safetensors").read_bytes()[:5000])
     odd = tiny.save(tiny.language("gpt2"), folder / "odd")
-    (odd / "config.json").write_text(json.dumps({"model_type": "nothing-known", "architectures": ["NothingForCausalLM"]}))
+    (odd / "config.json").write_text(
+        json.dumps({"model_type": "nothing-known", "architectures": ["NothingForCausalLM"]})
+    )
     unet = folder / "short unet"
     tiny.unet().save_pretrained(unet)
     weights = next(unet.glob("*.safetensors"))
@@ -101,7 +111,13 @@ def test_unknown_number_formats_are_refused() -> None:
 
 
 def test_an_encoder_gives_unit_means(folder: Path) -> None:
-    config = BertConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    config = BertConfig(
+        vocab_size=300,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
     module = BertModel(config).eval()
     path = tiny.save(module, folder / "bert")
     encoder = load_encoder(str(path))
@@ -110,14 +126,20 @@ def test_an_encoder_gives_unit_means(folder: Path) -> None:
     found = encoder.encode(texts)
     for row, text in zip(found, texts, strict=True):
         with torch.no_grad():
-            mean = module(torch.tensor([tiny.tokenizer()(text)["input_ids"]])).last_hidden_state[0].mean(dim=0)
+            mean = (
+                module(torch.tensor([tiny.tokenizer()(text)["input_ids"]]))
+                .last_hidden_state[0]
+                .mean(dim=0)
+            )
         assert torch.allclose(row, mean / mean.norm(), atol=1e-5)
 
 
 def test_a_language_model_without_all_its_weights_is_refused(folder: Path) -> None:
     path = tiny.save(tiny.language("llama"), folder / "incomplete")
     weights = safetensors.torch.load_file(path / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if "layers.1.mlp.down_proj" not in name}
+    kept = {
+        name: tensor for name, tensor in weights.items() if "layers.1.mlp.down_proj" not in name
+    }
     assert len(kept) == len(weights) - 1
     safetensors.torch.save_file(kept, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(UnavailableError, match=r"layers\.1\.mlp\.down_proj"):

@@ -1,4 +1,6 @@
-"""Running only what comes after a site gives the numbers of the whole network, for every architecture, or the whole network is run."""
+"""Running only what comes after a site gives the numbers of the whole network, for every
+architecture, or the whole network is run.
+"""
 
 import pytest
 import tiny
@@ -8,8 +10,21 @@ from interp.capture import Add, ProjectOut
 from interp.models.loading import wrap
 from interp.models.suffix import Suffix, repeated
 
-TEXTS = ["The sea was calm and the ships lay still.", "Stir the soup slowly", "Nobody knows where the old road goes."]
-SITES = ("L0.resid_pre", "L1.mlp", "L1.attn_out", "L1.resid_mid", "L1.head2", "L1.mlp_out", "L1.resid_post", "L2.resid_post")
+TEXTS = [
+    "The sea was calm and the ships lay still.",
+    "Stir the soup slowly",
+    "Nobody knows where the old road goes.",
+]
+SITES = (
+    "L0.resid_pre",
+    "L1.mlp",
+    "L1.attn_out",
+    "L1.resid_mid",
+    "L1.head2",
+    "L1.mlp_out",
+    "L1.resid_post",
+    "L2.resid_post",
+)
 TIMES = 3
 
 
@@ -18,12 +33,16 @@ def model_of(name):
 
 
 def vectors(model, site, count=TIMES, seed=0):
-    return torch.randn(count, model.sites.width(site), generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        count, model.sites.width(site), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def by_hand(model, batch, site, some, keep=0):
     """One full run per vector."""
-    return torch.cat([model.run(batch, {site: Add(vector)}, logits_to_keep=keep).detach() for vector in some])
+    return torch.cat(
+        [model.run(batch, {site: Add(vector)}, logits_to_keep=keep).detach() for vector in some]
+    )
 
 
 @pytest.mark.parametrize("name", tiny.ARCHITECTURES)
@@ -40,16 +59,26 @@ def test_the_numbers_are_those_of_the_whole_network(name, padding):
         assert not torch.allclose(found[: len(TEXTS)], rest.plain, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "gemma3", "pythia", "qwen2", "mistral"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "llama", "gemma2", "gemma3", "pythia", "qwen2", "mistral"]
+)
 def test_what_comes_before_the_site_is_spared(name):
     model = model_of(name)
     batch = model.prepare(TEXTS, batch_size=3, padding="left").batches[0]
     rest = Suffix(model, batch, "L1.resid_post", logits_to_keep=1)
     assert rest.reused
-    with tiny.seen(tiny.blocks(model.module)[1]) as before, tiny.seen(tiny.blocks(model.module)[2]) as after:
+    with (
+        tiny.seen(tiny.blocks(model.module)[1]) as before,
+        tiny.seen(tiny.blocks(model.module)[2]) as after,
+    ):
         found = rest.logits(Add(vectors(model, "L1.resid_post")), TIMES)
     assert (len(before), len(after)) == (0, 1)
-    torch.testing.assert_close(found, by_hand(model, batch, "L1.resid_post", vectors(model, "L1.resid_post"), 1), rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(
+        found,
+        by_hand(model, batch, "L1.resid_post", vectors(model, "L1.resid_post"), 1),
+        rtol=1e-5,
+        atol=2e-5,
+    )
 
 
 def test_a_batch_of_one_row_and_another_kind_of_change():
@@ -59,7 +88,9 @@ def test_a_batch_of_one_row_and_another_kind_of_change():
     rest = Suffix(model, batch, "L1.resid_post")
     assert rest.reused
     expected = model.run(batch, {"L1.resid_post": change})
-    torch.testing.assert_close(rest.logits(change, 2), expected.repeat(2, 1, 1).detach(), rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(
+        rest.logits(change, 2), expected.repeat(2, 1, 1).detach(), rtol=1e-5, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("site", ["embed", "logits"])
@@ -69,13 +100,18 @@ def test_a_site_of_no_layer_falls_back(site):
     some = vectors(model, site)
     rest = Suffix(model, batch, site)
     assert not rest.reused
-    torch.testing.assert_close(rest.logits(Add(some), TIMES), by_hand(model, batch, site, some), rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(
+        rest.logits(Add(some), TIMES), by_hand(model, batch, site, some), rtol=1e-5, atol=2e-5
+    )
 
 
 def test_hooks_of_another_session_are_not_lost():
     model = model_of("llama")
     batch = model.prepare(TEXTS, batch_size=3).batches[0]
-    some, other = vectors(model, "L1.resid_post"), {"L0.resid_post": Add(vectors(model, "L0.resid_post", 1, seed=5)[0])}
+    some, other = (
+        vectors(model, "L1.resid_post"),
+        {"L0.resid_post": Add(vectors(model, "L0.resid_post", 1, seed=5)[0])},
+    )
     before = Suffix(model, batch, "L1.resid_post")
     assert before.reused
     with model.hooked(other):
@@ -83,20 +119,34 @@ def test_hooks_of_another_session_are_not_lost():
         inside = Suffix(model, batch, "L1.resid_post")
         assert not inside.reused
         for rest in (before, inside):
-            torch.testing.assert_close(rest.logits(Add(some), TIMES), expected, rtol=1e-5, atol=2e-5)
-    torch.testing.assert_close(before.logits(Add(some), TIMES), by_hand(model, batch, "L1.resid_post", some), rtol=1e-5, atol=2e-5)
+            torch.testing.assert_close(
+                rest.logits(Add(some), TIMES), expected, rtol=1e-5, atol=2e-5
+            )
+    torch.testing.assert_close(
+        before.logits(Add(some), TIMES),
+        by_hand(model, batch, "L1.resid_post", some),
+        rtol=1e-5,
+        atol=2e-5,
+    )
     assert not torch.allclose(expected, by_hand(model, batch, "L1.resid_post", some), rtol=1e-3)
 
 
 def test_a_network_that_does_more_than_call_its_layers_is_run_whole():
     model = model_of("llama")
     # Something after the final norm that a call of the layers one by one does not do.
-    handle = model.module.model.register_forward_hook(lambda module, args, output: output.__setitem__("last_hidden_state", -output[0]))
+    handle = model.module.model.register_forward_hook(
+        lambda module, args, output: output.__setitem__("last_hidden_state", -output[0])
+    )
     batch = model.prepare(TEXTS, batch_size=3).batches[0]
     some = vectors(model, "L1.resid_post")
     rest = Suffix(model, batch, "L1.resid_post")
     assert not rest.reused
-    torch.testing.assert_close(rest.logits(Add(some), TIMES), by_hand(model, batch, "L1.resid_post", some), rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(
+        rest.logits(Add(some), TIMES),
+        by_hand(model, batch, "L1.resid_post", some),
+        rtol=1e-5,
+        atol=2e-5,
+    )
     handle.remove()
 
 
@@ -123,7 +173,9 @@ def test_the_module_is_left_as_found():
     rest = Suffix(model, model.prepare(TEXTS, batch_size=3).batches[0], "L1.mlp")
     rest.logits(Add(vectors(model, "L1.mlp")), TIMES)
     assert {name: id(part) for name, part in model.module.named_modules()} == before
-    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.module.modules())
+    assert not any(
+        part._forward_hooks or part._forward_pre_hooks for part in model.module.modules()
+    )
     assert all(part.training for part in model.module.modules())
     assert not model.busy
 

@@ -1,4 +1,6 @@
-"""The page in a real browser, from disk: it works, it loads nothing, and no text of the corpus ran."""
+"""The page in a real browser, from disk: it works, it loads nothing, and no text of the corpus
+ran.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +37,8 @@ def test_no_text_of_the_corpus_ran_and_the_policy_would_stop_it(opened: Open) ->
     assert "<script>" in text(driver, "#entry h3")
     assert driver.execute_script("return window.__pwned === undefined")
     inject = (
-        "const s = document.createElement('script'); s.textContent = 'window.__pwned = 9'; document.body.append(s); return window.__pwned"
+        "const s = document.createElement('script'); s.textContent = 'window.__pwned = 9'; "
+        "document.body.append(s); return window.__pwned"
     )
     assert driver.execute_script(inject) is None
     assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
@@ -54,17 +57,29 @@ def test_search_and_filters_narrow_the_list(opened: Open, pristine: dict[str, An
     put(driver, "search", "")
     put(driver, "method", "snmf")
     put(driver, "steered", True)
-    assert set(ids(driver)) == {f["id"] for f in features if f["method"] == "snmf" and f["steering"]}
+    assert set(ids(driver)) == {
+        f["id"] for f in features if f["method"] == "snmf" and f["steering"]
+    }
     put(driver, "beats", True)
-    beating = {f["id"] for f in features if f["steering"] and any(route["beats_control"] for route in f["steering"]["routes"])}
+    beating = {
+        f["id"]
+        for f in features
+        if f["steering"] and any(route["beats_control"] for route in f["steering"]["routes"])
+    }
     assert set(ids(driver)) == {name for name in beating if name.startswith("snmf")}
     put(driver, "concept", "the sea")
-    at_sea = {f["id"] for f in features if f["id"] in beating and f["method"] == "snmf" and f["concept"] == "the sea"}
+    at_sea = {
+        f["id"]
+        for f in features
+        if f["id"] in beating and f["method"] == "snmf" and f["concept"] == "the sea"
+    }
     assert set(ids(driver)) == at_sea
     assert 0 < len(at_sea) < len(beating)
 
 
-def test_sorting_reorders_and_puts_the_unmeasured_last(opened: Open, pristine: dict[str, Any]) -> None:
+def test_sorting_reorders_and_puts_the_unmeasured_last(
+    opened: Open, pristine: dict[str, Any]
+) -> None:
     features = {f["id"]: f for f in pristine["features"]}
     driver = opened("")
     by_margin = ids(driver)
@@ -83,8 +98,17 @@ def test_sorting_reorders_and_puts_the_unmeasured_last(opened: Open, pristine: d
 def test_a_deep_link_opens_its_feature_and_next_and_previous_walk(opened: Open) -> None:
     driver = opened("#snmf-12")
     assert "feature 12" in text(driver, "#entry .meta")
-    assert driver.execute_script("return document.querySelector('#list a[aria-current]').dataset.id") == "snmf-12"
-    assert 0 <= driver.execute_script("return document.getElementById('entry').getBoundingClientRect().top") < 450
+    assert (
+        driver.execute_script("return document.querySelector('#list a[aria-current]').dataset.id")
+        == "snmf-12"
+    )
+    assert (
+        0
+        <= driver.execute_script(
+            "return document.getElementById('entry').getBoundingClientRect().top"
+        )
+        < 450
+    )
     order = ids(driver)
     driver.find_element("id", "next").click()
     wait(driver, f"location.hash === '#{order[order.index('snmf-12') + 1]}'")
@@ -120,24 +144,34 @@ def test_keys_and_arrows_walk_search_and_leave(opened: Open) -> None:
 def test_every_link_of_the_list_is_one_tab_stop(opened: Open) -> None:
     driver = opened("#snmf-12")
     assert driver.execute_script(
-        "return [...document.querySelectorAll('#list a')].filter((a) => a.tabIndex === 0).map((a) => a.dataset.id)"
+        "return [...document.querySelectorAll('#list a')].filter((a) => a.tabIndex === "
+        "0).map((a) "
+        "=> a.dataset.id)"
     ) == ["snmf-12"]
 
 
 def test_the_verdict_stands_first_and_trust_is_said_in_words(opened: Open) -> None:
     driver = opened("")
-    order = "return [...document.querySelectorAll('h1, .verdict, .facts, #trust, .findings')].map((e) => e.id || e.className || e.tagName)"
+    order = (
+        "return [...document.querySelectorAll('h1, .verdict, .facts, #trust, .findings')].map((e) "
+        "=> e.id || e.className || e.tagName)"
+    )
     assert driver.execute_script(order) == ["H1", "verdict", "facts", "trust", "findings"]
-    states = driver.execute_script("return [...document.querySelectorAll('.trust .state')].map((e) => e.innerText.trim())")
+    states = driver.execute_script(
+        "return [...document.querySelectorAll('.trust .state')].map((e) => e.innerText.trim())"
+    )
     assert len(states) >= 4
     assert all(state.split()[-1] in {"Good", "Caution", "Problem", "Open"} for state in states)
 
 
-def test_neighbours_and_family_are_links_with_their_controls(opened: Open, page: Path, pristine: dict[str, Any]) -> None:
+def test_neighbours_and_family_are_links_with_their_controls(
+    opened: Open, page: Path, pristine: dict[str, Any]
+) -> None:
     feature = next(f for f in pristine["features"] if f["id"] == "snmf-12")
     driver = opened("#snmf-12")
     rows = driver.execute_script(
-        "return [...document.querySelectorAll('.neighbours tbody tr')].map((r) => r.innerText.replaceAll('−', '-'))"
+        "return [...document.querySelectorAll('.neighbours tbody tr')].map((r) => "
+        "r.innerText.replaceAll('−', '-'))"
     )
     assert len(rows) == len(feature["neighbours"]) == 5
     for row, neighbour in zip(rows, feature["neighbours"], strict=True):
@@ -147,7 +181,10 @@ def test_neighbours_and_family_are_links_with_their_controls(opened: Open, page:
     family = text(driver, ".family")
     assert "level 1, number 6" in family
     assert "level 2, number 3" in family
-    assert driver.execute_script("return document.querySelector('.members a').getAttribute('href')") == "#snmf-13"
+    assert (
+        driver.execute_script("return document.querySelector('.members a').getAttribute('href')")
+        == "#snmf-13"
+    )
     visit(driver, page, "#snmf-7")
     assert "No neighbours were computed" in text(driver, "#entry")
     visit(driver, page, "#sae-3")
@@ -175,13 +212,18 @@ def test_an_unknown_address_says_so_and_a_known_one_takes_it_back(opened: Open, 
 
 def test_whoever_listens_hears_which_feature_is_shown(opened: Open) -> None:
     driver = opened("#snmf-12")
-    driver.execute_script("window.heard = []; document.addEventListener('interp:feature', (e) => window.heard.push(e.detail.id))")
+    driver.execute_script(
+        "window.heard = []; document.addEventListener('interp:feature', (e) => "
+        "window.heard.push(e.detail.id))"
+    )
     driver.execute_script("location.hash = 'sae-3'")
     wait(driver, "window.heard.length === 1")
     assert driver.execute_script("return window.heard") == ["sae-3"]
 
 
-def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, pristine: dict[str, Any]) -> None:
+def test_an_entry_shows_its_tokens_scores_and_continuations(
+    opened: Open, pristine: dict[str, Any]
+) -> None:
     feature = next(f for f in pristine["features"] if f["id"] == "snmf-12")
     driver = opened("#snmf-12")
     context = feature["contexts"][0]
@@ -198,7 +240,9 @@ def test_an_entry_shows_its_tokens_scores_and_continuations(opened: Open, pristi
     assert not text(driver, ".doses dd.plain").startswith(chosen["continuations"][0]["prompt"])
     assert len(driver.find_elements("css selector", ".prompt")) == 2
     driver.find_element("css selector", ".prompt ~ button").send_keys("\ue007")
-    assert len(driver.find_elements("css selector", ".prompt")) == len(pristine["steering"]["prompts_report"])
+    assert len(driver.find_elements("css selector", ".prompt")) == len(
+        pristine["steering"]["prompts_report"]
+    )
 
 
 def test_an_entry_says_whether_its_feature_is_found_again(opened: Open) -> None:
@@ -216,7 +260,9 @@ def test_an_entry_says_whether_its_feature_is_found_again(opened: Open) -> None:
 
 
 def test_what_was_not_measured_is_said(opened: Open, pristine: dict[str, Any]) -> None:
-    bare = next(f["id"] for f in pristine["features"] if f["detection"] is None and f["steering"] is None)
+    bare = next(
+        f["id"] for f in pristine["features"] if f["detection"] is None and f["steering"] is None
+    )
     driver = opened(f"#{bare}")
     assert "was not steered" in text(driver, "#entry")
     assert "Detection was not measured" in text(driver, "#entry")
@@ -230,7 +276,10 @@ def test_what_was_not_measured_is_said(opened: Open, pristine: dict[str, Any]) -
 
 def test_on_a_phone_nothing_overflows_and_a_feature_takes_the_screen(opened: Open) -> None:
     driver = opened("")
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True})
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+    )
     try:
         driver = opened("#snmf-12")
         wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 3")

@@ -1,4 +1,6 @@
-"""Two features and two dictionaries side by side, what can be taken away, and the page on paper, in a real browser."""
+"""Two features and two dictionaries side by side, what can be taken away, and the page on paper, in
+a real browser.
+"""
 
 import base64
 import json
@@ -43,17 +45,24 @@ def test_a_pinned_feature_stays_beside_the_next_ones(opened: Open) -> None:
     assert text(driver, "#entry h3") != "Side by side"
 
 
-def test_a_comparison_survives_reload_and_aligns_its_scores(opened: Open, pristine: dict[str, Any]) -> None:
+def test_a_comparison_survives_reload_and_aligns_its_scores(
+    opened: Open, pristine: dict[str, Any]
+) -> None:
     features = {f["id"]: f for f in pristine["features"]}
     first, second = features["snmf-12"], features["sae-18"]
     driver = opened("#snmf-12~sae-18")
     driver.refresh()
     wait(driver, "document.querySelectorAll('.aligned tbody tr').length > 4")
-    assert driver.execute_script("return [...document.querySelectorAll('.aligned thead .sub')].map((e) => e.innerText)") == [
+    assert driver.execute_script(
+        "return [...document.querySelectorAll('.aligned thead .sub')].map((e) => e.innerText)"
+    ) == [
         "snmf-12",
         "sae-18",
     ]
-    cells = "Object.fromEntries([...document.querySelectorAll('.aligned tbody tr')].map((r) => [...r.children].map((c) => c.innerText))"
+    cells = (
+        "Object.fromEntries([...document.querySelectorAll('.aligned tbody tr')].map((r) => "
+        "[...r.children].map((c) => c.innerText))"
+    )
     cells = f"return {cells}.map(([name, ...both]) => [name, both]))"
     rows = driver.execute_script(cells)
     assert [float(cell.split()[0]) for cell in rows["AUROC, neutral texts"]] == [
@@ -66,7 +75,9 @@ def test_a_comparison_survives_reload_and_aligns_its_scores(opened: Open, pristi
     assert len(driver.find_elements("css selector", ".tokens.up .shared")) == 2 * len(shared) > 0
 
 
-def test_a_comparison_gives_the_cosine_where_it_is_known(opened: Open, pristine: dict[str, Any]) -> None:
+def test_a_comparison_gives_the_cosine_where_it_is_known(
+    opened: Open, pristine: dict[str, Any]
+) -> None:
     feature = next(f for f in pristine["features"] if f["id"] == "snmf-12")
     near = feature["neighbours"][0]
     driver = opened(f"#snmf-12~{near['id']}")
@@ -78,26 +89,42 @@ def test_a_comparison_gives_the_cosine_where_it_is_known(opened: Open, pristine:
         f["id"] for f in pristine["features"] if any(n["id"] == "snmf-12" for n in f["neighbours"])
     }
     known |= {p["second"] for p in pristine["matches"][0]["pairs"] if p["first"] == "snmf-12"}
-    stranger = next(f["id"] for f in pristine["features"] if f["id"] not in known and f["id"] != "snmf-12")
+    stranger = next(
+        f["id"] for f in pristine["features"] if f["id"] not in known and f["id"] != "snmf-12"
+    )
     opened(f"#snmf-12~{stranger}")
     assert "was not kept" in text(driver, "#entry .prose")
 
 
-def test_two_dictionaries_show_their_pairs_by_cosine(opened: Open, pristine: dict[str, Any]) -> None:
+def test_two_dictionaries_show_their_pairs_by_cosine(
+    opened: Open, pristine: dict[str, Any]
+) -> None:
     match = pristine["matches"][0]
     driver = opened("#match:sae~snmf")
-    assert abs(driver.execute_script("return document.getElementById('dictionaries').getBoundingClientRect().top")) < 5
+    assert (
+        abs(
+            driver.execute_script(
+                "return document.getElementById('dictionaries').getBoundingClientRect().top"
+            )
+        )
+        < 5
+    )
     above = sum(pair["cosine"] > match["mean_cosine"]["control"] for pair in match["pairs"])
     assert f"control {match['mean_cosine']['control']:.2f}" in text(driver, "#matched .prose")
     assert f"{above} of {len(match['pairs'])} pairs are closer" in text(driver, "#matched .prose")
-    cosines = driver.execute_script("return [...document.querySelectorAll('.pairs .figure')].map((e) => Number(e.innerText))")
+    cosines = driver.execute_script(
+        "return [...document.querySelectorAll('.pairs .figure')].map((e) => Number(e.innerText))"
+    )
     assert cosines == sorted(cosines, reverse=True)
     assert len(cosines) == len(match["pairs"])
     best = max(match["pairs"], key=lambda pair: pair["cosine"])
     click(driver, ".pairs a")
     wait(driver, f"location.hash === '#{best['first']}~{best['second']}'")
     driver.back()
-    wait(driver, "location.hash === '#match:sae~snmf' && !document.body.classList.contains('comparing')")
+    wait(
+        driver,
+        "location.hash === '#match:sae~snmf' && !document.body.classList.contains('comparing')",
+    )
     opened("#match:snmf~pca")
     assert "nothing called" in text(driver, "#unknown")
 
@@ -107,12 +134,18 @@ def downloaded(folder: Path, name: str) -> bytes:
         if (folder / name).exists():
             return (folder / name).read_bytes()
         time.sleep(0.05)
-    raise AssertionError(f"{name} did not come; there is {[path.name for path in folder.iterdir()]}")
+    raise AssertionError(
+        f"{name} did not come; there is {[path.name for path in folder.iterdir()]}"
+    )
 
 
-def test_a_feature_leaves_as_its_record_and_as_a_picture(opened: Open, pristine: dict[str, Any], tmp_path: Path) -> None:
+def test_a_feature_leaves_as_its_record_and_as_a_picture(
+    opened: Open, pristine: dict[str, Any], tmp_path: Path
+) -> None:
     driver = opened("#snmf-6")
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
     click(driver, "#save-json")
     record = json.loads(downloaded(tmp_path, "snmf-6.json"))
     assert record["feature"] == next(f for f in pristine["features"] if f["id"] == "snmf-6")
@@ -130,7 +163,10 @@ def test_a_feature_leaves_as_its_record_and_as_a_picture(opened: Open, pristine:
 
 def test_links_and_the_methods_can_be_copied(opened: Open) -> None:
     driver = opened("#snmf-12~sae-3")
-    keep = "const value = {writeText: async (t) => { window.copied.push(t) }}; Object.defineProperty(navigator, 'clipboard', {value})"
+    keep = (
+        "const value = {writeText: async (t) => { window.copied.push(t) }}; "
+        "Object.defineProperty(navigator, 'clipboard', {value})"
+    )
     driver.execute_script(f"window.copied = []; {keep}")
     for selector in ("#copy", "#copy-methods", "#copy-match"):
         click(driver, selector)
@@ -138,7 +174,9 @@ def test_links_and_the_methods_can_be_copied(opened: Open) -> None:
     link, methods, match = driver.execute_script("return window.copied")
     assert link.endswith("index.html#snmf-12~sae-3")
     assert match.endswith("index.html#match:snmf~sae")
-    paragraphs = driver.execute_script("return [...document.querySelectorAll('#methods-text p')].map((p) => p.textContent.trim())")
+    paragraphs = driver.execute_script(
+        "return [...document.querySelectorAll('#methods-text p')].map((p) => p.textContent.trim())"
+    )
     assert methods.split("\n\n") == paragraphs
     assert len(paragraphs) >= 2
     wait(driver, "document.getElementById('said').textContent === 'Copied'")
@@ -153,22 +191,33 @@ def test_on_paper_it_is_light_whole_and_without_buttons(opened: Open) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         assert driver.execute_script(ground) == "rgb(255, 255, 255)"
-        seen = "return [...document.querySelectorAll('button, nav, #index, #keys')].filter((e) => e.getClientRects().length).length"
+        seen = (
+            "return [...document.querySelectorAll('button, nav, #index, #keys')].filter((e) => "
+            "e.getClientRects().length).length"
+        )
         assert driver.execute_script(seen) == 0
         assert driver.find_element("css selector", "#entry h4").is_displayed()
     finally:
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 2
-    assert driver.execute_script("return document.querySelectorAll('details.printed[open]').length") == 0
+    assert (
+        driver.execute_script("return document.querySelectorAll('details.printed[open]').length")
+        == 0
+    )
 
 
-def test_a_page_of_three_hundred_features_is_small_and_opens_at_once(driver: Any, tmp_path: Path) -> None:
+def test_a_page_of_three_hundred_features_is_small_and_opens_at_once(
+    driver: Any, tmp_path: Path
+) -> None:
     many = write_report(synthetic.report_data(150), tmp_path)
     assert many.stat().st_size < 15e6
     open_afresh(driver, many)
     wait(driver, "document.querySelectorAll('#list a').length >= 40")
-    timing = "const t = performance.getEntriesByType('navigation')[0]; return t.domContentLoadedEventEnd - t.startTime"
+    timing = (
+        "const t = performance.getEntriesByType('navigation')[0]; return "
+        "t.domContentLoadedEventEnd - t.startTime"
+    )
     # The bar is two seconds on a desk; a busy machine gets four.
     assert driver.execute_script(timing) < 4000
     assert text(driver, "#count") == "300 of 300 features"

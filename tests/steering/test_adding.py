@@ -1,4 +1,6 @@
-"""steer(): the same as a hook placed by hand, at the strength that was asked for, gone after the block."""
+"""steer(): the same as a hook placed by hand, at the strength that was asked for, gone after the
+block.
+"""
 
 import pytest
 import torch
@@ -21,8 +23,15 @@ def direction():
 
 @pytest.fixture
 def feature():
-    directions = torch.nn.functional.normalize(torch.randn(3, 24, generator=torch.Generator().manual_seed(1)), dim=1)
-    return Feature(RandomDirections(directions, torch.zeros(24), Provenance("random", site="L1.mlp")), 2)
+    directions = torch.nn.functional.normalize(
+        torch.randn(3, 24, generator=torch.Generator().manual_seed(1)), dim=1
+    )
+    return Feature(
+        dictionary=RandomDirections(
+            directions, torch.zeros(24), Provenance("random", site="L1.mlp")
+        ),
+        index=2,
+    )
 
 
 def by_hand(model, part, vector, *, before=False):
@@ -44,8 +53,12 @@ def test_alpha_is_a_multiple_of_the_unit_direction(llama, direction):
         with steer(llama, given, alpha=3.0, site=SITE, sign=sign) as strength:
             logits = llama.run(TEXT)
         assert strength == 3.0
-        torch.testing.assert_close(logits, by_hand(llama, llama.module.model.layers[1], sign * 3.0 * unit))
-    assert not torch.allclose(logits, llama.run(TEXT), atol=1e-2), "the block changed something, and no longer does"
+        torch.testing.assert_close(
+            logits, by_hand(llama, llama.module.model.layers[1], sign * 3.0 * unit)
+        )
+    assert not torch.allclose(logits, llama.run(TEXT), atol=1e-2), (
+        "the block changed something, and no longer does"
+    )
 
 
 @torch.no_grad()
@@ -57,7 +70,9 @@ def test_a_feature_is_added_at_its_own_site(llama, feature):
 
 
 @torch.no_grad()
-def test_a_companion_is_added_at_its_site_and_other_names_of_a_site_will_do(llama, feature, direction):
+def test_a_companion_is_added_at_its_site_and_other_names_of_a_site_will_do(
+    llama, feature, direction
+):
     with steer(llama, feature, alpha=2.0, site=SITE, direction=direction):
         companion = llama.run(TEXT)
     with steer(llama, direction, alpha=2.0, site=SITE):
@@ -98,13 +113,22 @@ def test_bad_input_is_named_in_one_line(llama, feature, direction):
         (lambda: steer(llama, feature, kl=0.1, alpha=1.0), "either kl or alpha"),
         (lambda: steer(llama, feature, alpha=1.0, sign=0), "sign is 1 or -1, got 0"),
         (lambda: steer(llama, direction, alpha=1.0), "give site="),
-        (lambda: steer(llama, feature, alpha=1.0, site=SITE), "the feature's direction lives at L1.mlp"),
-        (lambda: steer(llama, direction, alpha=1.0, site="L1.resid_pots"), "nearest: L1.resid_post"),
+        (
+            lambda: steer(llama, feature, alpha=1.0, site=SITE),
+            "the feature's direction lives at L1.mlp",
+        ),
+        (
+            lambda: steer(llama, direction, alpha=1.0, site="L1.resid_pots"),
+            "nearest: L1.resid_post",
+        ),
         (lambda: steer(llama, torch.ones(7), alpha=1.0, site=SITE), "7 wide but the site 16"),
         (lambda: steer(llama, torch.ones(7), kl=0.1, site=SITE), "7 wide but the site 16"),
         (lambda: steer(llama, torch.zeros(16), alpha=1.0, site=SITE), "has no length"),
         (lambda: steer(llama, direction, kl=-1.0, site=SITE), "must be positive"),
-        (lambda: steer(llama, direction, kl=500.0, site=SITE), "no strength at L1.resid_post reaches KL 500.0"),
+        (
+            lambda: steer(llama, direction, kl=500.0, site=SITE),
+            "no strength at L1.resid_post reaches KL 500.0",
+        ),
     ]:
         with pytest.raises(InputError) as caught, call():
             pass

@@ -14,12 +14,26 @@ SAMPLES = 2
 def cell(target, site, scale, reached=True):
     width = {"": 0, "L0.mlp": 24, "L1.resid_post": 16}[site]
     vector = scale * torch.randn(width, generator=torch.Generator().manual_seed(target or 0))
-    return Cell(target, site, vector, 0.5, 1, scale, 0.5, reached)
+    return Cell(
+        target=target,
+        site=site,
+        vector=vector,
+        kl=0.5,
+        sign=1,
+        alpha=scale,
+        measured_kl=0.5,
+        reached=reached,
+    )
 
 
 @pytest.fixture(scope="module")
 def cells():
-    mixed = [cell(0, "L1.resid_post", 2.0), cell(1, "L0.mlp", 5.0), cell(None, "", 0.0), cell(2, "L1.resid_post", 3.0, reached=False)]
+    mixed = [
+        cell(0, "L1.resid_post", 2.0),
+        cell(1, "L0.mlp", 5.0),
+        cell(None, "", 0.0),
+        cell(2, "L1.resid_post", 3.0, reached=False),
+    ]
     return [*mixed, *(cell(number, "L1.resid_post", 4.0) for number in range(3, 22))]
 
 
@@ -38,13 +52,19 @@ def test_a_cells_texts_are_those_it_has_alone(llama, cells, together):
         assert alone == together[number]
 
 
-def test_a_prompts_texts_are_those_it_has_in_a_batch_of_one_with_a_hook_of_ones_own(llama, cells, together):
-    handle = llama.module.model.layers[1].register_forward_hook(lambda module, args, output: output + cells[21].vector)
+def test_a_prompts_texts_are_those_it_has_in_a_batch_of_one_with_a_hook_of_ones_own(
+    llama, cells, together
+):
+    handle = llama.module.model.layers[1].register_forward_hook(
+        lambda module, args, output: output + cells[21].vector
+    )
     texts = []
     for number, prompt in enumerate(PROMPTS):
         for sample in range(SAMPLES):
             batch = llama.prepare([prompt], padding="left").batches[0]
-            texts.append(Continuation(prompt, llama.sample(batch, SAMPLING, [number * SAMPLES + sample])[0]))
+            texts.append(
+                Continuation(prompt, llama.sample(batch, SAMPLING, [number * SAMPLES + sample])[0])
+            )
     handle.remove()
     assert tuple(texts) == together[21]
 
@@ -57,7 +77,11 @@ def test_texts_differ_between_cells_and_samples(together):
 def test_every_cell_has_its_prompts_in_order_and_an_unreached_one_nothing(together):
     assert together[3] == ()
     expected = [prompt for prompt in PROMPTS for _ in range(SAMPLES)]
-    assert all([text.prompt for text in texts] == expected for number, texts in enumerate(together) if number != 3)
+    assert all(
+        [text.prompt for text in texts] == expected
+        for number, texts in enumerate(together)
+        if number != 3
+    )
 
 
 def test_the_seed_decides(llama, cells, together):

@@ -1,4 +1,6 @@
-"""Faithfulness: how much of a behaviour is left when only the strongest edges are, beside random edges. MIB's CPR and CMD."""
+"""Faithfulness: how much of a behaviour is left when only the strongest edges are, beside random
+edges. MIB's CPR and CMD.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,14 +23,17 @@ FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """The shares of all edges that MIB keeps."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """`f(k) = (m(C_k) − m(∅)) / (m(full) − m(∅))` for the strongest shares `fractions` of all edges, and the areas under it.
+    """`f(k) = (m(C_k) − m(∅)) / (m(full) − m(∅))` for the strongest shares `fractions` of all
+    edges, and the areas under it.
 
-    `curve` holds f with its interval over examples and, as control, the mean of random graphs with as many edges per layer;
-    `random_curve` those with their own interval. `cpr = ∫ f` (large is good; not bounded by 1, because leaving out what works against
-    a behaviour lifts it), `cmd = ∫ |1 − f|` (small is good), each with the random graphs' as control. `edges` says how many edges were left
-    of each share after those on no path were taken out. `clean` and `replaced` are m(full) and m(∅).
+    `curve` holds f with its interval over examples and, as control, the mean of random graphs with
+    as many edges per layer; `random_curve` those with their own interval. `cpr = ∫ f` (large is
+    good; not bounded by 1, because leaving out what works against a behaviour lifts it),
+    `cmd = ∫ |1 − f|` (small is good), each with the random graphs' as control. `edges` says how
+    many edges were left of each share after those on no path were taken out. `clean` and `replaced`
+    are m(full) and m(∅).
     """
 
     fractions: Float[np.ndarray, " k"]
@@ -50,29 +55,60 @@ class Faithfulness:
     pruned: bool = True
 
     def __str__(self) -> str:
-        return f"CPR {self.cpr}, CMD {self.cmd}; value {self.value}, {self.random} random orders, seed {self.seed}"
+        return (
+            f"CPR {self.cpr}, CMD {self.cmd}; value {self.value}, {self.random} random orders, "
+            f"seed {self.seed}"
+        )
 
     @property
     def beats_random(self) -> bool:
-        """Whether the CMD's whole interval lies below that of random graphs with as many edges per layer."""
+        """Whether the CMD's whole interval lies below that of random graphs with as many edges per
+        layer.
+        """
         return self.cmd.high < self.random_cmd.low
 
     @property
     def verdict(self) -> str:
         """What that says, in words."""
-        return f"{'' if self.beats_random else 'not clearly '}more faithful than random graphs with as many edges per layer"
+        return (
+            f"{'' if self.beats_random else 'not clearly '}more faithful than random graphs "
+            "with as many edges per layer"
+        )
 
     def _repr_html_(self) -> str:
-        areas = [("CMD", self.cmd), ("CMD of random graphs", self.random_cmd), ("CPR", self.cpr), ("CPR of random graphs", self.random_cpr)]
-        about = "Areas over the shares kept; CMD: distance from the whole network, small is good; CPR: large is good"
+        areas = [
+            ("CMD", self.cmd),
+            ("CMD of random graphs", self.random_cmd),
+            ("CPR", self.cpr),
+            ("CPR of random graphs", self.random_cpr),
+        ]
+        about = (
+            "Areas over the shares kept; CMD: distance from the whole network, small is good; "
+            "CPR: large is good"
+        )
         body = score_table(("", "area"), areas, about=about, muted={1, 3})
-        return block("Faithfulness", element("p", element("b", f"{self.verdict.capitalize()}.")), body, self._curves(), self._conditions())
+        return block(
+            "Faithfulness",
+            element("p", element("b", f"{self.verdict.capitalize()}.")),
+            body,
+            self._curves(),
+            self._conditions(),
+        )
 
     def _curves(self) -> Html:
         both = score_cells([*self.curve, *self.random_curve])
-        shares = [(f"{share:.1%}", f"{count:,}") for share, count in zip(self.fractions, self.edges, strict=True)]
-        rows = [(*own, *cells) for own, *cells in zip(shares, both[: len(shares)], both[len(shares) :], strict=True)]
-        about = f"Behaviour left with the strongest edges only, 1: all of it ({axis_note([*self.curve, *self.random_curve])})"
+        shares = [
+            (f"{share:.1%}", f"{count:,}")
+            for share, count in zip(self.fractions, self.edges, strict=True)
+        ]
+        rows = [
+            (*own, *cells)
+            for own, *cells in zip(shares, both[: len(shares)], both[len(shares) :], strict=True)
+        ]
+        about = (
+            "Behaviour left with the strongest edges only, 1: all of it "
+            f"({axis_note([*self.curve, *self.random_curve])})"
+        )
         return table(("edges kept", "on paths", "graph", "random graphs"), rows, caption=about)
 
     def _conditions(self) -> Html:
@@ -86,7 +122,10 @@ class Faithfulness:
                 ("with everything replaced", numeral(self.replaced.value)),
                 ("random graphs", self.random),
                 ("seed", self.seed),
-                ("order", "by |effect|" if self.absolute else "by effect towards the replaced metric"),
+                (
+                    "order",
+                    "by |effect|" if self.absolute else "by effect towards the replaced metric",
+                ),
             ]
         )
 
@@ -104,16 +143,21 @@ def faithfulness(
     fractions: Sequence[float] = FRACTIONS,
     progress: Progress = silent,
 ) -> Faithfulness:
-    """Keep the strongest 0.1, 0.2, 0.5, 1, … 100 % of the edges, replace all others, and measure (Mueller et al. 2025, MIB).
+    """Keep the strongest 0.1, 0.2, 0.5, 1, … 100 % of the edges, replace all others, and measure
+    (Mueller et al. 2025, MIB).
 
-    Edges are ordered by |effect|; without `absolute` by how far replacing them moves the metric from its clean towards its replaced value,
-    so that edges that work against the behaviour come last (MIB's choice for CPR). `prune` takes out, before each measurement, kept edges
-    on no path from the inputs to the output. `examples` should be others than those the graph was found on, of the same value.
+    Edges are ordered by |effect|; without `absolute` by how far replacing them moves the metric
+    from its clean towards its replaced value, so that edges that work against the behaviour come
+    last (MIB's choice for CPR). `prune` takes out, before each measurement, kept edges on no path
+    from the inputs to the output. `examples` should be others than those the graph was found on, of
+    the same value.
 
     Raises:
-        InputError: the metric is constant, no path leads from inputs to output, the graph is of another network or value, or `random` is 0.
+        InputError: the metric is constant, no path leads from inputs to output, the graph is of
+            another network or value, or `random` is 0.
 
-    Cost: `len(fractions) · (1 + random)` forward passes over the examples; shares that hold all edges or none cost one.
+    Cost: `len(fractions) · (1 + random)` forward passes over the examples; shares that hold all
+    edges or none cost one.
 
     Example:
         >>> judged = faithfulness(wiring, examples, metric, graph)
@@ -123,38 +167,50 @@ def faithfulness(
     _check(wiring, examples, graph, random, fractions)
     sizes = np.asarray(fractions, dtype=float)
     graphs = [top(graph, int(len(graph.edges) * share + 1e-9), absolute) for share in sizes]
-    families = [graphs, *([random_like(graph, own, seed=order) for own in graphs] for order in seeds_of(seed, random))]
+    families = [
+        graphs,
+        *(
+            [random_like(graph, own, seed=order) for own in graphs]
+            for order in seeds_of(seed, random)
+        ),
+    ]
     if prune:
         families = [[on_paths(graph, kept) for kept in family] for family in families]
     everything = np.ones(len(graph.edges), dtype=bool)
     masks = [everything, ~everything, *(kept for family in families for kept in family)]
     measured = readings(wiring, examples, masks, [metric], progress=progress)[0]
     table = measured[2:].reshape(len(families), len(sizes), len(examples))
-    normalised = Normalised(measured[0], measured[1], table[0], table[1:], seed)
-    (cpr, random_cpr), (cmd, random_cmd) = (normalised.area(sizes, distance=distance) for distance in (False, True))
+    normalised = Normalised(
+        clean=measured[0], replaced=measured[1], own=table[0], random=table[1:], seed=seed
+    )
+    (cpr, random_cpr), (cmd, random_cmd) = (
+        normalised.area(sizes, distance=distance) for distance in (False, True)
+    )
     return Faithfulness(
-        sizes,
-        np.array([int(kept.sum()) for kept in families[0]]),
-        normalised.curve(),
-        normalised.random_curve(),
-        cpr,
-        cmd,
-        random_cpr,
-        random_cmd,
-        bootstrap_mean(measured[0], seed=seed),
-        bootstrap_mean(measured[1], seed=seed),
-        graph.method,
-        graph.value,
-        graph.metric,
-        random,
-        seed,
-        absolute,
-        prune,
+        fractions=sizes,
+        edges=np.array([int(kept.sum()) for kept in families[0]]),
+        curve=normalised.curve(),
+        random_curve=normalised.random_curve(),
+        cpr=cpr,
+        cmd=cmd,
+        random_cpr=random_cpr,
+        random_cmd=random_cmd,
+        clean=bootstrap_mean(measured[0], seed=seed),
+        replaced=bootstrap_mean(measured[1], seed=seed),
+        method=graph.method,
+        value=graph.value,
+        metric=graph.metric,
+        random=random,
+        seed=seed,
+        absolute=absolute,
+        pruned=prune,
     )
 
 
 def top(graph: CausalGraph, count: int, absolute: bool = True) -> Bool[np.ndarray, " edge"]:
-    """The `count` strongest edges; without `absolute` those whose replacement moves the metric most from clean towards replaced."""
+    """The `count` strongest edges; without `absolute` those whose replacement moves the metric most
+    from clean towards replaced.
+    """
     found = np.zeros(len(graph.edges), dtype=bool)
     if absolute:
         found[graph.strongest(count)] = True
@@ -164,10 +220,21 @@ def top(graph: CausalGraph, count: int, absolute: bool = True) -> Bool[np.ndarra
     return found
 
 
-def _check(wiring: Wiring, examples: Examples, graph: CausalGraph, random: int, fractions: Sequence[float]) -> None:
+def _check(
+    wiring: Wiring, examples: Examples, graph: CausalGraph, random: int, fractions: Sequence[float]
+) -> None:
     require_same(wiring, examples, graph)
     require_path(graph, np.ones(len(graph.edges), dtype=bool))
     if random < 1:
-        raise InputError(f"random is {random}; at least one random order is needed, because a curve says nothing without its control")
-    if len(fractions) < 2 or list(fractions) != sorted(set(fractions)) or not 0 <= fractions[0] < fractions[-1] <= 1:
-        raise InputError(f"fractions {list(fractions)} are not two or more rising shares between 0 and 1")
+        raise InputError(
+            f"random is {random}; at least one random order is needed, because a curve says "
+            "nothing without its control"
+        )
+    if (
+        len(fractions) < 2
+        or list(fractions) != sorted(set(fractions))
+        or not 0 <= fractions[0] < fractions[-1] <= 1
+    ):
+        raise InputError(
+            f"fractions {list(fractions)} are not two or more rising shares between 0 and 1"
+        )

@@ -1,4 +1,6 @@
-"""Predicted against measured: an attribution is believed where the intervention that it predicts has been carried out."""
+"""Predicted against measured: an attribution is believed where the intervention that it predicts
+has been carried out.
+"""
 
 from dataclasses import dataclass
 
@@ -22,13 +24,16 @@ LISTED = 10
 INTERVAL = "bootstrap 95% over edges"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checked:
-    """Edges whose effect was predicted and then measured: the strongest (`is_top`) and a random sample of the rest.
+    """Edges whose effect was predicted and then measured: the strongest (`is_top`) and a random
+    sample of the rest.
 
-    `spearman` and `pearson` are the correlations of predictions with the measured means over these edges, `among_top` and `among_random`
-    the rank correlation within either group (None with fewer than three). Controls are the mean |correlation| of predictions dealt to
-    edges at random. `names`, `predicted` and `measured` (with intervals over examples) are the table, the strongest first.
+    `spearman` and `pearson` are the correlations of predictions with the measured means over these
+    edges, `among_top` and `among_random` the rank correlation within either group (None with fewer
+    than three). Controls are the mean |correlation| of predictions dealt to edges at random.
+    `names`, `predicted` and `measured` (with intervals over examples) are the table, the strongest
+    first.
     """
 
     names: tuple[Edge, ...]
@@ -54,20 +59,51 @@ class Checked:
         return f"{len(self.names)} edges measured: Spearman {self.spearman}, Pearson {self.pearson}"
 
     def _repr_html_(self) -> str:
-        verdict = f"Measured effects {'rank' if self.spearman.low > 0 else 'do not clearly rank'} as predicted (Spearman's interval)."
+        verdict = (
+            f"Measured effects {'rank' if self.spearman.low > 0 else 'do not clearly rank'} "
+            "as predicted (Spearman's interval)."
+        )
         names = ("Spearman, all", "Pearson, all", "Spearman, strongest", "Spearman, random others")
-        groups = list(zip(names, (self.spearman, self.pearson, self.among_top, self.among_random), strict=True))
-        body = score_table(("", "correlation"), groups, about="Predicted with measured effects; control: dealt to edges at random")
-        about = [("method", self.method), ("replaced by", self.value), ("metric", foreign(self.metric)), ("seed", self.seed)]
-        size = f"{int(self.is_top.sum()):,} strongest and {int((~self.is_top).sum()):,} random edges"
-        return block("Predicted and measured", element("p", element("b", verdict)), body, self._edges(), facts(about), about=size)
+        groups = list(
+            zip(
+                names, (self.spearman, self.pearson, self.among_top, self.among_random), strict=True
+            )
+        )
+        body = score_table(
+            ("", "correlation"),
+            groups,
+            about="Predicted with measured effects; control: dealt to edges at random",
+        )
+        about = [
+            ("method", self.method),
+            ("replaced by", self.value),
+            ("metric", foreign(self.metric)),
+            ("seed", self.seed),
+        ]
+        size = (
+            f"{int(self.is_top.sum()):,} strongest and {int((~self.is_top).sum()):,} random edges"
+        )
+        return block(
+            "Predicted and measured",
+            element("p", element("b", verdict)),
+            body,
+            self._edges(),
+            facts(about),
+            about=size,
+        )
 
     def _edges(self) -> Html:
         shown = self.table[:LISTED]
         scores = [score for _, _, score in shown]
         cells = zip(shown, score_cells(scores, signed=True), strict=True)
-        rows = [(foreign(edge), numeral(predicted, signed=True), cell) for (edge, predicted, _), cell in cells]
-        title = f"The first {len(rows)} of {len(self.names):,} edges measured: effect on the metric ({axis_note(scores)})"
+        rows = [
+            (foreign(edge), numeral(predicted, signed=True), cell)
+            for (edge, predicted, _), cell in cells
+        ]
+        title = (
+            f"The first {len(rows)} of {len(self.names):,} edges measured: effect on the "
+            f"metric ({axis_note(scores)})"
+        )
         return table(("edge", "predicted", "measured"), rows, caption=title)
 
 
@@ -82,12 +118,15 @@ def checked(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Checked:
-    """Carry out, on its own, the replacement of each of the `top` strongest edges and of `random` others, and compare with the prediction.
+    """Carry out, on its own, the replacement of each of the `top` strongest edges and of `random`
+    others, and compare with the prediction.
 
-    Both numbers are lowered to what the network has. `examples` are of the graph's replacement value.
+    Both numbers are lowered to what the network has. `examples` are of the graph's replacement
+    value.
 
     Raises:
-        InputError: fewer than three edges are left to compare, or the graph is of another network or value.
+        InputError: fewer than three edges are left to compare, or the graph is of another network
+            or value.
 
     Cost: that of exact patching of `top + random` edges.
 
@@ -103,29 +142,41 @@ def checked(
     means = np.array([score.value for score in measured])
 
     def compared(own: Bool[np.ndarray, " edge"]) -> Score | None:
-        return correlation(predicted[own], means[own], ranks=True, seed=seed) if own.sum() > 2 else None
+        return (
+            correlation(predicted[own], means[own], ranks=True, seed=seed)
+            if own.sum() > 2
+            else None
+        )
 
     return Checked(
-        tuple(graph.edge(int(number)) for number in numbers),
-        numbers,
-        predicted,
-        tuple(measured),
-        is_top,
-        correlation(predicted, means, ranks=True, seed=seed),
-        correlation(predicted, means, ranks=False, seed=seed),
-        compared(is_top),
-        compared(~is_top),
-        graph.value,
-        graph.metric,
-        graph.method,
-        seed,
+        names=tuple(graph.edge(int(number)) for number in numbers),
+        numbers=numbers,
+        predicted=predicted,
+        measured=tuple(measured),
+        is_top=is_top,
+        spearman=correlation(predicted, means, ranks=True, seed=seed),
+        pearson=correlation(predicted, means, ranks=False, seed=seed),
+        among_top=compared(is_top),
+        among_random=compared(~is_top),
+        value=graph.value,
+        metric=graph.metric,
+        method=graph.method,
+        seed=seed,
     )
 
 
-def correlation(predicted: Float[np.ndarray, " edge"], measured: Float[np.ndarray, " edge"], *, ranks: bool, seed: int) -> Score:
-    """Pearson's correlation, of ranks (Spearman's) or of the values, with a bootstrap interval over edges; NaN where one side is constant.
+def correlation(
+    predicted: Float[np.ndarray, " edge"],
+    measured: Float[np.ndarray, " edge"],
+    *,
+    ranks: bool,
+    seed: int,
+) -> Score:
+    """Pearson's correlation, of ranks (Spearman's) or of the values, with a bootstrap interval over
+    edges; NaN where one side is constant.
 
-    The control is the mean of |correlation| when predictions are dealt to the edges at random: what chance alone reaches.
+    The control is the mean of |correlation| when predictions are dealt to the edges at random: what
+    chance alone reaches.
     """
     generator = np.random.default_rng(seed)
     n = len(predicted)
@@ -136,21 +187,39 @@ def correlation(predicted: Float[np.ndarray, " edge"], measured: Float[np.ndarra
     chance = np.abs(_correlations(predicted[dealt], np.broadcast_to(measured, dealt.shape), ranks))
     draws = draws[np.isfinite(draws)]
     low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
-    return Score(own, float(low), float(high), n, seed, float(np.mean(chance)), INTERVAL)
+    return Score(
+        own,
+        float(low),
+        float(high),
+        n=n,
+        seed=seed,
+        control=float(np.mean(chance)),
+        interval=INTERVAL,
+    )
 
 
-def _correlations(one: Float[np.ndarray, "draw edge"], other: Float[np.ndarray, "draw edge"], ranks: bool) -> Float[np.ndarray, " draw"]:
+def _correlations(
+    one: Float[np.ndarray, "draw edge"], other: Float[np.ndarray, "draw edge"], ranks: bool
+) -> Float[np.ndarray, " draw"]:
     if ranks:
         one, other = rankdata(one, axis=1), rankdata(other, axis=1)
     one, other = one - one.mean(axis=1, keepdims=True), other - other.mean(axis=1, keepdims=True)
     size = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    return np.divide((one * other).sum(axis=1), size, out=np.full(len(size), np.nan), where=size > 0)
+    return np.divide(
+        (one * other).sum(axis=1), size, out=np.full(len(size), np.nan), where=size > 0
+    )
 
 
-def _sample(graph: CausalGraph, top: int, random: int, seed: int) -> tuple[Int[np.ndarray, " edge"], Bool[np.ndarray, " edge"]]:
+def _sample(
+    graph: CausalGraph, top: int, random: int, seed: int
+) -> tuple[Int[np.ndarray, " edge"], Bool[np.ndarray, " edge"]]:
     """The strongest edges and some of the others, each group in order of strength."""
     if top < 0 or random < 0 or min(top + random, len(graph.edges)) < 3:
-        raise InputError(f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 edges are needed to compare")
+        raise InputError(
+            f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 "
+            "edges "
+            "are needed to compare"
+        )
     order = graph.strongest(len(graph.edges))
     rest = order[top:]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(rest))[:random])

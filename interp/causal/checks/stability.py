@@ -1,4 +1,6 @@
-"""Stability: how much of a graph is found again on other examples and with other seeds, beside what chance gives."""
+"""Stability: how much of a graph is found again on other examples and with other seeds, beside what
+chance gives.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +24,14 @@ CHANCE_DRAWS = 10
 """Pairs of random graphs for every pair compared."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stability:
-    """Jaccard overlap `|A ∩ B| / |A ∪ B|` of graphs found twice; controls are random graphs with as many edges per layer.
+    """Jaccard overlap `|A ∩ B| / |A ∪ B|` of graphs found twice; controls are random graphs with as
+    many edges per layer.
 
-    `halves` compares disjoint halves of the examples, over `splits` random splits; `seeds` graphs of other seeds, where some were given.
-    Splits share examples, so the interval tells how sure the mean is, not how other examples would do. `edges` is the mean size.
+    `halves` compares disjoint halves of the examples, over `splits` random splits; `seeds` graphs
+    of other seeds, where some were given. Splits share examples, so the interval tells how sure the
+    mean is, not how other examples would do. `edges` is the mean size.
     """
 
     halves: Score
@@ -41,9 +45,22 @@ class Stability:
 
     def _repr_html_(self) -> str:
         rows = [("halves of the examples", self.halves), ("other seeds", self.seeds)]
-        title = "Edges that both graphs have by edges that either has; control: random graphs with as many edges per layer"
+        title = (
+            "Edges that both graphs have by edges that either has; control: random graphs "
+            "with as many edges per layer"
+        )
         body = score_table(("found again on", "overlap"), rows, about=title)
-        return block("Stability", body, facts([("edges, mean", f"{self.edges:,.1f}"), ("splits", self.splits), ("seed", self.seed)]))
+        return block(
+            "Stability",
+            body,
+            facts(
+                [
+                    ("edges, mean", f"{self.edges:,.1f}"),
+                    ("splits", self.splits),
+                    ("seed", self.seed),
+                ]
+            ),
+        )
 
 
 def stability(
@@ -55,9 +72,11 @@ def stability(
     others: Sequence[CausalGraph] = (),
     seed: int = 0,
 ) -> Stability:
-    """Find the graph on random halves of the examples and compare; `others` are graphs of other seeds, which are compared pair by pair.
+    """Find the graph on random halves of the examples and compare; `others` are graphs of other
+    seeds, which are compared pair by pair.
 
-    A graph is its `count` strongest edges; without a count those its method kept, or the strongest 5 %.
+    A graph is its `count` strongest edges; without a count those its method kept, or the strongest
+    5 %.
 
     Raises:
         InputError: there are fewer than two examples, no split, or a single other graph.
@@ -70,55 +89,91 @@ def stability(
     """
     if len(examples) < 2 or splits < 1 or len(others) == 1:
         raise InputError(
-            f"{len(examples)} examples, {splits} splits and {len(others)} other graphs; to compare, give at least 2 examples and 1 split, "
+            f"{len(examples)} examples, {splits} splits and {len(others)} other graphs; to "
+            "compare, give at least 2 examples and 1 split, "
             "and no other graph or at least 2"
         )
     pairs = []
     for split in seeds_of(seed, splits):
         order = np.random.default_rng(split).permutation(len(examples))
-        first, second = (np.sort(half) for half in (order[: len(order) // 2], order[len(order) // 2 :]))
+        first, second = (
+            np.sort(half) for half in (order[: len(order) // 2], order[len(order) // 2 :])
+        )
         pairs.append((find(examples.take(first)), find(examples.take(second))))
     sizes = [chosen(graph, count).sum() for pair in pairs for graph in pair]
-    compared = None if not others else overlap(list(combinations(others, 2)), count=count, seed=seed)
-    return Stability(overlap(pairs, count=count, seed=seed), compared, float(np.mean(sizes)), splits, seed)
+    compared = (
+        None if not others else overlap(list(combinations(others, 2)), count=count, seed=seed)
+    )
+    return Stability(
+        halves=overlap(pairs, count=count, seed=seed),
+        seeds=compared,
+        edges=float(np.mean(sizes)),
+        splits=splits,
+        seed=seed,
+    )
 
 
-def stability_of(graph: CausalGraph, *, count: int | None = None, splits: int = 5, seed: int = 0) -> Stability:
-    """`stability` of a graph whose effects were found example by example: its own halves, without searching again.
+def stability_of(
+    graph: CausalGraph, *, count: int | None = None, splits: int = 5, seed: int = 0
+) -> Stability:
+    """`stability` of a graph whose effects were found example by example: its own halves, without
+    searching again.
 
     Raises:
-        InputError: there are fewer than two examples, or the method looks at all examples together (ACDC, the interventional graph).
+        InputError: there are fewer than two examples, or the method looks at all examples together
+            (ACDC, the interventional graph).
 
     Example:
         >>> stability_of(path_effects(model, prompts, others, metric=metric)).halves
     """
     if graph.kept is not None:
-        raise InputError(f"{graph.method} decides on all examples together; use stability(find, examples), which searches again on halves")
+        raise InputError(
+            f"{graph.method} decides on all examples together; use stability(find, examples), "
+            "which searches again on halves"
+        )
     if len(graph.per_example) < 2 or splits < 1:
-        raise InputError(f"{len(graph.per_example)} examples and {splits} splits; to compare, give at least 2 examples and 1 split")
+        raise InputError(
+            f"{len(graph.per_example)} examples and {splits} splits; to compare, give at least 2 "
+            "examples and 1 split"
+        )
     pairs = []
     for split in seeds_of(seed, splits):
         order = np.random.default_rng(split).permutation(len(graph.per_example))
         pairs.append((graph.take(order[: len(order) // 2]), graph.take(order[len(order) // 2 :])))
     size = float(chosen(graph, count).sum())
-    return Stability(overlap(pairs, count=count, seed=seed), None, size, splits, seed)
+    return Stability(
+        halves=overlap(pairs, count=count, seed=seed),
+        seeds=None,
+        edges=size,
+        splits=splits,
+        seed=seed,
+    )
 
 
-def overlap(pairs: Sequence[tuple[CausalGraph, CausalGraph]], *, count: int | None = None, seed: int = 0) -> Score:
-    """The mean Jaccard overlap of pairs of graphs, with a bootstrap interval over pairs; the control is that of random graphs like them.
+def overlap(
+    pairs: Sequence[tuple[CausalGraph, CausalGraph]], *, count: int | None = None, seed: int = 0
+) -> Score:
+    """The mean Jaccard overlap of pairs of graphs, with a bootstrap interval over pairs; the
+    control is that of random graphs like them.
 
     Raises:
         InputError: there is no pair, or two graphs are of different networks.
     """
     if not pairs or any(not np.array_equal(first.edges, second.edges) for first, second in pairs):
-        raise InputError(f"{len(pairs)} pairs of graphs; at least one pair is needed, all of one network")
+        raise InputError(
+            f"{len(pairs)} pairs of graphs; at least one pair is needed, all of one network"
+        )
     values, chance = [], []
     drawn = np.reshape(seeds_of(seed, 2 * CHANCE_DRAWS * len(pairs)), (len(pairs), CHANCE_DRAWS, 2))
     for (first, second), seeds in zip(pairs, drawn, strict=True):
         masks = chosen(first, count), chosen(second, count)
         values.append(jaccard(*masks))
         chance += [
-            jaccard(random_like(first, masks[0], seed=int(one)), random_like(second, masks[1], seed=int(other))) for one, other in seeds
+            jaccard(
+                random_like(first, masks[0], seed=int(one)),
+                random_like(second, masks[1], seed=int(other)),
+            )
+            for one, other in seeds
         ]
     return _over_pairs(np.array(values), float(np.mean(chance)), seed)
 
@@ -130,6 +185,16 @@ def jaccard(first: Bool[np.ndarray, " edge"], second: Bool[np.ndarray, " edge"])
 
 
 def _over_pairs(values: Float[np.ndarray, " pair"], chance: float, seed: int) -> Score:
-    draws = np.concatenate([values[index].mean(axis=1) for index in bootstrap_indices(len(values), 2000, seed)])
+    draws = np.concatenate(
+        [values[index].mean(axis=1) for index in bootstrap_indices(len(values), 2000, seed)]
+    )
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(float(values.mean()), float(low), float(high), len(values), seed, chance, "bootstrap 95% over pairs of graphs")
+    return Score(
+        float(values.mean()),
+        float(low),
+        float(high),
+        n=len(values),
+        seed=seed,
+        control=chance,
+        interval="bootstrap 95% over pairs of graphs",
+    )

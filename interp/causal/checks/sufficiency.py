@@ -1,4 +1,6 @@
-"""Sufficiency and necessity: what is left with only the graph, what without it, and how both change with its size."""
+"""Sufficiency and necessity: what is left with only the graph, what without it, and how both change
+with its size.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,19 +25,23 @@ SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Standing:
-    """The metric and the share of correct answers of one state of the network; controls are random graphs of the same size."""
+    """The metric and the share of correct answers of one state of the network; controls are random
+    graphs of the same size.
+    """
 
     metric: Score
     accuracy: Score | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sufficiency:
-    """A graph of `edges` among `total` edges: what the network does as it is (`whole`), with only the graph, without it, with nothing left.
+    """A graph of `edges` among `total` edges: what the network does as it is (`whole`), with only
+    the graph, without it, with nothing left.
 
-    `insertion` is `f = (m − m(∅)) / (m(full) − m(∅))` with only the strongest shares `fractions`, `deletion` the same without them: a graph
-    that carries a behaviour lifts the first early and lets the second fall early. Controls are the means of `random` graphs with as many
-    edges per layer.
+    `insertion` is `f = (m − m(∅)) / (m(full) − m(∅))` with only the strongest shares `fractions`,
+    `deletion` the same without them: a graph that carries a behaviour lifts the first early and
+    lets the second fall early. Controls are the means of `random` graphs with as many edges per
+    layer.
     """
 
     edges: int
@@ -53,23 +59,56 @@ class Sufficiency:
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.edges} of {self.total} edges: only these {self.only.metric}, without them {self.without.metric}"
+        return (
+            f"{self.edges} of {self.total} edges: only these {self.only.metric}, without them "
+            f"{self.without.metric}"
+        )
 
     def _repr_html_(self) -> str:
         states = (self.whole, self.only, self.without, self.nothing)
         metrics, right = [state.metric for state in states], [state.accuracy for state in states]
         names = ("as it is", "only the graph", "without the graph", "everything replaced")
-        rows = list(zip(names, score_cells(metrics), score_cells(right), [score.n for score in metrics], strict=True))
-        title = f"Metric: {axis_note(metrics)}; share right: {axis_note(right)}; controls: random graphs of the same size"
-        body = table(("the network", "metric", "share right", "n"), rows, caption=title, muted={0, 3})
-        about = [("metric", foreign(self.metric)), ("replaced by", self.value), ("random graphs", self.random), ("seed", self.seed)]
-        return block("Sufficiency", body, self._curves(), facts(about), about=f"of {self.edges:,} of {self.total:,} edges")
+        rows = list(
+            zip(
+                names,
+                score_cells(metrics),
+                score_cells(right),
+                [score.n for score in metrics],
+                strict=True,
+            )
+        )
+        title = (
+            f"Metric: {axis_note(metrics)}; share right: {axis_note(right)}; controls: random "
+            "graphs of the same size"
+        )
+        body = table(
+            ("the network", "metric", "share right", "n"), rows, caption=title, muted={0, 3}
+        )
+        about = [
+            ("metric", foreign(self.metric)),
+            ("replaced by", self.value),
+            ("random graphs", self.random),
+            ("seed", self.seed),
+        ]
+        return block(
+            "Sufficiency",
+            body,
+            self._curves(),
+            facts(about),
+            about=f"of {self.edges:,} of {self.total:,} edges",
+        )
 
     def _curves(self) -> Html:
         both = score_cells([*self.insertion, *self.deletion])
         half = len(self.fractions)
-        rows = [(f"{share:.1%}", *cells) for share, *cells in zip(self.fractions, both[:half], both[half:], strict=True)]
-        title = f"What is left of the behaviour, 1: all of it ({axis_note([*self.insertion, *self.deletion])})"
+        rows = [
+            (f"{share:.1%}", *cells)
+            for share, *cells in zip(self.fractions, both[:half], both[half:], strict=True)
+        ]
+        title = (
+            "What is left of the behaviour, 1: all of it "
+            f"({axis_note([*self.insertion, *self.deletion])})"
+        )
         return table(("share of the graph", "only these", "without these"), rows, caption=title)
 
 
@@ -86,18 +125,27 @@ def sufficiency(
     fractions: Sequence[float] = SIZES,
     progress: Progress = silent,
 ) -> Sufficiency:
-    """Run with only the graph (all other edges replaced) and without it (its edges replaced), beside random graphs of the same size.
+    """Run with only the graph (all other edges replaced) and without it (its edges replaced),
+    beside random graphs of the same size.
 
-    `correct(output, rows)` says of every case whether the network is right; `count` how many of the strongest edges the graph is (else
-    those the method kept, or the strongest 5 %). Deletion and insertion: Petsiuk, Das & Saenko 2018, over edges.
+    `correct(output, rows)` says of every case whether the network is right; `count` how many of the
+    strongest edges the graph is (else those the method kept, or the strongest 5 %). Deletion and
+    insertion: Petsiuk, Das & Saenko 2018, over edges.
 
     Raises:
-        InputError: no path leads through the graph, the metric is constant, the graph is of another network, or `random` is 0.
+        InputError: no path leads through the graph, the metric is constant, the graph is of another
+            network, or `random` is 0.
 
     Cost: `2 (1 + len(fractions)) (1 + random)` forward passes over the examples.
 
     Example:
-        >>> found = sufficiency(wiring, examples, metric, graph, correct=lambda logits, rows: logits.argmax(-1) == answers[rows])
+        >>> found = sufficiency(
+        ...     wiring,
+        ...     examples,
+        ...     metric,
+        ...     graph,
+        ...     correct=lambda logits, rows: logits.argmax(-1) == answers[rows],
+        ... )
         >>> print(found.only.accuracy)
     """
     require_same(wiring, examples, graph)
@@ -107,42 +155,78 @@ def sufficiency(
     require_path(graph, own)
     shares = np.asarray(fractions, dtype=float)
     graphs = [own, *(top(graph, int(len(own) * share + 1e-9)) for share in shares)]
-    families = [graphs, *([random_like(graph, kept, seed=order) for kept in graphs] for order in seeds_of(seed, random))]
-    ends, only, without = _read(wiring, examples, families, [metric] if correct is None else [metric, correct], progress)
-    curves = [Normalised(ends[0, 0], ends[0, 1], side[0, 0, 1:], side[0, 1:, 1:], seed).curve() for side in (only, without)]
+    families = [
+        graphs,
+        *(
+            [random_like(graph, kept, seed=order) for kept in graphs]
+            for order in seeds_of(seed, random)
+        ),
+    ]
+    ends, only, without = _read(
+        wiring, examples, families, [metric] if correct is None else [metric, correct], progress
+    )
+    curves = [
+        Normalised(
+            clean=ends[0, 0],
+            replaced=ends[0, 1],
+            own=side[0, 0, 1:],
+            random=side[0, 1:, 1:],
+            seed=seed,
+        ).curve()
+        for side in (only, without)
+    ]
     return Sufficiency(
-        int(own.sum()),
-        len(own),
-        _standing(ends[:, 0], None, seed),
-        _standing(only[:, 0, 0], only[:, 1:, 0], seed),
-        _standing(without[:, 0, 0], without[:, 1:, 0], seed),
-        _standing(ends[:, 1], None, seed),
-        shares,
-        curves[0],
-        curves[1],
-        graph.value,
-        graph.metric,
-        random,
-        seed,
+        edges=int(own.sum()),
+        total=len(own),
+        whole=_standing(ends[:, 0], None, seed),
+        only=_standing(only[:, 0, 0], only[:, 1:, 0], seed),
+        without=_standing(without[:, 0, 0], without[:, 1:, 0], seed),
+        nothing=_standing(ends[:, 1], None, seed),
+        fractions=shares,
+        insertion=curves[0],
+        deletion=curves[1],
+        value=graph.value,
+        metric=graph.metric,
+        random=random,
+        seed=seed,
     )
 
 
 def _read(
-    wiring: Wiring, examples: Examples, families: list[list[Bool[np.ndarray, " edge"]]], readers: list[Reader], progress: Progress
+    wiring: Wiring,
+    examples: Examples,
+    families: list[list[Bool[np.ndarray, " edge"]]],
+    readers: list[Reader],
+    progress: Progress,
 ) -> tuple[
     Float[np.ndarray, "reader 2 example"],
     Float[np.ndarray, "reader family graph example"],
     Float[np.ndarray, "reader family graph example"],
 ]:
-    """What is read with nothing and everything replaced; with only each graph; without each graph."""
+    """What is read with nothing and everything replaced; with only each graph; without each
+    graph.
+    """
     everything = np.ones_like(families[0][0])
     masks = [kept for family in families for kept in family]
-    read = readings(wiring, examples, [everything, ~everything, *masks, *(~kept for kept in masks)], readers, progress=progress)
+    read = readings(
+        wiring,
+        examples,
+        [everything, ~everything, *masks, *(~kept for kept in masks)],
+        readers,
+        progress=progress,
+    )
     sides = read[:, 2:].reshape(len(read), 2, len(families), len(families[0]), len(examples))
     return read[:, :2], sides[:, 0], sides[:, 1]
 
 
-def _standing(own: Float[np.ndarray, "reader example"], random: Float[np.ndarray, "reader order example"] | None, seed: int) -> Standing:
+def _standing(
+    own: Float[np.ndarray, "reader example"],
+    random: Float[np.ndarray, "reader order example"] | None,
+    seed: int,
+) -> Standing:
     controls = [None] * len(own) if random is None else [float(values.mean()) for values in random]
-    scores = [bootstrap_mean(values, seed=seed, control=control) for values, control in zip(own, controls, strict=True)]
+    scores = [
+        bootstrap_mean(values, seed=seed, control=control)
+        for values, control in zip(own, controls, strict=True)
+    ]
     return Standing(scores[0], scores[1] if len(scores) > 1 else None)

@@ -1,4 +1,6 @@
-"""Distributed alignment search: the subspace of a site that holds a variable is learnt by interchanging it."""
+"""Distributed alignment search: the subspace of a site that holds a variable is learnt by
+interchanging it.
+"""
 
 import time
 from dataclasses import dataclass
@@ -23,10 +25,11 @@ from interp.models.protocol import Model
 
 @dataclass(frozen=True)
 class Alignment:
-    """A subspace that was learnt, and how well it holds its variable on pairs that it was not learnt from.
+    """A subspace that was learnt, and how well it holds its variable on pairs that it was not
+    learnt from.
 
-    `accuracy` is the interchange accuracy on those, its control that of a random subspace of the same size. `losses [step]` is the
-    cross-entropy of every training step, in nats.
+    `accuracy` is the interchange accuracy on those, its control that of a random subspace of the
+    same size. `losses [step]` is the cross-entropy of every training step, in nats.
     """
 
     place: Place
@@ -49,22 +52,28 @@ def align(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Alignment:
-    """The `n_dims` dimensions of a site (at most its width) whose interchange makes the network answer as the high-level model does.
+    """The `n_dims` dimensions of a site (at most its width) whose interchange makes the network
+    answer as the high-level model does.
 
-    Minimises, over subspaces with orthonormal basis R, the cross-entropy of the network's output with `x + RᵀR (x' − x)` at the place
-    against `fit.expected`, by Adam. R is the Q of a QR decomposition, so that it is orthonormal at every step. The network's weights are
-    left alone. An accuracy of 1 is reached before the subspace stands still: for its directions, not only its accuracy, take more epochs.
+    Minimises, over subspaces with orthonormal basis R, the cross-entropy of the network's output
+    with `x + RᵀR (x' − x)` at the place against `fit.expected`, by Adam. R is the Q of a QR
+    decomposition, so that it is orthonormal at every step. The network's weights are left alone. An
+    accuracy of 1 is reached before the subspace stands still: for its directions, not only its
+    accuracy, take more epochs.
 
     Args:
-        fit: pairs to learn from; `held_out`: pairs that the accuracy is measured on, which must not be among them.
+        fit: pairs to learn from; `held_out`: pairs that the accuracy is measured on, which must not
+            be among them.
         position: the token position that is interchanged, negative from the end; None: all.
 
     Raises:
         InputError: a number is out of range, or as `interchange_accuracy` raises.
 
-    Source: Geiger et al. 2023; dimensions, epochs, rate and batch of the MIB benchmark (Mueller et al. 2025).
+    Source: Geiger et al. 2023; dimensions, epochs, rate and batch of the MIB benchmark (Mueller et
+    al. 2025).
 
-    Cost: `epochs` forward and backward passes over the bases of `fit`, one forward pass over its sources; memory for what the sources hold.
+    Cost: `epochs` forward and backward passes over the bases of `fit`, one forward pass over its
+    sources; memory for what the sources hold.
 
     Example:
         >>> fit, held_out = Interchanges(prompts, others, answers).split(seed=0)
@@ -74,36 +83,60 @@ def align(
         if value < 1:
             raise InputError(f"{name} is {value}; give at least 1")
     if not learning_rate > 0:
-        raise InputError(f"learning_rate is {learning_rate}; give a positive number (1e-2 is usual)")
+        raise InputError(
+            f"learning_rate is {learning_rate}; give a positive number (1e-2 is usual)"
+        )
     start = time.perf_counter()
     held = held_values(model, fit.source, Place(site, None, position))
     width = held[0].shape[-1]
-    search = _Search(model, fit, held, Place(site, random_subspace(min(n_dims, width), width, seed=seed), position), learning_rate)
+    search = _Search(
+        model,
+        fit,
+        held,
+        Place(site, random_subspace(min(n_dims, width), width, seed=seed), position),
+        learning_rate,
+    )
     losses: list[float] = []
     for epoch in range(epochs):
-        losses += search.epoch(np.random.default_rng([seed, epoch]).permutation(len(fit)), batch_size)
+        losses += search.epoch(
+            np.random.default_rng([seed, epoch]).permutation(len(fit)), batch_size
+        )
         progress("distributed alignment search", epoch + 1, epochs, "epoch")
     place = search.place
     accuracy = interchange_accuracy(model, held_out, place, seed=seed + 1)
-    parameters = {"n_dims": min(n_dims, width), "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    parameters = {
+        "n_dims": min(n_dims, width),
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+    }
     provenance = Provenance(
         "das",
-        parameters | {"fit": len(fit), "held_out": len(held_out)},
-        seed,
-        model.name,
-        model.weight_hash,
-        text_hash(prepared_whole(model, fit.base).items),
-        site,
-        "every position" if position is None else f"position {position}",
-        {"seconds": time.perf_counter() - start, "steps": len(losses)},
+        parameters=parameters | {"fit": len(fit), "held_out": len(held_out)},
+        seed=seed,
+        model=model.name,
+        weight_hash=model.weight_hash,
+        corpus_hash=text_hash(prepared_whole(model, fit.base).items),
+        site=site,
+        selection="every position" if position is None else f"position {position}",
+        cost={"seconds": time.perf_counter() - start, "steps": len(losses)},
     )
     return Alignment(place, accuracy, np.array(losses), provenance)
 
 
 class _Search:
-    """The state of a search: a matrix whose orthonormalised columns span the subspace, and its optimiser."""
+    """The state of a search: a matrix whose orthonormalised columns span the subspace, and its
+    optimiser.
+    """
 
-    def __init__(self, model: Model, fit: Interchanges, held: list[Float[Tensor, "_ d"]], start: Place, learning_rate: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        fit: Interchanges,
+        held: list[Float[Tensor, "_ d"]],
+        start: Place,
+        learning_rate: float,
+    ) -> None:
         assert start.subspace is not None
         self._model, self._fit, self._held, self._start = model, fit, held, start
         self._matrix = start.subspace.T.clone().to(held[0].device).requires_grad_()
@@ -130,7 +163,9 @@ class _Search:
             with torch.enable_grad():
                 output = interchanged_output(self._model, batch, held, self._at(self._basis()))
                 expected = pairs.expected[torch.from_numpy(batch.items)].to(output.device)
-                loss = torch.nn.functional.cross_entropy(output.float(), expected, reduction="sum") / len(pairs)
+                loss = torch.nn.functional.cross_entropy(
+                    output.float(), expected, reduction="sum"
+                ) / len(pairs)
                 # Only this: the network's parameters must not collect gradients.
                 gradient += torch.autograd.grad(loss, self._matrix)[0]
             total += loss.item()

@@ -1,4 +1,6 @@
-"""do(coefficient of a feature = c), and what it changes later: another feature's coefficient, or a metric of the output."""
+"""do(coefficient of a feature = c), and what it changes later: another feature's coefficient, or a
+metric of the output.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +26,13 @@ AFTER_FIRST = Where(first_position=1)
 """All tokens but the first, whose activations are unlike all others."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SetCoefficient(Intervention):
     """Set a feature's coefficient: `x + (value − coefficient(x)) · along`, token by token.
 
-    `along [d]` is the feature's direction, or another one for a control that is changed by the same amounts. What the dictionary then makes
-    of the new activation need not be `value` where its directions overlap: the edit is what is defined.
+    `along [d]` is the feature's direction, or another one for a control that is changed by the same
+    amounts. What the dictionary then makes of the new activation need not be `value` where its
+    directions overlap: the edit is what is defined.
 
     Example:
         >>> with interp.intervene(model, {feature.site: SetCoefficient.of(feature, 0.0)}):
@@ -45,7 +48,13 @@ class SetCoefficient(Intervention):
     @classmethod
     def of(cls, feature: Feature, value: float, where: Where = AFTER_FIRST) -> "SetCoefficient":
         """Along the feature's own direction."""
-        return cls(feature.dictionary, feature.index, value, feature.direction, where)
+        return cls(
+            dictionary=feature.dictionary,
+            index=feature.index,
+            value=value,
+            along=feature.direction,
+            where=where,
+        )
 
     def _change(self, value: Tensor) -> Tensor:
         present = _coefficient(self.dictionary, self.index, value)
@@ -55,13 +64,15 @@ class SetCoefficient(Intervention):
         return self.where
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureEffect:
-    """What setting a feature's coefficient to each of `values` changes of what is `read`, mean over examples.
+    """What setting a feature's coefficient to each of `values` changes of what is `read`, mean over
+    examples.
 
-    `changes` hold the mean changes with intervals over examples; their controls are the same along random directions of the same length and
-    number of entries, moved by the same amounts. `per_example` and `control` (mean over the random directions) are `[value, example]`;
-    `clean` is what is read without any change.
+    `changes` hold the mean changes with intervals over examples; their controls are the same along
+    random directions of the same length and number of entries, moved by the same amounts.
+    `per_example` and `control` (mean over the random directions) are `[value, example]`; `clean` is
+    what is read without any change.
     """
 
     cause: str
@@ -78,13 +89,21 @@ class FeatureEffect:
         return list(zip(self.values, self.changes, strict=True))
 
     def __str__(self) -> str:
-        return f"{self.cause} on {self.read}: " + "; ".join(f"{value:g}: {change}" for value, change in self.curve)
+        return f"{self.cause} on {self.read}: " + "; ".join(
+            f"{value:g}: {change}" for value, change in self.curve
+        )
 
     def _repr_html_(self) -> str:
         rows = [(f"{value:g}", change) for value, change in self.curve]
-        title = "Mean change of what is read; control: the same along random directions, moved by the same amounts"
+        title = (
+            "Mean change of what is read; control: the same along random directions, moved by "
+            "the same amounts"
+        )
         body = score_table(("coefficient set to", "change"), rows, about=title, signed=True)
-        about = [("read", foreign(self.read)), ("without any change", numeral(float(self.clean.mean())))]
+        about = [
+            ("read", foreign(self.read)),
+            ("without any change", numeral(float(self.clean.mean()))),
+        ]
         return block("Feature effect", body, facts(about), name=f"{self.cause} → {self.read}")
 
 
@@ -107,23 +126,27 @@ def feature_effect(
     Args:
         inputs: what the network takes.
         cause: the feature; it is set to each of `values` at all tokens that `where` names.
-        reader: a feature of a later site (its mean coefficient over the same tokens), or a metric of the output (of a language model: of
-            the logits at each example's last token).
+        reader: a feature of a later site (its mean coefficient over the same tokens), or a metric
+            of the output (of a language model: of the logits at each example's last token).
         controls: how many random directions.
 
     Raises:
-        InputError: there are no values or controls, the reader's site does not come after the cause's, or a text is longer than the network
-            takes.
+        InputError: there are no values or controls, the reader's site does not come after the
+            cause's, or a text is longer than the network takes.
 
-    Cost: `1 + len(values) · (1 + controls)` forward passes over the inputs, each with one encoding of the cause's site; those for a feature
-    end at its site.
+    Cost: `1 + len(values) · (1 + controls)` forward passes over the inputs, each with one encoding
+    of the cause's site; those for a feature end at its site.
 
     Example:
-        >>> found = feature_effect(model, texts, snmf_features[3], later_features[7], values=[0.0, 2.0, 4.0])
+        >>> found = feature_effect(
+        ...     model, texts, snmf_features[3], later_features[7], values=[0.0, 2.0, 4.0]
+        ... )
         >>> print(found.curve[0])
     """
     if not values or controls < 1:
-        raise InputError(f"{len(values)} values and {controls} controls; give at least one value and one control")
+        raise InputError(
+            f"{len(values)} values and {controls} controls; give at least one value and one control"
+        )
     prepared = whole_examples(model.prepare(inputs, batch_size))
     directions = [cause.direction, *control_directions(cause, controls, seed)]
     found = np.empty((len(values), len(directions), len(prepared.items)))
@@ -132,19 +155,28 @@ def feature_effect(
     for batch in prepared.batches:
         clean[batch.items] = _read(model, batch, reader, cause, None, where)
         for place in np.ndindex(found.shape[:2]):
-            hook = SetCoefficient(cause.dictionary, cause.index, float(values[place[0]]), directions[place[1]], where)
+            hook = SetCoefficient(
+                dictionary=cause.dictionary,
+                index=cause.index,
+                value=float(values[place[0]]),
+                along=directions[place[1]],
+                where=where,
+            )
             found[(*place, batch.items)] = _read(model, batch, reader, cause, hook, where)
             done += len(batch.items)
             progress("feature effects", done, total, "run of an example")
     own, control = found[:, 0] - clean, found[:, 1:].mean(axis=1) - clean
     return FeatureEffect(
-        named(cause),
-        named(reader) if isinstance(reader, Feature) else getattr(reader, "name", "metric"),
-        tuple(float(value) for value in values),
-        tuple(bootstrap_mean(row, seed=seed, control=float(other.mean())) for row, other in zip(own, control, strict=True)),
-        own,
-        control,
-        clean,
+        cause=named(cause),
+        read=named(reader) if isinstance(reader, Feature) else getattr(reader, "name", "metric"),
+        values=tuple(float(value) for value in values),
+        changes=tuple(
+            bootstrap_mean(row, seed=seed, control=float(other.mean()))
+            for row, other in zip(own, control, strict=True)
+        ),
+        per_example=own,
+        control=control,
+        clean=clean,
     )
 
 
@@ -156,7 +188,9 @@ def named(feature: Feature) -> str:
 def control_directions(feature: Feature, count: int, seed: int) -> Float[Tensor, "control d"]:
     """Random directions as long as a feature's and with as many entries that are not zero."""
     direction = feature.direction
-    unit = random_dictionary(direction[None], count, sparsity=feature.nonzero / len(direction), seed=seed).directions
+    unit = random_dictionary(
+        direction[None], count, sparsity=feature.nonzero / len(direction), seed=seed
+    ).directions
     return unit * direction.norm()
 
 
@@ -169,11 +203,22 @@ def whole_examples(prepared: Prepared) -> Prepared:
     for batch in prepared.batches:
         if batch.offsets.any():
             item = int(batch.items[batch.offsets > 0][0])
-            raise InputError(f"input {item} is longer than the network takes in one run; give shorter inputs: each is one example")
+            raise InputError(
+                f"input {item} is longer than the network takes in one run; give shorter "
+                "inputs: "
+                "each is one example"
+            )
     return prepared
 
 
-def _read(model: Model, batch: Batch, reader: Feature | Metric, cause: Feature, hook: Hook | None, where: Where) -> np.ndarray:
+def _read(
+    model: Model,
+    batch: Batch,
+    reader: Feature | Metric,
+    cause: Feature,
+    hook: Hook | None,
+    where: Where,
+) -> np.ndarray:
     """What is read of every row of a batch."""
     site, events, kept = model.sites.resolve(cause.site), [], []
 
@@ -198,12 +243,16 @@ def _read(model: Model, batch: Batch, reader: Feature | Metric, cause: Feature, 
     return kept[0].cpu().numpy()
 
 
-def _coefficient(dictionary: Dictionary, index: int, value: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes"]:
+def _coefficient(
+    dictionary: Dictionary, index: int, value: Float[Tensor, "*axes d"]
+) -> Float[Tensor, "*axes"]:
     rows = value.detach().reshape(-1, value.shape[-1])
     return dictionary.encode(rows)[:, index].to(value).reshape(value.shape[:-1])
 
 
-def _mean_coefficient(feature: Feature, value: Tensor, call: Call, where: Where) -> Float[Tensor, " row"]:
+def _mean_coefficient(
+    feature: Feature, value: Tensor, call: Call, where: Where
+) -> Float[Tensor, " row"]:
     """A feature's coefficient, mean over the tokens that `where` names, or over a whole image."""
     last = value.movedim(1, -1) if value.ndim == 4 else value
     held = _coefficient(feature.dictionary, feature.index, last.float()).reshape(len(value), -1)
@@ -211,7 +260,10 @@ def _mean_coefficient(feature: Feature, value: Tensor, call: Call, where: Where)
         return held.mean(dim=1)
     touched = call.positions >= max(where.first_position, 0)
     if not bool(touched.any(dim=1).all()):
-        raise InputError(f"an input has no token from position {where.first_position} on; give longer inputs, or where=Where()")
+        raise InputError(
+            f"an input has no token from position {where.first_position} on; give longer inputs, "
+            "or where=Where()"
+        )
     return (held * touched).sum(dim=1) / touched.sum(dim=1)
 
 

@@ -1,4 +1,6 @@
-"""Along which paths a feature acts: its edges, and the heads and MLPs that pass its effect on to the output."""
+"""Along which paths a feature acts: its edges, and the heads and MLPs that pass its effect on to
+the output.
+"""
 
 import copy
 import time
@@ -10,7 +12,13 @@ import torch
 from jaxtyping import Float, Int
 
 from interp.capture import Where
-from interp.causal.features.feature_effect import AFTER_FIRST, SetCoefficient, control_directions, named, whole_examples
+from interp.causal.features.feature_effect import (
+    AFTER_FIRST,
+    SetCoefficient,
+    control_directions,
+    named,
+    whole_examples,
+)
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import mean_scores
 from interp.causal.methods.assembly import assembled
@@ -31,17 +39,21 @@ PathMethod = Literal["exact", "eap", "eap-ig-activations", "eap-qk"]
 
 
 class FeatureExamples(Examples):
-    """Examples whose contributions are replaced with what they are when a site is changed, by a feature's coefficient, say.
+    """Examples whose contributions are replaced with what they are when a site is changed, by a
+    feature's coefficient, say.
 
-    Replacing everything is the changed run itself; replacing one edge is the part of the change that goes through it. Serves wherever
-    `Examples` do (every method, `checked`, `faithfulness`); its value is `add`.
+    Replacing everything is the changed run itself; replacing one edge is the part of the change
+    that goes through it. Serves wherever `Examples` do (every method, `checked`, `faithfulness`);
+    its value is `add`.
 
     Example:
         >>> examples = FeatureExamples(wiring, texts, feature.site, SetCoefficient.of(feature, 4.0))
         >>> effects = eap(examples, metric)
     """
 
-    def __init__(self, wiring: Wiring, inputs: Any, site: str, hook: Hook, *, batch_size: int | None = None) -> None:
+    def __init__(
+        self, wiring: Wiring, inputs: Any, site: str, hook: Hook, *, batch_size: int | None = None
+    ) -> None:
         super().__init__(wiring, inputs, value="zero", batch_size=batch_size)
         whole_examples(self._prepared)
         self.value = "add"
@@ -59,16 +71,18 @@ class FeatureExamples(Examples):
             return Swap(self.wiring.observe(self._prepared.batches[number]), "add")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeaturePaths:
     """How a feature's effect on a metric reaches the output.
 
-    `total` is `m(do(coefficient = value)) − m(clean)`; `direct` the part that goes from `source` straight to the output, everything in
-    between as it was; `through` the effect when one later part alone has the output that it has under do(…), for each of `nodes`. Their
-    controls are the same along random directions moved by the same amounts. Parts overlap (what goes through two counts in both), so that
-    shares need not add up to 1.
+    `total` is `m(do(coefficient = value)) − m(clean)`; `direct` the part that goes from `source`
+    straight to the output, everything in between as it was; `through` the effect when one later
+    part alone has the output that it has under do(…), for each of `nodes`. Their controls are the
+    same along random directions moved by the same amounts. Parts overlap (what goes through two
+    counts in both), so that shares need not add up to 1.
 
-    `graph` holds the edges' effects: with method `exact` the edges that leave `source`, otherwise all.
+    `graph` holds the edges' effects: with method `exact` the edges that leave `source`, otherwise
+    all.
     """
 
     feature: str
@@ -83,21 +97,40 @@ class FeaturePaths:
 
     def strongest(self, count: int = 10) -> list[tuple[str, Score]]:
         """The parts through which most of the effect goes, by |effect|."""
-        pairs = sorted(zip(self.nodes, self.through, strict=True), key=lambda pair: -abs(pair[1].value))
+        pairs = sorted(
+            zip(self.nodes, self.through, strict=True), key=lambda pair: -abs(pair[1].value)
+        )
         return pairs[:count]
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {score.value:+.3f}" for name, score in self.strongest(3))
         return (
-            f"{self.feature} set to {self.value:g}: {self.total} on {self.graph.metric}; direct {self.direct.value:+.3f}; through {parts}"
+            f"{self.feature} set to {self.value:g}: {self.total} on {self.graph.metric}; "
+            f"direct {self.direct.value:+.3f}; through {parts}"
         )
 
     def _repr_html_(self) -> str:
         shown = self.strongest()
-        rows = [("all paths", self.total), ("straight to the output", self.direct), *((f"through {name}", score) for name, score in shown)]
-        title = f"Effect on the metric, in all and through one later part at a time ({len(shown)} strongest of {len(self.nodes):,})"
-        body = score_table(("path", "effect"), rows, about=f"{title}; control: random directions moved by the same amounts", signed=True)
-        set_to = [("set to", f"{self.value:g}"), ("acts from", foreign(self.source)), ("metric", foreign(self.graph.metric))]
+        rows = [
+            ("all paths", self.total),
+            ("straight to the output", self.direct),
+            *((f"through {name}", score) for name, score in shown),
+        ]
+        title = (
+            f"Effect on the metric, in all and through one later part at a time ({len(shown)} "
+            f"strongest of {len(self.nodes):,})"
+        )
+        body = score_table(
+            ("path", "effect"),
+            rows,
+            about=f"{title}; control: random directions moved by the same amounts",
+            signed=True,
+        )
+        set_to = [
+            ("set to", f"{self.value:g}"),
+            ("acts from", foreign(self.source)),
+            ("metric", foreign(self.graph.metric)),
+        ]
         measured = [("edges", f"{len(self.graph.edges):,}"), ("by", self.graph.method)]
         return block("Feature paths", body, facts([*set_to, *measured]), name=self.feature)
 
@@ -118,22 +151,25 @@ def feature_paths(
 ) -> FeaturePaths:
     """Trace a feature to the output: set its coefficient to `value` and measure what passes where.
 
-    The feature is one of an MLP's neurons or of its output (`L{i}.mlp`, `L{i}.mlp_out`): then the change enters the stream at one source
-    alone, there as the image under what follows (down projection, norm) of the changed activation minus that of the present one, token by
-    token.
+    The feature is one of an MLP's neurons or of its output (`L{i}.mlp`, `L{i}.mlp_out`): then the
+    change enters the stream at one source alone, there as the image under what follows (down
+    projection, norm) of the changed activation minus that of the present one, token by token.
 
     Args:
         value: of the coefficient; see `SetCoefficient`.
-        method: how edges get their effects: `exact` for those that leave the feature's part, or an estimate for all.
+        method: how edges get their effects: `exact` for those that leave the feature's part, or an
+            estimate for all.
         controls: how many random directions.
 
     Raises:
-        InputError: the feature is at another kind of site, an option does not exist, there are no controls, or a text is longer than the
-            network takes.
+        InputError: the feature is at another kind of site, an option does not exist, there are no
+            controls, or a text is longer than the network takes.
 
-    Source: the effect through one part is the natural indirect effect (Pearl 2001; for networks Vig et al. 2020).
+    Source: the effect through one part is the natural indirect effect (Pearl 2001; for networks Vig
+    et al. 2020).
 
-    Cost: one forward pass for every later part, batch and direction (`1 + controls` of them), and the method's own.
+    Cost: one forward pass for every later part, batch and direction (`1 + controls` of them), and
+    the method's own.
 
     Example:
         >>> paths = feature_paths(ResidualWiring(model), texts, feature, metric, value=4.0)
@@ -142,13 +178,28 @@ def feature_paths(
     """
     if method not in get_args(PathMethod) or controls < 1:
         raise InputError(
-            f"method {method!r} with {controls} controls; give one of {', '.join(get_args(PathMethod))} and at least one control"
+            f"method {method!r} with {controls} controls; give one of "
+            f"{', '.join(get_args(PathMethod))} and at least one control"
         )
     source = _source(wiring, feature)
-    later = [number for number in range(source + 1, len(wiring.sources)) if wiring.sources[number].layer > wiring.sources[source].layer]
+    later = [
+        number
+        for number in range(source + 1, len(wiring.sources))
+        if wiring.sources[number].layer > wiring.sources[source].layer
+    ]
     sets = [
         FeatureExamples(
-            wiring, inputs, feature.site, SetCoefficient(feature.dictionary, feature.index, value, along, where), batch_size=batch_size
+            wiring,
+            inputs,
+            feature.site,
+            SetCoefficient(
+                dictionary=feature.dictionary,
+                index=feature.index,
+                value=value,
+                along=along,
+                where=where,
+            ),
+            batch_size=batch_size,
         )
         for along in (feature.direction, *control_directions(feature, controls, seed))
     ]
@@ -156,15 +207,26 @@ def feature_paths(
     control = np.mean([one.mean(axis=0) for one in read[1:]], axis=0)
     through = mean_scores(read[0][:, 2:], seed=seed) if later else []
     return FeaturePaths(
-        named(feature),
-        value,
-        wiring.sources[source].name,
-        bootstrap_mean(read[0][:, 0], seed=seed, control=float(control[0])),
-        bootstrap_mean(read[0][:, 1], seed=seed, control=float(control[1])),
-        tuple(wiring.sources[number].name for number in later),
-        tuple(replace(score, control=float(other)) for score, other in zip(through, control[2:], strict=True)),
-        read[0][:, 2:],
-        _graph(sets[0], metric, source, method, {"feature": named(feature), "coefficient": value, "controls": controls}, seed, progress),
+        feature=named(feature),
+        value=value,
+        source=wiring.sources[source].name,
+        total=bootstrap_mean(read[0][:, 0], seed=seed, control=float(control[0])),
+        direct=bootstrap_mean(read[0][:, 1], seed=seed, control=float(control[1])),
+        nodes=tuple(wiring.sources[number].name for number in later),
+        through=tuple(
+            replace(score, control=float(other))
+            for score, other in zip(through, control[2:], strict=True)
+        ),
+        per_example=read[0][:, 2:],
+        graph=_graph(
+            sets[0],
+            metric,
+            source,
+            method,
+            {"feature": named(feature), "coefficient": value, "controls": controls},
+            seed,
+            progress,
+        ),
     )
 
 
@@ -173,12 +235,18 @@ def _source(wiring: Wiring, feature: Feature) -> int:
     site = wiring.model.sites.resolve(feature.site)
     names = [node.name for node in wiring.sources]
     if not site.endswith((".mlp", ".mlp_out")) or site.removesuffix("_out") not in names:
-        raise InputError(f"a feature at {site!r} does not act through one MLP; paths are traced from mlp and mlp_out sites")
+        raise InputError(
+            f"a feature at {site!r} does not act through one MLP; paths are traced from mlp "
+            "and "
+            "mlp_out sites"
+        )
     return names.index(site.removesuffix("_out"))
 
 
 @torch.no_grad()
-def _mediated(examples: Examples, metric: Metric, source: int, later: list[int], progress: Progress) -> Float[np.ndarray, "example part"]:
+def _mediated(
+    examples: Examples, metric: Metric, source: int, later: list[int], progress: Progress
+) -> Float[np.ndarray, "example part"]:
     """Total effect, direct effect, and the effect through each of the later parts."""
     wiring = examples.wiring
     straight = torch.zeros_like(wiring.connected)
@@ -187,7 +255,10 @@ def _mediated(examples: Examples, metric: Metric, source: int, later: list[int],
     done = 0
     for part in examples:
         clean = metric(wiring.output(part.batch), part.rows)
-        whole, direct = (metric(wiring.output(part.batch, part.changes, mask), part.rows) for mask in (wiring.connected, straight))
+        whole, direct = (
+            metric(wiring.output(part.batch, part.changes, mask), part.rows)
+            for mask in (wiring.connected, straight)
+        )
         through = wiring.nodes_one_by_one(part.batch, part.changes, later, metric, part.rows)
         changed = torch.cat([torch.stack([whole, direct]).float().cpu(), through])
         found[part.rows.numpy()] = (changed - clean.float().cpu()).T.numpy()
@@ -197,7 +268,13 @@ def _mediated(examples: Examples, metric: Metric, source: int, later: list[int],
 
 
 def _graph(
-    examples: Examples, metric: Metric, source: int, method: PathMethod, parameters: dict[str, Any], seed: int, progress: Progress
+    examples: Examples,
+    metric: Metric,
+    source: int,
+    method: PathMethod,
+    parameters: dict[str, Any],
+    seed: int,
+    progress: Progress,
 ) -> CausalGraph:
     start = time.perf_counter()
     wiring = examples.wiring

@@ -9,12 +9,19 @@ from interp.core.names import require_known
 
 @dataclass(frozen=True)
 class HighLevel:
-    """What a network is believed to compute: variables, each a function of the inputs and of the variables before it.
+    """What a network is believed to compute: variables, each a function of the inputs and of the
+    variables before it.
 
     `output` names the variable that is the answer (a token id, a class).
 
     Example:
-        >>> sums = HighLevel({"carry": lambda v: v["a"] + v["b"] > 9, "answer": lambda v: int(v["carry"]) + v["c"]}, "answer")
+        >>> sums = HighLevel(
+        ...     {
+        ...         "carry": lambda v: v["a"] + v["b"] > 9,
+        ...         "answer": lambda v: int(v["carry"]) + v["c"],
+        ...     },
+        ...     "answer",
+        ... )
         >>> sums.interchanged({"a": 1, "b": 2, "c": 3}, {"a": 8, "b": 4, "c": 0}, "carry")
         4
     """
@@ -35,7 +42,9 @@ class HighLevel:
             values[name] = held[name] if name in held else function(values)
         return values
 
-    def interchanged(self, base: Mapping[str, Any], source: Mapping[str, Any], variable: str) -> Any:
+    def interchanged(
+        self, base: Mapping[str, Any], source: Mapping[str, Any], variable: str
+    ) -> Any:
         """The answer to `base` if `variable` had the value that it has on `source`.
 
         Raises:

@@ -1,4 +1,6 @@
-"""Interchange interventions: does a place in a network hold a variable of a high-level model of what it computes?"""
+"""Interchange interventions: does a place in a network hold a variable of a high-level model of
+what it computes?
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Interchanges:
-    """Pairs of inputs with what the high-level model answers to the base, its variable being the source's: `expected [pair]`, token ids or
-    classes. Inputs are what the model takes, as a sequence or a tensor.
+    """Pairs of inputs with what the high-level model answers to the base, its variable being the
+    source's: `expected [pair]`, token ids or classes. Inputs are what the model takes, as a
+    sequence or a tensor.
 
     Raises:
         InputError: bases, sources and answers differ in number, or there are none.
@@ -32,14 +35,22 @@ class Interchanges:
     def __post_init__(self) -> None:
         sizes = len(self.base), len(self.source), len(self.expected)
         if len(set(sizes)) != 1 or not sizes[0]:
-            raise InputError(f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give one of each for every pair")
+            raise InputError(
+                f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give "
+                "one "
+                "of each for every pair"
+            )
 
     def __len__(self) -> int:
         return len(self.expected)
 
     def take(self, pairs: Int[np.ndarray, " chosen"]) -> "Interchanges":
         """Some of the pairs."""
-        return Interchanges(_taken(self.base, pairs), _taken(self.source, pairs), self.expected[torch.from_numpy(pairs)])
+        return Interchanges(
+            _taken(self.base, pairs),
+            _taken(self.source, pairs),
+            self.expected[torch.from_numpy(pairs)],
+        )
 
     def split(self, share: float = 0.5, *, seed: int) -> tuple["Interchanges", "Interchanges"]:
         """Two disjoint sets, the first with `share` of the pairs, drawn at random.
@@ -49,17 +60,21 @@ class Interchanges:
         """
         first = round(share * len(self))
         if not 0 < first < len(self):
-            raise InputError(f"share {share} of {len(self)} pairs leaves one side empty; give more pairs or another share")
+            raise InputError(
+                f"share {share} of {len(self)} pairs leaves one side empty; give more pairs or "
+                "another share"
+            )
         order = np.random.default_rng(seed).permutation(len(self))
         return self.take(order[:first]), self.take(order[first:])
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a variable may lie: a site, a token position (negative from each input's last token; None: all), a subspace of the site.
+    """Where a variable may lie: a site, a token position (negative from each input's last token;
+    None: all), a subspace of the site.
 
-    `subspace [k, d]` holds orthonormal rows; None is the whole site. At image sites `[batch, channel, y, x]` every pixel is meant, whatever
-    `position` says.
+    `subspace [k, d]` holds orthonormal rows; None is the whole site. At image sites
+    `[batch, channel, y, x]` every pixel is meant, whatever `position` says.
 
     Raises:
         InputError: the rows are not orthonormal.
@@ -72,40 +87,70 @@ class Place:
     def __post_init__(self) -> None:
         if self.subspace is None:
             return
-        off = float((self.subspace.detach() @ self.subspace.detach().T - torch.eye(len(self.subspace)).to(self.subspace)).abs().max())
+        off = float(
+            (
+                self.subspace.detach() @ self.subspace.detach().T
+                - torch.eye(len(self.subspace)).to(self.subspace)
+            )
+            .abs()
+            .max()
+        )
         if not off < TOLERANCE:
             raise InputError(
-                f"the rows of a subspace must be orthonormal, these are off by {off:.3g}; torch.linalg.qr(rows.T).Q.T makes them so"
+                f"the rows of a subspace must be orthonormal, these are off by {off:.3g}; "
+                "torch.linalg.qr(rows.T).Q.T makes them so"
             )
 
 
 def interchange_accuracy(
-    model: Model, pairs: Interchanges, place: Place, *, control: Place | None = None, seed: int = 0, batch_size: int | None = None
+    model: Model,
+    pairs: Interchanges,
+    place: Place,
+    *,
+    control: Place | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
 ) -> Score:
-    """IIA: the share of pairs where the network, run on the base with the source's value in place, answers as the high-level model does.
+    """IIA: the share of pairs where the network, run on the base with the source's value in place,
+    answers as the high-level model does.
 
-    The answer is the largest logit, at each input's last token for a language model. The value is replaced by `x + P (x' − x)`, with P the
-    projection on the subspace and x' what the place holds on the source. The control is the same share with `control` in place of `place`
-    (an unrelated site, say); by default with a random subspace of the same size, and for a whole site with nothing interchanged. The
-    interval is exact (Clopper & Pearson 1934). `seed` draws the random subspace.
+    The answer is the largest logit, at each input's last token for a language model. The value is
+    replaced by `x + P (x' − x)`, with P the projection on the subspace and x' what the place holds
+    on the source. The control is the same share with `control` in place of `place` (an unrelated
+    site, say); by default with a random subspace of the same size, and for a whole site with
+    nothing interchanged. The interval is exact (Clopper & Pearson 1934). `seed` draws the random
+    subspace.
 
     Raises:
-        InputError: a site or position does not exist, base and source differ in length where all positions are meant, or the subspace is
-            not as wide as the site.
+        InputError: a site or position does not exist, base and source differ in length where all
+            positions are meant, or the subspace is not as wide as the site.
 
     Source: Geiger et al. 2021 (interchange interventions), 2023 (of subspaces).
 
-    Cost: one forward pass over the sources as far as the place, and one over the bases; the same for the control.
+    Cost: one forward pass over the sources as far as the place, and one over the bases; the same
+    for the control.
 
     Example:
-        >>> interchange_accuracy(model, Interchanges(prompts, others, answers), Place("L8.resid_post"))
+        >>> interchange_accuracy(
+        ...     model, Interchanges(prompts, others, answers), Place("L8.resid_post")
+        ... )
     """
     hits = _hits(model, pairs, place, batch_size)
     other = control or _random_place(place, seed)
-    chance = _hits(model, pairs, other, batch_size) if other else _unchanged(model, pairs, batch_size)
+    chance = (
+        _hits(model, pairs, other, batch_size) if other else _unchanged(model, pairs, batch_size)
+    )
     between = binomtest(int(hits.sum()), len(pairs)).proportion_ci(0.95, method="exact")
     value, low, high = float(hits.float().mean()), float(between.low), float(between.high)
-    return Score(value, low, high, len(pairs), seed, float(chance.float().mean()), "exact binomial 95%")
+    return Score(
+        value,
+        low,
+        high,
+        n=len(pairs),
+        seed=seed,
+        control=float(chance.float().mean()),
+        interval="exact binomial 95%",
+    )
 
 
 def random_subspace(k: int, d: int, *, seed: int) -> Float[Tensor, "k d"]:
@@ -115,13 +160,18 @@ def random_subspace(k: int, d: int, *, seed: int) -> Float[Tensor, "k d"]:
         InputError: it would have no dimension, or more than there are.
     """
     if not 1 <= k <= d:
-        raise InputError(f"a subspace of {k} dimensions was asked for; a site of width {d} has subspaces of 1 to {d}")
+        raise InputError(
+            f"a subspace of {k} dimensions was asked for; a site of width {d} has subspaces of 1 "
+            f"to {d}"
+        )
     drawn = torch.randn(d, k, generator=torch.Generator().manual_seed(seed))
     return torch.linalg.qr(drawn).Q.T.contiguous()
 
 
 @torch.no_grad()
-def held_values(model: Model, inputs: Any, place: Place, batch_size: int | None = None) -> list[Float[Tensor, "_ d"]]:
+def held_values(
+    model: Model, inputs: Any, place: Place, batch_size: int | None = None
+) -> list[Float[Tensor, "_ d"]]:
     """What the place's site holds on every input, at the place's positions.
 
     Raises:
@@ -136,8 +186,11 @@ def held_values(model: Model, inputs: Any, place: Place, batch_size: int | None 
     return [found[item] for item in range(len(prepared.items))]
 
 
-def interchanged_output(model: Model, batch: Batch, held: Sequence[Float[Tensor, "_ d"]], place: Place) -> Float[Tensor, "row out"]:
-    """The network's output on a batch of bases with the sources' values in place; `held` are those of all inputs, by their numbers.
+def interchanged_output(
+    model: Model, batch: Batch, held: Sequence[Float[Tensor, "_ d"]], place: Place
+) -> Float[Tensor, "row out"]:
+    """The network's output on a batch of bases with the sources' values in place; `held` are those
+    of all inputs, by their numbers.
 
     Gradients reach the subspace. For a language model the logits at each input's last token.
     """
@@ -145,17 +198,25 @@ def interchanged_output(model: Model, batch: Batch, held: Sequence[Float[Tensor,
 
 
 def answers(output: Float[Tensor, "row *axes"], batch: Batch) -> Float[Tensor, "row out"]:
-    """The logits that hold a network's answer: a classifier's, or a language model's at each input's last token.
+    """The logits that hold a network's answer: a classifier's, or a language model's at each
+    input's last token.
 
     Raises:
         InputError: the output is neither.
     """
     if output.ndim not in (2, 3):
-        raise InputError(f"the network's output has shape {tuple(output.shape)}; logits [row, class] or [row, position, token] are needed")
+        raise InputError(
+            f"the network's output has shape {tuple(output.shape)}; logits [row, class] or [row, "
+            "position, token] are needed"
+        )
     if output.ndim == 2:
         return output
     places = torch.arange(output.shape[1], device=output.device)
-    last = len(places) - 1 if batch.keep is None else (batch.keep.to(output.device) * places).argmax(dim=1)
+    last = (
+        len(places) - 1
+        if batch.keep is None
+        else (batch.keep.to(output.device) * places).argmax(dim=1)
+    )
     return output[torch.arange(len(output), device=output.device), last]
 
 
@@ -169,22 +230,37 @@ def prepared_whole(model: Model, inputs: Any, batch_size: int | None = None) -> 
     for batch in prepared.batches:
         if batch.offsets.any():
             item = int(batch.items[batch.offsets > 0][0])
-            raise InputError(f"input {item} is too long and was cut into pieces; interchanges need each input whole, give a shorter one")
+            raise InputError(
+                f"input {item} is too long and was cut into pieces; interchanges need each input "
+                "whole, give a shorter one"
+            )
     return prepared
 
 
 @torch.no_grad()
-def _hits(model: Model, pairs: Interchanges, place: Place, batch_size: int | None) -> Bool[Tensor, " pair"]:
+def _hits(
+    model: Model, pairs: Interchanges, place: Place, batch_size: int | None
+) -> Bool[Tensor, " pair"]:
     held = held_values(model, pairs.source, place, batch_size)
-    return _right(pairs, prepared_whole(model, pairs.base, batch_size), lambda batch: interchanged_output(model, batch, held, place))
+    return _right(
+        pairs,
+        prepared_whole(model, pairs.base, batch_size),
+        lambda batch: interchanged_output(model, batch, held, place),
+    )
 
 
 @torch.no_grad()
 def _unchanged(model: Model, pairs: Interchanges, batch_size: int | None) -> Bool[Tensor, " pair"]:
-    return _right(pairs, prepared_whole(model, pairs.base, batch_size), lambda batch: answers(model.run(batch), batch))
+    return _right(
+        pairs,
+        prepared_whole(model, pairs.base, batch_size),
+        lambda batch: answers(model.run(batch), batch),
+    )
 
 
-def _right(pairs: Interchanges, prepared: Prepared, run: Callable[[Batch], Tensor]) -> Bool[Tensor, " pair"]:
+def _right(
+    pairs: Interchanges, prepared: Prepared, run: Callable[[Batch], Tensor]
+) -> Bool[Tensor, " pair"]:
     found = torch.empty(len(pairs), dtype=torch.long)
     for batch in prepared.batches:
         found[torch.from_numpy(batch.items)] = run(batch).argmax(dim=-1).cpu()
@@ -195,13 +271,19 @@ def _random_place(place: Place, seed: int) -> Place | None:
     """A random subspace as large as the place's; None where that is the whole site."""
     if place.subspace is None or place.subspace.shape[0] == place.subspace.shape[1]:
         return None
-    return Place(place.site, random_subspace(*place.subspace.shape, seed=seed).to(place.subspace), place.position)
+    return Place(
+        place.site,
+        random_subspace(*place.subspace.shape, seed=seed).to(place.subspace),
+        place.position,
+    )
 
 
 def _keeping(found: dict[int, Tensor], batch: Batch, place: Place) -> Hook:
     def hook(value: Tensor, call: Call) -> None:
         rows = _as_rows(value)
-        for item, row, chosen in zip(batch.items.tolist(), rows, _chosen(value, rows, call, batch, place), strict=True):
+        for item, row, chosen in zip(
+            batch.items.tolist(), rows, _chosen(value, rows, call, batch, place), strict=True
+        ):
             found[item] = row[chosen].detach()
 
     return hook
@@ -221,26 +303,38 @@ def _swapping(held: Sequence[Tensor], batch: Batch, place: Place) -> Hook:
     return hook
 
 
-def _projected(change: Float[Tensor, "row position d"], place: Place) -> Float[Tensor, "row position d"]:
+def _projected(
+    change: Float[Tensor, "row position d"], place: Place
+) -> Float[Tensor, "row position d"]:
     assert place.subspace is not None
     if place.subspace.shape[1] != change.shape[-1]:
-        raise InputError(f"the subspace is {place.subspace.shape[1]} wide but {place.site} {change.shape[-1]}; use a subspace of that site")
+        raise InputError(
+            f"the subspace is {place.subspace.shape[1]} wide but {place.site} {change.shape[-1]}; "
+            "use a subspace of that site"
+        )
     basis = place.subspace.to(change)
     return (change @ basis.T) @ basis
 
 
-def _fitting(held: Sequence[Tensor], batch: Batch, chosen: Bool[Tensor, "row position"]) -> list[Tensor]:
+def _fitting(
+    held: Sequence[Tensor], batch: Batch, chosen: Bool[Tensor, "row position"]
+) -> list[Tensor]:
     """The sources' values of a batch's inputs, as many positions as the bases have."""
     values = [held[item] for item in batch.items.tolist()]
-    for item, value, count in zip(batch.items.tolist(), values, chosen.sum(dim=1).tolist(), strict=True):
+    for item, value, count in zip(
+        batch.items.tolist(), values, chosen.sum(dim=1).tolist(), strict=True
+    ):
         if len(value) != count:
             raise InputError(
-                f"base {item} has {count} positions and its source {len(value)}; give sources as long as their bases, or one position"
+                f"base {item} has {count} positions and its source {len(value)}; give sources as "
+                "long as their bases, or one position"
             )
     return values
 
 
-def _chosen(value: Tensor, rows: Tensor, call: Call, batch: Batch, place: Place) -> Bool[Tensor, "row position"]:
+def _chosen(
+    value: Tensor, rows: Tensor, call: Call, batch: Batch, place: Place
+) -> Bool[Tensor, "row position"]:
     """The positions that the place means."""
     plain = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])
     positions = plain if call.positions is None else call.positions.to(rows.device)
@@ -254,7 +348,8 @@ def _chosen(value: Tensor, rows: Tensor, call: Call, batch: Batch, place: Place)
     if len(missing):
         item, length = int(batch.items[int(missing[0])]), int(lengths[missing[0]])
         raise InputError(
-            f"position {place.position} does not exist in input {item} of {length} positions; give one from {-length} to {length - 1}"
+            f"position {place.position} does not exist in input {item} of {length} positions; give "
+            f"one from {-length} to {length - 1}"
         )
     return chosen
 
@@ -265,11 +360,17 @@ def _as_rows(value: Float[Tensor, "row *axes"]) -> Float[Tensor, "row position d
     return last.reshape(len(last), -1, last.shape[-1])
 
 
-def _shaped_as(value: Float[Tensor, "row *axes"], rows: Float[Tensor, "row position d"]) -> Float[Tensor, "row *axes"]:
+def _shaped_as(
+    value: Float[Tensor, "row *axes"], rows: Float[Tensor, "row position d"]
+) -> Float[Tensor, "row *axes"]:
     if value.ndim != 4:
         return rows.reshape(value.shape)
     return rows.reshape(len(value), *value.shape[2:], value.shape[1]).movedim(-1, 1)
 
 
 def _taken(inputs: Any, chosen: Int[np.ndarray, " chosen"]) -> Any:
-    return inputs[torch.from_numpy(chosen)] if isinstance(inputs, Tensor) else [inputs[number] for number in chosen.tolist()]
+    return (
+        inputs[torch.from_numpy(chosen)]
+        if isinstance(inputs, Tensor)
+        else [inputs[number] for number in chosen.tolist()]
+    )

@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import edge_scores
 from interp.core.display.marks import ACCENT, SECOND, drawing, mark, words
-from interp.core.display.markup import Html, block, element, facts, foreign, numeral, scrolling, table
+from interp.core.display.markup import (
+    Html,
+    block,
+    element,
+    facts,
+    foreign,
+    numeral,
+    scrolling,
+    table,
+)
 from interp.core.display.scores import axis_note, score_cells
 
 DRAWN, LISTED = 12, 10
@@ -16,20 +25,35 @@ Place = tuple[float, float, float]
 
 
 def shown_graph(graph: CausalGraph) -> Html:
-    """The graph's display: what was measured how, a drawing of the strongest edges, and a table with intervals over examples.
+    """The graph's display: what was measured how, a drawing of the strongest edges, and a table
+    with intervals over examples.
 
     Cost: a bootstrap of ten edges.
     """
     listed = graph.strongest(LISTED)
     scores = edge_scores(graph, listed)
-    rows = [(foreign(graph.edge(int(edge))), cell) for edge, cell in zip(listed, score_cells(scores, signed=True), strict=True)]
-    title = f"The {len(rows)} strongest of {len(graph.edges):,} edges: mean effect on the metric over {len(graph.per_example):,} examples"
+    rows = [
+        (foreign(graph.edge(int(edge))), cell)
+        for edge, cell in zip(listed, score_cells(scores, signed=True), strict=True)
+    ]
+    title = (
+        f"The {len(rows)} strongest of {len(graph.edges):,} edges: mean effect on the metric "
+        f"over {len(graph.per_example):,} examples"
+    )
     body = table(("edge", "effect"), rows, caption=f"{title} ({axis_note(scores)})")
-    return block("Causal graph", _about(graph), _drawn(graph), body, about=f"{len(graph.nodes):,} parts, {len(graph.edges):,} edges")
+    return block(
+        "Causal graph",
+        _about(graph),
+        _drawn(graph),
+        body,
+        about=f"{len(graph.nodes):,} parts, {len(graph.edges):,} edges",
+    )
 
 
 def _about(graph: CausalGraph) -> Html:
-    kept = None if graph.kept is None else f"{int(graph.kept.sum()):,} of {len(graph.edges):,} edges"
+    kept = (
+        None if graph.kept is None else f"{int(graph.kept.sum()):,} of {len(graph.edges):,} edges"
+    )
     return facts(
         [
             ("method", graph.method),
@@ -53,14 +77,26 @@ def _drawn(graph: CausalGraph) -> Html:
     height = max(y for _, y, _ in places.values()) + 0.9 * ROW
     top = max(abs(effect) for _, _, effect in links) or 1.0
     names = [words(x, y + 4, name, anchor="middle") for name, (x, y, _) in places.items()]
-    lines = [_line(places[source], places[target], effect / top) for source, target, effect in links]
-    label = "; ".join(f"{source} to {target} {numeral(effect, signed=True)}" for source, target, effect in links)
-    legend = "Left to right by depth; width: |effect|; orange: the metric rises without the contribution, blue: it falls"
-    return Html(scrolling(drawing(width, height, label, *lines, *names), "strongest edges") + element("p", legend, kind="muted"))
+    lines = [
+        _line(places[source], places[target], effect / top) for source, target, effect in links
+    ]
+    label = "; ".join(
+        f"{source} to {target} {numeral(effect, signed=True)}" for source, target, effect in links
+    )
+    legend = (
+        "Left to right by depth; width: |effect|; orange: the metric rises without the "
+        "contribution, blue: it falls"
+    )
+    return Html(
+        scrolling(drawing(width, height, label, *lines, *names), "strongest edges")
+        + element("p", legend, kind="muted")
+    )
 
 
 def _links(graph: CausalGraph) -> tuple[list[Link], dict[str, int]]:
-    """The strongest edges from part to part, the weakest first so that the strongest lies on top, and the parts' layers."""
+    """The strongest edges from part to part, the weakest first so that the strongest lies on top,
+    and the parts' layers.
+    """
     depth = {node.name: node.layer for node in graph.nodes}
     links, layers = list[Link](), dict[str, int]()
     for edge in reversed(graph.strongest(DRAWN).tolist()):
@@ -74,7 +110,9 @@ def _links(graph: CausalGraph) -> tuple[list[Link], dict[str, int]]:
 
 
 def _places(layers: Mapping[str, int]) -> dict[str, Place]:
-    columns = [[name for name in layers if layers[name] == layer] for layer in sorted(set(layers.values()))]
+    columns = [
+        [name for name in layers if layers[name] == layer] for layer in sorted(set(layers.values()))
+    ]
     tallest = max(map(len, columns))
     places, x = dict[str, Place](), 8.0
     for number, column in enumerate(columns):
@@ -88,9 +126,19 @@ def _places(layers: Mapping[str, int]) -> dict[str, Place]:
 
 
 def _line(start: Place, stop: Place, share: float) -> Html:
-    """A curve from name to name; the further it goes, the more it bows, away from the parts between."""
+    """A curve from name to name; the further it goes, the more it bows, away from the parts
+    between.
+    """
     x1, y1, x2, y2 = start[0] + start[2], start[1], stop[0] - stop[2], stop[1]
     bow = min(1.1 * ROW, max(0.0, x2 - x1 - 1.5 * GAP) / 8) * (-1 if y1 <= y2 else 1)
-    path = f"M{x1:.0f} {y1:.0f}C{x1 + GAP:.0f} {y1 + bow:.0f} {x2 - GAP:.0f} {y2 + bow:.0f} {x2:.0f} {y2:.0f}"
-    look = {"fill": "none", "stroke": ACCENT if share > 0 else SECOND, "stroke-width": 1 + 4 * abs(share), "stroke-opacity": 0.6}
+    path = (
+        f"M{x1:.0f} {y1:.0f}C{x1 + GAP:.0f} {y1 + bow:.0f} {x2 - GAP:.0f} {y2 + bow:.0f} "
+        f"{x2:.0f} {y2:.0f}"
+    )
+    look = {
+        "fill": "none",
+        "stroke": ACCENT if share > 0 else SECOND,
+        "stroke-width": 1 + 4 * abs(share),
+        "stroke-opacity": 0.6,
+    }
     return mark("path", {"d": path, **look})

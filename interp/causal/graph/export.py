@@ -24,12 +24,16 @@ FORMAT = "interp causal graph 1"
 DTYPES = ("float16", "float32", "float64", "int32", "int64", "bool")
 
 
-def to_networkx(graph: CausalGraph, numbers: Int[np.ndarray, " edge"] | None = None, *, seed: int = 0) -> "networkx.MultiDiGraph[str]":
-    """Parts as nodes (`layer`), contributions as edges keyed by their port (`effect`, `low`, `high`, `port`, `number`).
+def to_networkx(
+    graph: CausalGraph, numbers: Int[np.ndarray, " edge"] | None = None, *, seed: int = 0
+) -> "networkx.MultiDiGraph[str]":
+    """Parts as nodes (`layer`), contributions as edges keyed by their port (`effect`, `low`,
+    `high`, `port`, `number`).
 
-    `numbers` are the edges to take; without them the graph's own (those its method kept, or the strongest 5 %). A port that several parts
-    read through (a shared key) gives an edge to each. Intervals are bootstrap 95 % over examples. The replacement value, the metric and the
-    method are attributes of the whole.
+    `numbers` are the edges to take; without them the graph's own (those its method kept, or the
+    strongest 5 %). A port that several parts read through (a shared key) gives an edge to each.
+    Intervals are bootstrap 95 % over examples. The replacement value, the metric and the method are
+    attributes of the whole.
 
     Raises:
         InputError: a number is not one of an edge.
@@ -42,9 +46,18 @@ def to_networkx(graph: CausalGraph, numbers: Int[np.ndarray, " edge"] | None = N
 
     numbers = np.flatnonzero(chosen(graph)) if numbers is None else numbers
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(graph.edges)):
-        raise InputError(f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 to {len(graph.edges) - 1}")
+        raise InputError(
+            f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 "
+            "to "
+            f"{len(graph.edges) - 1}"
+        )
     made = networkx.MultiDiGraph(
-        value=graph.value, metric=graph.metric, method=graph.method, examples=len(graph.per_example), interval="bootstrap 95%", seed=seed
+        value=graph.value,
+        metric=graph.metric,
+        method=graph.method,
+        examples=len(graph.per_example),
+        interval="bootstrap 95%",
+        seed=seed,
     )
     layers = {node.name: node.layer for node in graph.nodes}
     for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
@@ -52,13 +65,26 @@ def to_networkx(graph: CausalGraph, numbers: Int[np.ndarray, " edge"] | None = N
         made.add_node(source.name, layer=source.layer)
         for target in port.nodes:
             made.add_node(target, layer=layers.get(target, port.layer))
-            given = {"effect": score.value, "low": score.low, "high": score.high, "port": port.name, "number": number}
+            given = {
+                "effect": score.value,
+                "low": score.low,
+                "high": score.high,
+                "port": port.name,
+                "number": number,
+            }
             made.add_edge(source.name, target, key=port.name, **given)
     return made
 
 
-def to_graphml(graph: CausalGraph, path: Path, numbers: Int[np.ndarray, " edge"] | None = None, *, seed: int = 0) -> Path:
-    """Write `to_networkx` as GraphML (Gephi, Cytoscape, yEd), whole or not at all, and return the path.
+def to_graphml(
+    graph: CausalGraph,
+    path: Path,
+    numbers: Int[np.ndarray, " edge"] | None = None,
+    *,
+    seed: int = 0,
+) -> Path:
+    """Write `to_networkx` as GraphML (Gephi, Cytoscape, yEd), whole or not at all, and return the
+    path.
 
     Raises:
         UnavailableError: the file cannot be written.
@@ -71,9 +97,11 @@ def to_graphml(graph: CausalGraph, path: Path, numbers: Int[np.ndarray, " edge"]
 
 
 def to_json(graph: CausalGraph, path: Path) -> Path:
-    """Write everything the graph holds, and return the path; `load_graph` gives it back bit for bit.
+    """Write everything the graph holds, and return the path; `load_graph` gives it back bit for
+    bit.
 
-    Names and mean effects can be read by anything; the arrays are packed (base64 of little-endian numbers), so a NaN stays one.
+    Names and mean effects can be read by anything; the arrays are packed (base64 of little-endian
+    numbers), so a NaN stays one.
 
     Raises:
         UnavailableError: the file cannot be written.
@@ -93,9 +121,14 @@ def to_json(graph: CausalGraph, path: Path) -> Path:
             "ports": [asdict(port) for port in graph.ports],
             "provenance": graph.provenance.to_dict(),
             "strongest": [
-                {"edge": str(graph.edge(int(number))), "effect": float(graph.effects[number])} for number in graph.strongest(100)
+                {"edge": str(graph.edge(int(number))), "effect": float(graph.effects[number])}
+                for number in graph.strongest(100)
             ],
-            "arrays": {name: _packed(getattr(graph, name)) for name in fields if getattr(graph, name) is not None},
+            "arrays": {
+                name: _packed(getattr(graph, name))
+                for name in fields
+                if getattr(graph, name) is not None
+            },
             "details": {name: _packed(values) for name, values in graph.details.items()},
         },
     )
@@ -111,46 +144,64 @@ def load_graph(path: Path) -> CausalGraph:
     """
     data = read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InputError(f"{path} is not a causal graph of this version ({FORMAT!r}); write one with to_json")
+        raise InputError(
+            f"{path} is not a causal graph of this version ({FORMAT!r}); write one with to_json"
+        )
     try:
         arrays = {name: _unpacked(values) for name, values in data["arrays"].items()}
         details = {name: _unpacked(values) for name, values in data["details"].items()}
         nodes = tuple(Node(**node) for node in data["nodes"])
-        ports = tuple(Port(port["name"], tuple(port["nodes"]), port["layer"]) for port in data["ports"])
+        ports = tuple(
+            Port(port["name"], tuple(port["nodes"]), port["layer"]) for port in data["ports"]
+        )
         require_known("method", data["method"], get_args(Method))
         require_known("value", data["value"], get_args(Value))
         made = CausalGraph(
-            nodes,
-            ports,
-            arrays["edges"],
-            arrays["per_example"],
-            arrays["clean"],
-            arrays["replaced"],
-            data["method"],
-            data["value"],
-            data["metric"],
-            Provenance.from_dict(data["provenance"]),
-            arrays.get("kept"),
-            details,
+            nodes=nodes,
+            ports=ports,
+            edges=arrays["edges"],
+            per_example=arrays["per_example"],
+            clean=arrays["clean"],
+            replaced=arrays["replaced"],
+            method=data["method"],
+            value=data["value"],
+            metric=data["metric"],
+            provenance=Provenance.from_dict(data["provenance"]),
+            kept=arrays.get("kept"),
+            details=details,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); write the graph again") from error
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}: {error}); write the graph again"
+        ) from error
     return _consistent(made, path)
 
 
 def _consistent(graph: CausalGraph, path: Path) -> CausalGraph:
     examples, total = graph.per_example.shape if graph.per_example.ndim == 2 else (-1, -1)
-    good = graph.edges.shape == (total, 2) and graph.clean.shape == graph.replaced.shape == (examples,)
-    good = good and (graph.kept is None or graph.kept.shape == (total,)) and all(v.shape == (total,) for v in graph.details.values())
+    good = graph.edges.shape == (total, 2) and graph.clean.shape == graph.replaced.shape == (
+        examples,
+    )
+    good = (
+        good
+        and (graph.kept is None or graph.kept.shape == (total,))
+        and all(v.shape == (total,) for v in graph.details.values())
+    )
     limits = (len(graph.nodes), len(graph.ports))
     if not good or (total and not (graph.edges.min() >= 0 and (graph.edges < limits).all())):
-        raise InputError(f"{path} is damaged: its arrays do not fit together; write the graph again")
+        raise InputError(
+            f"{path} is damaged: its arrays do not fit together; write the graph again"
+        )
     return graph
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-    return {"dtype": values.dtype.name, "shape": list(values.shape), "base64": base64.b64encode(little.tobytes()).decode()}
+    return {
+        "dtype": values.dtype.name,
+        "shape": list(values.shape),
+        "base64": base64.b64encode(little.tobytes()).decode(),
+    }
 
 
 def _unpacked(packed: Mapping[str, Any]) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""CausalGraph: the edges of a network with what each carries of a behaviour, and what was measured to check it."""
+"""CausalGraph: the edges of a network with what each carries of a behaviour, and what was measured
+to check it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,17 +18,30 @@ from interp.core import Provenance
 if TYPE_CHECKING:
     import networkx
 
-Method = Literal["exact", "eap", "eap-ig-inputs", "eap-ig-activations", "eap-qk", "eap-graddrop", "acdc", "interventional", "regression"]
+Method = Literal[
+    "exact",
+    "eap",
+    "eap-ig-inputs",
+    "eap-ig-activations",
+    "eap-qk",
+    "eap-graddrop",
+    "acdc",
+    "interventional",
+    "regression",
+]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class CausalGraph:
-    """Every edge of a network with its effect on a metric, `m(edge replaced) − m(clean)`, measured or estimated by `method`.
+    """Every edge of a network with its effect on a metric, `m(edge replaced) − m(clean)`, measured
+    or estimated by `method`.
 
-    `per_example [example, edge]` holds the effects example by example, `effects [edge]` their means; `edges [edge, 2]` the numbers of
-    source and port in `nodes` and `ports`. `value` is what contributions were replaced with: without it an effect means nothing.
-    `clean [example]` is the metric with nothing replaced, `replaced [example]` with everything replaced. `kept [edge]` are the edges that
-    the method itself decides for (ACDC, the interventional graph); None where it only ranks.
+    `per_example [example, edge]` holds the effects example by example, `effects [edge]` their
+    means; `edges [edge, 2]` the numbers of source and port in `nodes` and `ports`. `value` is what
+    contributions were replaced with: without it an effect means nothing. `clean [example]` is the
+    metric with nothing replaced, `replaced [example]` with everything replaced. `kept [edge]` are
+    the edges that the method itself decides for (ACDC, the interventional graph); None where it
+    only ranks.
     """
 
     nodes: tuple[Node, ...]
@@ -49,7 +64,10 @@ class CausalGraph:
         return self.per_example.mean(axis=0)
 
     def __repr__(self) -> str:
-        return f"CausalGraph({len(self.edges):,} edges by {self.method}, value {self.value}, {len(self.per_example)} examples)"
+        return (
+            f"CausalGraph({len(self.edges):,} edges by {self.method}, value {self.value}, "
+            f"{len(self.per_example)} examples)"
+        )
 
     def edge(self, number: SupportsIndex) -> Edge:
         """An edge by its names; `number` is one of those that `strongest` gives."""
@@ -57,20 +75,31 @@ class CausalGraph:
         return Edge(self.nodes[source].name, self.ports[port].name)
 
     def strongest(self, count: int) -> Int[np.ndarray, " count"]:
-        """The numbers of the edges with the largest |effect|, the largest first; ties by their order in the network."""
+        """The numbers of the edges with the largest |effect|, the largest first; ties by their
+        order in the network.
+        """
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
 
     def take(self, rows: Int[np.ndarray, " row"]) -> "CausalGraph":
         """The graph of some of the examples."""
-        return replace(self, per_example=self.per_example[rows], clean=self.clean[rows], replaced=self.replaced[rows])
+        return replace(
+            self,
+            per_example=self.per_example[rows],
+            clean=self.clean[rows],
+            replaced=self.replaced[rows],
+        )
 
     def _repr_html_(self) -> str:
         from interp.causal.graph.display import shown_graph
 
         return shown_graph(self)
 
-    def to_networkx(self, numbers: Int[np.ndarray, " chosen"] | None = None) -> "networkx.MultiDiGraph[str]":
-        """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see `interp.causal.graph.export`)."""
+    def to_networkx(
+        self, numbers: Int[np.ndarray, " chosen"] | None = None
+    ) -> "networkx.MultiDiGraph[str]":
+        """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see
+        `interp.causal.graph.export`).
+        """
         from interp.causal.graph.export import to_networkx
 
         return to_networkx(self, numbers)

@@ -1,4 +1,6 @@
-"""Random graphs with as many edges per layer as a given one: what every judgement of a graph is held against."""
+"""Random graphs with as many edges per layer as a given one: what every judgement of a graph is
+held against.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,10 +13,14 @@ def port_layers(graph: CausalGraph) -> Int[np.ndarray, " edge"]:
     return np.array([port.layer for port in graph.ports])[graph.edges[:, 1]]
 
 
-def random_like(graph: CausalGraph, kept: Bool[np.ndarray, " edge"], *, seed: int) -> Bool[np.ndarray, " edge"]:
-    """Random edges of the network, in every layer (of the port) as many as `kept` has there, all equally likely.
+def random_like(
+    graph: CausalGraph, kept: Bool[np.ndarray, " edge"], *, seed: int
+) -> Bool[np.ndarray, " edge"]:
+    """Random edges of the network, in every layer (of the port) as many as `kept` has there, all
+    equally likely.
 
-    One seed is one order of all edges: if `kept` grows, so does the random graph, and the smaller lies within the larger.
+    One seed is one order of all edges: if `kept` grows, so does the random graph, and the smaller
+    lies within the larger.
 
     Example:
         >>> random_like(graph, chosen(graph, 50), seed=0).sum()

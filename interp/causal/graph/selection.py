@@ -1,4 +1,6 @@
-"""Which edges a graph consists of: the kept or the strongest ones, those on a way through the network, and what each carries."""
+"""Which edges a graph consists of: the kept or the strongest ones, those on a way through the
+network, and what each carries.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -14,14 +16,17 @@ from interp.core import InputError, Progress, Score, silent
 from interp.core.score import bootstrap_indices
 
 SHARE = 0.05
-"""The share of all edges that counts as the graph where neither a method nor a user says how many."""
+"""The share of all edges that counts as the graph where neither a method nor a user says how
+many.
+"""
 
 Reader = Callable[[Float[Tensor, "case *out"], Int[Tensor, " case"]], Tensor]
 """A number (or a yes or no) for every case from the network's output and the cases' numbers."""
 
 
 def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " edge"]:
-    """The edges of the graph: the `count` strongest; without a count those that its method kept, or the strongest 5 % where it only ranks.
+    """The edges of the graph: the `count` strongest; without a count those that its method kept, or
+    the strongest 5 % where it only ranks.
 
     Raises:
         InputError: `count` is not between 1 and the number of edges, or the method kept no edge.
@@ -33,11 +38,17 @@ def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " e
     total = len(graph.edges)
     if count is None and graph.kept is not None:
         if not graph.kept.any():
-            raise InputError(f"{graph.method} kept none of {total} edges; lower its threshold, or say how many edges to take (count=50)")
+            raise InputError(
+                f"{graph.method} kept none of {total} edges; lower its threshold, or say how "
+                "many "
+                "edges to take (count=50)"
+            )
         return graph.kept
     count = max(1, round(SHARE * total)) if count is None else count
     if not 1 <= count <= total:
-        raise InputError(f"{count} edges were asked for; the graph has {total}, so give 1 to {total}")
+        raise InputError(
+            f"{count} edges were asked for; the graph has {total}, so give 1 to {total}"
+        )
     mask = np.zeros(total, dtype=bool)
     mask[graph.strongest(count)] = True
     return mask
@@ -46,9 +57,11 @@ def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " e
 def on_paths(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
     """Those of the kept edges that lie on a way of kept edges from an input to an output.
 
-    Inputs are the sources of the first layer (the embedding, an image's channels), outputs the ports of the last (the logits, every class).
+    Inputs are the sources of the first layer (the embedding, an image's channels), outputs the
+    ports of the last (the logits, every class).
 
-    A part is reached if any of its inputs is (a head through its query, key or value). Cost: two sweeps over the ports.
+    A part is reached if any of its inputs is (a head through its query, key or value). Cost: two
+    sweeps over the ports.
     """
     table = np.zeros((len(graph.nodes), len(graph.ports)), dtype=bool)
     table[tuple(graph.edges[kept].T)] = True
@@ -75,7 +88,8 @@ def require_path(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> None:
     """
     if not on_paths(graph, kept).any():
         raise InputError(
-            f"no path leads from {graph.nodes[0].name} to {graph.ports[-1].name} through the graph's {int(kept.sum())} edges; "
+            f"no path leads from {graph.nodes[0].name} to {graph.ports[-1].name} through the "
+            f"graph's {int(kept.sum())} edges; "
             "take more edges, or another method"
         )
 
@@ -88,11 +102,15 @@ def require_same(wiring: Wiring, examples: Examples, graph: CausalGraph) -> None
     """
     if examples.value != graph.value:
         raise InputError(
-            f"the graph is of value {graph.value!r}, the examples of {examples.value!r}; use the same value, another one has another graph"
+            f"the graph is of value {graph.value!r}, the examples of {examples.value!r}; use the "
+            "same value, another one has another graph"
         )
-    if not np.array_equal(wiring.edges, graph.edges) or [node.name for node in wiring.sources] != [node.name for node in graph.nodes]:
+    if not np.array_equal(wiring.edges, graph.edges) or [node.name for node in wiring.sources] != [
+        node.name for node in graph.nodes
+    ]:
         raise InputError(
-            f"the graph has {len(graph.edges)} edges between other parts than the network's {len(wiring.edges)}; give the network it is of"
+            f"the graph has {len(graph.edges)} edges between other parts than the network's "
+            f"{len(wiring.edges)}; give the network it is of"
         )
 
 
@@ -105,7 +123,8 @@ def readings(
     *,
     progress: Progress = silent,
 ) -> Float[np.ndarray, "reader graph example"]:
-    """What readers say of the output with only each graph's edges left as they are and all others replaced.
+    """What readers say of the output with only each graph's edges left as they are and all others
+    replaced.
 
     Cost: one forward pass per batch and graph; a graph that occurs twice is run once.
     """
@@ -117,14 +136,19 @@ def readings(
         for number, kept in enumerate(distinct.values()):
             output = wiring.output(part.batch, part.changes, wiring.mask(wiring.edges[~kept]))
             for place, reader in enumerate(readers):
-                found[place, number, part.rows.numpy()] = reader(output, part.rows).float().cpu().numpy()
+                found[place, number, part.rows.numpy()] = (
+                    reader(output, part.rows).float().cpu().numpy()
+                )
             done += len(part.rows)
             progress("graphs", done, len(distinct) * len(examples), "graph × example")
     return found[:, places]
 
 
-def edge_scores(graph: CausalGraph, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000) -> list[Score]:
-    """The mean effects of some edges with bootstrap intervals over the examples, which are resampled for all edges alike.
+def edge_scores(
+    graph: CausalGraph, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000
+) -> list[Score]:
+    """The mean effects of some edges with bootstrap intervals over the examples, which are
+    resampled for all edges alike.
 
     Example:
         >>> edge_scores(graph, graph.strongest(3))
@@ -132,7 +156,9 @@ def edge_scores(graph: CausalGraph, numbers: Int[np.ndarray, " chosen"], *, seed
     return mean_scores(graph.per_example[:, numbers], seed=seed, resamples=resamples)
 
 
-def mean_scores(values: Float[np.ndarray, "example column"], *, seed: int, resamples: int = 1000) -> list[Score]:
+def mean_scores(
+    values: Float[np.ndarray, "example column"], *, seed: int, resamples: int = 1000
+) -> list[Score]:
     """The mean of every column with its 95 % percentile bootstrap interval over the examples.
 
     Raises:
@@ -142,9 +168,14 @@ def mean_scores(values: Float[np.ndarray, "example column"], *, seed: int, resam
     if n == 0:
         raise InputError("a score needs at least one example, got none")
     values = values.astype(float)
-    draws = np.concatenate([_counts(index, n) @ values / n for index in bootstrap_indices(n, resamples, seed)])
+    draws = np.concatenate(
+        [_counts(index, n) @ values / n for index in bootstrap_indices(n, resamples, seed)]
+    )
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    return [Score(float(v), float(a), float(b), n, seed) for v, a, b in zip(values.mean(axis=0), low, high, strict=True)]
+    return [
+        Score(float(v), float(a), float(b), n=n, seed=seed)
+        for v, a, b in zip(values.mean(axis=0), low, high, strict=True)
+    ]
 
 
 def _counts(index: Int[np.ndarray, "resample n"], n: int) -> Float[np.ndarray, "resample n"]:

@@ -1,4 +1,6 @@
-"""ACDC: from the output back to the inputs, edges that are not missed are taken out of the graph for good."""
+"""ACDC: from the output back to the inputs, edges that are not missed are taken out of the graph
+for good.
+"""
 
 import math
 import time
@@ -17,31 +19,48 @@ from interp.core import InputError, Progress, silent
 from interp.detection.auroc import auroc_many
 
 
-def acdc(wiring: Wiring, examples: Examples, metric: Metric, *, threshold: float, progress: Progress = silent) -> CausalGraph:
-    """Try to replace every edge in the graph that is left, and leave it replaced where the metric's mean changes by less than `threshold`.
+def acdc(
+    wiring: Wiring,
+    examples: Examples,
+    metric: Metric,
+    *,
+    threshold: float,
+    progress: Progress = silent,
+) -> CausalGraph:
+    """Try to replace every edge in the graph that is left, and leave it replaced where the metric's
+    mean changes by less than `threshold`.
 
-    Ports are visited from the output back to the inputs, an edge's later sources before earlier ones. With `H` the graph so far, edge e is
-    taken out if `|m(H without e) − m(H)| < threshold`, means over the examples, in units of the metric; all edges outside H are replaced,
-    live. `per_example` holds each edge's change at its own removal, so that it depends on what was removed before; `kept` the edges that
-    are left. `details["tried"]` is 0 for edges into parts that nothing of H reads any more: they are taken out without a run, because
-    nothing can change (not so with values `project out` and `add`, which leave the rest of a contribution in place).
+    Ports are visited from the output back to the inputs, an edge's later sources before earlier
+    ones. With `H` the graph so far, edge e is taken out if `|m(H without e) − m(H)| < threshold`,
+    means over the examples, in units of the metric; all edges outside H are replaced, live.
+    `per_example` holds each edge's change at its own removal, so that it depends on what was
+    removed before; `kept` the edges that are left. `details["tried"]` is 0 for edges into parts
+    that nothing of H reads any more: they are taken out without a run, because nothing can change
+    (not so with values `project out` and `add`, which leave the rest of a contribution in place).
 
-    What is decided by means misses effects that cancel over the examples; a metric that cannot be negative (KL) does not cancel.
+    What is decided by means misses effects that cancel over the examples; a metric that cannot be
+    negative (KL) does not cancel.
 
     Raises:
         InputError: `threshold` is not a positive number.
 
-    Source: Conmy et al. 2023, there with the signed change of the KL divergence, which only grows where something is lost.
+    Source: Conmy et al. 2023, there with the signed change of the KL divergence, which only grows
+    where something is lost.
 
-    Cost: one forward pass over the examples for every edge that is tried (at most all), none of them shared: minutes for a hundred
-    examples on networks of a thousand edges, hours on a language model's hundred thousand. All batches' replacement values are held.
+    Cost: one forward pass over the examples for every edge that is tried (at most all), none of
+    them shared: minutes for a hundred examples on networks of a thousand edges, hours on a language
+    model's hundred thousand. All batches' replacement values are held.
 
     Example:
         >>> graph = acdc(wiring, Examples(wiring, prompts, counterfactuals), metric, threshold=0.05)
         >>> [str(graph.edge(number)) for number in np.flatnonzero(graph.kept).tolist()]
     """
     if not (math.isfinite(threshold) and threshold > 0):
-        raise InputError(f"threshold is {threshold}; give a positive number in units of the metric, a hundredth of its clean value, say")
+        raise InputError(
+            f"threshold is {threshold}; give a positive number in units of the metric, a "
+            "hundredth "
+            "of its clean value, say"
+        )
     start = time.perf_counter()
     clean, replaced = clean_and_replaced(examples, metric)
     parts, edges = list(examples), wiring.edges
@@ -62,11 +81,22 @@ def acdc(wiring: Wiring, examples: Examples, metric: Metric, *, threshold: float
         progress("ACDC", done, len(edges), "edge")
     parameters = {"value": examples.value, "threshold": threshold}
     details = {"tried": tried.astype(float)}
-    return assembled(examples, metric, "acdc", table, parameters, start, ends=(clean, replaced), kept=kept, details=details)
+    return assembled(
+        examples,
+        metric,
+        "acdc",
+        table,
+        parameters,
+        start,
+        ends=(clean, replaced),
+        kept=kept,
+        details=details,
+    )
 
 
 def auroc_of_edges(scores: Float[np.ndarray, " edge"], truth: Bool[np.ndarray, " edge"]) -> float:
-    """How well |scores| tell the true edges from the others: the probability that a true one scores higher, ties counting half.
+    """How well |scores| tell the true edges from the others: the probability that a true one scores
+    higher, ties counting half.
 
     Raises:
         InputError: all edges are true, or none is.
@@ -94,10 +124,14 @@ def _unread(wiring: Wiring, kept: Bool[np.ndarray, " edge"], port: int) -> bool:
 
 
 @torch.no_grad()
-def _measured(wiring: Wiring, parts: list[Part], metric: Metric, kept: Bool[np.ndarray, " edge"], n: int) -> Float[np.ndarray, " example"]:
+def _measured(
+    wiring: Wiring, parts: list[Part], metric: Metric, kept: Bool[np.ndarray, " edge"], n: int
+) -> Float[np.ndarray, " example"]:
     """The metric of every example with all edges replaced that are not kept."""
     mask: Bool[Tensor, "source port"] = wiring.mask(wiring.edges[~kept])
     found = np.empty(n)
     for part in parts:
-        found[part.rows.numpy()] = metric(wiring.output(part.batch, part.changes, mask), part.rows).float().cpu().numpy()
+        found[part.rows.numpy()] = (
+            metric(wiring.output(part.batch, part.changes, mask), part.rows).float().cpu().numpy()
+        )
     return found

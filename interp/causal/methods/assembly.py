@@ -28,9 +28,11 @@ def assembled(
     kept: Bool[np.ndarray, " edge"] | None = None,
     details: Mapping[str, Float[np.ndarray, " edge"]] | None = None,
 ) -> CausalGraph:
-    """The graph of a search that began at `start` (seconds of `time.perf_counter`); its edges are the wiring's where none are given.
+    """The graph of a search that began at `start` (seconds of `time.perf_counter`); its edges are
+    the wiring's where none are given.
 
-    `ends` are the metric with nothing and with everything replaced, where the search has measured them already.
+    `ends` are the metric with nothing and with everything replaced, where the search has measured
+    them already.
     """
     wiring = examples.wiring
     clean, replaced = clean_and_replaced(examples, metric) if ends is None else ends
@@ -41,20 +43,26 @@ def assembled(
         model=wiring.model.name,
         weight_hash=wiring.model.weight_hash,
         corpus_hash=text_hash(examples.items),
-        selection="the output at each example's last token" if wiring.feature_axis == -1 else "the whole output",
-        cost={"seconds": time.perf_counter() - start, "edges": len(wiring.edges), "examples": len(examples)},
+        selection="the output at each example's last token"
+        if wiring.feature_axis == -1
+        else "the whole output",
+        cost={
+            "seconds": time.perf_counter() - start,
+            "edges": len(wiring.edges),
+            "examples": len(examples),
+        },
     )
     return CausalGraph(
-        wiring.sources,
-        wiring.ports,
-        wiring.edges if edges is None else edges,
-        table,
-        clean,
-        replaced,
-        method,
-        examples.value,
-        getattr(metric, "name", "metric"),
-        provenance,
-        kept,
-        details or {},
+        nodes=wiring.sources,
+        ports=wiring.ports,
+        edges=wiring.edges if edges is None else edges,
+        per_example=table,
+        clean=clean,
+        replaced=replaced,
+        method=method,
+        value=examples.value,
+        metric=getattr(metric, "name", "metric"),
+        provenance=provenance,
+        kept=kept,
+        details=details or {},
     )

@@ -1,4 +1,6 @@
-"""EAP with integrated gradients: the gradient averaged along a way from the replacement to the clean run."""
+"""EAP with integrated gradients: the gradient averaged along a way from the replacement to the
+clean run.
+"""
 
 import numpy as np
 import torch
@@ -11,10 +13,14 @@ from interp.causal.wiring.examples import Examples, Part
 from interp.core import InputError, Progress, silent
 
 
-def eap_ig_inputs(examples: Examples, metric: Metric, *, steps: int = 5, progress: Progress = silent) -> Float[np.ndarray, "example edge"]:
-    """EAP with the gradient averaged over inputs `replacement + (k/S)(clean − replacement)`, k = 0 … S − 1 (Hanna et al. 2024, eq. 3).
+def eap_ig_inputs(
+    examples: Examples, metric: Metric, *, steps: int = 5, progress: Progress = silent
+) -> Float[np.ndarray, "example edge"]:
+    """EAP with the gradient averaged over inputs `replacement + (k/S)(clean − replacement)`, k = 0
+    … S − 1 (Hanna et al. 2024, eq. 3).
 
-    Only the input is moved (a UNet's and a classifier's: all its channels). Cost: `steps` forward and backward passes.
+    Only the input is moved (a UNet's and a classifier's: all its channels). Cost: `steps` forward
+    and backward passes.
 
     Raises:
         InputError: there are no steps.
@@ -35,10 +41,12 @@ def eap_ig_inputs(examples: Examples, metric: Metric, *, steps: int = 5, progres
 def eap_ig_activations(
     examples: Examples, metric: Metric, *, steps: int = 5, progress: Progress = silent
 ) -> Float[np.ndarray, "example edge"]:
-    """EAP with each source's edges taken at runs in which that source itself is moved, `v + (k/S)(a − v)` (Hanna et al. 2024).
+    """EAP with each source's edges taken at runs in which that source itself is moved,
+    `v + (k/S)(a − v)` (Hanna et al. 2024).
 
-    Sources of one part of one layer (an attention layer's heads) are moved together, as in the authors' code; unlike there, an edge gets
-    only the gradients of the runs in which its own source is moved.
+    Sources of one part of one layer (an attention layer's heads) are moved together, as in the
+    authors' code; unlike there, an edge gets only the gradients of the runs in which its own source
+    is moved.
 
     Cost: `steps` forward and backward passes for every part of the network.
 
@@ -53,7 +61,9 @@ def eap_ig_activations(
         for group in wiring.source_groups:
 
             def at(k: int, group: tuple[int, ...] = group) -> Float[Tensor, "row source port"]:
-                return wiring.linear_effects(part.batch, part.changes, metric, part.rows, Moment(group, shares[k]))
+                return wiring.linear_effects(
+                    part.batch, part.changes, metric, part.rows, Moment(group, shares[k])
+                )
 
             found[:, list(group)] = averaged_over(steps, at)[:, list(group)]
         return found
@@ -63,5 +73,8 @@ def eap_ig_activations(
 
 def _shares(steps: int) -> list[float]:
     if steps < 1:
-        raise InputError(f"{steps} steps were asked for; integrated gradients need at least 1 (5 to 30 are usual)")
+        raise InputError(
+            f"{steps} steps were asked for; integrated gradients need at least 1 (5 to 30 are "
+            "usual)"
+        )
     return [1 - k / steps for k in range(steps)]

@@ -20,7 +20,9 @@ from interp.core.names import require_known
 from interp.models import Model, ModuleModel, UNetModel
 
 DECIDING = ("acdc", "interventional", "regression")
-"""Methods that decide which edges belong to the graph, and say what they found of each themselves."""
+"""Methods that decide which edges belong to the graph, and say what they found of each
+themselves.
+"""
 
 _METHODS: dict[Method, tuple[str, str]] = {
     "exact": ("exact", "exact"),
@@ -50,19 +52,25 @@ def path_effects(
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> CausalGraph:
-    """The effect of every edge of a network on a metric, `m(edge replaced) − m(clean)`: measured, or estimated by `method`.
+    """The effect of every edge of a network on a metric, `m(edge replaced) − m(clean)`: measured,
+    or estimated by `method`.
 
     Args:
-        inputs: what the network takes; `counterfactuals` the same with what matters changed (same number of tokens, position by position).
-        metric: a number for every example from the network's output; see `interp.causal.wiring.metrics`.
-        method: `exact` (every edge measured, or those in `edges`), `eap`, `eap-ig-inputs`, `eap-ig-activations`, `eap-qk`, `eap-graddrop`,
-            `acdc` (removes what matters less than `threshold`), `interventional`, `regression` (classifiers).
-        value: what takes a contribution's place: `resample` (the counterfactual's), `mean`, `zero`, `project out` and `add` (with
-            `directions`, by source name). Different values give different true graphs.
+        inputs: what the network takes; `counterfactuals` the same with what matters changed (same
+            number of tokens, position by position).
+        metric: a number for every example from the network's output; see
+            `interp.causal.wiring.metrics`.
+        method: `exact` (every edge measured, or those in `edges`), `eap`, `eap-ig-inputs`,
+            `eap-ig-activations`, `eap-qk`, `eap-graddrop`, `acdc` (removes what matters less than
+            `threshold`), `interventional`, `regression` (classifiers).
+        value: what takes a contribution's place: `resample` (the counterfactual's), `mean`, `zero`,
+            `project out` and `add` (with `directions`, by source name). Different values give
+            different true graphs.
         steps: of integrated gradients.
 
     Raises:
-        InputError: a name does not exist, counterfactuals do not fit, or the metric is the same whatever is replaced.
+        InputError: a name does not exist, counterfactuals do not fit, or the metric is the same
+            whatever is replaced.
 
     Example:
         >>> task = interp.corpus.task("indirect-object", n=32)
@@ -73,22 +81,34 @@ def path_effects(
     require_known("value", value, get_args(Value))
     start = time.perf_counter()
     wiring = wiring_of(model)
-    examples = Examples(wiring, inputs, counterfactuals, value=value, directions=directions, batch_size=batch_size)
+    examples = Examples(
+        wiring, inputs, counterfactuals, value=value, directions=directions, batch_size=batch_size
+    )
     chosen = wiring.edges if edges is None else wiring.numbers(edges)
     if edges is not None and method != "exact":
-        raise InputError(f"edges can be chosen for method 'exact' only, not {method!r}; the others give all edges at once")
+        raise InputError(
+            f"edges can be chosen for method 'exact' only, not {method!r}; the others give all "
+            "edges at once"
+        )
     search = _search(method, steps, threshold)
     if method in DECIDING:
         decided: CausalGraph = search(examples, metric, progress)
         return decided
-    table = exact(examples, metric, None, chosen, progress=progress) if method == "exact" else search(examples, metric, progress)
-    graph = assembled(examples, metric, method, table, {"value": value, "steps": steps}, start, edges=chosen)
+    table = (
+        exact(examples, metric, None, chosen, progress=progress)
+        if method == "exact"
+        else search(examples, metric, progress)
+    )
+    graph = assembled(
+        examples, metric, method, table, {"value": value, "steps": steps}, start, edges=chosen
+    )
     _refuse_constant(graph)
     return graph
 
 
 def wiring_of(model: Model | Wiring) -> Wiring:
-    """A network's parts and edges: a language model's heads and MLPs, a classifier's channels, a UNet's levels and skip connections.
+    """A network's parts and edges: a language model's heads and MLPs, a classifier's channels, a
+    UNet's levels and skip connections.
 
     Raises:
         InputError: the network is none of these, or its parts cannot be told apart.
@@ -108,7 +128,9 @@ def wiring_of(model: Model | Wiring) -> Wiring:
     return ResidualWiring(model)
 
 
-def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples, Metric, Progress], Any]:
+def _search(
+    method: Method, steps: int, threshold: float
+) -> Callable[[Examples, Metric, Progress], Any]:
     """The method's function, imported when it is used."""
     home, name = _METHODS[method]
     found = getattr(importlib.import_module(f"interp.causal.methods.{home}"), name)
@@ -119,11 +141,17 @@ def _search(method: Method, steps: int, threshold: float) -> Callable[[Examples,
     }
     options = every.get(method, {})
     if method in DECIDING:
-        return lambda examples, metric, progress: found(examples.wiring, examples, metric, progress=progress, **options)
+        return lambda examples, metric, progress: found(
+            examples.wiring, examples, metric, progress=progress, **options
+        )
     return lambda examples, metric, progress: found(examples, metric, progress=progress, **options)
 
 
 def _refuse_constant(graph: CausalGraph) -> None:
-    """With the largest and smallest edge of every example: where these do not move the metric, none does."""
-    extremes = [graph.clean + edge(graph.per_example, axis=1, initial=0) for edge in (np.max, np.min)]
+    """With the largest and smallest edge of every example: where these do not move the metric, none
+    does.
+    """
+    extremes = [
+        graph.clean + edge(graph.per_example, axis=1, initial=0) for edge in (np.max, np.min)
+    ]
     check_metric(np.stack([graph.clean, graph.replaced, *extremes]), graph.metric)

@@ -1,4 +1,6 @@
-"""Exact edge patching: every edge is replaced on its own and the metric measured. The truth that estimates are held against."""
+"""Exact edge patching: every edge is replaced on its own and the metric measured. The truth that
+estimates are held against.
+"""
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ def exact(
     *,
     progress: Progress = silent,
 ) -> Float[np.ndarray, "example edge"]:
-    """`m(edge replaced) − m(clean)` of every edge, or of some, for every example (path patching; Goldowsky-Dill et al. 2023).
+    """`m(edge replaced) − m(clean)` of every edge, or of some, for every example (path patching;
+    Goldowsky-Dill et al. 2023).
 
     `clean` is the metric with nothing replaced where it is known already.
 
@@ -33,7 +36,11 @@ def exact(
         rows = part.rows.numpy()
         with torch.no_grad():
             known = None if clean is None else torch.from_numpy(clean[rows]).float()
-            base = metric(wiring.output(part.batch), part.rows).float().cpu() if known is None else known
+            base = (
+                metric(wiring.output(part.batch), part.rows).float().cpu()
+                if known is None
+                else known
+            )
         for start in range(0, len(chosen), PORTION):
             portion = chosen[start : start + PORTION]
             values = wiring.one_by_one(part.batch, part.changes, portion, metric, part.rows).cpu()

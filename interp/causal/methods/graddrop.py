@@ -1,4 +1,6 @@
-"""GradDrop: effects that cancel in one backward pass show when one layer at a time is left out of it."""
+"""GradDrop: effects that cancel in one backward pass show when one layer at a time is left out of
+it.
+"""
 
 import numpy as np
 import torch
@@ -11,11 +13,15 @@ from interp.causal.wiring.examples import Examples, Part
 from interp.core import InputError, Progress, silent
 
 
-def eap_graddrop(examples: Examples, metric: Metric, *, progress: Progress = silent) -> Float[np.ndarray, "example edge"]:
-    """`1/(L − 1) · Σ over layers of |EAP with the gradient through that layer dropped|`, with EAP's sign (Kramár et al. 2024, eq. 13).
+def eap_graddrop(
+    examples: Examples, metric: Metric, *, progress: Progress = silent
+) -> Float[np.ndarray, "example edge"]:
+    """`1/(L − 1) · Σ over layers of |EAP with the gradient through that layer dropped|`, with EAP's
+    sign (Kramár et al. 2024, eq. 13).
 
-    A direct and an indirect effect of opposite sign cancel in EAP, a false negative; with a layer's gradient dropped one of them is left.
-    The published score has no sign; here EAP's own is put on it.
+    A direct and an indirect effect of opposite sign cancel in EAP, a false negative; with a layer's
+    gradient dropped one of them is left. The published score has no sign; here EAP's own is put on
+    it.
 
     Cost: one forward and backward pass for every layer.
 
@@ -25,13 +31,19 @@ def eap_graddrop(examples: Examples, metric: Metric, *, progress: Progress = sil
     wiring = examples.wiring
     layers = wiring.droppable
     if len(layers) < 2:
-        raise InputError(f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has {len(layers)}, use method 'eap'")
+        raise InputError(
+            f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has "
+            f"{len(layers)}, "
+            "use method 'eap'"
+        )
 
     def effects(part: Part) -> Float[Tensor, "row source port"]:
         def at(moment: Moment) -> Tensor:
             return wiring.linear_effects(part.batch, part.changes, metric, part.rows, moment)
 
-        size = averaged_over(len(layers), lambda k: at(Moment(skipped=frozenset({layers[k]}))).abs())
+        size = averaged_over(
+            len(layers), lambda k: at(Moment(skipped=frozenset({layers[k]}))).abs()
+        )
         return torch.copysign(size * len(layers) / (len(layers) - 1), at(CLEAN))
 
     return over_batches(examples, effects, what="GradDrop", progress=progress)

@@ -1,4 +1,6 @@
-"""The interventional graph of a classifier: from the output back to the image, the edges whose removal is felt, example by example."""
+"""The interventional graph of a classifier: from the output back to the image, the edges whose
+removal is felt, example by example.
+"""
 
 import time
 from typing import Literal, get_args
@@ -34,28 +36,36 @@ def interventional_graph(
     test: Test = "wilcoxon",
     progress: Progress = silent,
 ) -> CausalGraph:
-    """Keep the edges whose replacement changes the metric of the single examples reliably, and by more than `epsilon` on average.
+    """Keep the edges whose replacement changes the metric of the single examples reliably, and by
+    more than `epsilon` on average.
 
-    From the output back, layer by layer: all edges into the last layer's ports, then only edges into parts that a kept edge leaves. Each is
-    replaced on its own, `e = m(edge replaced) − m(clean)` per example, and the hypothesis that e is symmetric about 0 is tested. An edge is
-    kept where it is rejected and `|mean e| > epsilon`, in units of the metric (for classifiers the probability of the label).
+    From the output back, layer by layer: all edges into the last layer's ports, then only edges
+    into parts that a kept edge leaves. Each is replaced on its own,
+    `e = m(edge replaced) − m(clean)` per example, and the hypothesis that e is symmetric about 0 is
+    tested. An edge is kept where it is rejected and `|mean e| > epsilon`, in units of the metric
+    (for classifiers the probability of the label).
 
-    Tests are paired, two-sided: Wilcoxon's signed ranks (Wilcoxon 1945; ties with 0 as Pratt 1959, normal approximation), or Student's t.
-    The family over which false discoveries are controlled (Benjamini & Hochberg 1995) is the edges tested into one layer: among those kept
-    of a layer at most `alpha` are expected to be false. It is not controlled over all layers together, and later families are chosen by
-    earlier ones.
+    Tests are paired, two-sided: Wilcoxon's signed ranks (Wilcoxon 1945; ties with 0 as Pratt 1959,
+    normal approximation), or Student's t. The family over which false discoveries are controlled
+    (Benjamini & Hochberg 1995) is the edges tested into one layer: among those kept of a layer at
+    most `alpha` are expected to be false. It is not controlled over all layers together, and later
+    families are chosen by earlier ones.
 
-    `details` of the graph: `p`, `q` (adjusted p; both 1 where not tested) and `tested` (1 or 0); an edge that was not tested has effect 0.
+    `details` of the graph: `p`, `q` (adjusted p; both 1 where not tested) and `tested` (1 or 0); an
+    edge that was not tested has effect 0.
 
     Raises:
         InputError: there are fewer than six examples, or `alpha` or `epsilon` is out of range.
 
-    Source: ours; the top-down order is that of ACDC (Conmy et al. 2023), path interventions on classifiers are those of Ahmad et al. 2024.
+    Source: ours; the top-down order is that of ACDC (Conmy et al. 2023), path interventions on
+    classifiers are those of Ahmad et al. 2024.
 
     Cost: exact patching of the tested edges.
 
     Example:
-        >>> graph = interventional_graph(wiring, Examples(wiring, images, value="mean"), probability)
+        >>> graph = interventional_graph(
+        ...     wiring, Examples(wiring, images, value="mean"), probability
+        ... )
         >>> [str(graph.edge(number)) for number in np.flatnonzero(graph.kept)]
     """
     _check(len(examples), alpha, epsilon, test)
@@ -63,22 +73,43 @@ def interventional_graph(
     clean, replaced = clean_and_replaced(examples, metric)
     count = len(wiring.edges)
     table = np.zeros((len(examples), count), dtype=np.float32)
-    p, q, tested, kept = np.ones(count), np.ones(count), np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    p, q, tested, kept = (
+        np.ones(count),
+        np.ones(count),
+        np.zeros(count, dtype=bool),
+        np.zeros(count, dtype=bool),
+    )
     layers = np.array([port.layer for port in wiring.ports])[wiring.edges[:, 1]]
     for layer in sorted(set(layers.tolist()), reverse=True):
-        here = np.flatnonzero((layers == layer) & _into_kept(wiring, kept, last=layer == int(layers.max())))
+        here = np.flatnonzero(
+            (layers == layer) & _into_kept(wiring, kept, last=layer == int(layers.max()))
+        )
         if len(here):
-            table[:, here] = _rounded(exact(examples, metric, clean, wiring.edges[here], progress=progress), clean)
+            table[:, here] = _rounded(
+                exact(examples, metric, clean, wiring.edges[here], progress=progress), clean
+            )
             p[here] = paired_p_values(table[:, here], test)
             q[here] = adjusted(p[here])
             tested[here] = True
             kept[here] = (q[here] <= alpha) & (np.abs(table[:, here].mean(axis=0)) > epsilon)
     parameters = {"value": examples.value, "alpha": alpha, "epsilon": epsilon, "test": test}
     details = {"p": p, "q": q, "tested": tested.astype(float)}
-    return assembled(examples, metric, "interventional", table, parameters, start, ends=(clean, replaced), kept=kept, details=details)
+    return assembled(
+        examples,
+        metric,
+        "interventional",
+        table,
+        parameters,
+        start,
+        ends=(clean, replaced),
+        kept=kept,
+        details=details,
+    )
 
 
-def paired_p_values(effects: Float[np.ndarray, "example edge"], test: Test = "wilcoxon") -> Float[np.ndarray, " edge"]:
+def paired_p_values(
+    effects: Float[np.ndarray, "example edge"], test: Test = "wilcoxon"
+) -> Float[np.ndarray, " edge"]:
     """Two-sided p of every column being symmetric about 0; 1 where all its values are 0.
 
     Example:
@@ -102,13 +133,17 @@ def paired_p_values(effects: Float[np.ndarray, "example edge"], test: Test = "wi
 
 
 def adjusted(p: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
-    """p values adjusted for one family (Benjamini & Hochberg 1995): `q_(i) = min over j ≥ i of p_(j) · n / j`."""
+    """p values adjusted for one family (Benjamini & Hochberg 1995):
+    `q_(i) = min over j ≥ i of p_(j) · n / j`.
+    """
     from scipy.stats import false_discovery_control
 
     return np.asarray(false_discovery_control(p, method="bh"))
 
 
-def _into_kept(wiring: Wiring, kept: Bool[np.ndarray, " edge"], *, last: bool) -> Bool[np.ndarray, " edge"]:
+def _into_kept(
+    wiring: Wiring, kept: Bool[np.ndarray, " edge"], *, last: bool
+) -> Bool[np.ndarray, " edge"]:
     """Edges into parts that a kept edge leaves; into the last layer all."""
     if last:
         return np.ones(len(kept), dtype=bool)
@@ -117,14 +152,25 @@ def _into_kept(wiring: Wiring, kept: Bool[np.ndarray, " edge"], *, last: bool) -
     return np.asarray(wanted[wiring.edges[:, 1]])
 
 
-def _rounded(effects: Float[np.ndarray, "example edge"], clean: Float[np.ndarray, " example"]) -> Float[np.ndarray, "example edge"]:
+def _rounded(
+    effects: Float[np.ndarray, "example edge"], clean: Float[np.ndarray, " example"]
+) -> Float[np.ndarray, "example edge"]:
     """Rounding errors of a dead edge all have one sign, and would pass any test of signs."""
-    return np.where(np.abs(effects) <= ROUNDING * max(float(np.abs(clean).max()), 1e-30), 0.0, effects).astype(np.float32)
+    return np.where(
+        np.abs(effects) <= ROUNDING * max(float(np.abs(clean).max()), 1e-30), 0.0, effects
+    ).astype(np.float32)
 
 
 def _check(examples: int, alpha: float, epsilon: float, test: str) -> None:
     require_known("test", test, get_args(Test))
     if examples < FEWEST:
-        raise InputError(f"{examples} examples; a paired test needs at least {FEWEST} to find anything, give more")
+        raise InputError(
+            f"{examples} examples; a paired test needs at least {FEWEST} to find anything, "
+            "give "
+            "more"
+        )
     if not 0 < alpha < 1 or not epsilon >= 0:
-        raise InputError(f"alpha is {alpha} and epsilon {epsilon}; alpha lies between 0 and 1, epsilon is 0 or more")
+        raise InputError(
+            f"alpha is {alpha} and epsilon {epsilon}; alpha lies between 0 and 1, epsilon is 0 or "
+            "more"
+        )

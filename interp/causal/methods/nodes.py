@@ -10,12 +10,16 @@ from interp.core import Progress, silent
 
 
 @torch.no_grad()
-def node_effects(examples: Examples, metric: Metric, *, progress: Progress = silent) -> Float[np.ndarray, "example source"]:
-    """`m(output of a source replaced) − m(clean)` for every source and example, measured (activation patching; Vig et al. 2020).
+def node_effects(
+    examples: Examples, metric: Metric, *, progress: Progress = silent
+) -> Float[np.ndarray, "example source"]:
+    """`m(output of a source replaced) − m(clean)` for every source and example, measured
+    (activation patching; Vig et al. 2020).
 
     Replacing an output is replacing its contribution to every port that reads it.
 
-    Cost: one forward pass for every source and batch; for transformers only of the layers after it, and all heads of a layer at once.
+    Cost: one forward pass for every source and batch; for transformers only of the layers after it,
+    and all heads of a layer at once.
 
     Example:
         >>> effects = node_effects(Examples(wiring, prompts, counterfactuals), metric)
@@ -26,7 +30,9 @@ def node_effects(examples: Examples, metric: Metric, *, progress: Progress = sil
     done = 0
     for part in examples:
         clean = metric(wiring.output(part.batch), part.rows)
-        changed = wiring.nodes_one_by_one(part.batch, part.changes, range(len(wiring.sources)), metric, part.rows)
+        changed = wiring.nodes_one_by_one(
+            part.batch, part.changes, range(len(wiring.sources)), metric, part.rows
+        )
         effects[part.rows.numpy()] = (changed - clean.float().cpu()).T.numpy()
         done += len(part.rows)
         progress("node patching", done, len(examples), "example")

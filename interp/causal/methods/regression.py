@@ -1,4 +1,6 @@
-"""The correlational baseline that an interventional graph must beat: how strong a child's map is, regressed on its parents'."""
+"""The correlational baseline that an interventional graph must beat: how strong a child's map is,
+regressed on its parents'.
+"""
 
 import time
 
@@ -19,20 +21,29 @@ CONSTANT = 1e-7
 
 
 def regression_graph(
-    wiring: Wiring, examples: Examples, metric: Metric, *, alpha: float = 0.05, progress: Progress = silent
+    wiring: Wiring,
+    examples: Examples,
+    metric: Metric,
+    *,
+    alpha: float = 0.05,
+    progress: Progress = silent,
 ) -> CausalGraph:
-    """Regress the norm of every part's output on the norms of the parts that feed it, by least squares, over examples.
+    """Regress the norm of every part's output on the norms of the parts that feed it, by least
+    squares, over examples.
 
-    `‖a_child‖ = b_0 + Σ_parents b ‖a_parent‖`; an edge's score is its standardised coefficient `b · sd(parent) / sd(child)`. A last layer's
-    child is the output itself (a class logit). No intervention is made: parents that vary together share, swap or split their credit. Every
-    row of `per_example` is the same, because a regression says nothing of single examples. Kept are edges whose coefficient's t test is
-    rejected, false discoveries controlled at `alpha` over the edges into one layer (`details`: `p`, `q`). The metric is only measured, not
-    used.
+    `‖a_child‖ = b_0 + Σ_parents b ‖a_parent‖`; an edge's score is its standardised coefficient
+    `b · sd(parent) / sd(child)`. A last layer's child is the output itself (a class logit). No
+    intervention is made: parents that vary together share, swap or split their credit. Every row of
+    `per_example` is the same, because a regression says nothing of single examples. Kept are edges
+    whose coefficient's t test is rejected, false discoveries controlled at `alpha` over the edges
+    into one layer (`details`: `p`, `q`). The metric is only measured, not used.
 
     Raises:
-        InputError: the output is not one number per part of the last layer, examples are not more than parents, or `alpha` is out of range.
+        InputError: the output is not one number per part of the last layer, examples are not more
+            than parents, or `alpha` is out of range.
 
-    Source: Narendra et al. 2018, who fit a linear structural model to the norms of filter responses.
+    Source: Narendra et al. 2018, who fit a linear structural model to the norms of filter
+    responses.
 
     Cost: one forward pass and a least-squares problem for every part.
 
@@ -53,13 +64,23 @@ def regression_graph(
     for layer in np.unique(layers):
         q[layers == layer] = adjusted(p[layers == layer])
     table = np.broadcast_to(coefficients, (len(examples), len(ports))).astype(np.float32)
-    return assembled(examples, metric, "regression", table, {"alpha": alpha}, start, kept=q <= alpha, details={"p": p, "q": q})
+    return assembled(
+        examples,
+        metric,
+        "regression",
+        table,
+        {"alpha": alpha},
+        start,
+        kept=q <= alpha,
+        details={"p": p, "q": q},
+    )
 
 
 def least_squares(
     parents: Float[np.ndarray, "example parent"], child: Float[np.ndarray, " example"]
 ) -> tuple[Float[np.ndarray, " parent"], Float[np.ndarray, " parent"]]:
-    """Standardised coefficients and the p values of their t tests; 0 and 1 for parents that do not vary (all, if the child does not).
+    """Standardised coefficients and the p values of their t tests; 0 and 1 for parents that do not
+    vary (all, if the child does not).
 
     Of parents that are copies of each other the credit is shared (the solution of least norm).
 
@@ -77,7 +98,11 @@ def least_squares(
     inverse = np.linalg.pinv(design)
     freedom = len(child) - np.linalg.matrix_rank(design) - 1
     if freedom < 1:
-        raise InputError(f"{len(child)} examples for a part with {len(varied)} parents; a regression needs more examples than parents")
+        raise InputError(
+            f"{len(child)} examples for a part with {len(varied)} parents; a regression needs "
+            "more "
+            "examples than parents"
+        )
     coefficients[varied] = inverse @ target
     left = float(((target - design @ coefficients[varied]) ** 2).sum()) / freedom
     error = np.sqrt(left * (inverse**2).sum(axis=1))
@@ -94,7 +119,13 @@ def _norms(
     done = 0
     for part in examples:
         rows = part.rows.numpy()
-        norms[rows] = torch.stack([value.flatten(1).norm(dim=1) for value in wiring.observe(part.batch)], dim=1).cpu().numpy()
+        norms[rows] = (
+            torch.stack(
+                [value.flatten(1).norm(dim=1) for value in wiring.observe(part.batch)], dim=1
+            )
+            .cpu()
+            .numpy()
+        )
         outputs.append((rows, wiring.output(part.batch).detach().flatten(1).cpu()))
         done += len(rows)
         progress("regression", done, len(examples), "example")
@@ -105,17 +136,21 @@ def _norms(
 
 
 def _children(
-    wiring: Wiring, norms: Float[np.ndarray, "example source"], outputs: Float[np.ndarray, "example out"]
+    wiring: Wiring,
+    norms: Float[np.ndarray, "example source"],
+    outputs: Float[np.ndarray, "example out"],
 ) -> Float[np.ndarray, "example port"]:
     """What each port's part holds: the norm of its output, or a number of the network's output."""
     known = {node.name: number for number, node in enumerate(wiring.sources)}
     last = [number for number, port in enumerate(wiring.ports) if port.nodes[0] not in known]
     if len(last) != outputs.shape[1]:
         raise InputError(
-            f"{len(last)} parts of {wiring.model.name} have no output of their own, but its output has {outputs.shape[1]} numbers; "
+            f"{len(last)} parts of {wiring.model.name} have no output of their own, but its output "
+            f"has {outputs.shape[1]} numbers; "
             "the regression baseline is for classifiers of channels"
         )
     children = [
-        outputs[:, last.index(number)] if number in last else norms[:, known[port.nodes[0]]] for number, port in enumerate(wiring.ports)
+        outputs[:, last.index(number)] if number in last else norms[:, known[port.nodes[0]]]
+        for number, port in enumerate(wiring.ports)
     ]
     return np.stack(children, axis=1)

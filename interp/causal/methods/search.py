@@ -1,4 +1,6 @@
-"""What every search method does: go over the examples batch by batch and put the edges' effects in one table."""
+"""What every search method does: go over the examples batch by batch and put the edges' effects in
+one table.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +15,11 @@ from interp.core import Progress, silent
 
 
 def over_batches(
-    examples: Examples, effects: Callable[[Part], Float[Tensor, "row source port"]], *, what: str, progress: Progress = silent
+    examples: Examples,
+    effects: Callable[[Part], Float[Tensor, "row source port"]],
+    *,
+    what: str,
+    progress: Progress = silent,
 ) -> Float[np.ndarray, "example edge"]:
     """Effects of every batch, picked at the wiring's edges, in the order of the examples."""
     edges = examples.wiring.edges
@@ -26,7 +32,9 @@ def over_batches(
     return table
 
 
-def averaged_over(moments: int, effects: Callable[[int], Float[Tensor, "row source port"]]) -> Float[Tensor, "row source port"]:
+def averaged_over(
+    moments: int, effects: Callable[[int], Float[Tensor, "row source port"]]
+) -> Float[Tensor, "row source port"]:
     """The mean of several tables, one held at a time."""
     total = effects(0)
     for number in range(1, moments):

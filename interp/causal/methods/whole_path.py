@@ -28,12 +28,16 @@ class _Carried(Changes):
 
 
 @torch.no_grad()
-def whole_path_effect(examples: Examples, metric: Metric, path: Sequence[Edge], *, seed: int = 0) -> Score:
-    """`m − m(clean)` when the first edge's replacement reaches the output along `path` alone (Goldowsky-Dill et al. 2023).
+def whole_path_effect(
+    examples: Examples, metric: Metric, path: Sequence[Edge], *, seed: int = 0
+) -> Score:
+    """`m − m(clean)` when the first edge's replacement reaches the output along `path` alone
+    (Goldowsky-Dill et al. 2023).
 
-    The change that the first edge makes in the next part's output is handed to the port of the second edge and to nothing else, and so on;
-    everything that is not on the path, MLPs in between included, stays at its clean value (frozen). The control is the same path with each
-    example's change dealt to another example, where the replacement would tell nothing of its own.
+    The change that the first edge makes in the next part's output is handed to the port of the
+    second edge and to nothing else, and so on; everything that is not on the path, MLPs in between
+    included, stays at its clean value (frozen). The control is the same path with each example's
+    change dealt to another example, where the replacement would tell nothing of its own.
 
     Args:
         path: edges that follow each other; the last ends at the network's last port.
@@ -44,7 +48,9 @@ def whole_path_effect(examples: Examples, metric: Metric, path: Sequence[Edge], 
     Cost: one forward pass per edge and batch, twice for the control.
 
     Example:
-        >>> whole_path_effect(examples, metric, [Edge("L5.head1", "L9.head0.k"), Edge("L9.head0", "logits")])
+        >>> whole_path_effect(
+        ...     examples, metric, [Edge("L5.head1", "L9.head0.k"), Edge("L9.head0", "logits")]
+        ... )
     """
     wiring = examples.wiring
     numbers = wiring.numbers(path)
@@ -59,7 +65,9 @@ def whole_path_effect(examples: Examples, metric: Metric, path: Sequence[Edge], 
     return bootstrap_mean(effects, seed=seed, control=float(controls.mean()))
 
 
-def _along(wiring: Wiring, part: Part, metric: Metric, path: np.ndarray, dealt: Tensor | None) -> Float[Tensor, " row"]:
+def _along(
+    wiring: Wiring, part: Part, metric: Metric, path: np.ndarray, dealt: Tensor | None
+) -> Float[Tensor, " row"]:
     before = wiring.observe(part.batch)
     source = int(path[0, 0])
     change = part.changes.change(source, before[source])
@@ -79,7 +87,12 @@ def _check(wiring: Wiring, path: Sequence[Edge]) -> None:
     nodes = {port.name: port.nodes for port in wiring.ports}
     for one, two in pairwise(path):
         if two.source not in nodes[one.port]:
-            raise InputError(f"{two} does not follow {one}: {one.port} is an input of {', '.join(nodes[one.port])}; name one of them next")
+            raise InputError(
+                f"{two} does not follow {one}: {one.port} is an input of "
+                f"{', '.join(nodes[one.port])}; name one of them next"
+            )
     end = wiring.ports[-1].name
-    if path[-1].port != end and wiring.ports[-1].layer != next(port.layer for port in wiring.ports if port.name == path[-1].port):
+    if path[-1].port != end and wiring.ports[-1].layer != next(
+        port.layer for port in wiring.ports if port.name == path[-1].port
+    ):
         raise InputError(f"the path ends at {path[-1].port}; add edges that lead to {end}")

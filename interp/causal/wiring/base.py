@@ -1,8 +1,10 @@
-"""Wiring: a network as parts whose outputs are summed in the inputs of later parts. The one thing that every method here works on.
+"""Wiring: a network as parts whose outputs are summed in the inputs of later parts. The one thing
+that every method here works on.
 
-A *source* is a part's output (an attention head, an MLP, a channel), a *port* is one input of a later part (a head's query, a channel's
-preactivation, the logits), an *edge* is a source's contribution to a port. Replacing the contribution of one edge and nothing else is
-direct path patching; a language model, a classifier and a UNet differ only in how they do it.
+A *source* is a part's output (an attention head, an MLP, a channel), a *port* is one input of a
+later part (a head's query, a channel's preactivation, the logits), an *edge* is a source's
+contribution to a port. Replacing the contribution of one edge and nothing else is direct path
+patching; a language model, a classifier and a UNet differ only in how they do it.
 """
 
 from abc import ABC, abstractmethod
@@ -21,16 +23,19 @@ from interp.core.names import require_known
 from interp.models.protocol import Batch, Model
 
 Metric = Callable[[Float[Tensor, "case *out"], Int[Tensor, " case"]], Float[Tensor, " case"]]
-"""A number for every case from the network's output; the second argument says which example each case is of.
+"""A number for every case from the network's output; the second argument says which example each
+case is of.
 
-The output of a language model is its logits `[case, vocabulary]` at each example's last token, of a classifier its logits
-`[case, class]`, of a UNet its image.
+The output of a language model is its logits `[case, vocabulary]` at each example's last token, of a
+classifier its logits `[case, class]`, of a UNet its image.
 """
 
 
 @dataclass(frozen=True)
 class Node:
-    """A part of a network: its name and its column in the picture, from the inputs on the left to the outputs on the right."""
+    """A part of a network: its name and its column in the picture, from the inputs on the left to
+    the outputs on the right.
+    """
 
     name: str
     layer: int
@@ -38,7 +43,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """One input of a part: `L3.head2.q` of the node `L3.head2`. A key of a grouped-query model belongs to several heads."""
+    """One input of a part: `L3.head2.q` of the node `L3.head2`. A key of a grouped-query model
+    belongs to several heads.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -65,8 +72,8 @@ class Edge:
 class Moment:
     """At which run of the network gradients are taken; the clean run where nothing is said.
 
-    The outputs of the sources in `moved` (by number) are put at `value + share · change`, and gradients do not pass through the layers in
-    `skipped` (GradDrop; Kramár et al. 2024).
+    The outputs of the sources in `moved` (by number) are put at `value + share · change`, and
+    gradients do not pass through the layers in `skipped` (GradDrop; Kramár et al. 2024).
     """
 
     moved: tuple[int, ...] = ()
@@ -78,17 +85,20 @@ CLEAN = Moment()
 
 
 class Wiring(ABC):
-    """A network's sources, ports and edges, and how to run it with some edges' contributions replaced.
+    """A network's sources, ports and edges, and how to run it with some edges' contributions
+    replaced.
 
-    Sources and ports are in the order in which the network computes them; source 0 is the input. Batches are the model's own
-    (`wiring.model.prepare`).
+    Sources and ports are in the order in which the network computes them; source 0 is the input.
+    Batches are the model's own (`wiring.model.prepare`).
     """
 
     model: Model
     sources: tuple[Node, ...]
     ports: tuple[Port, ...]
     feature_axis: int = -1
-    """The axis of a source's output along which directions lie: the last for tokens; 1 for images."""
+    """The axis of a source's output along which directions lie: the last for tokens; 1 for
+    images.
+    """
 
     @property
     @abstractmethod
@@ -97,44 +107,72 @@ class Wiring(ABC):
 
     @abstractmethod
     def output(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> Float[Tensor, "row *out"]:
-        """The network's output with the contribution of every edge in `replaced` changed, live: what an upstream replacement does to a
-        source counts (its change is from its present value). Without changes, the clean output.
+        """The network's output with the contribution of every edge in `replaced` changed, live:
+        what an upstream replacement does to a source counts (its change is from its present value).
+        Without changes, the clean output.
 
         Cost: one forward pass and the contributions' sums.
         """
 
     @abstractmethod
     def one_by_one(
-        self, batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        edges: Int[np.ndarray, "edge 2"],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """The metric with each of some edges (source, port) replaced on its own, exactly; many edges share a forward pass.
+        """The metric with each of some edges (source, port) replaced on its own, exactly; many
+        edges share a forward pass.
 
         `rows` are the numbers of the batch's examples, which the metric is told.
         """
 
     @abstractmethod
     def linear_effects(
-        self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN
+        self,
+        batch: Batch,
+        changes: Changes,
+        metric: Metric,
+        rows: Int[Tensor, " row"],
+        moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
-        """`Σ change_source · ∂metric/∂port` per example: a first-order estimate of every edge's effect at once.
+        """`Σ change_source · ∂metric/∂port` per example: a first-order estimate of every edge's
+        effect at once.
 
-        Cost: one forward and one backward pass (a clean forward pass more where it is taken elsewhere than at the clean run).
+        Cost: one forward and one backward pass (a clean forward pass more where it is taken
+        elsewhere than at the clean run).
         """
 
     @abstractmethod
     def observe(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> tuple[Tensor, ...]:
-        """Every source's output, `[row, …]` each: in a clean run, or with edges replaced as in `output`."""
+        """Every source's output, `[row, …]` each: in a clean run, or with edges replaced as in
+        `output`.
+        """
 
     def nodes_one_by_one(
-        self, batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        sources: Sequence[int],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "source row"]:
         """The metric with each of some sources changed on its own, for everything that reads it.
 
-        Cost: one forward pass for every source; transformers run many at once, and only what comes after them.
+        Cost: one forward pass for every source; transformers run many at once, and only what comes
+        after them.
         """
         found = torch.empty(len(sources), len(rows))
         for number, source in enumerate(sources):
@@ -145,7 +183,9 @@ class Wiring(ABC):
 
     @property
     def source_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Sources that are moved together in EAP-IG over activations: those of one part of one layer."""
+        """Sources that are moved together in EAP-IG over activations: those of one part of one
+        layer.
+        """
         return tuple((index,) for index in range(len(self.sources)))
 
     @property
@@ -174,10 +214,15 @@ class Wiring(ABC):
         for edge in edges:
             require_known("source", edge.source, sources)
             require_known("port", edge.port, ports)
-        found = np.array([(sources[edge.source], ports[edge.port]) for edge in edges], dtype=int).reshape(-1, 2)
+        found = np.array(
+            [(sources[edge.source], ports[edge.port]) for edge in edges], dtype=int
+        ).reshape(-1, 2)
         for edge, (source, port) in zip(edges, found, strict=True):
             if not self.connected[source, port]:
-                raise InputError(f"there is no edge {edge}: {edge.port} does not come after {edge.source}; edges go to later layers")
+                raise InputError(
+                    f"there is no edge {edge}: {edge.port} does not come after {edge.source}; "
+                    "edges go to later layers"
+                )
         return found
 
     def mask(self, edges: Int[np.ndarray, "edge 2"]) -> Bool[Tensor, "source port"]:

@@ -1,4 +1,6 @@
-"""A classifier as a chain of layers: finding its convolutions and linear maps, and refusing what is no chain."""
+"""A classifier as a chain of layers: finding its convolutions and linear maps, and refusing what is
+no chain.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or a linear map whose input is seen as `channels` channels, each a map or a stretch of columns."""
+    """A convolution or a linear map whose input is seen as `channels` channels, each a map or a
+    stretch of columns.
+    """
 
     name: str
     module: nn.Conv2d | nn.Linear
@@ -24,20 +28,32 @@ class Layer:
     @property
     def width(self) -> int:
         """How many channels (or classes) come out."""
-        return self.module.out_channels if isinstance(self.module, nn.Conv2d) else self.module.out_features
+        return (
+            self.module.out_channels
+            if isinstance(self.module, nn.Conv2d)
+            else self.module.out_features
+        )
 
     @property
     def weight(self) -> Float[Tensor, "out channel *kernel"]:
         """The weight, a linear map's columns grouped by channel."""
         own: Tensor = self.module.weight
-        return own if isinstance(self.module, nn.Conv2d) else own.reshape(len(own), self.channels, -1)
+        return (
+            own if isinstance(self.module, nn.Conv2d) else own.reshape(len(own), self.channels, -1)
+        )
 
     def split(self, value: Float[Tensor, "row *input"]) -> Float[Tensor, "row channel *place"]:
         """What the layer reads, by channels."""
-        return value if isinstance(self.module, nn.Conv2d) else value.reshape(len(value), self.channels, -1)
+        return (
+            value
+            if isinstance(self.module, nn.Conv2d)
+            else value.reshape(len(value), self.channels, -1)
+        )
 
     def mixed(
-        self, value: Float[Tensor, "row channel *place"], weight: Float[Tensor, "out channel *kernel"]
+        self,
+        value: Float[Tensor, "row channel *place"],
+        weight: Float[Tensor, "out channel *kernel"],
     ) -> Float[Tensor, "row out *map"]:
         """The layer without its bias, with another weight: some channels in, some channels out."""
         if isinstance(self.module, nn.Conv2d):
@@ -46,21 +62,30 @@ class Layer:
 
 
 def chained(model: ModuleModel, example: Tensor | None = None) -> tuple[Layer, ...]:
-    """The convolutions and linear maps of a network in the order in which they run (without an example: are registered).
+    """The convolutions and linear maps of a network in the order in which they run (without an
+    example: are registered).
 
     Raises:
-        InputError: there are none, one is grouped or pads in an unusual way, or one does not read as many channels as the one before makes.
+        InputError: there are none, one is grouped or pads in an unusual way, or one does not read
+            as many channels as the one before makes.
     """
-    found = {name: part for name, part in model.module.named_modules() if name and isinstance(part, nn.Conv2d | nn.Linear)}
+    found = {
+        name: part
+        for name, part in model.module.named_modules()
+        if name and isinstance(part, nn.Conv2d | nn.Linear)
+    }
     names = list(found) if example is None else _called(model, list(found), example)
     if not names:
         raise InputError(
-            f"{model.name} has no nn.Conv2d or nn.Linear inside; put a bare layer into nn.Sequential, or give a convolutional classifier"
+            f"{model.name} has no nn.Conv2d or nn.Linear inside; put a bare layer into "
+            "nn.Sequential, or give a convolutional classifier"
         )
     layers: list[Layer] = []
     for name in names:
         channels = layers[-1].width if layers else _image_channels(found[name], example)
-        layers.append(_layer(name, found[name], channels, layers[-1].name if layers else "the image"))
+        layers.append(
+            _layer(name, found[name], channels, layers[-1].name if layers else "the image")
+        )
     return tuple(layers)
 
 
@@ -72,7 +97,10 @@ def require_order(called: Sequence[str], expected: Sequence[str]) -> None:
     """
     twice = sorted({name for name in called if called.count(name) > 1})
     if twice:
-        raise InputError(f"{twice[0]} runs {called.count(twice[0])} times in one forward call; a chain of channels runs every layer once")
+        raise InputError(
+            f"{twice[0]} runs {called.count(twice[0])} times in one forward call; a chain of "
+            "channels runs every layer once"
+        )
     if list(called) != list(expected):
         raise InputError(
             f"layers ran in the order {', '.join(called) or 'none'}, not {', '.join(expected)}; "
@@ -88,7 +116,9 @@ def require_shape(layer: Layer, value: Tensor, image: Tensor, *, first: bool) ->
     """
     if isinstance(layer.module, nn.Linear) and value.ndim != 2:
         raise InputError(
-            f"{layer.name} reads {tuple(value.shape)}; in a chain of channels a linear map reads one vector per row, after a flatten"
+            f"{layer.name} reads {tuple(value.shape)}; in a chain of channels a linear map "
+            "reads "
+            "one vector per row, after a flatten"
         )
     if first and image.ndim > 2 and image.shape[1] != layer.channels:
         raise InputError(
@@ -111,13 +141,18 @@ def require_same(layer: Layer, found: Tensor, expected: Tensor) -> None:
 def not_a_chain(layer: Layer) -> str:
     """What to say of a network that is no chain."""
     return (
-        f"what follows {layer.name} reads more than its output (a residual addition, a branch, or a shape taken from the image); "
+        f"what follows {layer.name} reads more than its output (a residual addition, a branch, or "
+        "a shape taken from the image); "
         "a chain of channels is needed, where each layer reads the one before"
     )
 
 
-def shaken(value: Float[Tensor, "row channel *map"], generator: torch.Generator) -> Float[Tensor, "case channel *map"]:
-    """The value, then copies with noise in half of the channels, so that for any two channels one copy shakes the first only."""
+def shaken(
+    value: Float[Tensor, "row channel *map"], generator: torch.Generator
+) -> Float[Tensor, "case channel *map"]:
+    """The value, then copies with noise in half of the channels, so that for any two channels one
+    copy shakes the first only.
+    """
     scale = value.abs().max() + 1
     noise = 2 * scale * (torch.rand(value.shape, generator=generator).to(value) - 0.5)
     copies = [value]
@@ -127,7 +162,8 @@ def shaken(value: Float[Tensor, "row channel *map"], generator: torch.Generator)
 
 
 def require_apart(layer: Layer, later: Layer, read: Tensor, rows: int) -> None:
-    """See in what the next layer read of `shaken` values that every channel came from the same channel.
+    """See in what the next layer read of `shaken` values that every channel came from the same
+    channel.
 
     Raises:
         InputError: what lies between the layers mixes channels.
@@ -136,15 +172,21 @@ def require_apart(layer: Layer, later: Layer, read: Tensor, rows: int) -> None:
     clean, *copies = channels.chunk(len(channels) // rows)
     for chosen, copy in zip(_halves(layer.width), copies, strict=True):
         others = (~chosen).nonzero()[:, 0].to(read.device)
-        if not torch.allclose(copy[:, others], clean[:, others], rtol=0, atol=TOLERANCE * float(clean.abs().max())):
+        if not torch.allclose(
+            copy[:, others], clean[:, others], rtol=0, atol=TOLERANCE * float(clean.abs().max())
+        ):
             raise InputError(
-                f"what lies between {layer.name} and {later.name} mixes channels (a norm or softmax over channels, a flatten with channels "
-                "last, another kind of layer); only what keeps channels apart can lie between layers"
+                f"what lies between {layer.name} and {later.name} mixes channels (a norm or "
+                "softmax over channels, a flatten with channels "
+                "last, another kind of layer); only what keeps channels apart can lie between "
+                "layers"
             )
 
 
 def _halves(channels: int) -> list[Tensor]:
-    """Sets of channels by the bits of their numbers, and the complements: any two channels differ in one bit."""
+    """Sets of channels by the bits of their numbers, and the complements: any two channels differ
+    in one bit.
+    """
     numbers = torch.arange(channels)
     bits = [(numbers >> bit) % 2 == 1 for bit in range((channels - 1).bit_length())]
     return [*bits, *(~bit for bit in bits)]
@@ -153,7 +195,15 @@ def _halves(channels: int) -> list[Tensor]:
 def _called(model: ModuleModel, names: Sequence[str], example: Tensor) -> list[str]:
     order: list[str] = []
     with torch.no_grad():
-        model.run(example, {f"module:{name}": lambda value, call: order.append(call.site.removeprefix("module:")) for name in names})
+        model.run(
+            example,
+            {
+                f"module:{name}": lambda value, call: order.append(
+                    call.site.removeprefix("module:")
+                )
+                for name in names
+            },
+        )
     require_order(order, list(dict.fromkeys(order)))
     return order
 
@@ -170,8 +220,12 @@ def _layer(name: str, module: nn.Module, channels: int, before: str) -> Layer:
     reads = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
     if isinstance(module, nn.Conv2d) and module.groups != 1:
         raise InputError(
-            f"{name} is a grouped convolution ({module.groups} groups); only plain convolutions have an edge between any two channels"
+            f"{name} is a grouped convolution ({module.groups} groups); only plain convolutions "
+            "have an edge between any two channels"
         )
     if reads % channels or (isinstance(module, nn.Conv2d) and reads != channels):
-        raise InputError(f"{name} reads {reads} channels or columns, but {before} has {channels} channels; a chain of channels is needed")
+        raise InputError(
+            f"{name} reads {reads} channels or columns, but {before} has {channels} channels; a "
+            "chain of channels is needed"
+        )
     return Layer(name, module, channels)

@@ -1,7 +1,8 @@
-"""Convolutional classifiers as wiring: every kernel slice is an edge from an input channel to an output channel's preactivation.
+"""Convolutional classifiers as wiring: every kernel slice is an edge from an input channel to an
+output channel's preactivation.
 
-The layers are found in the network and run by it; nothing is known of what lies between them but that it keeps channels apart, and that is
-tried on the first batch.
+The layers are found in the network and run by it; nothing is known of what lies between them but
+that it keeps channels apart, and that is tried on the first batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,19 +50,23 @@ class _Seen:
 
 
 class ChannelWiring(Wiring):
-    """A chain of `nn.Conv2d` and `nn.Linear` layers with anything in between that keeps channels apart (ReLU, pooling, flatten, …).
+    """A chain of `nn.Conv2d` and `nn.Linear` layers with anything in between that keeps channels
+    apart (ReLU, pooling, flatten, …).
 
-    Sources are the channels that layers read, named after the layer that makes them: `input.c0` of the image, `conv2.c3` the third
-    channel of `conv2` as the next layer reads it (after the nonlinearity), `[row, 1, y, x]` or, before a linear map, `[row, 1, place]`.
-    Ports are the preactivations of output channels, `conv3.c5`; those of the last layer (`fc.c0`, …) are the class logits. The edge from
-    channel i to channel j is the contribution `W_ji * a_i`; replaced by zero it is the kernel slice `W_ji` set to zero.
+    Sources are the channels that layers read, named after the layer that makes them: `input.c0` of
+    the image, `conv2.c3` the third channel of `conv2` as the next layer reads it (after the
+    nonlinearity), `[row, 1, y, x]` or, before a linear map, `[row, 1, place]`. Ports are the
+    preactivations of output channels, `conv3.c5`; those of the last layer (`fc.c0`, …) are the
+    class logits. The edge from channel i to channel j is the contribution `W_ji * a_i`; replaced by
+    zero it is the kernel slice `W_ji` set to zero.
 
-    Without an `example` (one input batch) layers are taken in the order in which the module registers them, and a linear first layer is
-    read column by column.
+    Without an `example` (one input batch) layers are taken in the order in which the module
+    registers them, and a linear first layer is read column by column.
 
     Raises:
-        InputError: the network is no such chain (a grouped convolution, a layer that runs twice, a residual addition, something that mixes
-            channels). What only a run can show is refused at the first batch.
+        InputError: the network is no such chain (a grouped convolution, a layer that runs twice, a
+            residual addition, something that mixes channels). What only a run can show is refused
+            at the first batch.
 
     Example:
         >>> wiring = ChannelWiring(interp.wrap(classifier))
@@ -79,7 +84,11 @@ class ChannelWiring(Wiring):
             for place, (maker, layer) in enumerate(zip(makers, self.layers, strict=False))
             for channel in range(layer.channels)
         )
-        names = [(f"{layer.name}.c{channel}", place) for place, layer in enumerate(self.layers, 1) for channel in range(layer.width)]
+        names = [
+            (f"{layer.name}.c{channel}", place)
+            for place, layer in enumerate(self.layers, 1)
+            for channel in range(layer.width)
+        ]
         self.ports = tuple(Port(name, (name,), place) for name, place in names)
         self._reads = _stretches([layer.channels for layer in self.layers])
         self._writes = _stretches([layer.width for layer in self.layers])
@@ -101,25 +110,46 @@ class ChannelWiring(Wiring):
 
     @torch.no_grad()
     def observe(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> tuple[Tensor, ...]:
         """Every channel as the layer after it reads it, `[row, 1, y, x]` or `[row, 1, place]`."""
-        inputs = self._clean(batch).inputs if changes is None or replaced is None else self._live(batch, changes, replaced)[1]
+        inputs = (
+            self._clean(batch).inputs
+            if changes is None or replaced is None
+            else self._live(batch, changes, replaced)[1]
+        )
         return tuple(channel for value in inputs for channel in _channels(value))
 
     @torch.no_grad()
     def output(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> Float[Tensor, "row *out"]:
         """The network's output, with some edges' contributions replaced."""
         clean = self._clean(batch).final
-        return clean if changes is None or replaced is None else self._live(batch, changes, replaced)[0]
+        return (
+            clean
+            if changes is None or replaced is None
+            else self._live(batch, changes, replaced)[0]
+        )
 
     @torch.no_grad()
     def one_by_one(
-        self, batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        edges: Int[np.ndarray, "edge 2"],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """Every edge on its own; layers before its port run for one row only, those after it for many edges together."""
+        """Every edge on its own; layers before its port run for one row only, those after it for
+        many edges together.
+        """
         seen = self._clean(batch)
         result = torch.empty(len(edges), len(rows))
         for place, writes in enumerate(self._writes):
@@ -131,18 +161,33 @@ class ChannelWiring(Wiring):
                 assert change is not None
                 cells = self._cells(place, change, edges[chunk], seen.outputs[place])
                 output = self._rest(place, batch, cells.flatten(0, 1))
-                result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+                result[chunk] = (
+                    metric(output, rows.repeat(len(chunk)))
+                    .reshape(len(chunk), len(rows))
+                    .float()
+                    .cpu()
+                )
         return result
 
     def linear_effects(
-        self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN
+        self,
+        batch: Batch,
+        changes: Changes,
+        metric: Metric,
+        rows: Int[Tensor, " row"],
+        moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
         """`Σ over the map of (W_ji * change_i) · ∂metric/∂preactivation_j`."""
         with torch.no_grad():
             seen = self._clean(batch)
-            change = [self._change(place, changes, value) for place, value in enumerate(seen.inputs)]
+            change = [
+                self._change(place, changes, value) for place, value in enumerate(seen.inputs)
+            ]
         leaves = [torch.zeros_like(value, requires_grad=True) for value in seen.outputs]
-        added: dict[int, Hook] = {place: lambda value, call, leaf=leaf: value + leaf for place, leaf in enumerate(leaves)}  # type: ignore[misc]
+        added: dict[int, Hook] = {
+            place: lambda value, call, leaf=leaf: value + leaf  # type: ignore[misc]
+            for place, leaf in enumerate(leaves)
+        }
         with torch.enable_grad():
             reading = metric(self._run(batch, self._moved(moment, seen, change), added), rows).sum()
         gradients = torch.autograd.grad(reading, leaves, allow_unused=True)
@@ -150,11 +195,15 @@ class ChannelWiring(Wiring):
         with torch.no_grad():
             for place, gradient in enumerate(gradients):
                 if gradient is not None:
-                    effects[:, self._reads[place], self._writes[place]] = _products(self.layers[place], change[place], gradient).cpu()
+                    effects[:, self._reads[place], self._writes[place]] = _products(
+                        self.layers[place], change[place], gradient
+                    ).cpu()
         return effects
 
     def _clean(self, batch: Batch) -> _Seen:
-        """A run with nothing replaced; the last one is held, because several methods ask for the same."""
+        """A run with nothing replaced; the last one is held, because several methods ask for the
+        same.
+        """
         if self._held is None or self._held[0] is not batch:
             seen = self._look(batch)
             if not self._tried:
@@ -179,40 +228,80 @@ class ChannelWiring(Wiring):
             return hook
 
         count = range(len(self.layers))
-        final = self._run(batch, {place: keep(place, inputs) for place in count}, {place: keep(place, outputs) for place in count})
-        require_order([self.layers[place].name for place in order], [layer.name for layer in self.layers])
+        final = self._run(
+            batch,
+            {place: keep(place, inputs) for place in count},
+            {place: keep(place, outputs) for place in count},
+        )
+        require_order(
+            [self.layers[place].name for place in order], [layer.name for layer in self.layers]
+        )
         for place, layer in enumerate(self.layers):
             require_shape(layer, inputs[place], batch.inputs["input"], first=place == 0)
         if not isinstance(final, Tensor):
-            raise InputError(f"{self.model.name} returns {type(final).__name__}; a classifier's output is one tensor [row, class]")
+            raise InputError(
+                f"{self.model.name} returns {type(final).__name__}; a classifier's output is "
+                "one "
+                "tensor [row, class]"
+            )
         split = [layer.split(inputs[place]) for place, layer in enumerate(self.layers)]
         return _Seen(split, [outputs[place] for place in count], final)
 
     def _run(self, batch: Batch, inputs: Mapping[int, Hook], outputs: Mapping[int, Hook]) -> Any:
         """The network with hooks at what layers read and give."""
         hooks = {f"input of {self.layers[place].name}": hook for place, hook in inputs.items()}
-        points = {f"input of {self.layers[place].name}": Point(self.layers[place].module, "input") for place in inputs}
+        points = {
+            f"input of {self.layers[place].name}": Point(self.layers[place].module, "input")
+            for place in inputs
+        }
         hooks |= {f"output of {self.layers[place].name}": hook for place, hook in outputs.items()}
-        points |= {f"output of {self.layers[place].name}": Point(self.layers[place].module, "output") for place in outputs}
-        with placed(points, hooks, Frame(batch)):
+        points |= {
+            f"output of {self.layers[place].name}": Point(self.layers[place].module, "output")
+            for place in outputs
+        }
+        with placed(points, hooks, Frame(batch=batch)):
             return self.model.run(batch)
 
-    def _rest(self, place: int, batch: Batch, value: Float[Tensor, "case width *map"], inputs: Mapping[int, Hook] = {}) -> Any:
-        """The network from a layer's output on. What comes before runs on one row, and what it gives is thrown away."""
-        start = Batch({"input": batch.inputs["input"][:1]}, batch.items[:1], batch.offsets[:1])
+    def _rest(
+        self,
+        place: int,
+        batch: Batch,
+        value: Float[Tensor, "case width *map"],
+        inputs: Mapping[int, Hook] = {},
+    ) -> Any:
+        """The network from a layer's output on. What comes before runs on one row, and what it
+        gives is thrown away.
+        """
+        start = Batch(
+            inputs={"input": batch.inputs["input"][:1]},
+            items=batch.items[:1],
+            offsets=batch.offsets[:1],
+        )
         handle = self.layers[place].module.register_forward_hook(lambda module, args, output: value)
         try:
             return self._run(start, inputs, {})
         finally:
             handle.remove()
 
-    def _change(self, place: int, changes: Changes, value: Float[Tensor, "row channel *place"]) -> Float[Tensor, "row channel *place"]:
+    def _change(
+        self, place: int, changes: Changes, value: Float[Tensor, "row channel *place"]
+    ) -> Float[Tensor, "row channel *place"]:
         """The changes of all channels that a layer reads."""
         first = self._reads[place].start
-        return torch.cat([changes.change(first + number, channel) for number, channel in enumerate(_channels(value))], dim=1)
+        return torch.cat(
+            [
+                changes.change(first + number, channel)
+                for number, channel in enumerate(_channels(value))
+            ],
+            dim=1,
+        )
 
-    def _live(self, batch: Batch, changes: Changes, replaced: Bool[Tensor, "source port"]) -> tuple[Tensor, list[Tensor]]:
-        """A run in which output channels read their own replacements of what the sources hold then: the output, and what layers read."""
+    def _live(
+        self, batch: Batch, changes: Changes, replaced: Bool[Tensor, "source port"]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """A run in which output channels read their own replacements of what the sources hold then:
+        the output, and what layers read.
+        """
         inputs: dict[int, Tensor] = {}
 
         def look(value: Tensor, call: Call, place: int) -> None:
@@ -223,12 +312,16 @@ class ChannelWiring(Wiring):
             if not bool(mask.any()):
                 return value
             weight = layer.weight
-            masked = weight * mask.T.to(weight).reshape(*weight.shape[:2], *(1,) * (weight.ndim - 2))
+            masked = weight * mask.T.to(weight).reshape(
+                *weight.shape[:2], *(1,) * (weight.ndim - 2)
+            )
             return value + layer.mixed(self._change(place, changes, inputs[place]), masked)
 
         places = range(len(self.layers))
         final = self._run(
-            batch, {place: partial(look, place=place) for place in places}, {place: partial(add, place=place) for place in places}
+            batch,
+            {place: partial(look, place=place) for place in places},
+            {place: partial(add, place=place) for place in places},
         )
         return final, [inputs[place] for place in places]
 
@@ -242,11 +335,16 @@ class ChannelWiring(Wiring):
         """A layer's output once per edge, each with that edge's contribution changed."""
         layer = self.layers[place]
         cells = clean.expand(len(edges), *clean.shape).clone()
-        channels, outs = edges[:, 0] - self._reads[place].start, edges[:, 1] - self._writes[place].start
+        channels, outs = (
+            edges[:, 0] - self._reads[place].start,
+            edges[:, 1] - self._writes[place].start,
+        )
         for channel in np.unique(channels):
             where = torch.from_numpy(np.flatnonzero(channels == channel))
             ports = torch.from_numpy(outs[channels == channel])
-            added = layer.mixed(change[:, channel : channel + 1], layer.weight[ports, channel : channel + 1])
+            added = layer.mixed(
+                change[:, channel : channel + 1], layer.weight[ports, channel : channel + 1]
+            )
             cells[where, :, ports] += added.transpose(0, 1)
         return cells
 
@@ -254,20 +352,34 @@ class ChannelWiring(Wiring):
         """Hooks that put some channels between their value and their replacement."""
         hooks: dict[int, Hook] = {}
         for place, reads in enumerate(self._reads):
-            channels = [source - reads.start for source in moment.moved if reads.start <= source < reads.stop]
+            channels = [
+                source - reads.start
+                for source in moment.moved
+                if reads.start <= source < reads.stop
+            ]
             if channels:
-                hooks[place] = _putting(self.layers[place], channels, seen.inputs[place] + moment.share * change[place])
+                hooks[place] = _putting(
+                    self.layers[place], channels, seen.inputs[place] + moment.share * change[place]
+                )
         return hooks
 
     @torch.no_grad()
     def _try(self, batch: Batch, seen: _Seen) -> None:
-        """See on a few rows that what follows a layer depends on its output alone, and each channel of the next one on the same channel."""
+        """See on a few rows that what follows a layer depends on its output alone, and each channel
+        of the next one on the same channel.
+        """
         generator = torch.Generator().manual_seed(0)
-        noise = torch.rand(batch.inputs["input"][:1].shape, generator=generator).to(batch.inputs["input"])
-        other = Batch({"input": noise}, batch.items[:1], batch.offsets[:1])
+        noise = torch.rand(batch.inputs["input"][:1].shape, generator=generator).to(
+            batch.inputs["input"]
+        )
+        other = Batch(inputs={"input": noise}, items=batch.items[:1], offsets=batch.offsets[:1])
         for place, layer in enumerate(self.layers):
             given, read = seen.outputs[place][:TRIED], dict[str, Tensor]()
-            look: dict[int, Hook] = {place + 1: lambda value, call, read=read: read.update(value=value)}  # type: ignore[misc]
+            look: dict[int, Hook] = {
+                place + 1: lambda value, call, read=read: read.update(  # type: ignore[misc]
+                    value=value
+                )
+            }
             try:
                 found = self._rest(place, other, given.repeat(2, *(1,) * (given.ndim - 1)))
                 if place + 1 < len(self.layers):
@@ -279,7 +391,9 @@ class ChannelWiring(Wiring):
                 require_apart(layer, self.layers[place + 1], read["value"], len(given))
 
 
-def _putting(layer: Layer, channels: Sequence[int], values: Float[Tensor, "row channel *place"]) -> Hook:
+def _putting(
+    layer: Layer, channels: Sequence[int], values: Float[Tensor, "row channel *place"]
+) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor:
         new = layer.split(value).clone()
         new[:, channels] = values[:, channels]
@@ -299,9 +413,16 @@ def _stretches(sizes: Sequence[int]) -> list[slice]:
 
 
 def _products(
-    layer: Layer, change: Float[Tensor, "row channel *place"], gradient: Float[Tensor, "row out *map"]
+    layer: Layer,
+    change: Float[Tensor, "row channel *place"],
+    gradient: Float[Tensor, "row out *map"],
 ) -> Float[Tensor, "row channel out"]:
-    """Every contribution's change times the gradient, summed over the map; one channel at a time, to hold no `[channel, out, map]`."""
+    """Every contribution's change times the gradient, summed over the map; one channel at a time,
+    to hold no `[channel, out, map]`.
+    """
     parts = zip(_channels(change), _channels(layer.weight), strict=True)
-    sums = [(layer.mixed(channel, weight) * gradient).reshape(*gradient.shape[:2], -1).sum(dim=2) for channel, weight in parts]
+    sums = [
+        (layer.mixed(channel, weight) * gradient).reshape(*gradient.shape[:2], -1).sum(dim=2)
+        for channel, weight in parts
+    ]
     return torch.stack(sums, dim=1)

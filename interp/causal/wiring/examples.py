@@ -1,4 +1,6 @@
-"""Inputs beside their counterfactuals, batch by batch, with what takes the place of contributions."""
+"""Inputs beside their counterfactuals, batch by batch, with what takes the place of
+contributions.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.causal.wiring.base import Wiring
-from interp.causal.wiring.replacement import Added, Changes, ProjectedOut, Swap, Value, Zero, averaged
+from interp.causal.wiring.replacement import (
+    Added,
+    Changes,
+    ProjectedOut,
+    Swap,
+    Value,
+    Zero,
+    averaged,
+)
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.models.protocol import Batch, Prepared
@@ -19,7 +29,9 @@ from interp.models.protocol import Batch, Prepared
 
 @dataclass(frozen=True)
 class Part:
-    """One batch: what runs, what contributions are replaced with, the numbers of its examples, and their counterfactuals."""
+    """One batch: what runs, what contributions are replaced with, the numbers of its examples, and
+    their counterfactuals.
+    """
 
     batch: Batch
     changes: Changes
@@ -28,14 +40,17 @@ class Part:
 
 
 class Examples:
-    """Examples of a behaviour as batches, each with its replacement values; iterate over it as often as needed.
+    """Examples of a behaviour as batches, each with its replacement values; iterate over it as
+    often as needed.
 
-    `value` says what takes a contribution's place: `resample` the same part's output on the example's counterfactual, `mean` its mean over
-    the counterfactuals (over the inputs where there are none), `zero` nothing, `project out` and `add` what `directions` say, by the names
-    of sources.
+    `value` says what takes a contribution's place: `resample` the same part's output on the
+    example's counterfactual, `mean` its mean over the counterfactuals (over the inputs where there
+    are none), `zero` nothing, `project out` and `add` what `directions` say, by the names of
+    sources.
 
     Raises:
-        InputError: a counterfactual is missing, or of another shape or number of tokens than its input (both tokenisations are shown).
+        InputError: a counterfactual is missing, or of another shape or number of tokens than its
+            input (both tokenisations are shown).
     """
 
     def __init__(
@@ -53,10 +68,21 @@ class Examples:
         self._size = batch_size
         self._directions = self._by_source(directions or {})
         if value in ("project out", "add") and not directions:
-            raise InputError(f"value {value!r} needs directions, by the names of sources: directions={{'L3.mlp': vector}}")
-        self._others = None if counterfactuals is None else self._aligned(wiring.model.prepare(counterfactuals, batch_size))
+            raise InputError(
+                f"value {value!r} needs directions, by the names of sources: "
+                f"directions={{'L3.mlp': vector}}"
+            )
+        self._others = (
+            None
+            if counterfactuals is None
+            else self._aligned(wiring.model.prepare(counterfactuals, batch_size))
+        )
         if value == "resample" and self._others is None:
-            raise InputError("value 'resample' takes a part's output on a counterfactual; give counterfactuals, or value='mean' or 'zero'")
+            raise InputError(
+                "value 'resample' takes a part's output on a counterfactual; give "
+                "counterfactuals, "
+                "or value='mean' or 'zero'"
+            )
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -98,7 +124,9 @@ class Examples:
         if self.value == "resample":
             assert self._others is not None
             return Swap(self.wiring.observe(self._others[number]))
-        return (ProjectedOut if self.value == "project out" else Added)(self._directions, self.wiring.feature_axis)
+        return (ProjectedOut if self.value == "project out" else Added)(
+            self._directions, self.wiring.feature_axis
+        )
 
     @cached_property
     def _mean(self) -> list[Tensor]:
@@ -109,26 +137,45 @@ class Examples:
             keep = None if batch.keep is None else batch.keep.float()
             own = float(len(batch.items) if keep is None else keep.sum())
             means = averaged(self.wiring.observe(batch), keep)
-            total = [own * mean for mean in means] if not total else [old + own * mean for old, mean in zip(total, means, strict=True)]
+            total = (
+                [own * mean for mean in means]
+                if not total
+                else [old + own * mean for old, mean in zip(total, means, strict=True)]
+            )
             weight += own
         return [value / weight for value in total]
 
     def _by_source(self, directions: Mapping[str, Tensor]) -> dict[int, Tensor]:
         names = {node.name: number for number, node in enumerate(self.wiring.sources)}
-        return {names[require_known("source", name, names)]: vector for name, vector in directions.items()}
+        return {
+            names[require_known("source", name, names)]: vector
+            for name, vector in directions.items()
+        }
 
     def _aligned(self, others: Prepared) -> list[Batch]:
         """The counterfactuals' batches, each example beside its own."""
         if len(others.items) != len(self._prepared.items):
-            raise InputError(f"{len(self._prepared.items)} inputs but {len(others.items)} counterfactuals; give one for each input")
-        for number, (own, other) in enumerate(zip(self._prepared.tokens, others.tokens, strict=True)):
+            raise InputError(
+                f"{len(self._prepared.items)} inputs but {len(others.items)} counterfactuals; give "
+                "one for each input"
+            )
+        for number, (own, other) in enumerate(
+            zip(self._prepared.tokens, others.tokens, strict=True)
+        ):
             if len(own) != len(other):
                 raise InputError(
-                    f"input {number} and its counterfactual differ in their number of tokens, {len(own)} and {len(other)}: "
-                    f"{' | '.join(own)} // {' | '.join(other)}; every position needs its counterpart"
+                    f"input {number} and its counterfactual differ in their number of tokens, "
+                    f"{len(own)} and {len(other)}: "
+                    f"{' | '.join(own)} // {' | '.join(other)}; every position needs its "
+                    "counterpart"
                 )
-        if [list(batch.items) for batch in self._prepared.batches] != [list(batch.items) for batch in others.batches]:
-            raise InputError("inputs and counterfactuals fall into different batches; give inputs of one shape each")
+        if [list(batch.items) for batch in self._prepared.batches] != [
+            list(batch.items) for batch in others.batches
+        ]:
+            raise InputError(
+                "inputs and counterfactuals fall into different batches; give inputs of one shape "
+                "each"
+            )
         return list(others.batches)
 
 
@@ -139,23 +186,36 @@ class _Subset(Examples):
         self.wiring, self.value, self._size = whole.wiring, whole.value, whole._size
         self._directions = whole._directions
         self._prepared = _chosen(whole._prepared, whole._prepared.batches, rows)
-        self._others = None if whole._others is None else list(_chosen(whole._prepared, whole._others, rows).batches)
+        self._others = (
+            None
+            if whole._others is None
+            else list(_chosen(whole._prepared, whole._others, rows).batches)
+        )
 
 
 def _chosen(prepared: Prepared, batches: Any, rows: Int[np.ndarray, " row"]) -> Prepared:
-    """The given examples out of every batch (one example may be drawn several times); empty batches vanish."""
+    """The given examples out of every batch (one example may be drawn several times); empty batches
+    vanish.
+    """
     found = []
     for batch in batches:
-        places = [(place, new) for new, row in enumerate(rows) for place in np.flatnonzero(batch.items == row)]
+        places = [
+            (place, new)
+            for new, row in enumerate(rows)
+            for place in np.flatnonzero(batch.items == row)
+        ]
         if places:
             index = torch.tensor([place for place, _ in places])
             found.append(
                 Batch(
-                    {key: value[index] if isinstance(value, Tensor) else value for key, value in batch.inputs.items()},
-                    np.array([new for _, new in places]),
-                    batch.offsets[index.numpy()],
-                    None if batch.keep is None else batch.keep[index],
-                    None if batch.special is None else batch.special[index],
+                    inputs={
+                        key: value[index] if isinstance(value, Tensor) else value
+                        for key, value in batch.inputs.items()
+                    },
+                    items=np.array([new for _, new in places]),
+                    offsets=batch.offsets[index.numpy()],
+                    keep=None if batch.keep is None else batch.keep[index],
+                    special=None if batch.special is None else batch.special[index],
                 )
             )
     items = tuple(prepared.items[row] for row in rows)

@@ -1,7 +1,9 @@
-"""Metrics: what of a network's output an effect is measured on, and whether the network can do the task at all.
+"""Metrics: what of a network's output an effect is measured on, and whether the network can do the
+task at all.
 
-Each is called with `(output [case, out], rows [case])`, `rows` the numbers of the cases' examples, and gives a number per case; all but the
-counting of right answers can be differentiated. Tables of answers hold token ids (or classes), rows filled up with -1.
+Each is called with `(output [case, out], rows [case])`, `rows` the numbers of the cases' examples,
+and gives a number per case; all but the counting of right answers can be differentiated. Tables of
+answers hold token ids (or classes), rows filled up with -1.
 """
 
 from dataclasses import dataclass, field
@@ -33,14 +35,19 @@ class Judging(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]: ...
+    def __call__(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]: ...
 
-    def correct(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Bool[Tensor, " case"]: ...
+    def correct(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Bool[Tensor, " case"]: ...
 
 
 @dataclass(frozen=True, eq=False)
 class LogitDifference:
-    """Mean logit of the right answers minus mean logit of the wrong ones; the network is right where it is positive.
+    """Mean logit of the right answers minus mean logit of the wrong ones; the network is right
+    where it is positive.
 
     Raises:
         InputError: the tables have not as many examples, or an example has no answer.
@@ -48,7 +55,7 @@ class LogitDifference:
     Source: Wang et al. 2023 (one right and one wrong answer).
 
     Example:
-        >>> metric = LogitDifference(ready.right, ready.wrong)      # ready = resolve(task, tokenizer)
+        >>> metric = LogitDifference(ready.right, ready.wrong)  # ready = resolve(task, tokenizer)
         >>> metric(wiring.output(batch), rows)
     """
 
@@ -59,18 +66,23 @@ class LogitDifference:
     def __post_init__(self) -> None:
         _require_answers(self.right, self.wrong)
 
-    def __call__(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]:
         right, wrong = (_chosen(output, table, rows) for table in (self.right, self.wrong))
         return _mean(*right) - _mean(*wrong)
 
-    def correct(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Bool[Tensor, " case"]:
+    def correct(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Bool[Tensor, " case"]:
         """Where the right answers have the larger logits."""
         return self(output, rows) > 0
 
 
 @dataclass(frozen=True, eq=False)
 class ProbabilityDifference:
-    """Probability of any right answer minus probability of any wrong one; the network is right where it is positive.
+    """Probability of any right answer minus probability of any wrong one; the network is right
+    where it is positive.
 
     Raises:
         InputError: the tables have not as many examples, or an example has no answer.
@@ -88,19 +100,24 @@ class ProbabilityDifference:
     def __post_init__(self) -> None:
         _require_answers(self.right, self.wrong)
 
-    def __call__(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]:
         shares = torch.softmax(output, dim=-1)
         right, wrong = (_chosen(shares, table, rows) for table in (self.right, self.wrong))
         return (right[0] * right[1]).sum(dim=1) - (wrong[0] * wrong[1]).sum(dim=1)
 
-    def correct(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Bool[Tensor, " case"]:
+    def correct(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Bool[Tensor, " case"]:
         """Where the right answers are more probable together."""
         return self(output, rows) > 0
 
 
 @dataclass(frozen=True, eq=False)
 class ClassProbability:
-    """Probability of each example's own class; the network is right where no class has a larger logit.
+    """Probability of each example's own class; the network is right where no class has a larger
+    logit.
 
     Raises:
         InputError: a label is negative.
@@ -116,10 +133,14 @@ class ClassProbability:
         if bool((self.labels < 0).any()):
             raise InputError(f"label {int(self.labels.min())} is no class; classes count from 0")
 
-    def __call__(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]:
         return torch.softmax(output, dim=-1).gather(1, self._own(output, rows))[:, 0]
 
-    def correct(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Bool[Tensor, " case"]:
+    def correct(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Bool[Tensor, " case"]:
         """Where the class is the network's first choice."""
         return output.argmax(dim=-1) == self._own(output, rows)[:, 0]
 
@@ -129,10 +150,12 @@ class ClassProbability:
 
 @dataclass(frozen=True, eq=False)
 class KlFromClean:
-    """Divergence (nats) of the output's distribution from the one with nothing replaced, `Σ p_clean (log p_clean − log p)`.
+    """Divergence (nats) of the output's distribution from the one with nothing replaced,
+    `Σ p_clean (log p_clean − log p)`.
 
-    `reference` holds the clean outputs of the examples (`KlFromClean.of` runs the network for them). At the clean run it is 0 and so is its
-    gradient: methods that go by the gradient there (EAP) find nothing, take those that measure or integrate.
+    `reference` holds the clean outputs of the examples (`KlFromClean.of` runs the network for
+    them). At the clean run it is 0 and so is its gradient: methods that go by the gradient there
+    (EAP) find nothing, take those that measure or integrate.
 
     Source: as ACDC's metric, Conmy et al. 2023.
 
@@ -148,7 +171,9 @@ class KlFromClean:
         """With the network's own clean outputs. Cost: one forward pass over the examples."""
         return cls(outputs(wiring, examples))
 
-    def __call__(self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+    def __call__(
+        self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
+    ) -> Float[Tensor, " case"]:
         clean = torch.log_softmax(_rows_of(self.reference, rows, output), dim=-1)
         return (clean.exp() * (clean - torch.log_softmax(output, dim=-1))).sum(dim=-1)
 
@@ -158,7 +183,9 @@ def task_metric(ready: Resolved) -> LogitDifference | ProbabilityDifference:
 
     Example:
         >>> ready = resolve(task("greater-than", n=32), model.tokenizer)
-        >>> graph = path_effects(model, ready.task.prompts, ready.task.counterfactuals, metric=task_metric(ready))
+        >>> graph = path_effects(
+        ...     model, ready.task.prompts, ready.task.counterfactuals, metric=task_metric(ready)
+        ... )
     """
     kind = LogitDifference if ready.task.measure == "logit difference" else ProbabilityDifference
     return kind(ready.right, ready.wrong)
@@ -166,7 +193,9 @@ def task_metric(ready: Resolved) -> LogitDifference | ProbabilityDifference:
 
 @torch.no_grad()
 def outputs(wiring: Wiring, examples: Examples) -> Float[Tensor, "example out"]:
-    """The clean output of every example, in their order. Cost: one forward pass over the examples."""
+    """The clean output of every example, in their order. Cost: one forward pass over the
+    examples.
+    """
     found: dict[int, Tensor] = {}
     for part in examples:
         found.update(zip(part.rows.tolist(), wiring.output(part.batch), strict=True))
@@ -174,7 +203,8 @@ def outputs(wiring: Wiring, examples: Examples) -> Float[Tensor, "example out"]:
 
 
 def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
-    """The share of examples on which the network is right with nothing replaced; the control judges each by the next example's answers.
+    """The share of examples on which the network is right with nothing replaced; the control judges
+    each by the next example's answers.
 
     Raises:
         InputError: the metric does not know what is right.
@@ -188,16 +218,26 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
     if not isinstance(metric, Judging):
         name = getattr(metric, "name", type(metric).__name__)
         raise InputError(
-            f"metric {name!r} does not say which outputs are right; use LogitDifference, ProbabilityDifference or ClassProbability"
+            f"metric {name!r} does not say which outputs are right; use LogitDifference, "
+            "ProbabilityDifference or ClassProbability"
         )
     found, rows = outputs(wiring, examples), torch.arange(len(examples))
     hits, dealt = (int(metric.correct(found, own).sum()) for own in (rows, rows.roll(-1)))
     between = binomtest(hits, len(rows)).proportion_ci(0.95, method="exact")
-    return Score(hits / len(rows), float(between.low), float(between.high), len(rows), 0, dealt / len(rows), "exact binomial 95%")
+    return Score(
+        hits / len(rows),
+        float(between.low),
+        float(between.high),
+        n=len(rows),
+        seed=0,
+        control=dealt / len(rows),
+        interval="exact binomial 95%",
+    )
 
 
 def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric") -> None:
-    """See that a metric tells states of a network apart: `values` of the examples with nothing replaced, with everything replaced, ….
+    """See that a metric tells states of a network apart: `values` of the examples with nothing
+    replaced, with everything replaced, ….
 
     Raises:
         InputError: it is the same in all states for every example, or not finite.
@@ -207,10 +247,15 @@ def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric
     """
     if not np.isfinite(values).all():
         state, example = np.argwhere(~np.isfinite(values))[0]
-        raise InputError(f"the {name} is {values[state, example]} for example {example}; choose a metric that is finite for every example")
+        raise InputError(
+            f"the {name} is {values[state, example]} for example {example}; choose a metric "
+            "that "
+            "is finite for every example"
+        )
     if float(np.ptp(values, axis=0).max()) <= CONSTANT * max(1.0, float(np.abs(values).max())):
         raise InputError(
-            f"the {name} is constant: {values[0, 0]:.4g} for the first of {values.shape[1]} examples, whatever is replaced; "
+            f"the {name} is constant: {values[0, 0]:.4g} for the first of {values.shape[1]} "
+            "examples, whatever is replaced; "
             "choose a metric, or counterfactuals, that tell the states apart"
         )
 
@@ -233,8 +278,14 @@ def _mean(values: Float[Tensor, "case k"], there: Bool[Tensor, "case k"]) -> Flo
 
 def _require_answers(right: Int[Tensor, "example k"], wrong: Int[Tensor, "example l"]) -> None:
     if len(right) != len(wrong):
-        raise InputError(f"{len(right)} rows of right and {len(wrong)} of wrong answers; give one row of each for every example")
+        raise InputError(
+            f"{len(right)} rows of right and {len(wrong)} of wrong answers; give one row of each "
+            "for every example"
+        )
     for side, table in (("right", right), ("wrong", wrong)):
         empty = torch.nonzero(~(table >= 0).any(dim=1))
         if len(empty):
-            raise InputError(f"example {int(empty[0, 0])} has no {side} answer; give at least one token id for each")
+            raise InputError(
+                f"example {int(empty[0, 0])} has no {side} answer; give at least one token id for "
+                "each"
+            )

@@ -1,7 +1,8 @@
-"""What takes the place of a contribution: zero, a mean, the value on a counterfactual, the value without or with more of a direction.
+"""What takes the place of a contribution: zero, a mean, the value on a counterfactual, the value
+without or with more of a direction.
 
-Different values give different true graphs (an edge that carries only positions is invisible to a counterfactual of the same length), so
-every result names its value.
+Different values give different true graphs (an edge that carries only positions is invisible to a
+counterfactual of the same length), so every result names its value.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +20,8 @@ Value = Literal["zero", "mean", "resample", "project out", "add"]
 class Changes(ABC):
     """For every source, replacement minus value, for the rows of one batch.
 
-    `value [row, …]` is what the source holds; where several copies of the batch run at once, `[copy · row, …]`, copy after copy.
+    `value [row, …]` is what the source holds; where several copies of the batch run at once,
+    `[copy · row, …]`, copy after copy.
     """
 
     name: Value
@@ -42,7 +44,9 @@ class Zero(Changes):
 
 @dataclass(frozen=True)
 class Swap(Changes):
-    """Other values in place: the counterfactual's (`resample`, one value a row) or a reference set's (`mean`, one value for all rows)."""
+    """Other values in place: the counterfactual's (`resample`, one value a row) or a reference
+    set's (`mean`, one value for all rows).
+    """
 
     values: Sequence[Tensor]
     name: Value = "resample"
@@ -52,12 +56,18 @@ class Swap(Changes):
         other = self.values[source]
         if len(other) == len(value):
             return other - value
-        return other.repeat(len(value) // len(other), *(1,) * (other.ndim - 1)) - value if len(other) > 1 else other - value
+        return (
+            other.repeat(len(value) // len(other), *(1,) * (other.ndim - 1)) - value
+            if len(other) > 1
+            else other - value
+        )
 
 
 @dataclass(frozen=True)
 class ProjectedOut(Changes):
-    """Remove what lies along a direction, `−(value · d̂) d̂`, at the named sources; the others stay."""
+    """Remove what lies along a direction, `−(value · d̂) d̂`, at the named sources; the others
+    stay.
+    """
 
     directions: Mapping[int, Float[Tensor, " d"]]
     axis: int = -1
@@ -84,11 +94,20 @@ class Added(Changes):
         """The vector, zero at a source without one."""
         if source not in self.vectors:
             return torch.zeros_like(value)
-        return self.vectors[source].to(value).expand_as(value.movedim(self.axis, -1)).movedim(-1, self.axis)
+        return (
+            self.vectors[source]
+            .to(value)
+            .expand_as(value.movedim(self.axis, -1))
+            .movedim(-1, self.axis)
+        )
 
 
-def averaged(values: Sequence[Tensor], weights: Float[Tensor, "row position"] | None = None) -> list[Tensor]:
-    """The mean of every source over a reference set, `[1, 1, …]`: over rows and, where `weights` tell which positions count, over those."""
+def averaged(
+    values: Sequence[Tensor], weights: Float[Tensor, "row position"] | None = None
+) -> list[Tensor]:
+    """The mean of every source over a reference set, `[1, 1, …]`: over rows and, where `weights`
+    tell which positions count, over those.
+    """
     if weights is None:
         return [value.mean(dim=0, keepdim=True) for value in values]
     share = (weights / weights.sum())[..., None]

@@ -1,7 +1,8 @@
-"""Transformers as wiring: heads and MLPs add to a residual stream; queries, keys, values, MLPs and the logits read it.
+"""Transformers as wiring: heads and MLPs add to a residual stream; queries, keys, values, MLPs and
+the logits read it.
 
-Only differences are added to what a port reads (`change of a source`, there and nowhere else), so biases, position embeddings and whatever
-else the stream carries need no accounting.
+Only differences are added to what a port reads (`change of a source`, there and nowhere else), so
+biases, position embeddings and whatever else the stream carries need no accounting.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,10 +35,12 @@ TOLERANCE = 1e-4
 class ResidualWiring(Wiring):
     """A transformer with a residual stream.
 
-    Sources are `embed`, `L0.head0`, …, `L0.mlp`, …; ports `L0.head0.q`, `L0.head0.k`, `L0.head0.v`, …, `L0.mlp.in`, …, `logits`.
+    Sources are `embed`, `L0.head0`, …, `L0.mlp`, …; ports `L0.head0.q`, `L0.head0.k`, `L0.head0.v`,
+    …, `L0.mlp.in`, …, `logits`.
 
-    With grouped queries, keys and values are those that exist: `L0.kv0.k` serves several heads. The output is the logits at each example's
-    last token. Where heads' sum passes through a norm of its own (Gemma), the layer is the source: `L0.attn`.
+    With grouped queries, keys and values are those that exist: `L0.kv0.k` serves several heads. The
+    output is the logits at each example's last token. Where heads' sum passes through a norm of its
+    own (Gemma), the layer is the source: `L0.attn`.
 
     Raises:
         InputError: the network's logits are not those of its parts (its stream is not a plain sum).
@@ -52,12 +55,16 @@ class ResidualWiring(Wiring):
         self.parts = parts or _parts_of(model)
         self.writers = stream_writers(self.parts)
         """Where contributions are seen, in order."""
-        self.sources = tuple(Node(name, writer.layer) for writer in self.writers for name in writer.names)
+        self.sources = tuple(
+            Node(name, writer.layer) for writer in self.writers for name in writer.names
+        )
         self.stages = read_stages(self.parts)
         self.ports = stream_ports(self.stages)
         self._held: tuple[Batch, Changes, Tensor] | None = None
         self._ends: list[tuple[Batch, Tensor]] = []
-        """The last clean runs' ends (the normed stream at the last tokens): whoever watched a run need not run it again for its logits."""
+        """The last clean runs' ends (the normed stream at the last tokens): whoever watched a run
+        need not run it again for its logits.
+        """
 
     @cached_property
     def connected(self) -> Bool[Tensor, "source port"]:
@@ -79,7 +86,10 @@ class ResidualWiring(Wiring):
 
     @torch.no_grad()
     def observe(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> tuple[Tensor, ...]:
         """Every source's contribution to the stream, `[row, position, d]` each."""
         found: dict[int, Tensor] = {}
@@ -91,34 +101,58 @@ class ResidualWiring(Wiring):
 
     @torch.no_grad()
     def output(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> Float[Tensor, "row vocabulary"]:
         """The logits at each example's last token, with some edges' contributions replaced."""
         if changes is None or replaced is None:
             known = [end for other, end in self._ends if other is batch and not self._changed]
-            return self._logits(known[0] if known else self._remember(batch, self._final(batch, {})))
+            return self._logits(
+                known[0] if known else self._remember(batch, self._final(batch, {}))
+            )
         run = _Live(self, changes, replaced.to(torch.float32))
         final = self._final(batch, run.hooks())
         return self._unembedded(final, self._last(batch))
 
     def one_by_one(
-        self, batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        edges: Int[np.ndarray, "edge 2"],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """Every edge on its own: layers before its port are computed once, those after it for many edges together."""
+        """Every edge on its own: layers before its port are computed once, those after it for many
+        edges together.
+        """
         from interp.causal.wiring.residual_single import single_edges
 
         return single_edges(self, batch, changes, edges, metric, rows)
 
     def nodes_one_by_one(
-        self, batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        sources: Sequence[int],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "source row"]:
-        """Every source on its own: layers before it are computed once, those after it for a layer's heads together."""
+        """Every source on its own: layers before it are computed once, those after it for a layer's
+        heads together.
+        """
         from interp.causal.wiring.residual_single import single_nodes
 
         return single_nodes(self, batch, changes, sources, metric, rows)
 
     def linear_effects(
-        self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN
+        self,
+        batch: Batch,
+        changes: Changes,
+        metric: Metric,
+        rows: Int[Tensor, " row"],
+        moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
         """`Σ over positions of change_source · ∂metric/∂port`."""
         from interp.causal.wiring.residual_linear import linear_effects
@@ -128,18 +162,35 @@ class ResidualWiring(Wiring):
     def softmax_effects(
         self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"]
     ) -> Float[Tensor, "row source port"]:
-        """Effects of edges into queries and keys with the attention recomputed exactly, linear after it; zero at other ports."""
+        """Effects of edges into queries and keys with the attention recomputed exactly, linear
+        after it; zero at other ports.
+        """
         from interp.causal.wiring.residual_linear import softmax_effects
 
         return softmax_effects(self, batch, changes, metric, rows)
 
     @torch.no_grad()
     def changes_of(self, batch: Batch, changes: Changes) -> Float[Tensor, "row source position d"]:
-        """Every source's change in a clean run; the last ones are held, because several methods ask for the same."""
-        if self._held is not None and self._held[0] is batch and self._held[1] is changes and not self._changed:
+        """Every source's change in a clean run; the last ones are held, because several methods ask
+        for the same.
+        """
+        if (
+            self._held is not None
+            and self._held[0] is batch
+            and self._held[1] is changes
+            and not self._changed
+        ):
             return self._held[2]
         kept = _Kept(len(self.sources))
-        self._remember(batch, self._final(batch, self._watching(lambda source, value: kept.put(source, changes.change(source, value)))))
+        self._remember(
+            batch,
+            self._final(
+                batch,
+                self._watching(
+                    lambda source, value: kept.put(source, changes.change(source, value))
+                ),
+            ),
+        )
         if not self._changed:
             self._held = (batch, changes, kept.stacked)
         return kept.stacked
@@ -149,10 +200,12 @@ class ResidualWiring(Wiring):
     def frame(self, batch: Batch) -> Frame:
         """What hooks are told of a batch."""
         mask = batch.inputs.get("attention_mask")
-        return Frame(batch, None if mask is None else positions_of(mask))
+        return Frame(batch=batch, positions=None if mask is None else positions_of(mask))
 
     @contextmanager
-    def hooked(self, batch: Batch, hooks: Mapping[Point, Hook], stops: tuple[Point, ...] = ()) -> Iterator[None]:
+    def hooked(
+        self, batch: Batch, hooks: Mapping[Point, Hook], stops: tuple[Point, ...] = ()
+    ) -> Iterator[None]:
         """Hooks at points; the run ends after `stops`."""
         points, named = {}, {}
         for number, point in enumerate([*hooks, *(stop for stop in stops if stop not in hooks)]):
@@ -167,7 +220,12 @@ class ResidualWiring(Wiring):
         """Run with hooks as far as the final norm's output."""
         caught: list[Tensor] = []
         point = Point(self.parts.final_norm, "output")
-        with self.hooked(batch, {**hooks, point: lambda value, call: caught.append(value)}, (point,)), ended_early():
+        with (
+            self.hooked(
+                batch, {**hooks, point: lambda value, call: caught.append(value)}, (point,)
+            ),
+            ended_early(),
+        ):
             self.model.run(batch)
         return caught[0]
 
@@ -178,10 +236,14 @@ class ResidualWiring(Wiring):
             return torch.full((len(batch.items),), width - 1)
         return last_positions(mask)
 
-    def _unembedded(self, final: Float[Tensor, "row position d"], last: Int[Tensor, " row"]) -> Float[Tensor, "row vocabulary"]:
+    def _unembedded(
+        self, final: Float[Tensor, "row position d"], last: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row vocabulary"]:
         return self._logits(_at(final, last))
 
-    def _remember(self, batch: Batch, final: Float[Tensor, "row position d"]) -> Float[Tensor, "row d"]:
+    def _remember(
+        self, batch: Batch, final: Float[Tensor, "row position d"]
+    ) -> Float[Tensor, "row d"]:
         end = _at(final, self._last(batch))
         if not self._changed:
             self._ends = [*self._ends[-1:], (batch, end)]
@@ -213,20 +275,25 @@ class ResidualWiring(Wiring):
         if not torch.allclose(found, whole, atol=TOLERANCE * float(whole.abs().max()), rtol=0):
             worst = float((found - whole).abs().max())
             raise InputError(
-                f"{self.model.name} does more to its logits than its parts say (differences up to {worst:.3g}); its edges cannot be patched"
+                f"{self.model.name} does more to its logits than its parts say (differences up "
+                "to "
+                f"{worst:.3g}); its edges cannot be patched"
             )
 
 
 def _parts_of(model: Model) -> ResidualParts:
     if not isinstance(model, TransformerModel):
         raise InputError(
-            f"{model.name} is no language model of transformers; give its parts: ResidualWiring(model, parts), "
+            f"{model.name} is no language model of transformers; give its parts: "
+            "ResidualWiring(model, parts), "
             "or use ChannelWiring for a classifier of convolutions"
         )
     return residual_parts(model.module, model.anatomy)
 
 
-def _at(values: Float[Tensor, "row position d"], places: Int[Tensor, " row"]) -> Float[Tensor, "row d"]:
+def _at(
+    values: Float[Tensor, "row position d"], places: Int[Tensor, " row"]
+) -> Float[Tensor, "row d"]:
     """Each row's value at its own position."""
     return values[torch.arange(len(places), device=values.device), places.to(values.device)]
 
@@ -261,10 +328,16 @@ class _Kept:
 
 
 class _Live:
-    """A run in which every port reads the stream plus its own sources' changes, each from the source's present value."""
+    """A run in which every port reads the stream plus its own sources' changes, each from the
+    source's present value.
+    """
 
     def __init__(
-        self, wiring: ResidualWiring, changes: Changes, mask: Float[Tensor, "source port"], see: Callable[[int, Tensor], Any] | None = None
+        self,
+        wiring: ResidualWiring,
+        changes: Changes,
+        mask: Float[Tensor, "source port"],
+        see: Callable[[int, Tensor], Any] | None = None,
     ) -> None:
         self._wiring, self._changes, self._mask, self._see = wiring, changes, mask, see
         self._kept = _Kept(len(wiring.sources))
@@ -283,14 +356,18 @@ class _Live:
         if self._see is not None:
             self._see(source, value)
 
-    def _read(self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]) -> Float[Tensor, "row port position d"]:
+    def _read(
+        self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]
+    ) -> Float[Tensor, "row port position d"]:
         present = self._kept.stacked[:, : len(mask)]
         added = (mask.T.to(stream) @ present.flatten(2)).reshape(len(stream), -1, *stream.shape[1:])
         return stream[:, None] + added
 
 
 def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, Hook]:
-    """Hooks that let every port of a stage read its own stream, `read(stream) [row, port, position, d]`."""
+    """Hooks that let every port of a stage read its own stream,
+    `read(stream) [row, port, position, d]`.
+    """
     if stage.attention is None:
         return {Point(stage.norm, "input"): lambda value, call: read(value)[:, 0]}
     kept: dict[str, Tensor] = {}
@@ -304,15 +381,21 @@ def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, H
     return hooks
 
 
-def _projected(module: nn.Module, places: tuple[tuple[int, Tensor], ...], kept: dict[str, Tensor]) -> Hook:
+def _projected(
+    module: nn.Module, places: tuple[tuple[int, Tensor], ...], kept: dict[str, Tensor]
+) -> Hook:
     """Every head's columns from the stream that its port reads."""
 
     def hook(value: Tensor, call: Call) -> Tensor:
         ports = [port for port, _ in places]
         columns = torch.stack([own for _, own in places])
-        new = torch.einsum("rpld,dpc->rlpc", kept["read"][:, ports], projection_rows(module)[:, columns])
+        new = torch.einsum(
+            "rpld,dpc->rlpc", kept["read"][:, ports], projection_rows(module)[:, columns]
+        )
         bias = getattr(module, "bias", None)
         new = new if bias is None else new + bias[columns]
-        return value.index_copy(-1, columns.flatten().to(value.device), new.flatten(2).to(value.dtype))
+        return value.index_copy(
+            -1, columns.flatten().to(value.device), new.flatten(2).to(value.dtype)
+        )
 
     return hook

@@ -1,4 +1,6 @@
-"""First-order effects of every edge of a transformer from one backward pass, and the exact softmax beside it."""
+"""First-order effects of every edge of a transformer from one backward pass, and the exact softmax
+beside it.
+"""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Caught:
-    """The tensors of a run whose gradients are wanted, and the stream that attention layers read."""
+    """The tensors of a run whose gradients are wanted, and the stream that attention layers
+    read.
+    """
 
     tensors: dict[Point, Tensor] = field(default_factory=dict)
     streams: dict[int, Tensor] = field(default_factory=dict)
 
     def apart(self, point: Point) -> Hook:
-        """A hook that puts a view in the value's place, so that the gradient of this branch alone can be asked for."""
+        """A hook that puts a view in the value's place, so that the gradient of this branch alone
+        can be asked for.
+        """
 
         def hook(value: Tensor, call: Call) -> Tensor:
             self.tensors[point] = value.view_as(value)
@@ -45,7 +51,12 @@ class _Caught:
 
 
 def linear_effects(
-    wiring: "ResidualWiring", batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN
+    wiring: "ResidualWiring",
+    batch: Batch,
+    changes: Changes,
+    metric: Metric,
+    rows: Int[Tensor, " row"],
+    moment: Moment = CLEAN,
 ) -> Float[Tensor, "row source port"]:
     """`Σ change_source · ∂metric/∂port` (see `Wiring.linear_effects`)."""
     change = wiring.changes_of(batch, changes)
@@ -62,17 +73,27 @@ def linear_effects(
 
 
 def softmax_effects(
-    wiring: "ResidualWiring", batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"]
+    wiring: "ResidualWiring",
+    batch: Batch,
+    changes: Changes,
+    metric: Metric,
+    rows: Int[Tensor, " row"],
 ) -> Float[Tensor, "row source port"]:
-    """Edges into queries and keys: every source's change goes exactly through norm, projection and softmax; linear from there on.
+    """Edges into queries and keys: every source's change goes exactly through norm, projection and
+    softmax; linear from there on.
 
-    What a head's changed mixture of values does to the metric is `Δz · ∂metric/∂z`, which is the change of its pattern times the metric's
-    gradient with respect to the pattern (Kramár et al. 2024, the QK fix).
+    What a head's changed mixture of values does to the metric is `Δz · ∂metric/∂z`, which is the
+    change of its pattern times the metric's gradient with respect to the pattern (Kramár et al.
+    2024, the QK fix).
 
     Cost: besides a backward pass, two attention layers per layer and source.
     """
     change = wiring.changes_of(batch, changes)
-    extra = [Point(stage.attention.out, "input") for stage in wiring.stages if stage.attention is not None]
+    extra = [
+        Point(stage.attention.out, "input")
+        for stage in wiring.stages
+        if stage.attention is not None
+    ]
     calls = _AttentionCalls(wiring)
     with calls:
         caught, gradients = _backward(wiring, batch, metric, rows, {}, extra)
@@ -82,7 +103,14 @@ def softmax_effects(
             if stage.attention is None:
                 continue
             z = Point(stage.attention.out, "input")
-            inner = _Softmax(wiring, batch, stage, calls.seen[stage.block], caught.tensors[z].detach(), gradients.get(z))
+            inner = _Softmax(
+                wiring=wiring,
+                batch=batch,
+                stage=stage,
+                call=calls.seen[stage.block],
+                z=caught.tensors[z].detach(),
+                gradient=gradients.get(z),
+            )
             inner.fill(effects, change, caught.streams[stage.first_port])
     return effects
 
@@ -107,19 +135,34 @@ def _backward(
     hooks: dict[Point, Hook] = {start: leaf, **changed}
     for stage in wiring.stages:
         read = Point(stage.norm, "input")
-        hooks[read] = caught.apart(read) if stage.attention is None else caught.stream(stage.first_port)
-        hooks |= {point: caught.apart(point) for point in (Point(module, "output") for module, _ in stage.projections)}
+        hooks[read] = (
+            caught.apart(read) if stage.attention is None else caught.stream(stage.first_port)
+        )
+        hooks |= {
+            point: caught.apart(point)
+            for point in (Point(module, "output") for module, _ in stage.projections)
+        }
     hooks |= {point: caught.apart(point) for point in extra}
     with torch.enable_grad():
         output = wiring._unembedded(wiring._final(batch, hooks), wiring._last(batch))
         total = metric(output, rows).sum()
         points = list(caught.tensors)
-        found = torch.autograd.grad(total, [caught.tensors[point] for point in points], allow_unused=True)
-    return caught, {point: gradient for point, gradient in zip(points, found, strict=True) if gradient is not None}
+        found = torch.autograd.grad(
+            total, [caught.tensors[point] for point in points], allow_unused=True
+        )
+    return caught, {
+        point: gradient
+        for point, gradient in zip(points, found, strict=True)
+        if gradient is not None
+    }
 
 
-def _port_gradients(stage: Stage, caught: _Caught, gradients: dict[Point, Tensor]) -> Float[Tensor, "row port position d"] | None:
-    """The metric's gradient with respect to what each port of a stage reads; None where nothing depends on it."""
+def _port_gradients(
+    stage: Stage, caught: _Caught, gradients: dict[Point, Tensor]
+) -> Float[Tensor, "row port position d"] | None:
+    """The metric's gradient with respect to what each port of a stage reads; None where nothing
+    depends on it.
+    """
     if stage.attention is None:
         found = gradients.get(Point(stage.norm, "input"))
         return None if found is None else found[:, None]
@@ -132,20 +175,26 @@ def _port_gradients(stage: Stage, caught: _Caught, gradients: dict[Point, Tensor
         weight = projection_rows(module)
         columns = torch.stack([own for _, own in places])
         ports = [port for port, _ in places]
-        normed[:, ports] = torch.einsum("rlpc,dpc->rpld", gradient[..., columns], weight[:, columns]).detach()
+        normed[:, ports] = torch.einsum(
+            "rlpc,dpc->rpld", gradient[..., columns], weight[:, columns]
+        ).detach()
     with torch.enable_grad():
         read = stream[:, None].expand_as(normed).clone().requires_grad_()
         return torch.autograd.grad(stage.normed(read), read, normed)[0]
 
 
-def _moved(wiring: "ResidualWiring", change: Float[Tensor, "row source position d"], moment: Moment) -> dict[Point, Hook]:
+def _moved(
+    wiring: "ResidualWiring", change: Float[Tensor, "row source position d"], moment: Moment
+) -> dict[Point, Hook]:
     """Hooks for sources that are put elsewhere, and for layers that gradients do not pass."""
     hooks: dict[Point, Hook] = {}
     for writer in wiring.writers:
         chosen = [source for source in moment.moved if source in writer.sources]
         skipped = writer.block in moment.skipped and 0 not in writer.sources
         if chosen or skipped:
-            hooks[writer.changed_at] = _put(moment.share * change[:, chosen].sum(dim=1) if chosen else None, skipped)
+            hooks[writer.changed_at] = _put(
+                moment.share * change[:, chosen].sum(dim=1) if chosen else None, skipped
+            )
     return hooks
 
 
@@ -161,13 +210,19 @@ class _AttentionCalls:
     """The arguments that attention layers are called with, by block, while a `with` lasts."""
 
     def __init__(self, wiring: "ResidualWiring") -> None:
-        self._layers = [(block, part.module) for block, part in enumerate(wiring.parts.attention) if part is not None]
+        self._layers = [
+            (block, part.module)
+            for block, part in enumerate(wiring.parts.attention)
+            if part is not None
+        ]
         self._handles: list[Any] = []
         self.seen: dict[int, tuple[LayerCall, Tensor]] = {}
 
     def __enter__(self) -> None:
         for block, module in self._layers:
-            self._handles.append(module.register_forward_pre_hook(self._keep(block), with_kwargs=True))
+            self._handles.append(
+                module.register_forward_pre_hook(self._keep(block), with_kwargs=True)
+            )
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
@@ -181,9 +236,11 @@ class _AttentionCalls:
         return hook
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Softmax:
-    """One attention layer, run again with the queries (or the keys) of every head as a source's change makes them."""
+    """One attention layer, run again with the queries (or the keys) of every head as a source's
+    change makes them.
+    """
 
     wiring: "ResidualWiring"
     batch: Batch
@@ -211,7 +268,9 @@ class _Softmax:
                 ports, found = self._effect(kind, read)
                 effects[:, sources, ports] = found.cpu()
 
-    def _effect(self, kind: str, read: Float[Tensor, "copy position d"]) -> tuple[slice, Float[Tensor, "row source port"]]:
+    def _effect(
+        self, kind: str, read: Float[Tensor, "copy position d"]
+    ) -> tuple[slice, Float[Tensor, "row source port"]]:
         assert self.stage.attention is not None
         assert self.gradient is not None
         attention = self.stage.attention
@@ -224,7 +283,9 @@ class _Softmax:
         served = by_column.reshape(times, len(self.z), len(projection.columns), -1).sum(dim=-1)
         return slice(first, first + len(projection.columns)), served.transpose(0, 1)
 
-    def _mixed(self, module: nn.Module, columns: Tensor, read: Tensor, times: int) -> Float[Tensor, "copy position c"]:
+    def _mixed(
+        self, module: nn.Module, columns: Tensor, read: Tensor, times: int
+    ) -> Float[Tensor, "copy position c"]:
         """What the output projection gets when some columns of a map come from another stream."""
         assert self.stage.attention is not None
         weight, bias = projection_rows(module), getattr(module, "bias", None)
@@ -232,12 +293,18 @@ class _Softmax:
         caught: list[Tensor] = []
         out = Point(self.stage.attention.out, "input")
         hooks: dict[Point, Hook] = {
-            Point(module, "output"): lambda value, call: value.index_copy(-1, columns, own.to(value.dtype)),
+            Point(module, "output"): lambda value, call: value.index_copy(
+                -1, columns, own.to(value.dtype)
+            ),
             out: lambda value, call: caught.append(value),
         }
         layer, hidden = self.call
         again = Repeats(len(self.z), times)
         whole: nn.Module = self.wiring.model.module  # type: ignore[attr-defined]
-        with evaluating(whole), self.wiring.hooked(repeated(self.batch, times), hooks, (out,)), ended_early():
+        with (
+            evaluating(whole),
+            self.wiring.hooked(repeated(self.batch, times), hooks, (out,)),
+            ended_early(),
+        ):
             layer(again(hidden), again(layer.others), again(layer.named))
         return caught[0]

@@ -1,4 +1,6 @@
-"""Edges of a transformer one by one: what comes before a port is computed once, what comes after it for many edges together."""
+"""Edges of a transformer one by one: what comes before a port is computed once, what comes after it
+for many edges together.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,22 +27,36 @@ AGREEMENT = 1e-4
 
 @torch.no_grad()
 def single_edges(
-    wiring: "ResidualWiring", batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+    wiring: "ResidualWiring",
+    batch: Batch,
+    changes: Changes,
+    edges: Int[np.ndarray, "edge 2"],
+    metric: Metric,
+    rows: Int[Tensor, " row"],
 ) -> Float[Tensor, "edge row"]:
     """The metric with each edge's contribution replaced on its own (see `Wiring.one_by_one`)."""
     run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
     result = torch.empty(len(edges), len(rows))
     for stage in wiring.stages:
-        here = np.flatnonzero((edges[:, 1] >= stage.first_port) & (edges[:, 1] < stage.first_port + stage.n_ports))
+        here = np.flatnonzero(
+            (edges[:, 1] >= stage.first_port) & (edges[:, 1] < stage.first_port + stage.n_ports)
+        )
         for chunk in run.chunks(here):
             output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
-            result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+            result[chunk] = (
+                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+            )
     return result
 
 
 @torch.no_grad()
 def single_nodes(
-    wiring: "ResidualWiring", batch: Batch, changes: Changes, sources: Sequence[int], metric: Metric, rows: Int[Tensor, " row"]
+    wiring: "ResidualWiring",
+    batch: Batch,
+    changes: Changes,
+    sources: Sequence[int],
+    metric: Metric,
+    rows: Int[Tensor, " row"],
 ) -> Float[Tensor, "source row"]:
     """The metric with each source changed on its own (see `Wiring.nodes_one_by_one`)."""
     run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
@@ -49,7 +65,9 @@ def single_nodes(
     for writer in wiring.writers:
         for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
             output = run.written(writer.changed_at, writer.block, asked[chunk])
-            result[chunk] = metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+            result[chunk] = (
+                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
+            )
     return result
 
 
@@ -63,9 +81,13 @@ class _Seen:
 
 
 class _Rest:
-    """A network from some block on. Where its blocks, called one by one, do not give its own output, the whole network runs."""
+    """A network from some block on. Where its blocks, called one by one, do not give its own
+    output, the whole network runs.
+    """
 
-    def __init__(self, wiring: "ResidualWiring", batch: Batch, change: Float[Tensor, "row source position d"]) -> None:
+    def __init__(
+        self, wiring: "ResidualWiring", batch: Batch, change: Float[Tensor, "row source position d"]
+    ) -> None:
         self._wiring, self._batch, self._change = wiring, batch, change
         self._last = wiring._last(batch)
         self._seen = self._look()
@@ -81,7 +103,9 @@ class _Rest:
         for start in range(0, len(chosen), size):
             yield chosen[start : start + size]
 
-    def output(self, stage: Stage, sources: Int[np.ndarray, " cell"], ports: Int[np.ndarray, " cell"]) -> Float[Tensor, "cell_row out"]:
+    def output(
+        self, stage: Stage, sources: Int[np.ndarray, " cell"], ports: Int[np.ndarray, " cell"]
+    ) -> Float[Tensor, "cell_row out"]:
         """Logits, copy after copy, each with one edge into the stage replaced."""
         times = len(sources)
         if stage.block == len(self._wiring.parts.blocks):
@@ -89,7 +113,9 @@ class _Rest:
         added = self._change[:, sources].transpose(0, 1)
         stream = self._seen.streams[stage.first_port]
         if stage.attention is None:
-            hooks: dict[Point, Hook] = {Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)}
+            hooks: dict[Point, Hook] = {
+                Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)
+            }
         else:
             moved = stage.normed(stream + added) - stage.normed(stream)
             hooks = {
@@ -99,12 +125,20 @@ class _Rest:
             }
         return self._run(hooks, stage.block, times)
 
-    def written(self, point: Point, block: int, sources: Int[np.ndarray, " cell"]) -> Float[Tensor, "cell_row out"]:
-        """Logits, copy after copy, each with one source of a part changed where the part writes to the stream."""
+    def written(
+        self, point: Point, block: int, sources: Int[np.ndarray, " cell"]
+    ) -> Float[Tensor, "cell_row out"]:
+        """Logits, copy after copy, each with one source of a part changed where the part writes to
+        the stream.
+        """
         added = self._change[:, sources].transpose(0, 1).flatten(0, 1)
-        return self._run({point: lambda value, call: value + added.to(value.dtype)}, block, len(sources))
+        return self._run(
+            {point: lambda value, call: value + added.to(value.dtype)}, block, len(sources)
+        )
 
-    def _run(self, hooks: dict[Point, Hook], block: int, times: int) -> Float[Tensor, "cell_row out"]:
+    def _run(
+        self, hooks: dict[Point, Hook], block: int, times: int
+    ) -> Float[Tensor, "cell_row out"]:
         with self._wiring.hooked(repeated(self._batch, times), hooks):
             if self._spared:
                 return self._from(block, times)
@@ -134,7 +168,9 @@ class _Rest:
             found = self._from(0, 1)
         except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
             return False
-        return found.shape == clean.shape and torch.allclose(found, clean, rtol=0, atol=AGREEMENT * float(clean.abs().max()))
+        return found.shape == clean.shape and torch.allclose(
+            found, clean, rtol=0, atol=AGREEMENT * float(clean.abs().max())
+        )
 
     @property
     def _module(self) -> nn.Module:
@@ -143,8 +179,14 @@ class _Rest:
 
     def _look(self) -> _Seen:
         seen = _Seen([], [], {})
-        hooks: dict[Point, Hook] = {Point(stage.norm, "input"): _kept(seen.streams, stage.first_port) for stage in self._wiring.stages}
-        handles = [block.register_forward_pre_hook(_arguments(seen), with_kwargs=True) for block in self._wiring.parts.blocks]
+        hooks: dict[Point, Hook] = {
+            Point(stage.norm, "input"): _kept(seen.streams, stage.first_port)
+            for stage in self._wiring.stages
+        }
+        handles = [
+            block.register_forward_pre_hook(_arguments(seen), with_kwargs=True)
+            for block in self._wiring.parts.blocks
+        ]
         try:
             self._final = self._wiring._final(self._batch, hooks)
         finally:
@@ -170,10 +212,17 @@ def _arguments(seen: _Seen) -> Any:
 
 
 def _some_columns(
-    module: nn.Module, places: dict[int, Tensor], moved: Float[Tensor, "cell row position d"], ports: Int[np.ndarray, " cell"]
+    module: nn.Module,
+    places: dict[int, Tensor],
+    moved: Float[Tensor, "cell row position d"],
+    ports: Int[np.ndarray, " cell"],
 ) -> Hook | None:
-    """Each copy's own head gets what its change of the normed stream adds to the map's output; None where no copy's port is here."""
-    cells = torch.tensor([cell for cell, port in enumerate(ports) if port in places], dtype=torch.long)
+    """Each copy's own head gets what its change of the normed stream adds to the map's output; None
+    where no copy's port is here.
+    """
+    cells = torch.tensor(
+        [cell for cell, port in enumerate(ports) if port in places], dtype=torch.long
+    )
     if not len(cells):
         return None
     columns = torch.stack([places[int(ports[cell])] for cell in cells])

@@ -1,4 +1,6 @@
-"""Where a residual stream is read: the stages of a forward pass, each a norm with one or more ports behind it."""
+"""Where a residual stream is read: the stages of a forward pass, each a norm with one or more ports
+behind it.
+"""
 
 from dataclasses import dataclass
 
@@ -10,12 +12,14 @@ from interp.models.adapters.stream import AttentionParts, Projection, ResidualPa
 from interp.models.hooks import Point, projection_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A norm that reads the stream, and the ports behind it: an attention layer's, an MLP's, or the logits.
+    """A norm that reads the stream, and the ports behind it: an attention layer's, an MLP's, or the
+    logits.
 
-    `n_sources` sources have written before it; its ports are numbered from `first_port` on. `projections` holds, for an attention layer's
-    linear maps, which of the stage's ports read through which columns of the output.
+    `n_sources` sources have written before it; its ports are numbered from `first_port` on.
+    `projections` holds, for an attention layer's linear maps, which of the stage's ports read
+    through which columns of the output.
     """
 
     block: int
@@ -33,17 +37,20 @@ class Stage:
         return len(self.names)
 
     def normed(self, stream: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
-        """A stream through the norm; hooks on the norm, which may be what asks, are not called again."""
+        """A stream through the norm; hooks on the norm, which may be what asks, are not called
+        again.
+        """
         result: Tensor = self.norm.forward(stream)
         return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Writer:
-    """A part that writes to the stream: where its contribution is seen, and the number of its first source.
+    """A part that writes to the stream: where its contribution is seen, and the number of its first
+    source.
 
-    An attention layer's heads are seen at the input of the output projection, whose rows for each head are `matrix [head, c, d]`; other
-    parts have one source and no matrix.
+    An attention layer's heads are seen at the input of the output projection, whose rows for each
+    head are `matrix [head, c, d]`; other parts have one source and no matrix.
     """
 
     block: int
@@ -66,18 +73,45 @@ class Writer:
 
 def stream_writers(parts: ResidualParts) -> tuple[Writer, ...]:
     """All parts that write to the stream in order, the input first."""
-    found = [Writer(0, Point(parts.blocks[0], "input"), ("embed",), 0, 0)]
+    found = [
+        Writer(block=0, point=Point(parts.blocks[0], "input"), names=("embed",), first=0, layer=0)
+    ]
     for block, (attention, mlp) in enumerate(zip(parts.attention, parts.mlps, strict=True)):
         if attention is not None:
-            place = found[-1].sources.stop, 2 * block + 1
+            first, layer = found[-1].sources.stop, 2 * block + 1
             if attention.added is not None:
-                found.append(Writer(block, Point(attention.added, "output"), (f"L{block}.attn",), *place))
+                found.append(
+                    Writer(
+                        block=block,
+                        point=Point(attention.added, "output"),
+                        names=(f"L{block}.attn",),
+                        first=first,
+                        layer=layer,
+                    )
+                )
             else:
                 names, rows = tuple(_heads(block, attention)), projection_rows(attention.out)
                 heads = rows.reshape(len(names), -1, rows.shape[-1])
-                found.append(Writer(block, Point(attention.out, "input"), names, *place, heads))
+                found.append(
+                    Writer(
+                        block=block,
+                        point=Point(attention.out, "input"),
+                        names=names,
+                        first=first,
+                        layer=layer,
+                        matrix=heads,
+                    )
+                )
         if mlp is not None:
-            found.append(Writer(block, Point(mlp.module, "output"), (f"L{block}.mlp",), found[-1].sources.stop, 2 * block + 2))
+            found.append(
+                Writer(
+                    block=block,
+                    point=Point(mlp.module, "output"),
+                    names=(f"L{block}.mlp",),
+                    first=found[-1].sources.stop,
+                    layer=2 * block + 2,
+                )
+            )
     return tuple(found)
 
 
@@ -89,15 +123,44 @@ def read_stages(parts: ResidualParts) -> tuple[Stage, ...]:
         before = written
         if attention is not None:
             names = _attention_ports(block, attention)
-            stages.append(Stage(block, attention.norm, written, port, names, 2 * block + 1, attention, _projections(attention, len(names))))
+            stages.append(
+                Stage(
+                    block=block,
+                    norm=attention.norm,
+                    n_sources=written,
+                    first_port=port,
+                    names=names,
+                    layer=2 * block + 1,
+                    attention=attention,
+                    projections=_projections(attention, len(names)),
+                )
+            )
             port += len(names)
             written += 1 if attention.added is not None else len(attention.query.columns)
         if mlp is not None:
             seen = before if parts.parallel else written
-            stages.append(Stage(block, mlp.norm, seen, port, ((f"L{block}.mlp.in", (f"L{block}.mlp",)),), 2 * block + 2))
+            stages.append(
+                Stage(
+                    block=block,
+                    norm=mlp.norm,
+                    n_sources=seen,
+                    first_port=port,
+                    names=((f"L{block}.mlp.in", (f"L{block}.mlp",)),),
+                    layer=2 * block + 2,
+                )
+            )
             port, written = port + 1, written + 1
     end = len(parts.blocks)
-    stages.append(Stage(end, parts.final_norm, written, port, (("logits", ("logits",)),), 2 * end + 1))
+    stages.append(
+        Stage(
+            block=end,
+            norm=parts.final_norm,
+            n_sources=written,
+            first_port=port,
+            names=(("logits", ("logits",)),),
+            layer=2 * end + 1,
+        )
+    )
     return tuple(stages)
 
 
@@ -110,20 +173,33 @@ def _heads(block: int, attention: AttentionParts) -> list[str]:
     return [f"L{block}.head{head}" for head in range(len(attention.query.columns))]
 
 
-def _attention_ports(block: int, attention: AttentionParts) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Queries of all heads, then keys, then values; a shared key belongs to all heads that it serves."""
+def _attention_ports(
+    block: int, attention: AttentionParts
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Queries of all heads, then keys, then values; a shared key belongs to all heads that it
+    serves.
+    """
     heads = _heads(block, attention)
     nodes = [f"L{block}.attn"] * len(heads) if attention.added is not None else heads
-    found: list[tuple[str, tuple[str, ...]]] = [(f"{name}.q", (node,)) for name, node in zip(heads, nodes, strict=True)]
+    found: list[tuple[str, tuple[str, ...]]] = [
+        (f"{name}.q", (node,)) for name, node in zip(heads, nodes, strict=True)
+    ]
     for kind, projection in (("k", attention.key), ("v", attention.value)):
         served = len(heads) // len(projection.columns)
         for number in range(len(projection.columns)):
             name = heads[number] if served == 1 else f"L{block}.kv{number}"
-            found.append((f"{name}.{kind}", tuple(dict.fromkeys(nodes[number * served : (number + 1) * served]))))
+            found.append(
+                (
+                    f"{name}.{kind}",
+                    tuple(dict.fromkeys(nodes[number * served : (number + 1) * served])),
+                )
+            )
     return tuple(found)
 
 
-def _projections(attention: AttentionParts, count: int) -> tuple[tuple[nn.Module, tuple[tuple[int, Tensor], ...]], ...]:
+def _projections(
+    attention: AttentionParts, count: int
+) -> tuple[tuple[nn.Module, tuple[tuple[int, Tensor], ...]], ...]:
     """Maps with the ports that read through them; queries, keys and values may share one map."""
     maps: dict[int, tuple[nn.Module, list[tuple[int, Tensor]]]] = {}
     port = 0

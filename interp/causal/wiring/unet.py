@@ -1,4 +1,6 @@
-"""Diffusion UNets as wiring: what the way down hands over meets what comes up, half and half, at every resnet of the way up."""
+"""Diffusion UNets as wiring: what the way down hands over meets what comes up, half and half, at
+every resnet of the way up.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ Half = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _Place:
-    """A module of the way up and the ports at its input: which channels each reads, and from which source."""
+    """A module of the way up and the ports at its input: which channels each reads, and from which
+    source.
+    """
 
     name: str
     module: nn.Module
@@ -34,17 +38,22 @@ class _Place:
 class UNetWiring(Wiring):
     """A `UNet2DModel` or `UNet2DConditionModel` at one noise level.
 
-    Sources are what is handed over on the way down, `input.skip`, `down0.skip0`, `down0.skip1`, …, the bottleneck `mid`, and every resnet
-    of the way up, `up0.resnet0`, …, as the next one reads it (after attention and upsampling). Ports are the two halves of what a resnet of
-    the way up reads, `up0.resnet0.backbone` and `up0.resnet0.skip`, and `eps`, what the output layers read. Every port reads one source.
-    Values are `[row, channel, y, x]`; directions lie along channels. Inputs are `NoisedImages`; the output is the predicted noise.
+    Sources are what is handed over on the way down, `input.skip`, `down0.skip0`, `down0.skip1`, …,
+    the bottleneck `mid`, and every resnet of the way up, `up0.resnet0`, …, as the next one reads it
+    (after attention and upsampling). Ports are the two halves of what a resnet of the way up reads,
+    `up0.resnet0.backbone` and `up0.resnet0.skip`, and `eps`, what the output layers read. Every
+    port reads one source. Values are `[row, channel, y, x]`; directions lie along channels. Inputs
+    are `NoisedImages`; the output is the predicted noise.
 
     Raises:
-        InputError: the way up is not one of resnets with skip connections, or sampling plans are given.
+        InputError: the way up is not one of resnets with skip connections, or sampling plans are
+            given.
 
     Example:
         >>> wiring = UNetWiring(unet)
-        >>> wiring.numbers([Edge("mid", "up0.resnet0.backbone"), Edge("down1.skip0", "up0.resnet0.skip")])
+        >>> wiring.numbers(
+        ...     [Edge("mid", "up0.resnet0.backbone"), Edge("down1.skip0", "up0.resnet0.skip")]
+        ... )
     """
 
     feature_axis = 1
@@ -52,15 +61,30 @@ class UNetWiring(Wiring):
     def __init__(self, model: UNetModel) -> None:
         self.model: UNetModel = model
         handed = _handed_over(model)
-        resnets = [(f"up{i}.resnet{j}", part) for i, block in enumerate(model.module.up_blocks) for j, part in enumerate(_resnets(block))]
+        resnets = [
+            (f"up{i}.resnet{j}", part)
+            for i, block in enumerate(model.module.up_blocks)
+            for j, part in enumerate(_resnets(block))
+        ]
         if len(resnets) != len(handed):
-            raise InputError(f"{model.name} hands over {len(handed)} skip connections to {len(resnets)} resnets; one for each is needed")
-        middle = "mid" if model.module.mid_block is not None else f"down{len(model.module.down_blocks) - 1}"
+            raise InputError(
+                f"{model.name} hands over {len(handed)} skip connections to {len(resnets)} "
+                "resnets; one for each is needed"
+            )
+        middle = (
+            "mid"
+            if model.module.mid_block is not None
+            else f"down{len(model.module.down_blocks) - 1}"
+        )
         self.sources = (
             *(Node(name, 0) for name in (*handed, middle)),
             *(Node(name, place) for place, (name, _) in enumerate(resnets, 1)),
         )
-        halves = [Port(f"{name}.{half}", (name,), place) for place, (name, _) in enumerate(resnets, 1) for half in ("backbone", "skip")]
+        halves = [
+            Port(f"{name}.{half}", (name,), place)
+            for place, (name, _) in enumerate(resnets, 1)
+            for half in ("backbone", "skip")
+        ]
         self.ports = (*halves, Port("eps", ("eps",), len(resnets) + 1))
         self._places = _ports_of(model, resnets, len(handed))
         self._tried = False
@@ -81,7 +105,10 @@ class UNetWiring(Wiring):
 
     @torch.no_grad()
     def observe(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> tuple[Tensor, ...]:
         """Every source as it is read, `[row, channel, y, x]`."""
         seen: dict[int, Tensor] = {}
@@ -89,32 +116,53 @@ class UNetWiring(Wiring):
         def half(port: int, value: Tensor) -> Tensor:
             source = self._source(port)
             seen[source] = value.clone()
-            return value if changes is None or replaced is None else _replaced(changes, replaced, source, port, value)
+            return (
+                value
+                if changes is None or replaced is None
+                else _replaced(changes, replaced, source, port, value)
+            )
 
         self._run(batch, half)
         return tuple(seen[source] for source in range(len(self.sources)))
 
     @torch.no_grad()
     def output(
-        self, batch: Batch, changes: Changes | None = None, replaced: Bool[Tensor, "source port"] | None = None
+        self,
+        batch: Batch,
+        changes: Changes | None = None,
+        replaced: Bool[Tensor, "source port"] | None = None,
     ) -> Float[Tensor, "row channel y x"]:
         """The predicted noise, with some edges' contributions replaced."""
         if changes is None or replaced is None:
             return self._run(batch)
-        return self._run(batch, lambda port, value: _replaced(changes, replaced, self._source(port), port, value))
+        return self._run(
+            batch, lambda port, value: _replaced(changes, replaced, self._source(port), port, value)
+        )
 
     @torch.no_grad()
     def one_by_one(
-        self, batch: Batch, changes: Changes, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+        self,
+        batch: Batch,
+        changes: Changes,
+        edges: Int[np.ndarray, "edge 2"],
+        metric: Metric,
+        rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
         """Every edge on its own. Cost: a forward pass each; a UNet has few."""
         found = torch.empty(len(edges), len(rows))
         for number, edge in enumerate(edges):
-            found[number] = metric(self.output(batch, changes, self.mask(edge[None])), rows).float().cpu()
+            found[number] = (
+                metric(self.output(batch, changes, self.mask(edge[None])), rows).float().cpu()
+            )
         return found
 
     def linear_effects(
-        self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"], moment: Moment = CLEAN
+        self,
+        batch: Batch,
+        changes: Changes,
+        metric: Metric,
+        rows: Int[Tensor, " row"],
+        moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
         """`Σ over channels and pixels of change_source · ∂metric/∂port`."""
         clean = self.observe(batch)
@@ -131,7 +179,9 @@ class UNetWiring(Wiring):
         with torch.enable_grad():
             reading = metric(self._run(batch, half), rows).sum()
         ports = sorted(leaves)
-        gradients = torch.autograd.grad(reading, [leaves[port] for port in ports], allow_unused=True)
+        gradients = torch.autograd.grad(
+            reading, [leaves[port] for port in ports], allow_unused=True
+        )
         effects = torch.zeros(len(rows), len(self.sources), len(self.ports))
         for port, gradient in zip(ports, gradients, strict=True):
             source = self._source(port)
@@ -155,60 +205,95 @@ class UNetWiring(Wiring):
         """The network with what its ports read passed through `half`."""
         part = batch.inputs["part"]
         if not isinstance(part, NoisedImages) or len(part.images) != len(batch.items):
-            raise InputError(f"a UNet's paths are those at one noise level; give NoisedImages, one batch whole, not {type(part).__name__}")
+            raise InputError(
+                "a UNet's paths are those at one noise level; give NoisedImages, one batch "
+                "whole, "
+                f"not {type(part).__name__}"
+            )
         if not self._tried:
             self._try(batch)
             self._tried = True
-        return self._hooked(batch, {} if half is None else {place.name: partial(_through, place, half) for place in self._places})
+        return self._hooked(
+            batch,
+            {}
+            if half is None
+            else {place.name: partial(_through, place, half) for place in self._places},
+        )
 
     def _hooked(self, batch: Batch, hooks: Mapping[str, Hook]) -> Tensor:
-        with placed({place.name: Point(place.module, "input") for place in self._places}, hooks, Frame(batch)):
+        with placed(
+            {place.name: Point(place.module, "input") for place in self._places},
+            hooks,
+            Frame(batch=batch),
+        ):
             eps = self.model.run(batch)
         assert eps is not None
         return eps
 
     @torch.no_grad()
     def _try(self, batch: Batch) -> None:
-        """See that every resnet runs once, in order, and reads in its skip half what was handed over."""
+        """See that every resnet runs once, in order, and reads in its skip half what was handed
+        over.
+        """
         handed: list[Tensor] = []
         read: list[tuple[str, Tensor]] = []
 
         def take(module: nn.Module, args: Any, output: Any) -> None:
             handed.extend([output] if isinstance(output, Tensor) else output[1])
 
-        handles = [part.register_forward_hook(take) for part in (self.model.module.conv_in, *self.model.module.down_blocks)]
+        handles = [
+            part.register_forward_hook(take)
+            for part in (self.model.module.conv_in, *self.model.module.down_blocks)
+        ]
         try:
-            self._hooked(batch, {place.name: lambda value, call: read.append((call.site, value)) for place in self._places})
+            self._hooked(
+                batch,
+                {
+                    place.name: lambda value, call: read.append((call.site, value))
+                    for place in self._places
+                },
+            )
         finally:
             for handle in handles:
                 handle.remove()
         if [name for name, _ in read] != [place.name for place in self._places]:
             raise InputError(
-                f"{self.model.name} runs {', '.join(name for name, _ in read)}; every resnet of the way up should run once, in order"
+                f"{self.model.name} runs {', '.join(name for name, _ in read)}; every resnet of "
+                "the way up should run once, in order"
             )
         for place, (_, value) in zip(self._places[:-1], read, strict=False):
             _, (_, source, channels) = place.ports
             if source >= len(handed) or not torch.equal(value[:, channels], handed[source]):
-                raise InputError(f"{place.name} of {self.model.name} does not read {self.sources[source].name} as it was handed over")
+                raise InputError(
+                    f"{place.name} of {self.model.name} does not read {self.sources[source].name} "
+                    "as it was handed over"
+                )
 
 
 def _through(place: _Place, half: Half, value: Tensor, call: Call) -> Tensor:
     return torch.cat([half(port, value[:, channels]) for port, _, channels in place.ports], dim=1)
 
 
-def _replaced(changes: Changes, replaced: Bool[Tensor, "source port"], source: int, port: int, value: Tensor) -> Tensor:
+def _replaced(
+    changes: Changes, replaced: Bool[Tensor, "source port"], source: int, port: int, value: Tensor
+) -> Tensor:
     return value + changes.change(source, value) if bool(replaced[source, port]) else value
 
 
 def _resnets(block: nn.Module) -> list[nn.Module]:
     resnets = getattr(block, "resnets", None)
     if resnets is None or any(not hasattr(part, "in_channels") for part in resnets):
-        raise InputError(f"{type(block).__name__} has no resnets that say their channels; its edges cannot be told apart")
+        raise InputError(
+            f"{type(block).__name__} has no resnets that say their channels; its edges cannot be "
+            "told apart"
+        )
     return list(resnets)
 
 
 def _handed_over(model: UNetModel) -> list[str]:
-    """The skip connections in the order in which they are made: the first convolution's, every resnet's, every downsampler's."""
+    """The skip connections in the order in which they are made: the first convolution's, every
+    resnet's, every downsampler's.
+    """
     names = ["input.skip"]
     for level, block in enumerate(model.module.down_blocks):
         count = len(_resnets(block)) + bool(getattr(block, "downsamplers", None))
@@ -216,13 +301,21 @@ def _handed_over(model: UNetModel) -> list[str]:
     return names
 
 
-def _ports_of(model: UNetModel, resnets: list[tuple[str, nn.Module]], handed: int) -> tuple[_Place, ...]:
+def _ports_of(
+    model: UNetModel, resnets: list[tuple[str, nn.Module]], handed: int
+) -> tuple[_Place, ...]:
     """Every resnet with its two halves, the last handed over first, and the output layers."""
     places = []
     backbone, width = handed, int(model.module.config.block_out_channels[-1])
     for number, (name, module) in enumerate(resnets):
         reads, gives = int(getattr(module, "in_channels")), int(getattr(module, "out_channels"))  # noqa: B009
-        halves = ((2 * number, backbone, slice(0, width)), (2 * number + 1, handed - 1 - number, slice(width, reads)))
+        halves = (
+            (2 * number, backbone, slice(0, width)),
+            (2 * number + 1, handed - 1 - number, slice(width, reads)),
+        )
         places.append(_Place(name, module, halves))
         backbone, width = handed + 1 + number, gives
-    return (*places, _Place("eps", model.module.conv_norm_out, ((2 * len(resnets), backbone, slice(0, width)),)))
+    return (
+        *places,
+        _Place("eps", model.module.conv_norm_out, ((2 * len(resnets), backbone, slice(0, width)),)),
+    )

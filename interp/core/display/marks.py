@@ -1,4 +1,6 @@
-"""Small drawings for notebooks, as inline svg: an interval, a bar, a line chart. Every one has a spoken label with its numbers."""
+"""Small drawings for notebooks, as inline svg: an interval, a bar, a line chart. Every one has a
+spoken label with its numbers.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,12 @@ FAINT = {"stroke": "currentColor", "stroke-opacity": 0.35}
 def mark(name: str, attributes: Mapping[str, object], *content: object) -> Html:
     """One svg element; fractions are written with four digits."""
     return element(
-        name, *content, attributes={key: f"{value:.4g}" if isinstance(value, float) else value for key, value in attributes.items()}
+        name,
+        *content,
+        attributes={
+            key: f"{value:.4g}" if isinstance(value, float) else value
+            for key, value in attributes.items()
+        },
     )
 
 
@@ -28,7 +35,11 @@ def drawing(width: Number, height: Number, label: str, *parts: Html) -> Html:
 
 def words(x: Number, y: Number, text: str, *, anchor: str = "start", size: int = 11) -> Html:
     """Text in a drawing, in the page's own colour."""
-    return mark("text", {"x": x, "y": y, "text-anchor": anchor, "font-size": size, "fill": "currentColor"}, text)
+    return mark(
+        "text",
+        {"x": x, "y": y, "text-anchor": anchor, "font-size": size, "fill": "currentColor"},
+        text,
+    )
 
 
 def line(x1: Number, y1: Number, x2: Number, y2: Number, attributes: Mapping[str, object]) -> Html:
@@ -37,7 +48,8 @@ def line(x1: Number, y1: Number, x2: Number, y2: Number, attributes: Mapping[str
 
 
 def ends_of(values: Iterable[Number | None]) -> tuple[float, float]:
-    """The ends of an axis for some numbers: 0 to 1 where all lie there, else from 0 (or below) to a round number beyond them.
+    """The ends of an axis for some numbers: 0 to 1 where all lie there, else from 0 (or below) to a
+    round number beyond them.
 
     Example:
         >>> ends_of([0.4, 1.72]), ends_of([-0.031, 0.4])
@@ -51,8 +63,16 @@ def ends_of(values: Iterable[Number | None]) -> tuple[float, float]:
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
-def interval(value: Number, low: Number, high: Number, *, control: Number | None = None, ends: tuple[Number, Number] | None = None) -> Html:
-    """A number on its axis with its interval, and its control as a tick; nothing where the number is undefined.
+def interval(
+    value: Number,
+    low: Number,
+    high: Number,
+    *,
+    control: Number | None = None,
+    ends: tuple[Number, Number] | None = None,
+) -> Html:
+    """A number on its axis with its interval, and its control as a tick; nothing where the number
+    is undefined.
 
     The ends of the axis are written beside it unless they are given, as for the rows of a table.
 
@@ -71,10 +91,26 @@ def interval(value: Number, low: Number, high: Number, *, control: Number | None
     if first < 0 < last:
         parts.append(line(place(0), 3, place(0), 11, FAINT))
     if math.isfinite(low) and math.isfinite(high):
-        parts.append(line(place(low), 7, place(high), 7, {"stroke": ACCENT, "stroke-width": 7, "stroke-opacity": 0.5}))
+        parts.append(
+            line(
+                place(low),
+                7,
+                place(high),
+                7,
+                {"stroke": ACCENT, "stroke-width": 7, "stroke-opacity": 0.5},
+            )
+        )
     if control is not None and math.isfinite(control):
         label += f", control {numeral(control)}"
-        parts.append(line(place(control), 1, place(control), 13, {"stroke": "currentColor", "stroke-width": 1.5}))
+        parts.append(
+            line(
+                place(control),
+                1,
+                place(control),
+                13,
+                {"stroke": "currentColor", "stroke-width": 1.5},
+            )
+        )
     parts.append(mark("circle", {"cx": place(value), "cy": 7, "r": 2.8, "fill": ACCENT}))
     drawn = drawing(WIDTH, HEIGHT, label, *parts)
     if ends is not None:
@@ -92,8 +128,12 @@ def _edge(value: Number) -> Html:
 
 
 def bar(share: Number, *, width: int = 60) -> Html:
-    """A bar for a share from 0 to 1, beside the number that it shows; in an element of kind `less` it has the second colour."""
-    return element("i", kind="bar", attributes={"style": f"width:{width * min(max(share, 0.0), 1.0):.0f}px"})
+    """A bar for a share from 0 to 1, beside the number that it shows; in an element of kind `less`
+    it has the second colour.
+    """
+    return element(
+        "i", kind="bar", attributes={"style": f"width:{width * min(max(share, 0.0), 1.0):.0f}px"}
+    )
 
 
 def curve(
@@ -106,10 +146,18 @@ def curve(
     ends: tuple[Number, Number] = (0, 1),
     at: Number | None = None,
 ) -> Html:
-    """A small line chart with titled axes; a dashed line marks `at` on the x axis. At most 80 points are drawn, ends included.
+    """A small line chart with titled axes; a dashed line marks `at` on the x axis. At most 80
+    points are drawn, ends included.
 
     Example:
-        >>> curve([0, 100], [0.1, 0.9], title="colour", x_title="training step", y_title="accuracy", at=60)
+        >>> curve(
+        ...     [0, 100],
+        ...     [0.1, 0.9],
+        ...     title="colour",
+        ...     x_title="training step",
+        ...     y_title="accuracy",
+        ...     at=60,
+        ... )
     """
     width, height, left, top, right, bottom = 230.0, 132.0, 40.0, 20.0, 12.0, 36.0
     first, last = min(xs), max(xs)
@@ -118,7 +166,13 @@ def curve(
         return left + (width - left - right) * (value - first) / ((last - first) or 1.0)
 
     def y(value: Number) -> float:
-        return height - bottom - (height - top - bottom) * (min(max(value, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
+        return (
+            height
+            - bottom
+            - (height - top - bottom)
+            * (min(max(value, ends[0]), ends[1]) - ends[0])
+            / (ends[1] - ends[0])
+        )
 
     chosen = sorted({round(i * (len(xs) - 1) / 79) for i in range(80)})
     path = " ".join(f"{x(xs[i]):.1f},{y(ys[i]):.1f}" for i in chosen)
@@ -143,7 +197,29 @@ def curve(
         words((left + width - right) / 2, height - 8, x_title, anchor="middle"),
     ]
     if at is not None:
-        parts.append(line(x(at), top, x(at), height - bottom, {"stroke": SECOND, "stroke-width": 1.5, "stroke-dasharray": "4 3"}))
-    parts.append(mark("polyline", {"points": path, "fill": "none", "stroke": ACCENT, "stroke-width": 2, "stroke-linejoin": "round"}))
-    label = f"{title}: {y_title} from {numeral(ys[0])} at {first:,g} to {numeral(ys[-1])} at {last:,g} ({x_title})"
+        parts.append(
+            line(
+                x(at),
+                top,
+                x(at),
+                height - bottom,
+                {"stroke": SECOND, "stroke-width": 1.5, "stroke-dasharray": "4 3"},
+            )
+        )
+    parts.append(
+        mark(
+            "polyline",
+            {
+                "points": path,
+                "fill": "none",
+                "stroke": ACCENT,
+                "stroke-width": 2,
+                "stroke-linejoin": "round",
+            },
+        )
+    )
+    label = (
+        f"{title}: {y_title} from {numeral(ys[0])} at {first:,g} to {numeral(ys[-1])} at "
+        f"{last:,g} ({x_title})"
+    )
     return drawing(width, height, label, *parts)

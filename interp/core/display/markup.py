@@ -1,7 +1,8 @@
 """Html for notebooks: the one place where results become markup.
 
-Every display is one `block`, with a style that touches nothing outside it and takes its colours from the page around it. Nothing is loaded
-and no script runs. Numbers stand as text beside every drawing, so that what a sanitiser leaves can still be read.
+Every display is one `block`, with a style that touches nothing outside it and takes its colours
+from the page around it. Nothing is loaded and no script runs. Numbers stand as text beside every
+drawing, so that what a sanitiser leaves can still be read.
 """
 
 import re
@@ -16,13 +17,16 @@ Number = int | float
 """What is drawn may be a count."""
 
 TINT, LEVELS = "#d71", 8
-"""A token's tint: its level, 0 to 8, is the last digit of the colour (8 of 15 is opaque enough, and text on it can still be read)."""
+"""A token's tint: its level, 0 to 8, is the last digit of the colour (8 of 15 is opaque enough, and
+text on it can still be read).
+"""
 
 STYLE = (
     ".interp-box{margin:.3em 0;line-height:1.5;max-width:68rem}"
     ".interp-box p,.interp-box ul[class^=interp]{margin:.25em 0;padding:0;list-style:none}"
     ".interp-box table{border-collapse:collapse;border:0;margin:.3em 0;font-size:inherit}"
-    ".interp-box th,.interp-box td{text-align:left;vertical-align:top;padding:.2em 1.2em .2em 0;border:0;"
+    ".interp-box th,.interp-box td{text-align:left;vertical-align:top;padding:.2em 1.2em .2em "
+    "0;border:0;"
     "white-space:nowrap;font-variant-numeric:tabular-nums}"
     ".interp-box tbody th{font-weight:inherit}"
     ".interp-box thead th{border-bottom:1px solid rgba(128,128,128,.6)}"
@@ -44,16 +48,20 @@ _SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 @final
 class Html(str):
-    """Markup that is safe to show. Everything here escapes plain strings and leaves these as they are."""
+    """Markup that is safe to show. Everything here escapes plain strings and leaves these as they
+    are.
+    """
 
     __slots__ = ()
 
 
 def escape(text: object) -> Html:
-    """Text as markup: `<`, `&` and quotes escaped, and what would be invisible or steer the text around it made visible.
+    """Text as markup: `<`, `&` and quotes escaped, and what would be invisible or steer the text
+    around it made visible.
 
-    Line ends become ↵, other control characters their pictures; direction marks (which could turn the text beside them around) and halves
-    of characters become their numbers. Markup stays as it is.
+    Line ends become ↵, other control characters their pictures; direction marks (which could turn
+    the text beside them around) and halves of characters become their numbers. Markup stays as it
+    is.
 
     Example:
         >>> escape("<b>")
@@ -68,8 +76,14 @@ def _visible(found: re.Match[str]) -> str:
     return _SIGNS.get(character) or (chr(0x2400 + code) if code < 0x20 else f"[U+{code:04X}]")
 
 
-def element(name: str, *content: object, kind: str = "", attributes: Mapping[str, object] = MappingProxyType({})) -> Html:
-    """One element around some content: strings are escaped, markup is kept. `kind` becomes the class `interp-kind`.
+def element(
+    name: str,
+    *content: object,
+    kind: str = "",
+    attributes: Mapping[str, object] = MappingProxyType({}),
+) -> Html:
+    """One element around some content: strings are escaped, markup is kept. `kind` becomes the
+    class `interp-kind`.
 
     Example:
         >>> element("p", "a < b", kind="muted")
@@ -86,12 +100,17 @@ def foreign(text: object) -> Html:
 
 
 def block(title: str, *body: object, name: str = "", about: str = "") -> Html:
-    """A display: a title, the `name` of the thing, a few words `about` it, and a body. The style travels with it.
+    """A display: a title, the `name` of the thing, a few words `about` it, and a body. The style
+    travels with it.
 
     Example:
         >>> block("Sites", table(("site", "shape"), [("mid", "8")]))
     """
-    head = [element("b", title), *((" ", foreign(name)) if name else ()), *((" ", element("span", about, kind="muted")) if about else ())]
+    head = [
+        element("b", title),
+        *((" ", foreign(name)) if name else ()),
+        *((" ", element("span", about, kind="muted")) if about else ()),
+    ]
     return element("div", element("style", Html(STYLE)), element("p", *head), *body, kind="box")
 
 
@@ -102,7 +121,14 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
         >>> facts([("seed", 0), ("model", "")])
     """
     kept = [(key, value) for key, value in pairs if value is not None and value != ""]
-    return element("ul", *(element("li", element("span", key, kind="muted"), " ", value, " ") for key, value in kept), kind="facts")
+    return element(
+        "ul",
+        *(
+            element("li", element("span", key, kind="muted"), " ", value, " ")
+            for key, value in kept
+        ),
+        kind="facts",
+    )
 
 
 def table(
@@ -113,49 +139,99 @@ def table(
     muted: Collection[int] = (),
     wrapped: Collection[int] = (),
 ) -> Html:
-    """A table that scrolls sideways inside its own box. `muted` numbers the rows that are controls, `wrapped` the columns of prose.
+    """A table that scrolls sideways inside its own box. `muted` numbers the rows that are controls,
+    `wrapped` the columns of prose.
 
     Example:
-        >>> table(("family", "score"), [("SNMF", "0.9"), ("random", "0.5")], caption="Score from 0 to 2", muted={1})
+        >>> table(
+        ...     ("family", "score"),
+        ...     [("SNMF", "0.9"), ("random", "0.5")],
+        ...     caption="Score from 0 to 2",
+        ...     muted={1},
+        ... )
     """
 
     def cell(column: int, content: object) -> Html:
         attributes = {"scope": "row"} if column == 0 else {}
-        return element("td" if column else "th", content, kind="wrap" if column in wrapped else "", attributes=attributes)
+        return element(
+            "td" if column else "th",
+            content,
+            kind="wrap" if column in wrapped else "",
+            attributes=attributes,
+        )
 
-    head = element("thead", element("tr", *(element("th", title, attributes={"scope": "col"}) for title in header)))
+    head = element(
+        "thead",
+        element("tr", *(element("th", title, attributes={"scope": "col"}) for title in header)),
+    )
     lines = (
-        element("tr", *(cell(column, content) for column, content in enumerate(row)), kind="muted" if number in muted else "")
+        element(
+            "tr",
+            *(cell(column, content) for column, content in enumerate(row)),
+            kind="muted" if number in muted else "",
+        )
         for number, row in enumerate(rows)
     )
-    # Outside the box that scrolls, so that the words wrap where the page ends and not where the table does.
+    # Outside the box that scrolls, so that the words wrap where the page ends and not where the
+    # table does.
     above = element("p", caption, kind="muted") if caption else ""
-    return Html(above + scrolling(element("table", head, element("tbody", *lines)), caption or "table"))
+    return Html(
+        above + scrolling(element("table", head, element("tbody", *lines)), caption or "table")
+    )
 
 
 def scrolling(content: Html, label: str) -> Html:
-    """A box that scrolls sideways where its content is wider than the page; the keyboard reaches it."""
-    return element("div", content, kind="scroll", attributes={"tabindex": 0, "role": "group", "aria-label": label})
+    """A box that scrolls sideways where its content is wider than the page; the keyboard reaches
+    it.
+    """
+    return element(
+        "div",
+        content,
+        kind="scroll",
+        attributes={"tabindex": 0, "role": "group", "aria-label": label},
+    )
 
 
-def shaded(tokens: Sequence[str], weights: Sequence[Number], *, peak: int | None = None, unknown: Collection[int] = ()) -> Html:
-    """Tokens on a tint, from none at weight 0 to full at 1, in eight steps; the peak outlined and bold, those without a weight faint.
+def shaded(
+    tokens: Sequence[str],
+    weights: Sequence[Number],
+    *,
+    peak: int | None = None,
+    unknown: Collection[int] = (),
+) -> Html:
+    """Tokens on a tint, from none at weight 0 to full at 1, in eight steps; the peak outlined and
+    bold, those without a weight faint.
 
     Example:
         >>> shaded(["the", " sea"], [0.1, 1.0], peak=1)
     """
     # Neighbours of one look share an element: a strip of cards has a thousand tokens.
-    looks = ["faint" if place in unknown else "peak" if place == peak else "" for place in range(len(tokens))]
-    levels = [0 if look == "faint" else round(LEVELS * min(max(weight, 0.0), 1.0)) for look, weight in zip(looks, weights, strict=True)]
+    looks = [
+        "faint" if place in unknown else "peak" if place == peak else ""
+        for place in range(len(tokens))
+    ]
+    levels = [
+        0 if look == "faint" else round(LEVELS * min(max(weight, 0.0), 1.0))
+        for look, weight in zip(looks, weights, strict=True)
+    ]
     runs = groupby(zip(looks, levels, tokens, strict=True), key=lambda own: own[:2])
-    return element("bdi", *(_run(look, level, "".join(token for _, _, token in run)) for (look, level), run in runs))
+    return element(
+        "bdi",
+        *(_run(look, level, "".join(token for _, _, token in run)) for (look, level), run in runs),
+    )
 
 
 def _run(look: str, level: int, text: str) -> Html:
     if look == "faint":
         return element("span", text, kind="muted")
     tint = {"style": f"background:{TINT}{level}"} if level else {}
-    return element("b", text, kind="peak", attributes=tint) if look else element("span", text, attributes=tint) if tint else escape(text)
+    return (
+        element("b", text, kind="peak", attributes=tint)
+        if look
+        else element("span", text, attributes=tint)
+        if tint
+        else escape(text)
+    )
 
 
 def numeral(value: Number | None, *, signed: bool = False) -> str:
@@ -170,7 +246,13 @@ def numeral(value: Number | None, *, signed: bool = False) -> str:
     if value is None or value != value:
         return MISSING
     size, sign = abs(value), "+" if signed and value > 0 else ""
-    text = f"{value:{sign},.0f}" if 1000 <= size < 1e7 else f"{value:{sign}.3f}" if 0.01 <= size < 1000 else f"{value:{sign}.2g}"
+    text = (
+        f"{value:{sign},.0f}"
+        if 1000 <= size < 1e7
+        else f"{value:{sign}.3f}"
+        if 0.01 <= size < 1000
+        else f"{value:{sign}.2g}"
+    )
     return text.replace("-", "−")
 
 
@@ -178,4 +260,7 @@ def estimate(value: Number, low: Number, high: Number, *, signed: bool = False) 
     """A number with its interval: `0.910 [0.880, 0.940]`."""
     if value != value:
         return MISSING
-    return f"{numeral(value, signed=signed)} [{numeral(low, signed=signed)}, {numeral(high, signed=signed)}]"
+    return (
+        f"{numeral(value, signed=signed)} [{numeral(low, signed=signed)}, "
+        f"{numeral(high, signed=signed)}]"
+    )

@@ -1,14 +1,26 @@
-"""Scores in the rows of a notebook's table: drawn on one axis, so that rows can be compared, with the numbers beside."""
+"""Scores in the rows of a notebook's table: drawn on one axis, so that rows can be compared, with
+the numbers beside.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 
 from interp.core.display.marks import end, ends_of, interval
-from interp.core.display.markup import MISSING, Html, element, escape, estimate, foreign, numeral, table
+from interp.core.display.markup import (
+    MISSING,
+    Html,
+    element,
+    escape,
+    estimate,
+    foreign,
+    numeral,
+    table,
+)
 from interp.core.score import Score
 
 
 def score_cells(scores: Sequence[Score | None], *, signed: bool = False) -> list[Html]:
-    """Each score with its interval as text and as a bar, its control as text and as a tick; a dash where there is none.
+    """Each score with its interval as text and as a bar, its control as text and as a tick; a dash
+    where there is none.
 
     Example:
         >>> score_cells([Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52), None])
@@ -18,23 +30,38 @@ def score_cells(scores: Sequence[Score | None], *, signed: bool = False) -> list
 
 
 def axis_note(scores: Sequence[Score | None]) -> str:
-    """The axis of `score_cells` in words, with the intervals' names and the seeds: `axis 0 to 1, interval bootstrap 95%, seed 0`."""
+    """The axis of `score_cells` in words, with the intervals' names and the seeds:
+    `axis 0 to 1, interval bootstrap 95%, seed 0`.
+    """
     known = [score for score in scores if score is not None]
     if not known:
         return "not measured"
     first, last = _ends(scores)
-    names, seeds = (_each(str(value) for value in values) for values in ((s.interval for s in known), (s.seed for s in known)))
+    names, seeds = (
+        _each(str(value) for value in values)
+        for values in ((s.interval for s in known), (s.seed for s in known))
+    )
     tick = ", tick: control" if any(score.control is not None for score in known) else ""
     return f"axis {end(first)} to {end(last)}{tick}, interval {names}, seed {seeds}"
 
 
 def score_table(
-    titles: Sequence[str], rows: Iterable[tuple[object, Score | None]], *, about: str, signed: bool = False, muted: Collection[int] = ()
+    titles: Sequence[str],
+    rows: Iterable[tuple[object, Score | None]],
+    *,
+    about: str,
+    signed: bool = False,
+    muted: Collection[int] = (),
 ) -> Html:
-    """Named scores on one axis, with the n of each; the caption is `about` and the axis. `titles` head the names and the scores.
+    """Named scores on one axis, with the n of each; the caption is `about` and the axis. `titles`
+    head the names and the scores.
 
     Example:
-        >>> score_table(("site", "slope"), [("mid", Score(0.9, 0.8, 1.0, n=64, seed=0))], about="1: the site carries it")
+        >>> score_table(
+        ...     ("site", "slope"),
+        ...     [("mid", Score(0.9, 0.8, 1.0, n=64, seed=0))],
+        ...     about="1: the site carries it",
+        ... )
     """
     named = list(rows)
     scores = [score for _, score in named]
@@ -45,7 +72,12 @@ def score_table(
 
 
 def _ends(scores: Sequence[Score | None]) -> tuple[float, float]:
-    return ends_of(value for score in scores if score is not None for value in (score.value, score.low, score.high, score.control))
+    return ends_of(
+        value
+        for score in scores
+        if score is not None
+        for value in (score.value, score.low, score.high, score.control)
+    )
 
 
 def _cell(score: Score, ends: tuple[float, float], signed: bool) -> Html:
@@ -56,7 +88,9 @@ def _cell(score: Score, ends: tuple[float, float], signed: bool) -> Html:
     if score.control is not None:
         words.append(f"control {numeral(score.control, signed=signed)}")
     first, *rest = words
-    return Html(f"{drawn} {first}" + "".join(f" {element('span', own, kind='muted')}" for own in rest))
+    return Html(
+        f"{drawn} {first}" + "".join(f" {element('span', own, kind='muted')}" for own in rest)
+    )
 
 
 def _each(values: Iterable[str]) -> str:

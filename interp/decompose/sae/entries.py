@@ -1,4 +1,6 @@
-"""The few entries of a coefficient matrix that are not zero, and products with them that cost what they hold."""
+"""The few entries of a coefficient matrix that are not zero, and products with them that cost what
+they hold.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ DENSE = 0.25
 
 @dataclass(frozen=True)
 class Entries:
-    """Places in a `[row, feature]` matrix, row by row: entry `i` is at `(row[i], feature[i])`, and a row's first is at `starts[row]`."""
+    """Places in a `[row, feature]` matrix, row by row: entry `i` is at `(row[i], feature[i])`, and
+    a row's first is at `starts[row]`.
+    """
 
     row: Int[Tensor, " entry"]
     feature: Int[Tensor, " entry"]
@@ -46,22 +50,37 @@ class Entries:
 
     def decode(
         self, values: Float[Tensor, " entry"], directions: Float[Tensor, "feature d"]
-    ) -> tuple[Float[Tensor, "rows d"], Callable[[Float[Tensor, "rows d"]], Float[Tensor, " entry"]]]:
-        """The product of the matrix with `directions`; and a function that gives, for each entry, `rows[row] · directions[feature]`."""
+    ) -> tuple[
+        Float[Tensor, "rows d"], Callable[[Float[Tensor, "rows d"]], Float[Tensor, " entry"]]
+    ]:
+        """The product of the matrix with `directions`; and a function that gives, for each entry,
+        `rows[row] · directions[feature]`.
+        """
         if self._many:
             return self._matrix(values) @ directions, lambda rows: self.take(rows @ directions.T)
         with torch.enable_grad():
             weights = values.detach().requires_grad_()
-            product = embedding_bag(self.feature, directions.detach(), self.starts, mode="sum", per_sample_weights=weights)
-        # The gradient of a bag by its weights is exactly these dot products, computed at the entries alone.
+            product = embedding_bag(
+                self.feature,
+                directions.detach(),
+                self.starts,
+                mode="sum",
+                per_sample_weights=weights,
+            )
+        # The gradient of a bag by its weights is exactly these dot products, computed at the
+        # entries alone.
         return product.detach(), lambda rows: torch.autograd.grad(product, weights, rows)[0]
 
-    def gather(self, values: Float[Tensor, " entry"], rows: Float[Tensor, "rows d"]) -> Float[Tensor, "feature d"]:
+    def gather(
+        self, values: Float[Tensor, " entry"], rows: Float[Tensor, "rows d"]
+    ) -> Float[Tensor, "feature d"]:
         """The product of the transposed matrix with `rows`."""
         if self._many:
             return self._matrix(values).T @ rows
         order, starts = self._by_feature
-        return embedding_bag(self.row[order], rows, starts, mode="sum", per_sample_weights=values[order])
+        return embedding_bag(
+            self.row[order], rows, starts, mode="sum", per_sample_weights=values[order]
+        )
 
     def total(self, values: Float[Tensor, " entry"]) -> Float[Tensor, " feature"]:
         """Every feature's sum over its entries."""

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from interp.core import Activations, InputError, Progress, silent
 from interp.core.names import require_known
-from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, row_chunks
+from interp.decompose.checks import (
+    fitted_from,
+    require_n_features,
+    require_positive,
+    require_rows,
+    row_chunks,
+)
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.sae.rules import Variant
 from interp.decompose.sae.training import Trained, top_k, train
@@ -19,16 +25,19 @@ from interp.decompose.sae.training import Trained, top_k, train
 L0_ROWS = 8192
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Sae(Dictionary):
-    """A sparse autoencoder: `coefficients = gain · activation((acts − offset) @ encoder + encoder_bias)`, decoded by unit directions plus
-    the offset.
+    """A sparse autoencoder:
+    `coefficients = gain · activation((acts − offset) @ encoder + encoder_bias)`, decoded by unit
+    directions plus the offset.
 
-    The activation of the variant "topk" is ReLU and then the row's `k` largest; of every other it is ReLU where the latent is above its
-    feature's `threshold` (a gated autoencoder with tied weights is one of these: Rajamanoharan et al. 2024, section 3.2). `encoder [d,
-    feature]`, `encoder_bias` and `threshold [feature]` act on raw activations. `gain [feature]` is 1 unless a public autoencoder's decoder
-    rows have other norms. `k` is the number of active coefficients that was asked for (0: not known). `trace [step]` is the relative
-    squared error of every training batch (empty if it was trained elsewhere).
+    The activation of the variant "topk" is ReLU and then the row's `k` largest; of every other it
+    is ReLU where the latent is above its feature's `threshold` (a gated autoencoder with tied
+    weights is one of these: Rajamanoharan et al. 2024, section 3.2). `encoder [d, feature]`,
+    `encoder_bias` and `threshold [feature]` act on raw activations. `gain [feature]` is 1 unless a
+    public autoencoder's decoder rows have other norms. `k` is the number of active coefficients
+    that was asked for (0: not known). `trace [step]` is the relative squared error of every
+    training batch (empty if it was trained elsewhere).
     """
 
     encoder: Float[Tensor, "d feature"]
@@ -43,7 +52,9 @@ class Sae(Dictionary):
 
     @property
     def l0(self) -> float | None:
-        """The mean number of active coefficients that was reached on (at most 8,192 of) the rows it was fitted to; None if not known."""
+        """The mean number of active coefficients that was reached on (at most 8,192 of) the rows it
+        was fitted to; None if not known.
+        """
         reached = self.provenance.parameters.get("l0")
         return None if reached is None else float(reached)
 
@@ -68,15 +79,20 @@ def fit_sae(
 ) -> Sae:
     """Train a sparse autoencoder.
 
-    `min E‖acts − decode(activation(encode(acts − offset)))‖²/energy + auxiliary/32`, where the auxiliary loss lets dead latents reconstruct
-    the residual and `energy` is the squared distance of the rows from their mean. Inputs are scaled by one number, folded back at the end;
-    the decoder starts as the encoder's transpose and its rows have unit norm at every step; the learning rate warms up over the first 5 %
-    of the steps and decays linearly over the last 20 %. The variants differ in how `k` active features per row come about:
+    `min E‖acts − decode(activation(encode(acts − offset)))‖²/energy + auxiliary/32`, where the
+    auxiliary loss lets dead latents reconstruct the residual and `energy` is the squared distance
+    of the rows from their mean. Inputs are scaled by one number, folded back at the end; the
+    decoder starts as the encoder's transpose and its rows have unit norm at every step; the
+    learning rate warms up over the first 5 % of the steps and decays linearly over the last 20 %.
+    The variants differ in how `k` active features per row come about:
 
     - "topk": the k largest of every row;
-    - "batch_topk": the k·batch largest of a batch; for single rows one threshold, the mean of the smallest value kept in 16 batches;
-    - "jumprelu": a learned threshold per feature (rectangular kernel), with a penalty `(L0/k − 1)²`;
-    - "gated": a gate and a magnitude with tied weights; an L1 penalty on the gate whose weight is adapted until L0 is about k.
+    - "batch_topk": the k·batch largest of a batch; for single rows one threshold, the mean of the
+    smallest value kept in 16 batches;
+    - "jumprelu": a learned threshold per feature (rectangular kernel), with a penalty
+    `(L0/k − 1)²`;
+    - "gated": a gate and a magnitude with tied weights; an L1 penalty on the gate whose weight is
+    adapted until L0 is about k.
 
     What was reached is `sae.l0` (of "topk" at most k).
 
@@ -88,11 +104,13 @@ def fit_sae(
         learning_rate: of rows scaled to a root mean square of 1 per entry.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+        InputError: an argument is out of range, or the activations are empty, not finite or all
+            zero.
 
-    Source: Gao et al. 2024 (arXiv 2406.04093), sections 2.3 and A; Bussmann et al. 2024 (2412.06410), section 3; Rajamanoharan et al. 2024
-    (2407.14435), sections 3 and 4; Rajamanoharan et al. 2024 (2404.16014), section 3. Cost: `2·steps·batch·d·(feature + 5·k)` FLOP, gated
-    `2·k` more; memory 4 × the parameters.
+    Source: Gao et al. 2024 (arXiv 2406.04093), sections 2.3 and A; Bussmann et al. 2024
+    (2412.06410), section 3; Rajamanoharan et al. 2024 (2407.14435), sections 3 and 4; Rajamanoharan
+    et al. 2024 (2404.16014), section 3. Cost: `2·steps·batch·d·(feature + 5·k)` FLOP, gated `2·k`
+    more; memory 4 × the parameters.
 
     Example:
         >>> sae = fit_sae(acts, 100, k=8, seed=0)
@@ -124,15 +142,20 @@ def sweep_sae(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Sae, ...]:
-    """Train sparse autoencoders of several sparsities in one pass over the data, one for each of `ks` in their order.
+    """Train sparse autoencoders of several sparsities in one pass over the data, one for each of
+    `ks` in their order.
 
-    Each is what `fit_sae` gives for that `k` and the same other arguments; a batch is read and scaled once for all of them.
+    Each is what `fit_sae` gives for that `k` and the same other arguments; a batch is read and
+    scaled once for all of them.
 
     Raises:
         InputError: as `fit_sae`; or no `k` is given.
 
     Example:
-        >>> [(sae.k, interp.decompose.reconstruction(sae, held_out).explained_variance.value) for sae in sweep_sae(acts, 400)]
+        >>> [
+        ...     (sae.k, interp.decompose.reconstruction(sae, held_out).explained_variance.value)
+        ...     for sae in sweep_sae(acts, 400)
+        ... ]
     """
     values = require_rows(acts)
     require_n_features(n_features, len(values), "the number of rows")
@@ -144,10 +167,21 @@ def sweep_sae(
         if not 1 <= k <= n_features:
             raise InputError(f"k is {k}; expected between 1 and n_features={n_features}")
     started = time.perf_counter()
-    trained = train(values, n_features, tuple(ks), variant, steps, batch_size, learning_rate, seed, progress)
+    trained = train(
+        values, n_features, tuple(ks), variant, steps, batch_size, learning_rate, seed, progress
+    )
     cost = {"seconds": time.perf_counter() - started, "trained_together": len(ks)}
-    shared = {"n_features": n_features, "variant": variant, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    return tuple(_finished(acts, values, own, k, shared, seed, cost) for own, k in zip(trained, ks, strict=True))
+    shared = {
+        "n_features": n_features,
+        "variant": variant,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    return tuple(
+        _finished(acts, values, own, k, shared, seed, cost)
+        for own, k in zip(trained, ks, strict=True)
+    )
 
 
 def _finished(
@@ -163,7 +197,9 @@ def _finished(
         return Sae(
             directions=trained.decoder,
             offset=trained.offset,
-            provenance=fitted_from(acts, "sae", {**shared, "k": k, "scale": trained.scale, **parameters}, seed, cost),
+            provenance=fitted_from(
+                acts, "sae", {**shared, "k": k, "scale": trained.scale, **parameters}, seed, cost
+            ),
             encoder=trained.encoder,
             encoder_bias=trained.bias,
             threshold=trained.threshold,

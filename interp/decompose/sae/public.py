@@ -1,4 +1,6 @@
-"""Public sparse autoencoders, read from the files of sae-lens, sparsify (EleutherAI) and Gemma Scope."""
+"""Public sparse autoencoders, read from the files of sae-lens, sparsify (EleutherAI) and Gemma
+Scope.
+"""
 
 import hashlib
 import re
@@ -19,7 +21,8 @@ from interp.decompose.sae.fit import Sae
 
 SAE_LENS, SPARSIFY, GEMMA_SCOPE = "sae_weights.safetensors", "sae.safetensors", "params.npz"
 CONFIG = "cfg.json"
-# Normalisations that leave a row as it is once the autoencoder is trained; the others scale every row by itself, which no dictionary can.
+# Normalisations that leave a row as it is once the autoencoder is trained; the others scale every
+# row by itself, which no dictionary can.
 CONSTANT = ("none", "expected_average_only_in")
 HOOKS = {
     "mlp.hook_post": "mlp",
@@ -31,10 +34,10 @@ HOOKS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What the files say: `activation((x − b_dec) @ w_enc + b_enc)`, without the subtraction unless `centred`, decoded by `w_dec` and
-    `b_dec`; `gain` multiplies a coefficient that is one."""
+    """What the files say: `activation((x − b_dec) @ w_enc + b_enc)`, without the subtraction unless
+    `centred`, decoded by `w_dec` and `b_dec`; `gain` multiplies a coefficient that is one."""
 
     w_enc: Float[Tensor, "d feature"]
     b_enc: Float[Tensor, " feature"]
@@ -50,20 +53,24 @@ class _Parts:
 
 
 def load_public_sae(path: str | Path, site: str | None = None) -> Sae:
-    """Read a public sparse autoencoder as a dictionary of unit directions; `decode(encode(x))` is the file's own forward pass.
+    """Read a public sparse autoencoder as a dictionary of unit directions; `decode(encode(x))` is
+    the file's own forward pass.
 
-    What it reads: a folder of sae-lens (`cfg.json`, `sae_weights.safetensors`; standard, topk, jumprelu and gated), of sparsify
-    (`cfg.json`, `sae.safetensors`), or of Gemma Scope (`params.npz`, or that file itself). The norms of the decoder's rows become the
-    dictionary's `gain`, so a coefficient is the length of the feature's contribution.
+    What it reads: a folder of sae-lens (`cfg.json`, `sae_weights.safetensors`; standard, topk,
+    jumprelu and gated), of sparsify (`cfg.json`, `sae.safetensors`), or of Gemma Scope
+    (`params.npz`, or that file itself). The norms of the decoder's rows become the dictionary's
+    `gain`, so a coefficient is the length of the feature's contribution.
 
     Args:
         path: the folder of one autoencoder; nothing is downloaded.
-        site: where its activations are recorded; left out, it is taken from the files where they name one of our sites, and else the
-            dictionary takes activations of any site.
+        site: where its activations are recorded; left out, it is taken from the files where they
+            name one of our sites, and else the dictionary takes activations of any site.
 
     Raises:
-        UnavailableError: a file is missing or damaged, or a key is missing or of another shape than the configuration says.
-        InputError: the autoencoder is of a kind that is not read (a transcoder, rows normalised one by one).
+        UnavailableError: a file is missing or damaged, or a key is missing or of another shape than
+            the configuration says.
+        InputError: the autoencoder is of a kind that is not read (a transcoder, rows normalised one
+            by one).
 
     Cost: one read of the file; memory 2 × its size.
 
@@ -75,11 +82,21 @@ def load_public_sae(path: str | Path, site: str | None = None) -> Sae:
     parts = {SAE_LENS: _sae_lens, SPARSIFY: _sparsify, GEMMA_SCOPE: _gemma_scope}[name](folder)
     for key in ("w_enc", "b_enc", "w_dec", "b_dec", "threshold", "gain"):
         if not bool(torch.isfinite(getattr(parts, key)).all()):
-            raise UnavailableError(f"{folder / name}: {key} holds values that are not finite; get the file again")
+            raise UnavailableError(
+                f"{folder / name}: {key} holds values that are not finite; get the file again"
+            )
     with (folder / name).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    parameters = {"file": name, "sha256": digest, "variant": parts.variant, "k": parts.k, "n_features": len(parts.w_dec)}
-    return _dictionary(parts, Provenance("sae", parameters, model=parts.model, site=site or parts.site))
+    parameters = {
+        "file": name,
+        "sha256": digest,
+        "variant": parts.variant,
+        "k": parts.k,
+        "n_features": len(parts.w_dec),
+    }
+    return _dictionary(
+        parts, Provenance("sae", parameters=parameters, model=parts.model, site=site or parts.site)
+    )
 
 
 def _found(path: Path) -> tuple[Path, str]:
@@ -88,15 +105,23 @@ def _found(path: Path) -> tuple[Path, str]:
     for name in (SAE_LENS, SPARSIFY, GEMMA_SCOPE):
         if (path / name).is_file():
             return path, name
-    raise UnavailableError(f"{path} holds none of {SAE_LENS}, {SPARSIFY}, {GEMMA_SCOPE}; give the folder of one autoencoder")
+    raise UnavailableError(
+        f"{path} holds none of {SAE_LENS}, {SPARSIFY}, {GEMMA_SCOPE}; give the folder of one "
+        "autoencoder"
+    )
 
 
 def _dictionary(parts: _Parts, provenance: Provenance) -> Sae:
     norms = parts.w_dec.norm(dim=1)
-    # A feature with a zero decoder row contributes nothing, whatever its direction; directions are unit vectors all the same.
+    # A feature with a zero decoder row contributes nothing, whatever its direction; directions are
+    # unit vectors all the same.
     axis = torch.zeros(parts.w_dec.shape[1])
     axis[0] = 1.0
-    directions = torch.where(norms[:, None] > 0, parts.w_dec / norms.clamp(min=torch.finfo(torch.float32).tiny)[:, None], axis)
+    directions = torch.where(
+        norms[:, None] > 0,
+        parts.w_dec / norms.clamp(min=torch.finfo(torch.float32).tiny)[:, None],
+        axis,
+    )
     bias = parts.b_enc if parts.centred else parts.b_enc + parts.b_dec @ parts.w_enc
     return Sae(
         directions=directions,
@@ -116,36 +141,81 @@ def _sae_lens(folder: Path) -> _Parts:
     config = _config(folder)
     normalised = str(config.get("normalize_activations") or "none")
     if normalised not in CONSTANT:
-        raise InputError(f"{folder / CONFIG}: normalize_activations is {normalised!r}, expected {' or '.join(CONSTANT)}; use another one")
+        raise InputError(
+            f"{folder / CONFIG}: normalize_activations is {normalised!r}, expected "
+            f"{' or '.join(CONSTANT)}; use another one"
+        )
     architecture, k = _architecture(folder, config)
     d, n = _number(folder, config, "d_in"), _number(folder, config, "d_sae")
     shapes: dict[str, tuple[int, ...]] = {"W_enc": (d, n), "W_dec": (n, d), "b_dec": (d,)}
-    own = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("b_enc", "threshold")}.get(architecture, ("b_enc",))
+    own = {"gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("b_enc", "threshold")}.get(
+        architecture, ("b_enc",)
+    )
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
-    held = _checked(folder / SAE_LENS, _read_safetensors(folder / SAE_LENS), {**shapes, **dict.fromkeys((*own, *scaled), (n,))})
-    encoder, bias, threshold = held["W_enc"], held.get("b_enc"), held.get("threshold", torch.zeros(n))
+    held = _checked(
+        folder / SAE_LENS,
+        _read_safetensors(folder / SAE_LENS),
+        {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
+    )
+    encoder, bias, threshold = (
+        held["W_enc"],
+        held.get("b_enc"),
+        held.get("threshold", torch.zeros(n)),
+    )
     if architecture == "gated":
-        # One threshold on the magnitude says the same as the gate, because the two share their weights up to a positive factor.
+        # One threshold on the magnitude says the same as the gate, because the two share their
+        # weights up to a positive factor.
         gain = held["r_mag"].exp()
-        encoder, bias, threshold = encoder * gain, held["b_mag"], held["b_mag"] - gain * held["b_gate"]
+        encoder, bias, threshold = (
+            encoder * gain,
+            held["b_mag"],
+            held["b_mag"] - gain * held["b_gate"],
+        )
     assert bias is not None
     gain = held.get("scaling_factor", torch.ones(n))
     if config.get("rescale_acts_by_decoder_norm"):
         norms = held["W_dec"].norm(dim=1)
-        encoder, bias, threshold, gain = encoder * norms, bias * norms, threshold * norms, gain / norms.clamp(min=1e-30)
+        encoder, bias, threshold, gain = (
+            encoder * norms,
+            bias * norms,
+            threshold * norms,
+            gain / norms.clamp(min=1e-30),
+        )
     metadata = config.get("metadata") or {}
     hook, model = (config.get(key) or metadata.get(key) for key in ("hook_name", "model_name"))
     centred = bool(config.get("apply_b_dec_to_input", True))
     variant = {"standard": "relu"}.get(architecture, architecture)
-    return _Parts(encoder, bias, held["W_dec"], held["b_dec"], threshold, gain, variant, k, centred, _site_of_hook(hook), model)
+    return _Parts(
+        w_enc=encoder,
+        b_enc=bias,
+        w_dec=held["W_dec"],
+        b_dec=held["b_dec"],
+        threshold=threshold,
+        gain=gain,
+        variant=variant,
+        k=k,
+        centred=centred,
+        site=_site_of_hook(hook),
+        model=model,
+    )
 
 
 def _architecture(folder: Path, config: Mapping[str, Any]) -> tuple[str, int]:
-    """The architecture, and k where it has one; older files call a top-k one standard with another activation function."""
+    """The architecture, and k where it has one; older files call a top-k one standard with another
+    activation function.
+    """
     name = str(config.get("architecture") or "standard")
-    if name == "standard" and config.get("activation_fn_str", config.get("activation_fn")) == "topk":
+    if (
+        name == "standard"
+        and config.get("activation_fn_str", config.get("activation_fn")) == "topk"
+    ):
         name = "topk"
-    require_known(f"architecture in {folder / CONFIG}", name, ("standard", "topk", "jumprelu", "gated"), "no other is read")
+    require_known(
+        f"architecture in {folder / CONFIG}",
+        name,
+        ("standard", "topk", "jumprelu", "gated"),
+        "no other is read",
+    )
     if name != "topk":
         return name, 0
     older = config.get("activation_fn_kwargs") or {}
@@ -156,49 +226,103 @@ def _sparsify(folder: Path) -> _Parts:
     config = _config(folder)
     for key in ("transcode", "skip_connection"):
         if config.get(key):
-            raise InputError(f"{folder / CONFIG}: {key} is true, so it reconstructs no activations; give an autoencoder")
+            raise InputError(
+                f"{folder / CONFIG}: {key} is true, so it reconstructs no activations; give an "
+                "autoencoder"
+            )
     activation = str(config.get("activation") or "topk")
     require_known(f"activation in {folder / CONFIG}", activation, ("topk",), "no other is read")
     d, k = _number(folder, config, "d_in"), _number(folder, config, "k")
     n = config.get("num_latents") or d * _number(folder, config, "expansion_factor")
-    shapes: dict[str, tuple[int, ...]] = {"encoder.weight": (n, d), "encoder.bias": (n,), "W_dec": (n, d), "b_dec": (d,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.weight": (n, d),
+        "encoder.bias": (n,),
+        "W_dec": (n, d),
+        "b_dec": (d,),
+    }
     held = _checked(folder / SPARSIFY, _read_safetensors(folder / SPARSIFY), shapes)
     encoder, bias, decoder, offset = (held[key] for key in shapes)
     site = _site_of_module(folder.name)
-    return _Parts(encoder.T.contiguous(), bias, decoder, offset, torch.zeros(n), torch.ones(n), "topk", k, True, site, None)
+    return _Parts(
+        w_enc=encoder.T.contiguous(),
+        b_enc=bias,
+        w_dec=decoder,
+        b_dec=offset,
+        threshold=torch.zeros(n),
+        gain=torch.ones(n),
+        variant="topk",
+        k=k,
+        centred=True,
+        site=site,
+        model=None,
+    )
 
 
 def _gemma_scope(folder: Path) -> _Parts:
     held = _read_npz(folder / GEMMA_SCOPE)
     shape = tuple(held["W_enc"].shape) if "W_enc" in held else ()
     d, n = shape if len(shape) == 2 else (0, 0)
-    shapes: dict[str, tuple[int, ...]] = {"W_enc": (d, n), "W_dec": (n, d), "b_enc": (n,), "b_dec": (d,), "threshold": (n,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "W_enc": (d, n),
+        "W_dec": (n, d),
+        "b_enc": (n,),
+        "b_dec": (d,),
+        "threshold": (n,),
+    }
     held = _checked(folder / GEMMA_SCOPE, held, shapes)
-    encoder, bias, decoder, offset, threshold = (held[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"))
-    return _Parts(encoder, bias, decoder, offset, threshold, torch.ones(n), "jumprelu", 0, False, None, None)
+    encoder, bias, decoder, offset, threshold = (
+        held[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
+    )
+    return _Parts(
+        w_enc=encoder,
+        b_enc=bias,
+        w_dec=decoder,
+        b_dec=offset,
+        threshold=threshold,
+        gain=torch.ones(n),
+        variant="jumprelu",
+        k=0,
+        centred=False,
+        site=None,
+        model=None,
+    )
 
 
 def _config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict):
-        raise UnavailableError(f"{folder / CONFIG} does not describe an autoencoder; get the file again")
+        raise UnavailableError(
+            f"{folder / CONFIG} does not describe an autoencoder; get the file again"
+        )
     return config
 
 
 def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if type(value) is not int or value < 1:
-        raise UnavailableError(f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the file again")
+        raise UnavailableError(
+            f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the "
+            "file "
+            "again"
+        )
     return value
 
 
-def _checked(path: Path, held: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def _checked(
+    path: Path, held: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
     """The tensors that are wanted, in float32."""
     for key, shape in shapes.items():
         if key not in held:
-            raise UnavailableError(f"{path} lacks {key}, expected {list(shape)}; it holds {', '.join(sorted(held)) or 'nothing'}")
+            raise UnavailableError(
+                f"{path} lacks {key}, expected {list(shape)}; it holds "
+                f"{', '.join(sorted(held)) or 'nothing'}"
+            )
         if tuple(held[key].shape) != shape:
-            raise UnavailableError(f"{path}: {key} is {list(held[key].shape)}, expected {list(shape)}; get the files again")
+            raise UnavailableError(
+                f"{path}: {key} is {list(held[key].shape)}, expected {list(shape)}; get the files "
+                "again"
+            )
     return {key: held[key].to(torch.float32) for key in shapes}
 
 
@@ -219,7 +343,10 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            return {name.removesuffix(".npy"): torch.from_numpy(_array(archive, name, read_array)) for name in names}
+            return {
+                name.removesuffix(".npy"): torch.from_numpy(_array(archive, name, read_array))
+                for name in names
+            }
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UnavailableError(f"cannot read {path}: {error}; get the file again") from error
 
@@ -236,6 +363,8 @@ def _site_of_hook(hook: str | None) -> str | None:
 
 
 def _site_of_module(name: str) -> str | None:
-    """One of our sites for the module after which sparsify names a folder (the module's output), where there is one."""
+    """One of our sites for the module after which sparsify names a folder (the module's output),
+    where there is one.
+    """
     found = re.fullmatch(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(\.mlp)?", name)
     return f"L{found[1]}.{'mlp_out' if found[2] else 'resid_post'}" if found else None

@@ -1,4 +1,6 @@
-"""Which latents of a sparse autoencoder are active in training, and the slope of the loss by what decides it: one rule per variant."""
+"""Which latents of a sparse autoencoder are active in training, and the slope of the loss by what
+decides it: one rule per variant.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,19 +15,22 @@ from interp.decompose.sae.entries import Entries
 
 Variant = Literal["topk", "batch_topk", "jumprelu", "gated"]
 
-# JumpReLU: width of the kernel in standard deviations of the first latents, the weight of the penalty (L0/k − 1)², and how many times
-# faster than the weights the logarithms of the thresholds move (they must keep up with latents that grow).
+# JumpReLU: width of the kernel in standard deviations of the first latents, the weight of the
+# penalty (L0/k − 1)², and how many times faster than the weights the logarithms of the thresholds
+# move (they must keep up with latents that grow).
 BANDWIDTH = 0.5
 PENALTY = 1.0
 SPEED = 10.0
-# Gated: the L1 weight at the start (of rows whose squared norm is d: times √d), and the share of the steps in which it can grow e-fold.
+# Gated: the L1 weight at the start (of rows whose squared norm is d: times √d), and the share of
+# the steps in which it can grow e-fold.
 FIRST_L1 = 0.02
 ADAPTATION = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One forward pass: scaled rows less the offset, the latents, what is active, the residual, and `−2/energy` (the loss's own factor).
+    """One forward pass: scaled rows less the offset, the latents, what is active, the residual, and
+    `−2/energy` (the loss's own factor).
 
     `slopes` are those of the loss by the coefficients at the entries.
     """
@@ -40,7 +45,9 @@ class Pass:
 
 @dataclass(frozen=True)
 class Folded:
-    """A trained rule as `coefficients = relu(latents) where latents > threshold`, its latents being `gain · (rows @ encoder) + bias`."""
+    """A trained rule as `coefficients = relu(latents) where latents > threshold`, its latents being
+    `gain · (rows @ encoder) + bias`.
+    """
 
     gain: Float[Tensor, " feature"]
     bias: Float[Tensor, " feature"]
@@ -48,7 +55,8 @@ class Folded:
 
 
 class Rule(ABC):
-    """How latents become coefficients during training; `parameters` are learned besides the encoder and the decoder.
+    """How latents become coefficients during training; `parameters` are learned besides the encoder
+    and the decoder.
 
     `bias [feature]` is that of the latents.
     """
@@ -60,49 +68,68 @@ class Rule(ABC):
         self.steps = 1
 
     def start(self, latents: Float[Tensor, "row feature"], steps: int) -> None:
-        """Set what depends on the scale of the first latents and on how many steps there will be."""
+        """Set what depends on the scale of the first latents and on how many steps there will
+        be.
+        """
         self.steps = steps
 
     @abstractmethod
-    def choose(self, latents: Float[Tensor, "row feature"]) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(
+        self, latents: Float[Tensor, "row feature"]
+    ) -> tuple[Entries, Float[Tensor, " entry"]]:
         """The entries that can matter, and their coefficients (some may be zero)."""
 
-    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
-        """The loss's slope by `rows @ encoder` and by the bias, at the entries; the rule's own parameters get their gradient."""
+    def slopes(
+        self, done: Pass, decoder: Float[Tensor, "feature d"]
+    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+        """The loss's slope by `rows @ encoder` and by the bias, at the entries; the rule's own
+        parameters get their gradient.
+        """
         through = done.slopes * (done.codes > 0)
         return through, through
 
     def fold(self, latents: list[Float[Tensor, "row feature"]]) -> Folded:
-        """The rule for single rows; `latents` are those of some batches under the finished parameters."""
+        """The rule for single rows; `latents` are those of some batches under the finished
+        parameters.
+        """
         return Folded(torch.ones_like(self.bias), self.bias, torch.zeros_like(self.bias))
 
 
 class TopK(Rule):
     """Every row's k largest (Gao et al. 2024)."""
 
-    def choose(self, latents: Float[Tensor, "row feature"]) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(
+        self, latents: Float[Tensor, "row feature"]
+    ) -> tuple[Entries, Float[Tensor, " entry"]]:
         values, places = latents.topk(self.k, dim=1, sorted=False)
         return Entries.equally_many(places, latents.shape[1]), values.relu().flatten()
 
 
 class BatchTopK(Rule):
-    """The k·batch largest of a whole batch; for single rows a threshold, the mean over batches of the smallest value that was kept
-    (Bussmann et al. 2024)."""
+    """The k·batch largest of a whole batch; for single rows a threshold, the mean over batches of
+    the smallest value that was kept (Bussmann et al. 2024)."""
 
-    def choose(self, latents: Float[Tensor, "row feature"]) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(
+        self, latents: Float[Tensor, "row feature"]
+    ) -> tuple[Entries, Float[Tensor, " entry"]]:
         largest = latents.flatten().topk(self.k * len(latents), sorted=False).indices.sort().values
         return Entries.numbered(largest, *latents.shape), latents.flatten()[largest].relu()
 
     def fold(self, latents: list[Float[Tensor, "row feature"]]) -> Folded:
         smallest = [least_kept(own, self.k).relu() for own in latents]
-        return Folded(torch.ones_like(self.bias), self.bias, torch.zeros_like(self.bias) + torch.stack(smallest).mean())
+        return Folded(
+            torch.ones_like(self.bias),
+            self.bias,
+            torch.zeros_like(self.bias) + torch.stack(smallest).mean(),
+        )
 
 
 class JumpRelu(Rule):
     """A learned threshold for every feature (Rajamanoharan et al. 2024, "Jumping ahead").
 
-    The loss gains `(L0/k − 1)²`. What a threshold does to the loss is estimated from the latents near it, with a rectangular kernel of
-    width ε: `∂code/∂θ = −(θ/ε)·[|latent − θ| < ε/2]` and `∂L0/∂θ = −(1/ε)·[the same]`. Thresholds start where L0 is k.
+    The loss gains `(L0/k − 1)²`. What a threshold does to the loss is estimated from the latents
+    near it, with a rectangular kernel of width ε: `∂code/∂θ = −(θ/ε)·[|latent − θ| < ε/2]` and
+    `∂L0/∂θ = −(1/ε)·[the same]`. Thresholds start where L0 is k.
     """
 
     def __init__(self, k: int, n_features: int, device: torch.device) -> None:
@@ -115,20 +142,34 @@ class JumpRelu(Rule):
         super().start(latents, steps)
         spread = float(latents.std())
         self.bandwidth = BANDWIDTH * spread
-        self.exponent.fill_(math.log(max(float(least_kept(latents, self.k)), 1e-3 * spread, 1e-12)) / SPEED)
+        self.exponent.fill_(
+            math.log(max(float(least_kept(latents, self.k)), 1e-3 * spread, 1e-12)) / SPEED
+        )
 
-    def choose(self, latents: Float[Tensor, "row feature"]) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(
+        self, latents: Float[Tensor, "row feature"]
+    ) -> tuple[Entries, Float[Tensor, " entry"]]:
         threshold = self._threshold()
         entries = Entries.where(latents > threshold - self.bandwidth / 2)
         values = entries.take(latents)
         return entries, torch.where(values > threshold[entries.feature], values, 0.0)
 
-    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+    def slopes(
+        self, done: Pass, decoder: Float[Tensor, "feature d"]
+    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
         threshold, n_rows = self._threshold(), len(done.rows)
-        near = (done.entries.take(done.latents) - threshold[done.entries.feature]).abs() < self.bandwidth / 2
+        near = (
+            done.entries.take(done.latents) - threshold[done.entries.feature]
+        ).abs() < self.bandwidth / 2
         excess = (done.codes > 0).sum() / (n_rows * self.k) - 1
         by_l0 = PENALTY * 2 * excess / (n_rows * self.k)
-        by_threshold = -(threshold * done.entries.total(near * done.slopes) + by_l0 * done.entries.total(near.float())) / self.bandwidth
+        by_threshold = (
+            -(
+                threshold * done.entries.total(near * done.slopes)
+                + by_l0 * done.entries.total(near.float())
+            )
+            / self.bandwidth
+        )
         self.exponent.grad = SPEED * threshold * by_threshold
         return super().slopes(done, decoder)
 
@@ -140,30 +181,40 @@ class JumpRelu(Rule):
 
 
 class Gated(Rule):
-    """A gate that says whether and a magnitude that says how much, with tied weights (Rajamanoharan et al. 2024, "Improving dictionary
-    learning").
+    """A gate that says whether and a magnitude that says how much, with tied weights (Rajamanoharan
+    et al. 2024, "Improving dictionary learning").
 
-    The latents are the gate's, `π = rows @ encoder + bias`; the magnitude is `e^r · (rows @ encoder) + b`. Only the gate is penalised,
-    `λ·Σ relu(π)`, and it alone must reconstruct the rows through a frozen decoder. λ rises while L0 is above k and falls below it.
+    The latents are the gate's, `π = rows @ encoder + bias`; the magnitude is
+    `e^r · (rows @ encoder) + b`. Only the gate is penalised, `λ·Σ relu(π)`, and it alone must
+    reconstruct the rows through a frozen decoder. λ rises while L0 is above k and falls below it.
     """
 
     def __init__(self, k: int, n_features: int, device: torch.device) -> None:
         super().__init__(k, n_features, device)
-        self.log_gain, self.magnitude_bias = torch.zeros_like(self.bias), torch.zeros_like(self.bias)
+        self.log_gain, self.magnitude_bias = (
+            torch.zeros_like(self.bias),
+            torch.zeros_like(self.bias),
+        )
         self.parameters = (self.bias, self.log_gain, self.magnitude_bias)
         self.l1 = FIRST_L1
 
-    def choose(self, latents: Float[Tensor, "row feature"]) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(
+        self, latents: Float[Tensor, "row feature"]
+    ) -> tuple[Entries, Float[Tensor, " entry"]]:
         entries = Entries.where(latents > 0)
         gain = self.log_gain.exp()[entries.feature]
         product = entries.take(latents) - self.bias[entries.feature]
         return entries, (gain * product + self.magnitude_bias[entries.feature]).relu()
 
-    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+    def slopes(
+        self, done: Pass, decoder: Float[Tensor, "feature d"]
+    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
         entries, gate = done.entries, done.entries.take(done.latents)
         gain = self.log_gain.exp()[entries.feature]
         by_magnitude = done.slopes * (done.codes > 0)
-        self.log_gain.grad = entries.total(by_magnitude * gain * (gate - self.bias[entries.feature]))
+        self.log_gain.grad = entries.total(
+            by_magnitude * gain * (gate - self.bias[entries.feature])
+        )
         self.magnitude_bias.grad = entries.total(by_magnitude)
         shadow, dots = entries.decode(gate, decoder)
         width = done.rows.shape[1]
@@ -176,7 +227,9 @@ class Gated(Rule):
         return Folded(gain, self.magnitude_bias.clone(), self.magnitude_bias - gain * self.bias)
 
     def _adapt(self, l0: float) -> None:
-        self.l1 *= math.exp(max(-1.0, min(1.0, l0 / self.k - 1)) / max(1.0, ADAPTATION * self.steps))
+        self.l1 *= math.exp(
+            max(-1.0, min(1.0, l0 / self.k - 1)) / max(1.0, ADAPTATION * self.steps)
+        )
 
 
 def least_kept(latents: Float[Tensor, "row feature"], k: int) -> Float[Tensor, ""]:

@@ -1,4 +1,6 @@
-"""Training sparse autoencoders: Adam, with the gradients written out, so that only one product per step is a dense one."""
+"""Training sparse autoencoders: Adam, with the gradients written out, so that only one product per
+step is a dense one.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +17,18 @@ from interp.decompose.sae.rules import BatchTopK, Gated, JumpRelu, Pass, Rule, T
 WARM_UP = 0.05
 DECAY = 0.2
 AUXILIARY_WEIGHT = 1 / 32
-# A latent is dead when it was silent for this many rows in a row, or for a tenth of the training where that is shorter.
+# A latent is dead when it was silent for this many rows in a row, or for a tenth of the training
+# where that is shorter.
 DEAD_AFTER_ROWS = 100_000
 BETAS = (0.9, 0.999)
 FINAL_BATCHES = 16
 
-RULES: dict[str, type[Rule]] = {"topk": TopK, "batch_topk": BatchTopK, "jumprelu": JumpRelu, "gated": Gated}
+RULES: dict[str, type[Rule]] = {
+    "topk": TopK,
+    "batch_topk": BatchTopK,
+    "jumprelu": JumpRelu,
+    "gated": Gated,
+}
 
 
 def top_k(latents: Float[Tensor, "row feature"], k: int) -> Float[Tensor, "row feature"]:
@@ -31,19 +39,27 @@ def top_k(latents: Float[Tensor, "row feature"], k: int) -> Float[Tensor, "row f
 
 def schedule(step: int, steps: int) -> float:
     """The learning rate's factor: a linear warm-up, a plateau, a linear decay."""
-    return min(1.0, (step + 1) / max(1.0, WARM_UP * steps), (steps - step) / max(1.0, DECAY * steps))
+    return min(
+        1.0, (step + 1) / max(1.0, WARM_UP * steps), (steps - step) / max(1.0, DECAY * steps)
+    )
 
 
 class Batches:
-    """Batches of rows drawn with replacement, scaled by one number to a root mean square of 1 per entry."""
+    """Batches of rows drawn with replacement, scaled by one number to a root mean square of 1 per
+    entry.
+    """
 
-    def __init__(self, values: Float[Tensor, "row d"], size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, values: Float[Tensor, "row d"], size: int, generator: torch.Generator
+    ) -> None:
         self.values, self.size, self.generator = values, size, generator
         self.mean, self.scale = _location_and_scale(values)
 
     def draw(self) -> Float[Tensor, "batch d"]:
         """The next batch, in float32."""
-        rows = torch.randint(len(self.values), (self.size,), generator=self.generator).to(self.values.device)
+        rows = torch.randint(len(self.values), (self.size,), generator=self.generator).to(
+            self.values.device
+        )
         return self.values.index_select(0, rows).detach().to(torch.float32) * self.scale
 
     def first(self) -> Float[Tensor, "batch d"]:
@@ -52,9 +68,11 @@ class Batches:
         return self.values[::every][: 2 * self.size].detach().to(torch.float32) * self.scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
-    """An autoencoder in the space of raw rows, the scale it was trained at, and the relative squared error of every batch."""
+    """An autoencoder in the space of raw rows, the scale it was trained at, and the relative
+    squared error of every batch.
+    """
 
     decoder: Float[Tensor, "feature d"]
     offset: Float[Tensor, " d"]
@@ -66,9 +84,17 @@ class Trained:
 
 
 class Trainer:
-    """Parameters and Adam state of one autoencoder, in the space of scaled rows; the encoder is held as `[feature, d]`."""
+    """Parameters and Adam state of one autoencoder, in the space of scaled rows; the encoder is
+    held as `[feature, d]`.
+    """
 
-    def __init__(self, rule: Rule, start: Float[Tensor, "feature d"], offset: Float[Tensor, " d"], dead_after: int) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        start: Float[Tensor, "feature d"],
+        offset: Float[Tensor, " d"],
+        dead_after: int,
+    ) -> None:
         self.rule, self.dead_after = rule, dead_after
         self.decoder = start / start.norm(dim=1, keepdim=True)
         self.encoder = self.decoder.clone()
@@ -86,25 +112,47 @@ class Trainer:
         decoded, dots = entries.decode(codes, self.decoder)
         residual = rows - decoded
         factor = -2 / _energy(rows)
-        done = Pass(rows, latents, entries, codes, factor, factor * dots(residual))
+        done = Pass(
+            rows=rows,
+            latents=latents,
+            entries=entries,
+            codes=codes,
+            factor=factor,
+            slopes=factor * dots(residual),
+        )
         self._gradients(done, residual)
         self._revive(done, residual)
         self._move(rate)
         return _squared(residual) * factor / -2
 
     @torch.no_grad()
-    def finish(self, batches: Sequence[Float[Tensor, "batch d"]], scale: float, trace: Float[Tensor, " step"]) -> Trained:
+    def finish(
+        self,
+        batches: Sequence[Float[Tensor, "batch d"]],
+        scale: float,
+        trace: Float[Tensor, " step"],
+    ) -> Trained:
         """What was learned, for raw rows; a threshold over batches is set on `batches`."""
         folded = self.rule.fold([self.latents(batch - self.offset) for batch in batches])
         encoder = (self.encoder * folded.gain[:, None]).T.contiguous()
-        return Trained(self.decoder, self.offset / scale, encoder, folded.bias / scale, folded.threshold / scale, scale, trace)
+        return Trained(
+            decoder=self.decoder,
+            offset=self.offset / scale,
+            encoder=encoder,
+            bias=folded.bias / scale,
+            threshold=folded.threshold / scale,
+            scale=scale,
+            trace=trace,
+        )
 
     def latents(self, rows: Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
         """The encoder's output for rows less the offset."""
         return torch.addmm(self.rule.bias, rows, self.encoder.T)
 
     def _move(self, rate: float) -> None:
-        """Adam's step; of the decoder's gradient only what turns the directions counts, and they stay unit vectors."""
+        """Adam's step; of the decoder's gradient only what turns the directions counts, and they
+        stay unit vectors.
+        """
         slope = self.decoder.grad
         assert slope is not None
         slope.addcmul_(torch.linalg.vecdot(slope, self.decoder)[:, None], self.decoder, value=-1)
@@ -114,27 +162,42 @@ class Trainer:
         self.decoder /= self.decoder.norm(dim=1, keepdim=True)
 
     def _gradients(self, done: Pass, residual: Float[Tensor, "row d"]) -> None:
-        """The gradient of the relative squared error, and of the rule's own penalty, by every parameter."""
+        """The gradient of the relative squared error, and of the rule's own penalty, by every
+        parameter.
+        """
         by_product, by_bias = self.rule.slopes(done, self.decoder)
         self.decoder.grad = done.entries.gather(done.factor * done.codes, residual)
         self.encoder.grad = done.entries.gather(by_product, done.rows)
         self.rule.bias.grad = done.entries.total(by_bias)
         # The offset is subtracted before the encoder and added after the decoder.
-        self.offset.grad = done.factor * residual.sum(dim=0) - done.entries.total(by_product) @ self.encoder
+        self.offset.grad = (
+            done.factor * residual.sum(dim=0) - done.entries.total(by_product) @ self.encoder
+        )
 
     def _revive(self, done: Pass, residual: Float[Tensor, "row d"]) -> None:
-        """The auxiliary loss: how badly the dead latents alone reconstruct the residual, relative to it."""
-        fired = torch.bincount(done.entries.feature[done.codes > 0], minlength=len(self.decoder)) > 0
+        """The auxiliary loss: how badly the dead latents alone reconstruct the residual, relative
+        to it.
+        """
+        fired = (
+            torch.bincount(done.entries.feature[done.codes > 0], minlength=len(self.decoder)) > 0
+        )
         self.silent_rows = torch.where(fired, 0, self.silent_rows + len(residual))
         dead = torch.nonzero(self.silent_rows >= self.dead_after).flatten()
         if len(dead):
             self._auxiliary(done, residual, dead)
 
-    def _auxiliary(self, done: Pass, residual: Float[Tensor, "row d"], dead: Int[Tensor, " dead"]) -> None:
-        grads = [parameter.grad for parameter in (self.decoder, self.encoder, self.rule.bias, self.offset)]
+    def _auxiliary(
+        self, done: Pass, residual: Float[Tensor, "row d"], dead: Int[Tensor, " dead"]
+    ) -> None:
+        grads = [
+            parameter.grad
+            for parameter in (self.decoder, self.encoder, self.rule.bias, self.offset)
+        ]
         decoder, encoder, bias, offset = (grad for grad in grads if grad is not None)
         directions = self.decoder[dead]
-        codes = top_k(done.latents[:, dead], min(len(dead), max(1, math.ceil(len(self.decoder) / 4))))
+        codes = top_k(
+            done.latents[:, dead], min(len(dead), max(1, math.ceil(len(self.decoder) / 4)))
+        )
         missing = residual - codes @ directions
         factor = -2 * AUXILIARY_WEIGHT / _squared(residual).clamp(min=1e-12)
         slopes = factor * (missing @ directions.T) * (codes > 0)
@@ -155,7 +218,9 @@ def train(
     seed: int,
     progress: Progress,
 ) -> list[Trained]:
-    """One autoencoder for every k, all from the same start and on the same batches; each is read and scaled once."""
+    """One autoencoder for every k, all from the same start and on the same batches; each is read
+    and scaled once.
+    """
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(n_features, values.shape[1], generator=generator).to(values.device)
     batches = Batches(values, batch_size, generator)
@@ -172,11 +237,16 @@ def train(
             own.append(trainer.step(batch, rate))
         progress("sparse autoencoder", step + 1, steps, "steps")
     final = [batches.draw() for _ in range(FINAL_BATCHES)]
-    return [trainer.finish(final, batches.scale, torch.stack(own).cpu()) for trainer, own in zip(trainers, losses, strict=True)]
+    return [
+        trainer.finish(final, batches.scale, torch.stack(own).cpu())
+        for trainer, own in zip(trainers, losses, strict=True)
+    ]
 
 
 def _energy(rows: Float[Tensor, "row d"]) -> Float[Tensor, ""]:
-    """The squared distances of rows from their mean, summed; rows are centred well enough for the short formula."""
+    """The squared distances of rows from their mean, summed; rows are centred well enough for the
+    short formula.
+    """
     return (_squared(rows) - len(rows) * _squared(rows.mean(dim=0))).clamp(min=1e-12)
 
 
@@ -187,7 +257,9 @@ def _squared(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
 
 @torch.no_grad()
 def _location_and_scale(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " d"], float]:
-    """The rows' mean, and the factor that brings the median distance from it to √d (the median: massive rows must not set it)."""
+    """The rows' mean, and the factor that brings the median distance from it to √d (the median:
+    massive rows must not set it).
+    """
     mean = column_mean(values)
     distance = torch.cat([(chunk - mean).norm(dim=1) for _, chunk in row_chunks(values)])
     typical = float(distance.median()) or float(distance.max()) or float(mean.norm())

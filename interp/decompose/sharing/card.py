@@ -1,4 +1,6 @@
-"""The model card of a dictionary: what it is, what was measured, where it came from and how to load it, as Markdown."""
+"""The model card of a dictionary: what it is, what was measured, where it came from and how to load
+it, as Markdown.
+"""
 
 import html
 import json
@@ -27,17 +29,22 @@ def dictionary_card(
     summary: str = "",
     base_model: str | None = None,
 ) -> str:
-    """The card as a README: the hub's metadata, then what a reader needs to judge and to use the dictionary.
+    """The card as a README: the hub's metadata, then what a reader needs to judge and to use the
+    dictionary.
 
-    Everything but `summary`, which is the author's own Markdown, is escaped. `hashes` are the files' sha256 by name.
+    Everything but `summary`, which is the author's own Markdown, is escaped. `hashes` are the
+    files' sha256 by name.
 
     Example:
-        >>> card = dictionary_card(snmf, "me/snmf", licence="mit", scores={}, hashes={"dictionary.safetensors": digest})
+        >>> card = dictionary_card(
+        ...     snmf, "me/snmf", licence="mit", scores={}, hashes={"dictionary.safetensors": digest}
+        ... )
     """
     from huggingface_hub import ModelCardData
 
     tags = ["interpretability", "feature-dictionary", dictionary.method.replace("_", "-")]
     data = ModelCardData(license=licence, library_name="interp", base_model=base_model, tags=tags)
+    provenance = json.dumps(dictionary.provenance.to_dict(), indent=1, ensure_ascii=False)
     parts = (
         f"---\n{data.to_yaml()}\n---\n",
         f"# {plain(repo_id.rpartition('/')[2])}\n",
@@ -48,9 +55,10 @@ def dictionary_card(
         "## Use\n",
         _use(dictionary, repo_id),
         "## Provenance\n",
-        f"```json\n{json.dumps(dictionary.provenance.to_dict(), indent=1, ensure_ascii=False)}\n```\n",
+        f"```json\n{provenance}\n```\n",
         "## Files\n",
-        "| file | sha256 |\n|---|---|\n" + "".join(f"| {plain(name)} | {plain(digest)} |\n" for name, digest in hashes.items()),
+        "| file | sha256 |\n|---|---|\n"
+        + "".join(f"| {plain(name)} | {plain(digest)} |\n" for name, digest in hashes.items()),
     )
     return "\n".join(parts)
 
@@ -72,7 +80,8 @@ def _what(dictionary: Dictionary) -> str:
     ]
     rows = "".join(f"| {name} | {plain(value)} |\n" for name, value in source)
     return (
-        f"A dictionary of {features:,} features, each a unit direction of {width:,} numbers, found by {NAMES[dictionary.method]}. "
+        f"A dictionary of {features:,} features, each a unit direction of {width:,} numbers, found "
+        f"by {NAMES[dictionary.method]}. "
         "Activations are about `coefficients @ directions + offset`.\n\n"
         f"| | |\n|---|---|\n{rows}"
     )
@@ -82,12 +91,17 @@ def _numbers(scores: Mapping[str, Score]) -> str:
     if not scores:
         return "None were given: nothing is claimed here about what the features mean or do.\n"
     rows = (
-        f"| {plain(name)} | {own.value:.4g} | {own.low:.4g} to {own.high:.4g} ({plain(own.interval)}) | {own.n:,} | {own.seed} | "
+        f"| {plain(name)} | {own.value:.4g} | {own.low:.4g} to {own.high:.4g} "
+        f"({plain(own.interval)}) | {own.n:,} | {own.seed} | "
         f"{'none' if own.control is None else f'{own.control:.4g}'} |\n"
         for name, own in scores.items()
     )
     header = "| | value | interval | n | seed | control |\n|---|---|---|---|---|---|\n"
-    return header + "".join(rows) + "\nThe control is the same measurement where nothing should be found.\n"
+    return (
+        header
+        + "".join(rows)
+        + "\nThe control is the same measurement where nothing should be found.\n"
+    )
 
 
 def _use(dictionary: Dictionary, repo_id: str) -> str:

@@ -20,28 +20,35 @@ VERSION = "6.0.0"
 HOLDS = "that format holds only rectified sparse autoencoders"
 
 
-def save_saelens(dictionary: Dictionary, folder: str | Path, *, hook_name: str | None = None) -> None:
+def save_saelens(
+    dictionary: Dictionary, folder: str | Path, *, hook_name: str | None = None
+) -> None:
     """Write a sparse autoencoder as a folder of SAELens: `cfg.json` and `sae_weights.safetensors`.
 
-    There `coefficients = activation((acts − b_dec) @ W_enc + b_enc)` and `acts ≈ coefficients @ W_dec + b_dec`, with
+    There `coefficients = activation((acts − b_dec) @ W_enc + b_enc)` and
+    `acts ≈ coefficients @ W_dec + b_dec`, with
 
         W_enc = encoder, b_enc = encoder_bias, b_dec = offset, W_dec[f] = gain[f]·directions[f].
 
-    The activation is "topk" for the variant "topk", "standard" (ReLU) for "relu" without thresholds, and "jumprelu" with the dictionary's
-    thresholds for all others: a batch-top-k or tied gated autoencoder is one, row by row, once it is trained (see `Sae`). What
-    `load_saelens` reads back decodes and encodes the same; the variant is then "jumprelu", and `k` 0 where the activation has none.
+    The activation is "topk" for the variant "topk", "standard" (ReLU) for "relu" without
+    thresholds, and "jumprelu" with the dictionary's thresholds for all others: a batch-top-k or
+    tied gated autoencoder is one, row by row, once it is trained (see `Sae`). What `load_saelens`
+    reads back decodes and encodes the same; the variant is then "jumprelu", and `k` 0 where the
+    activation has none.
 
     Args:
         dictionary: from `fit_sae`, `sweep_sae` or `load_public_sae`.
         folder: new, empty, or one that was written before.
-        hook_name: TransformerLens's name of the place, for a site that has no such name here (a head, a module, a UNet's site).
+        hook_name: TransformerLens's name of the place, for a site that has no such name here (a
+            head, a module, a UNet's site).
 
     Raises:
-        InputError: the dictionary is no sparse autoencoder, its site has no hook name, a gain is negative, or the folder holds something
-            else.
+        InputError: the dictionary is no sparse autoencoder, its site has no hook name, a gain is
+            negative, or the folder holds something else.
         UnavailableError: the folder cannot be written.
 
-    Source: SAELens 6 (Bloom, Tigges, Duong & Chanin 2024), its `SAE.load_from_disk`. Cost: one write; memory 2 × the parameters.
+    Source: SAELens 6 (Bloom, Tigges, Duong & Chanin 2024), its `SAE.load_from_disk`. Cost: one
+    write; memory 2 × the parameters.
 
     Example:
         >>> save_saelens(interp.fit_sae(acts, 400, k=8), "sea")
@@ -60,7 +67,8 @@ def save_saelens(dictionary: Dictionary, folder: str | Path, *, hook_name: str |
 def load_saelens(folder: str | Path, site: str | None = None) -> Sae:
     """Read a folder of SAELens; one that `save_saelens` wrote comes back with its provenance.
 
-    Of any other folder it is `load_public_sae`, whose arguments and errors it shares. The provenance keeps the file's name and sha256.
+    Of any other folder it is `load_public_sae`, whose arguments and errors it shares. The
+    provenance keeps the file's name and sha256.
 
     Raises:
         UnavailableError: a file is missing or damaged, or does not fit the configuration.
@@ -72,27 +80,42 @@ def load_saelens(folder: str | Path, site: str | None = None) -> Sae:
         >>> load_saelens("sea").encode(acts)
     """
     sae = load_public_sae(folder, site)
-    metadata = read_json(Path(folder) / CONFIG).get("metadata") if (Path(folder) / SAE_LENS).is_file() else None
+    metadata = (
+        read_json(Path(folder) / CONFIG).get("metadata")
+        if (Path(folder) / SAE_LENS).is_file()
+        else None
+    )
     noted = metadata.get(PROVENANCE) if isinstance(metadata, dict) else None
     if noted is None:
         return sae
     made = _provenance(Path(folder), noted)
-    parameters = {**made.parameters, "file": SAE_LENS, "sha256": sae.provenance.parameters["sha256"]}
+    parameters = {
+        **made.parameters,
+        "file": SAE_LENS,
+        "sha256": sae.provenance.parameters["sha256"],
+    }
     return replace(sae, provenance=replace(made, parameters=parameters, site=site or made.site))
 
 
 def _require_held(dictionary: Dictionary) -> Sae:
     if not isinstance(dictionary, Sae):
         why = {
-            "snmf": "a semi-NMF encodes by non-negative least squares, which no encoder matrix does",
+            "snmf": (
+                "a semi-NMF encodes by non-negative least squares, which no encoder matrix does"
+            ),
             "pca": "principal components have signed coefficients",
         }.get(dictionary.method, f"a dictionary of {dictionary.method} has no rectified encoder")
-        raise InputError(f"{why}, and {HOLDS}; keep it whole with `save`, or fit_sae at the same site")
+        raise InputError(
+            f"{why}, and {HOLDS}; keep it whole with `save`, or fit_sae at the same site"
+        )
     negative = dictionary.gain.lt(0).nonzero()
     if len(negative):
         feature = int(negative[0])
         gain = float(dictionary.gain[feature])
-        raise InputError(f"gain of feature {feature} is {gain:.3g}, expected at least 0; turn its direction round instead")
+        raise InputError(
+            f"gain of feature {feature} is {gain:.3g}, expected at least 0; turn its direction "
+            "round instead"
+        )
     return dictionary
 
 
@@ -111,13 +134,21 @@ def _tensors(sae: Sae, architecture: str) -> dict[str, Tensor]:
     }
     if architecture == "jumprelu":
         tensors["threshold"] = sae.threshold
-    return {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in tensors.items()}
+    return {
+        name: value.detach().to("cpu", torch.float32).contiguous()
+        for name, value in tensors.items()
+    }
 
 
 def _config(sae: Sae, architecture: str, hook: str | None) -> dict[str, Any]:
     features, width = sae.directions.shape
     own = {"k": sae.k, "rescale_acts_by_decoder_norm": False} if architecture == "topk" else {}
-    metadata = {"sae_lens_version": VERSION, "model_name": sae.provenance.model, "hook_name": hook, PROVENANCE: sae.provenance.to_dict()}
+    metadata = {
+        "sae_lens_version": VERSION,
+        "model_name": sae.provenance.model,
+        "hook_name": hook,
+        PROVENANCE: sae.provenance.to_dict(),
+    }
     return {
         "architecture": architecture,
         "d_in": width,
@@ -139,7 +170,11 @@ def _hook_of_site(site: str) -> str | None:
     layer, _, place = site.partition(".")
     names = {ours: theirs for theirs, ours in HOOKS.items()}
     if not (layer[:1] == "L" and layer[1:].isdecimal() and place in names):
-        raise InputError(f"site {site!r} has no hook name of TransformerLens, which cfg.json needs; give one as hook_name")
+        raise InputError(
+            f"site {site!r} has no hook name of TransformerLens, which cfg.json needs; give "
+            "one as "
+            "hook_name"
+        )
     return f"blocks.{layer[1:]}.{names[place]}"
 
 
@@ -147,4 +182,7 @@ def _provenance(folder: Path, noted: Any) -> Provenance:
     try:
         return Provenance.from_dict(noted)
     except TypeError as error:
-        raise UnavailableError(f"{folder / CONFIG}: {PROVENANCE} cannot be read: {error}; remove that entry or save again") from error
+        raise UnavailableError(
+            f"{folder / CONFIG}: {PROVENANCE} cannot be read: {error}; remove that entry or save "
+            "again"
+        ) from error

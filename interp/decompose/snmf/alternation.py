@@ -1,4 +1,6 @@
-"""The alternation behind semi-NMF: it reads the activations once an iteration, chunk by chunk, and keeps only sums that stream."""
+"""The alternation behind semi-NMF: it reads the activations once an iteration, chunk by chunk, and
+keeps only sums that stream.
+"""
 
 import math
 from collections.abc import Callable
@@ -15,23 +17,33 @@ from interp.decompose.snmf.scaled import Scaled
 
 RIDGE = 1e-6
 BY_ROW = 0.05
-"""Below this error it is measured row by row: as a difference of large sums it would carry their rounding (3e-7 of the energy)."""
+"""Below this error it is measured row by row: as a difference of large sums it would carry their
+rounding (3e-7 of the energy).
+"""
 BLOCK = 16
 DIRECTION_SWEEPS = 3
 FIRST_SWEEPS = 5
 REFIT_SWEEPS = 20
 
-Update = Callable[[Float[Tensor, "feature column"], Float[Tensor, "feature column"], Float[Tensor, "feature feature"]], None]
+Update = Callable[
+    [
+        Float[Tensor, "feature column"],
+        Float[Tensor, "feature column"],
+        Float[Tensor, "feature feature"],
+    ],
+    None,
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How a fit tightens over its first `steps` iterations.
 
-    A direction's entries shrink geometrically from `width` to `kept`; in the second half the surplus features go, the least missed first:
-    what two of them shared has by then been found by one. Least squares and winner-take-all give the directions for
-    `least_squares_steps` iterations (they leave poor supports, but do not settle), a truncated descent afterwards; `sweeps` is how often an
-    iteration goes over the coefficients.
+    A direction's entries shrink geometrically from `width` to `kept`; in the second half the
+    surplus features go, the least missed first: what two of them shared has by then been found by
+    one. Least squares and winner-take-all give the directions for `least_squares_steps` iterations
+    (they leave poor supports, but do not settle), a truncated descent afterwards; `sweeps` is how
+    often an iteration goes over the coefficients.
     """
 
     width: int
@@ -46,13 +58,18 @@ class Schedule:
         """How many entries a direction keeps."""
         if step >= self.steps:
             return self.kept
-        return max(self.kept, round(self.width * math.pow(self.kept / self.width, step / self.steps)))
+        return max(
+            self.kept, round(self.width * math.pow(self.kept / self.width, step / self.steps))
+        )
 
     def features(self, step: int) -> int:
         """How many features there are."""
         if step >= self.steps:
             return self.n_features
-        return round(self.n_started - (self.n_started - self.n_features) * max(0.0, 2 * step / self.steps - 1))
+        return round(
+            self.n_started
+            - (self.n_started - self.n_features) * max(0.0, 2 * step / self.steps - 1)
+        )
 
 
 def winners(directions: Float[Tensor, "feature d"], kept: int) -> Float[Tensor, "feature d"]:
@@ -70,10 +87,12 @@ def truncated_descent(
     kept: int,
     sweeps: int,
 ) -> Float[Tensor, "feature d"]:
-    """Exact minimisation over one direction after another under the limit on its entries: never increases the error.
+    """Exact minimisation over one direction after another under the limit on its entries: never
+    increases the error.
 
-    With the others held, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that the best direction with `kept` entries
-    is the largest ones of `wanted`. Features without coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
+    With the others held, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
+    the best direction with `kept` entries is the largest ones of `wanted`. Features without
+    coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
     """
     moved, curvature = directions.clone(), gram.diagonal().tolist()
     for _ in range(sweeps):
@@ -90,9 +109,13 @@ def truncated_descent(
 
 
 def multiplicative_update(
-    coefficients: Float[Tensor, "feature column"], target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
+    coefficients: Float[Tensor, "feature column"],
+    target: Float[Tensor, "feature column"],
+    gram: Float[Tensor, "feature feature"],
 ) -> None:
-    """`y ← y ⊙ sqrt((target⁺ + gram⁻ y) / (target⁻ + gram⁺ y))`, in place (Ding, Li & Jordan 2010, eq. 11)."""
+    """`y ← y ⊙ sqrt((target⁺ + gram⁻ y) / (target⁻ + gram⁺ y))`, in place (Ding, Li & Jordan 2010,
+    eq. 11).
+    """
     above = target.clamp(min=0) + gram.neg().clamp_(min=0) @ coefficients
     below = target.neg().clamp_(min=0) + gram.clamp(min=0) @ coefficients
     floor = RIDGE * below.mean() + torch.finfo(below.dtype).tiny
@@ -110,10 +133,11 @@ class Best:
 class Alternation:
     """Alternates between sparse directions and non-negative coefficients.
 
-    After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients' products with themselves and with the
-    activations: all that the next directions need. `penalty` is what a unit of coefficient of a unit direction costs. It starts from
-    blocks of coefficients `[feature, chunk]`, one for each chunk of rows, which it takes over and changes in place; or, where `directions`
-    are given, from those.
+    After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients'
+    products with themselves and with the activations: all that the next directions need. `penalty`
+    is what a unit of coefficient of a unit direction costs. It starts from blocks of coefficients
+    `[feature, chunk]`, one for each chunk of rows, which it takes over and changes in place; or,
+    where `directions` are given, from those.
     """
 
     def __init__(
@@ -131,7 +155,8 @@ class Alternation:
         self.schedule = schedule
         self.solver = solver
         self.generator = generator
-        # One contiguous [feature, chunk] block for each chunk of rows: it stays in the cache during its updates.
+        # One contiguous [feature, chunk] block for each chunk of rows: it stays in the cache during
+        # its updates.
         self.coefficients = blocks
         self.norms = torch.zeros(len(data.values), device=blocks[0].device)
         self.gram = torch.zeros(len(blocks[0]), len(blocks[0]), device=blocks[0].device)
@@ -146,7 +171,9 @@ class Alternation:
         self.energy = float(self.norms.sum(dtype=torch.float64))
 
     def step(self) -> float:
-        """Directions from the current coefficients, then better coefficients; the relative error of the two together."""
+        """Directions from the current coefficients, then better coefficients; the relative error of
+        the two together.
+        """
         directions = self._prune(self._next_directions(), self.schedule.features(self.n_steps))
         norms = directions.norm(dim=1)
         directions = directions / torch.where(norms > 0, norms, 1.0)[:, None]
@@ -161,11 +188,17 @@ class Alternation:
         return loss
 
     def _next_directions(self) -> Float[Tensor, "feature d"]:
-        """Given ones; least squares and winner-take-all as long as the schedule says; then a truncated descent from the last ones."""
+        """Given ones; least squares and winner-take-all as long as the schedule says; then a
+        truncated descent from the last ones.
+        """
         if self.given is not None:
             return self.given
         kept = self.schedule.support(self.n_steps)
-        if self.solver == "multiplicative" or self.n_steps < self.schedule.least_squares_steps or kept >= self.directions.shape[1]:
+        if (
+            self.solver == "multiplicative"
+            or self.n_steps < self.schedule.least_squares_steps
+            or kept >= self.directions.shape[1]
+        ):
             return winners(self._least_squares(), kept)
         return truncated_descent(self.directions, self.cross, self.gram, kept, DIRECTION_SWEEPS)
 
@@ -176,11 +209,14 @@ class Alternation:
             return partial(_sweeps, FIRST_SWEEPS)
         return partial(_sweeps, self.schedule.sweeps)
 
-    def _prune(self, directions: Float[Tensor, "feature d"], n_features: int) -> Float[Tensor, "kept d"]:
+    def _prune(
+        self, directions: Float[Tensor, "feature d"], n_features: int
+    ) -> Float[Tensor, "kept d"]:
         """Drop the features that the others replace best, so that `n_features` are left.
 
-        What a feature's loss costs once the others are refitted is `‖direction‖² / (gram⁻¹)[f, f]` (Hassibi & Stork 1993): two features
-        that share one role cost little each, however much energy they carry.
+        What a feature's loss costs once the others are refitted is `‖direction‖² / (gram⁻¹)[f, f]`
+        (Hassibi & Stork 1993): two features that share one role cost little each, however much
+        energy they carry.
         """
         if len(directions) <= n_features:
             return directions
@@ -192,7 +228,9 @@ class Alternation:
         return directions[chosen]
 
     def refit(self, rounds: int) -> float:
-        """Solve the coefficients of the best directions exactly, descend on the directions, and so on; the relative error of `encode`."""
+        """Solve the coefficients of the best directions exactly, descend on the directions, and so
+        on; the relative error of `encode`.
+        """
         directions = self.best.directions
         norms = torch.ones(len(directions), device=directions.device)
         for left in reversed(range(rounds)):
@@ -201,7 +239,9 @@ class Alternation:
                 self.best = Best(directions, loss)
             if not left:
                 break
-            refitted = truncated_descent(directions, self.cross, self.gram, self.schedule.kept, REFIT_SWEEPS)
+            refitted = truncated_descent(
+                directions, self.cross, self.gram, self.schedule.kept, REFIT_SWEEPS
+            )
             norms = refitted.norm(dim=1)
             alive = norms > 0
             norms = torch.where(alive, norms, 1.0)
@@ -215,18 +255,31 @@ class Alternation:
         return (solved * inverse_root[:, None]).float().contiguous()
 
     def _factor(self) -> tuple[Float[Tensor, "feature feature"], Float[Tensor, " feature"]]:
-        """Cholesky factor of the Gram matrix of coefficients scaled to unit norm, so that the ridge is relative for each; their scales."""
+        """Cholesky factor of the Gram matrix of coefficients scaled to unit norm, so that the ridge
+        is relative for each; their scales.
+        """
         root = self.gram.diagonal().double().sqrt()
-        inverse_root = torch.where(root > 0, 1 / root.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
+        inverse_root = torch.where(
+            root > 0, 1 / root.clamp(min=torch.finfo(torch.float32).tiny), 0.0
+        )
         scaled = self.gram.double() * inverse_root[:, None] * inverse_root
         ridge, failed = RIDGE, 1
         while failed:
-            factor, info = torch.linalg.cholesky_ex(scaled + ridge * torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device))
+            factor, info = torch.linalg.cholesky_ex(
+                scaled + ridge * torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device)
+            )
             failed, ridge = int(info), 10 * ridge
         return factor, inverse_root
 
-    def _revive(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], dead: list[int]) -> None:
-        """Point unused directions at what the worst explained rows lack; at random where nothing is lacking."""
+    def _revive(
+        self,
+        directions: Float[Tensor, "feature d"],
+        norms: Float[Tensor, " feature"],
+        dead: list[int],
+    ) -> None:
+        """Point unused directions at what the worst explained rows lack; at random where nothing is
+        lacking.
+        """
         residual = self._residuals(directions, norms)
         worst = residual.topk(len(dead)).indices.tolist()
         size = self.coefficients[0].shape[1]
@@ -234,19 +287,35 @@ class Alternation:
             explained = (self.coefficients[row // size][:, row % size] * norms) @ directions
             lacking = winners((self.data.row(row) - explained)[None], self.schedule.kept)[0]
             if float(lacking.square().sum()) <= RIDGE * self.energy / len(residual):
-                lacking = winners(torch.randn(1, directions.shape[1], generator=self.generator), self.schedule.kept)[0].to(directions)
+                lacking = winners(
+                    torch.randn(1, directions.shape[1], generator=self.generator),
+                    self.schedule.kept,
+                )[0].to(directions)
             directions[feature] = lacking / lacking.norm()
 
-    def _residuals(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"]) -> Float[Tensor, " row"]:
-        """What of every row's squared norm the present coefficients leave: one more reading, so only for features that died."""
+    def _residuals(
+        self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"]
+    ) -> Float[Tensor, " row"]:
+        """What of every row's squared norm the present coefficients leave: one more reading, so
+        only for features that died.
+        """
         directions_gram, residual = directions @ directions.T, self.norms.clone()
         for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
             scaled = part * norms[:, None]
-            residual[rows] += ((directions_gram @ scaled - 2 * scale * (directions @ chunk.T)) * scaled).sum(dim=0)
+            residual[rows] += (
+                (directions_gram @ scaled - 2 * scale * (directions @ chunk.T)) * scaled
+            ).sum(dim=0)
         return residual
 
-    def _pass(self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"], update: Update) -> float:
-        """Read the activations once: update every chunk's coefficients, add up the sums, and measure the objective."""
+    def _pass(
+        self,
+        directions: Float[Tensor, "feature d"],
+        norms: Float[Tensor, " feature"],
+        update: Update,
+    ) -> float:
+        """Read the activations once: update every chunk's coefficients, add up the sums, and
+        measure the objective.
+        """
         directions_gram, burden, by_row = directions @ directions.T, 0.0, self.loss < BY_ROW
         left = torch.zeros((), dtype=torch.float64, device=directions.device)
         self.gram, self.cross = torch.zeros_like(directions_gram), torch.zeros_like(directions)
@@ -256,15 +325,28 @@ class Alternation:
             part *= norms[:, None]
             update(part, target - self.penalty if self.penalty else target, directions_gram)
             if by_row:
-                left += (self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)).sum(dtype=torch.float64)
-            burden += 2 * self.penalty * float(part.sum(dtype=torch.float64)) if self.penalty else 0.0
+                left += (
+                    self.norms[rows] + ((directions_gram @ part - 2 * target) * part).sum(dim=0)
+                ).sum(dtype=torch.float64)
+            burden += (
+                2 * self.penalty * float(part.sum(dtype=torch.float64)) if self.penalty else 0.0
+            )
             self._accumulate(part, chunk, scale)
         if not by_row:
-            left = self.energy - 2 * (directions.double() * self.cross).sum() + (directions_gram.double() * self.gram).sum()
+            left = (
+                self.energy
+                - 2 * (directions.double() * self.cross).sum()
+                + (directions_gram.double() * self.gram).sum()
+            )
         self.loss = (max(0.0, float(left)) + burden) / self.energy
         return self.loss
 
-    def _accumulate(self, part: Float[Tensor, "feature chunk"], chunk: Float[Tensor, "chunk d"], scale: Float[Tensor, " chunk"]) -> None:
+    def _accumulate(
+        self,
+        part: Float[Tensor, "feature chunk"],
+        chunk: Float[Tensor, "chunk d"],
+        scale: Float[Tensor, " chunk"],
+    ) -> None:
         self.gram.addmm_(part, part.T)
         self.cross.addmm_(part * scale, chunk)
 
@@ -280,6 +362,8 @@ def _sweeps(
 
 
 def _solve(
-    coefficients: Float[Tensor, "feature column"], target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
+    coefficients: Float[Tensor, "feature column"],
+    target: Float[Tensor, "feature column"],
+    gram: Float[Tensor, "feature feature"],
 ) -> None:
     coefficients.copy_(solve_nnls(target, gram, start=coefficients))

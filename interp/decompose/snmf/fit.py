@@ -14,7 +14,13 @@ from torch import Tensor
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
 from interp.core.names import require_known
 from interp.core.rows import chunk_places
-from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity
+from interp.decompose.checks import (
+    fitted_from,
+    require_n_features,
+    require_positive,
+    require_rows,
+    require_sparsity,
+)
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.snmf.alternation import Alternation, Schedule
 from interp.decompose.snmf.nnls import solve_nnls
@@ -24,11 +30,13 @@ from interp.decompose.snmf.starts import Init, first_coefficients
 Solver = Literal["hals", "multiplicative"]
 DirectionStep = Literal["least_squares", "descent"]
 
-# Multiplicative updates cannot leave zero, so a k-means start is lifted off it (Ding, Li & Jordan 2010, section 3.2).
+# Multiplicative updates cannot leave zero, so a k-means start is lifted off it (Ding, Li & Jordan
+# 2010, section 3.2).
 MULTIPLICATIVE_LIFT = 0.2
 REFITS = 2
-# A start with the wanted number of features merges or splits some of them; twice as many left more wrong than half as many again (planted,
-# 100 features under 50 % noise, four seeds: mean matched cosine .98 against .99).
+# A start with the wanted number of features merges or splits some of them; twice as many left more
+# wrong than half as many again (planted, 100 features under 50 % noise, four seeds: mean matched
+# cosine .98 against .99).
 SURPLUS = 1.5
 SAMPLE_ROWS = 4096
 SAMPLE_PER_FEATURE = 40
@@ -36,13 +44,16 @@ SETTLING = 8
 SWEEPS = 2
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Snmf(Dictionary):
-    """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and few non-zero entries in every direction.
+    """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and few non-zero entries
+    in every direction.
 
-    `trace [iteration]` is the relative squared error `‖acts − coefficients @ directions‖² / ‖acts‖²` after every iteration over all rows,
-    with massive rows at an ordinary norm; after HALS a last entry is the final refit's, which is that of `encode`. `converged` says
-    whether the tolerance was met. With a `penalty` on coefficients the trace holds the penalised objective instead.
+    `trace [iteration]` is the relative squared error
+    `‖acts − coefficients @ directions‖² / ‖acts‖²` after every iteration over all rows, with
+    massive rows at an ordinary norm; after HALS a last entry is the final refit's, which is that of
+    `encode`. `converged` says whether the tolerance was met. With a `penalty` on coefficients the
+    trace holds the penalised objective instead.
     """
 
     trace: Float[Tensor, " iteration"]
@@ -53,10 +64,12 @@ class Snmf(Dictionary):
     method: ClassVar[Method] = "snmf"
 
     def _encode(self, values: Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
-        return solve_nnls(self.directions @ values.T - self.penalty, self.directions @ self.directions.T).T.contiguous()
+        return solve_nnls(
+            self.directions @ values.T - self.penalty, self.directions @ self.directions.T
+        ).T.contiguous()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Settings:
     n_features: int
     kept: int
@@ -98,59 +111,100 @@ def fit_snmf(
 ) -> Snmf:
     """Factor activations into features made of few neurons.
 
-    `min ‖acts − coefficients @ directions‖²  s.t.  coefficients ≥ 0,  every direction has at most ceil(sparsity·d) non-zero entries`.
+    `min ‖acts − coefficients @ directions‖²  s.t.  coefficients ≥ 0`, and every direction has at
+    most `ceil(sparsity·d)` non-zero entries.
 
-    Each iteration solves the directions by least squares and keeps every direction's largest entries (winner-take-all), then improves
-    the coefficients: `solver="hals"` by two sweeps of exact coordinate minimisation, `"multiplicative"` by the published update. With HALS
-    there are `annealing` iterations and a few more on a sample of rows before, in which the kept entries shrink geometrically from d to
-    their target while a surplus of half as many features again is dropped, those first that the others replace best; unused features
-    restart from the worst explained rows; at the end coefficients are solved exactly, directions descend, and coefficients follow.
+    Each iteration solves the directions by least squares and keeps every direction's largest
+    entries (winner-take-all), then improves the coefficients: `solver="hals"` by two sweeps of
+    exact coordinate minimisation, `"multiplicative"` by the published update. With HALS there are
+    `annealing` iterations and a few more on a sample of rows before, in which the kept entries
+    shrink geometrically from d to their target while a surplus of half as many features again is
+    dropped, those first that the others replace best; unused features restart from the worst
+    explained rows; at the end coefficients are solved exactly, directions descend, and coefficients
+    follow.
 
-    `direction_step="descent"` replaces least squares and winner-take-all, after annealing, by exact minimisation over one direction after
-    another under the limit: no iteration then increases the error, and the fit ends lower where truncation costs much. But lower is not
-    better at concepts: on SmolLM2-135M's L5.mlp it ended 1 % lower, and single features detected fewer concepts.
+    `direction_step="descent"` replaces least squares and winner-take-all, after annealing, by exact
+    minimisation over one direction after another under the limit: no iteration then increases the
+    error, and the fit ends lower where truncation costs much. But lower is not better at concepts:
+    on SmolLM2-135M's L5.mlp it ended 1 % lower, and single features detected fewer concepts.
 
-    The best iterate of the best of `restarts` fits is returned; `provenance.parameters` has every restart's error and the winner. A row
-    whose norm is far outside the others' (`massive_rows` there counts them) enters at an ordinary norm.
+    The best iterate of the best of `restarts` fits is returned; `provenance.parameters` has every
+    restart's error and the winner. A row whose norm is far outside the others' (`massive_rows`
+    there counts them) enters at an ordinary norm.
 
     Args:
-        acts: `[row, d]`, raw: no centring, no normalisation; any float type, on any device, read chunk by chunk.
+        acts: `[row, d]`, raw: no centring, no normalisation; any float type, on any device, read
+            chunk by chunk.
         n_features: at most the number of rows; more than d is allowed.
         sparsity: fraction of the d entries that a direction keeps.
-        coefficient_sparsity: what a unit of a coefficient costs, as a share of the rows' median norm: the objective becomes
-            `‖acts − coefficients @ directions‖² + 2·penalty·Σ coefficients` with unit directions, here and in `encode`. 0 is the
-            published problem; on MLP activations that leaves most features active on every row.
-        solver: `"hals"`, or `"multiplicative"` for the published algorithm (no annealing, no refit).
+        coefficient_sparsity: what a unit of a coefficient costs, as a share of the rows' median
+            norm: the objective becomes
+            `‖acts − coefficients @ directions‖² + 2·penalty·Σ coefficients` with unit directions,
+            here and in `encode`. 0 is the published problem; on MLP activations that leaves most
+            features active on every row.
+        solver: `"hals"`, or `"multiplicative"` for the published algorithm (no annealing, no
+            refit).
         direction_step: after annealing; HALS only.
         init: first coefficients from k-means, uniform noise or singular vectors.
         max_iterations: of the alternation over all rows.
-        tolerance: relative; the fit stops when `patience` iterations together improve the error by less than this fraction.
-        annealing: iterations in which sparsity tightens (8 more at the target follow); 0 starts at the target, from `init` on all rows.
+        tolerance: relative; the fit stops when `patience` iterations together improve the error by
+            less than this fraction.
+        annealing: iterations in which sparsity tightens (8 more at the target follow); 0 starts at
+            the target, from `init` on all rows.
         restarts: fits from as many seeds, the first of them `seed` itself; the smallest error wins.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all zero.
+        InputError: an argument is out of range, or the activations are empty, not finite or all
+            zero.
 
     Warns:
         ConvergenceWarning: `max_iterations` came before the tolerance was met.
 
-    Sources: Ding, Li & Jordan 2010 (eq. 10-11); Shafran, Geiger & Geva 2025 (arXiv 2506.10920) for the winner-take-all; Gillis & Glineur
-    2012 for HALS; Blumensath & Davies 2009 for descent under a limit on non-zero entries. Cost: `4·row·d·feature` FLOP and one read of
-    `acts` an iteration, times `restarts`; memory beyond `acts`: the coefficients `[row, feature]`.
+    Sources: Ding, Li & Jordan 2010 (eq. 10-11); Shafran, Geiger & Geva 2025 (arXiv 2506.10920) for
+    the winner-take-all; Gillis & Glineur 2012 for HALS; Blumensath & Davies 2009 for descent under
+    a limit on non-zero entries. Cost: `4·row·d·feature` FLOP and one read of `acts` an iteration,
+    times `restarts`; memory beyond `acts`: the coefficients `[row, feature]`.
 
     Example:
         >>> snmf = fit_snmf(acts, 100, sparsity=0.01, seed=0)
         >>> snmf.encode(acts) @ snmf.directions
     """
     values = require_rows(acts)
-    _require_arguments(values, n_features, sparsity, solver, direction_step, init, max_iterations, tolerance, patience, annealing, restarts)
+    _require_arguments(
+        values,
+        n_features,
+        sparsity,
+        solver,
+        direction_step,
+        init,
+        max_iterations,
+        tolerance,
+        patience,
+        annealing,
+        restarts,
+    )
     _require_penalty(coefficient_sparsity, solver)
     started = time.perf_counter()
     kept = math.ceil(sparsity * values.shape[1] - 1e-9)
     data = Scaled(values, *massive_rows(values))
-    penalty = coefficient_sparsity * float(data.squared_norms().median().sqrt()) if coefficient_sparsity else 0.0
+    penalty = (
+        coefficient_sparsity * float(data.squared_norms().median().sqrt())
+        if coefficient_sparsity
+        else 0.0
+    )
     used = annealing if solver == "hals" else 0
-    settings = _Settings(n_features, kept, solver, direction_step, init, max_iterations, tolerance, patience, used, penalty)
+    settings = _Settings(
+        n_features=n_features,
+        kept=kept,
+        solver=solver,
+        direction_step=direction_step,
+        init=init,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        patience=patience,
+        annealing=used,
+        penalty=penalty,
+    )
     errors, best, winner = [], None, 0
     for restart in range(restarts):
         found = _fit(data, settings, _restart_seed(seed, restart), progress)
@@ -210,25 +264,40 @@ def _require_arguments(
     require_known("init", init, ("kmeans", "random", "svd"))
     require_positive({"max_iterations": max_iterations, "patience": patience, "restarts": restarts})
     if tolerance < 0 or annealing < 0:
-        raise InputError(f"tolerance is {tolerance} and annealing {annealing}; expected neither below 0")
+        raise InputError(
+            f"tolerance is {tolerance} and annealing {annealing}; expected neither below 0"
+        )
 
 
 def _require_penalty(coefficient_sparsity: float, solver: Solver) -> None:
     if not 0 <= coefficient_sparsity < 1:
-        raise InputError(f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 (.02 to .1 is usual)")
+        raise InputError(
+            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 "
+            "(.02 "
+            "to .1 is usual)"
+        )
     if coefficient_sparsity and solver == "multiplicative":
-        raise InputError(f"coefficient_sparsity is {coefficient_sparsity}, but the published algorithm has none; use solver='hals' or 0")
+        raise InputError(
+            f"coefficient_sparsity is {coefficient_sparsity}, but the published algorithm has "
+            "none; use solver='hals' or 0"
+        )
 
 
 def _restart_seed(seed: int, restart: int) -> int:
     """The seed itself first, so that more restarts only ever add to what one finds."""
-    return seed if restart == 0 else int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
+    return (
+        seed if restart == 0 else int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
+    )
 
 
 def _fit(data: Scaled, settings: _Settings, seed: int, progress: Progress) -> _Fitted:
     """One fit from one start."""
     generator = torch.Generator().manual_seed(seed)
-    run = _from_annealed(data, settings, generator, progress) if settings.annealing else _from_coefficients(data, settings, generator)
+    run = (
+        _from_annealed(data, settings, generator, progress)
+        if settings.annealing
+        else _from_coefficients(data, settings, generator)
+    )
     trace, converged = _alternate(run, settings, progress)
     iterations = len(trace)
     if settings.solver == "hals":
@@ -236,32 +305,68 @@ def _fit(data: Scaled, settings: _Settings, seed: int, progress: Progress) -> _F
     return _Fitted(run.best.directions, trace, iterations, converged)
 
 
-def _from_coefficients(data: Scaled, settings: _Settings, generator: torch.Generator) -> Alternation:
+def _from_coefficients(
+    data: Scaled, settings: _Settings, generator: torch.Generator
+) -> Alternation:
     blocks = _blocks(data, settings.n_features, settings.init, generator)
     if settings.solver == "multiplicative" and settings.init == "kmeans":
         for block in blocks:
             block += MULTIPLICATIVE_LIFT
     schedule = Schedule(
-        data.values.shape[1], settings.kept, settings.n_features, settings.n_features, 0, _least_squares_steps(settings, SETTLING), SWEEPS
+        width=data.values.shape[1],
+        kept=settings.kept,
+        n_started=settings.n_features,
+        n_features=settings.n_features,
+        steps=0,
+        least_squares_steps=_least_squares_steps(settings, SETTLING),
+        sweeps=SWEEPS,
     )
     return Alternation(data, blocks, schedule, settings.solver, generator, penalty=settings.penalty)
 
 
-def _from_annealed(data: Scaled, settings: _Settings, generator: torch.Generator, progress: Progress) -> Alternation:
+def _from_annealed(
+    data: Scaled, settings: _Settings, generator: torch.Generator, progress: Progress
+) -> Alternation:
     """All rows, from directions that tightened on a sample of them."""
     sample = data.sample(max(SAMPLE_ROWS, SAMPLE_PER_FEATURE * settings.n_features), generator)
     (n_rows, width), wanted = sample.values.shape, settings.n_features
     available = 2 * min(n_rows, width) if settings.init == "svd" else n_rows
     started = max(wanted, min(math.ceil(SURPLUS * wanted), available))
-    schedule = Schedule(width, settings.kept, started, wanted, settings.annealing, settings.annealing + SETTLING, 1)
-    first = Alternation(sample, _blocks(sample, started, settings.init, generator), schedule, "hals", generator, penalty=settings.penalty)
+    schedule = Schedule(
+        width=width,
+        kept=settings.kept,
+        n_started=started,
+        n_features=wanted,
+        steps=settings.annealing,
+        least_squares_steps=settings.annealing + SETTLING,
+        sweeps=1,
+    )
+    first = Alternation(
+        sample,
+        _blocks(sample, started, settings.init, generator),
+        schedule,
+        "hals",
+        generator,
+        penalty=settings.penalty,
+    )
     total = settings.annealing + SETTLING
     for step in range(total):
         first.step()
         progress("semi-NMF annealing", step + 1, total, "iterations")
     directions = first.best.directions
-    blocks = [torch.zeros(wanted, rows.stop - rows.start, device=data.values.device) for rows in chunk_places(data.values)]
-    schedule = Schedule(width, settings.kept, wanted, wanted, 0, _least_squares_steps(settings, 0), SWEEPS)
+    blocks = [
+        torch.zeros(wanted, rows.stop - rows.start, device=data.values.device)
+        for rows in chunk_places(data.values)
+    ]
+    schedule = Schedule(
+        width=width,
+        kept=settings.kept,
+        n_started=wanted,
+        n_features=wanted,
+        steps=0,
+        least_squares_steps=_least_squares_steps(settings, 0),
+        sweeps=SWEEPS,
+    )
     return Alternation(data, blocks, schedule, "hals", generator, directions, settings.penalty)
 
 
@@ -269,23 +374,31 @@ def _least_squares_steps(settings: _Settings, before_descent: int) -> int:
     return before_descent if settings.direction_step == "descent" else settings.max_iterations
 
 
-def _blocks(data: Scaled, n_features: int, init: Init, generator: torch.Generator) -> list[Float[Tensor, "feature _"]]:
+def _blocks(
+    data: Scaled, n_features: int, init: Init, generator: torch.Generator
+) -> list[Float[Tensor, "feature _"]]:
     first = first_coefficients(data.values, data.scale, n_features, init, generator)
     return [first[rows].T.contiguous() for rows in chunk_places(data.values)]
 
 
-def _alternate(run: Alternation, settings: _Settings, progress: Progress) -> tuple[list[float], bool]:
+def _alternate(
+    run: Alternation, settings: _Settings, progress: Progress
+) -> tuple[list[float], bool]:
     trace: list[float] = []
     for iteration in range(settings.max_iterations):
         trace.append(run.step())
         progress("semi-NMF", iteration + 1, settings.max_iterations, "iterations")
-        if len(trace) > settings.patience and min(trace) >= min(trace[: -settings.patience]) * (1 - settings.tolerance):
+        if len(trace) > settings.patience and min(trace) >= min(trace[: -settings.patience]) * (
+            1 - settings.tolerance
+        ):
             return trace, True
     return trace, False
 
 
 def _unconverged(fitted: _Fitted, settings: _Settings) -> str:
     return (
-        f"semi-NMF stopped at max_iterations={settings.max_iterations} with relative error {min(fitted.trace):.6g}; the last "
-        f"{settings.patience} iterations still improved it by more than tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
+        f"semi-NMF stopped at max_iterations={settings.max_iterations} with relative error "
+        f"{min(fitted.trace):.6g}; the last "
+        f"{settings.patience} iterations still improved it by more than "
+        f"tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
     )

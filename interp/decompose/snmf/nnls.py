@@ -1,4 +1,6 @@
-"""Non-negative least squares for many right-hand sides that share one small Gram matrix: HALS sweeps, and an exact finish."""
+"""Non-negative least squares for many right-hand sides that share one small Gram matrix: HALS
+sweeps, and an exact finish.
+"""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,13 +17,15 @@ FLAT = 1e-7
 
 
 def hals_sweep(
-    coefficients: Float[Tensor, "feature column"], target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
+    coefficients: Float[Tensor, "feature column"],
+    target: Float[Tensor, "feature column"],
+    gram: Float[Tensor, "feature feature"],
 ) -> None:
     """One sweep of exact coordinate minimisation over the features of every column, in place.
 
-    Minimises `½ yᵀ gram y − yᵀ target` over `y ≥ 0` one feature at a time (Cichocki & Phan 2009, eq. 22; Gillis & Glineur 2012). A
-    feature whose Gram diagonal is zero is left as it is. Cost: `2·feature²·column` FLOP; features go in blocks so that most of it is one
-    matrix product.
+    Minimises `½ yᵀ gram y − yᵀ target` over `y ≥ 0` one feature at a time (Cichocki & Phan 2009,
+    eq. 22; Gillis & Glineur 2012). A feature whose Gram diagonal is zero is left as it is. Cost:
+    `2·feature²·column` FLOP; features go in blocks so that most of it is one matrix product.
     """
     curvature = gram.diagonal().tolist()
     for start in range(0, len(gram), BLOCK):
@@ -30,22 +34,32 @@ def hals_sweep(
         for row, feature in enumerate(range(block.start, block.stop)):
             if curvature[feature] <= 0:
                 continue
-            updated = torch.add(coefficients[feature], slope[row], alpha=1 / curvature[feature]).clamp_(min=0)
+            updated = torch.add(
+                coefficients[feature], slope[row], alpha=1 / curvature[feature]
+            ).clamp_(min=0)
             # Only the slopes of the features that follow in the block are still needed.
-            slope[row + 1 :].addr_(gram[feature + 1 : block.stop, feature], updated - coefficients[feature], alpha=-1)
+            slope[row + 1 :].addr_(
+                gram[feature + 1 : block.stop, feature], updated - coefficients[feature], alpha=-1
+            )
             coefficients[feature] = updated
 
 
 def kkt_violation(
-    coefficients: Float[Tensor, "feature column"], target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
+    coefficients: Float[Tensor, "feature column"],
+    target: Float[Tensor, "feature column"],
+    gram: Float[Tensor, "feature feature"],
 ) -> Float[Tensor, " column"]:
-    """How far each column is from solving its non-negative least squares, relative to its largest target; 0 at the solution.
+    """How far each column is from solving its non-negative least squares, relative to its largest
+    target; 0 at the solution.
 
-    The largest entry of `y − max(0, y − (gram y − target))`, which vanishes exactly where the Karush-Kuhn-Tucker conditions hold.
+    The largest entry of `y − max(0, y − (gram y − target))`, which vanishes exactly where the
+    Karush-Kuhn-Tucker conditions hold.
     """
     stepped = torch.addmm(coefficients + target, gram, coefficients, alpha=-1).clamp_(min=0)
     scale = target.abs().amax(dim=0)
-    return (coefficients - stepped).abs_().amax(dim=0) / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+    return (coefficients - stepped).abs_().amax(dim=0) / scale.clamp(
+        min=torch.finfo(scale.dtype).tiny
+    )
 
 
 def solve_nnls(
@@ -56,11 +70,13 @@ def solve_nnls(
     tolerance: float = 1e-5,
     max_sweeps: int = 200,
 ) -> Float[Tensor, "feature column"]:
-    """`argmin over y ≥ 0 of ½ yᵀ gram y − yᵀ target` for every column, from zero or `start`, to a relative KKT violation of `tolerance`.
+    """`argmin over y ≥ 0 of ½ yᵀ gram y − yᵀ target` for every column, from zero or `start`, to a
+    relative KKT violation of `tolerance`.
 
-    Some sweeps find nearly all of each column's support; conjugate gradients solve on it, and entries that violate a sign condition change
-    sides (block principal pivoting, Portugal, Júdice & Vicente 1994), a few times. Pivoting can cycle, so what it leaves open is swept on,
-    and what depends on nearly dependent directions is solved by an active-set method.
+    Some sweeps find nearly all of each column's support; conjugate gradients solve on it, and
+    entries that violate a sign condition change sides (block principal pivoting, Portugal, Júdice &
+    Vicente 1994), a few times. Pivoting can cycle, so what it leaves open is swept on, and what
+    depends on nearly dependent directions is solved by an active-set method.
     """
     solution = torch.zeros_like(target) if start is None else start.clone()
     for _ in range(FIRST_SWEEPS if start is None else WARM_SWEEPS):
@@ -78,7 +94,9 @@ def _pivot(
     gram: Float[Tensor, "feature feature"],
     tolerance: float,
 ) -> Int[Tensor, " open"]:
-    """Solve columns in place, starting from the support they have; the numbers of those that stay unsolved."""
+    """Solve columns in place, starting from the support they have; the numbers of those that stay
+    unsolved.
+    """
     columns = torch.arange(target.shape[1], device=target.device)
     goal, trial, support = target, solution, solution > 0
     for _ in range(PIVOTS):
@@ -89,7 +107,12 @@ def _pivot(
         feasible = trial.clamp(min=0)
         unsolved = ~(kkt_violation(feasible, goal, gram) <= tolerance)
         solution[:, columns[~unsolved]] = feasible[:, ~unsolved]
-        columns, goal, trial, support = columns[unsolved], goal[:, unsolved], trial[:, unsolved], (support ^ wrong)[:, unsolved]
+        columns, goal, trial, support = (
+            columns[unsolved],
+            goal[:, unsolved],
+            trial[:, unsolved],
+            (support ^ wrong)[:, unsolved],
+        )
         if not len(columns):
             break
     return columns
@@ -102,7 +125,9 @@ def _conjugate_gradients(
     gram: Float[Tensor, "feature feature"],
     limit: Float[Tensor, " column"],
 ) -> Float[Tensor, "feature column"]:
-    """Every column's unconstrained solution on its support, to a largest residual of `limit`; zero elsewhere (Hestenes & Stiefel 1952)."""
+    """Every column's unconstrained solution on its support, to a largest residual of `limit`; zero
+    elsewhere (Hestenes & Stiefel 1952).
+    """
     mask = support.to(target.dtype)
     solution = start * mask
     residual = torch.addmm(target, gram, solution, alpha=-1) * mask
@@ -111,12 +136,15 @@ def _conjugate_gradients(
     for iteration in range(1, CG_ITERATIONS + 1):
         image = (gram @ step) * mask
         curvature = (step * image).sum(dim=0)
-        # Along a step that the Gram matrix does not see (dependent directions) there is nothing to gain.
+        # Along a step that the Gram matrix does not see (dependent directions) there is nothing to
+        # gain.
         seen = curvature > FLAT * step.square().sum(dim=0)
         length = torch.where(seen, energy / curvature.clamp(min=tiny), 0.0)
         solution.addcmul_(step, length)
         residual.addcmul_(image, length, value=-1)
-        if iteration % CHECK_EVERY == 0 and bool(((residual.abs().amax(dim=0) <= limit) | ~seen).all()):
+        if iteration % CHECK_EVERY == 0 and bool(
+            ((residual.abs().amax(dim=0) <= limit) | ~seen).all()
+        ):
             break
         before, energy = energy, residual.square().sum(dim=0)
         step = torch.addcmul(residual, step, energy / before.clamp(min=tiny))
@@ -131,7 +159,9 @@ def _sweep_on(
     tolerance: float,
     max_sweeps: int,
 ) -> Int[Tensor, " unsolved"]:
-    """Sweep some columns on, in place; those that are solved leave, so the cost follows the hard ones. The numbers of the unsolved."""
+    """Sweep some columns on, in place; those that are solved leave, so the cost follows the hard
+    ones. The numbers of the unsolved.
+    """
     working, goal = solution[:, columns], target[:, columns]
     for sweep in range(1, max_sweeps + 1):
         hals_sweep(working, goal, gram)
@@ -145,8 +175,12 @@ def _sweep_on(
     return columns
 
 
-def _active_set(target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]) -> Float[Tensor, "feature column"]:
-    """Column by column in float64 (Lawson & Hanson 1974, scipy's): slow, and right also where directions depend on each other."""
+def _active_set(
+    target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
+) -> Float[Tensor, "feature column"]:
+    """Column by column in float64 (Lawson & Hanson 1974, scipy's): slow, and right also where
+    directions depend on each other.
+    """
     from scipy.optimize import nnls
 
     values, vectors = torch.linalg.eigh(gram.double().cpu())

@@ -1,4 +1,6 @@
-"""Semi-NMF of a stream that is never stored: every batch is seen once, and only two sums are kept."""
+"""Semi-NMF of a stream that is never stored: every batch is seen once, and only two sums are
+kept.
+"""
 
 import math
 import time
@@ -9,7 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError
-from interp.decompose.checks import fitted_from, require_n_features, require_positive, require_rows, require_sparsity, row_chunks
+from interp.decompose.checks import (
+    fitted_from,
+    require_n_features,
+    require_positive,
+    require_rows,
+    require_sparsity,
+    row_chunks,
+)
 from interp.decompose.snmf.alternation import winners
 from interp.decompose.snmf.fit import Snmf, fit_snmf
 from interp.decompose.snmf.nnls import solve_nnls
@@ -24,23 +33,27 @@ UNUSED = 1e-6
 class SnmfStream:
     """A semi-NMF that is updated batch by batch, for activations that nobody keeps.
 
-    `min Σ over rows seen of weight · ‖row − coefficients @ directions‖²` with coefficients ≥ 0 and at most ceil(sparsity·d) non-zero
-    entries in a direction, as in `fit_snmf`. The first rows (4096, or 40 for each feature) are gathered and fitted by `fit_snmf`. From
-    then on every batch is encoded by the present directions; `gram = Σ coefficientsᵀ coefficients` and `cross = Σ coefficientsᵀ rows`
-    grow by it, older rows' share fading; and each direction in turn becomes the best one for the sums. A feature that no longer has any
-    weight restarts from the worst explained row. Rows that are massive by the first rows' measure enter at an ordinary norm.
+    `min Σ over rows seen of weight · ‖row − coefficients @ directions‖²` with coefficients ≥ 0 and
+    at most ceil(sparsity·d) non-zero entries in a direction, as in `fit_snmf`. The first rows
+    (4096, or 40 for each feature) are gathered and fitted by `fit_snmf`. From then on every batch
+    is encoded by the present directions; `gram = Σ coefficientsᵀ coefficients` and
+    `cross = Σ coefficientsᵀ rows` grow by it, older rows' share fading; and each direction in turn
+    becomes the best one for the sums. A feature that no longer has any weight restarts from the
+    worst explained row. Rows that are massive by the first rows' measure enter at an ordinary norm.
 
     Args:
         n_features: at most the number of rows gathered first.
         sparsity: fraction of the d entries that a direction keeps.
-        window: how many rows the directions rest on: the sums are multiplied by `1 − batch/window` before a batch is added.
+        window: how many rows the directions rest on: the sums are multiplied by `1 − batch/window`
+            before a batch is added.
         seed: of the first fit.
 
     Raises:
         InputError: an argument is out of range.
 
-    Source: Mairal, Bach, Ponce & Sapiro 2010 (JMLR 11, algorithms 1 and 2), with winner-take-all. Cost: `4·row·d·feature` FLOP for a batch
-    and `10·feature²·d` for the directions; memory `feature·(feature + d)`, whatever the number of rows.
+    Source: Mairal, Bach, Ponce & Sapiro 2010 (JMLR 11, algorithms 1 and 2), with winner-take-all.
+    Cost: `4·row·d·feature` FLOP for a batch and `10·feature²·d` for the directions; memory
+    `feature·(feature + d)`, whatever the number of rows.
 
     Example:
         >>> stream = SnmfStream(100)
@@ -49,7 +62,9 @@ class SnmfStream:
         >>> snmf = stream.finish()
     """
 
-    def __init__(self, n_features: int, *, sparsity: float = 0.01, window: int = 200_000, seed: int = 0) -> None:
+    def __init__(
+        self, n_features: int, *, sparsity: float = 0.01, window: int = 200_000, seed: int = 0
+    ) -> None:
         require_n_features(n_features)
         require_sparsity(sparsity)
         require_positive({"window": window})
@@ -62,10 +77,12 @@ class SnmfStream:
         self._first: Snmf | None = None
 
     def update(self, batch: Activations | Float[Tensor, "row d"]) -> float | None:
-        """Learn from a batch; the relative squared error on it before it was learned, or None while the first rows are gathered.
+        """Learn from a batch; the relative squared error on it before it was learned, or None while
+        the first rows are gathered.
 
         Raises:
-            InputError: the batch is empty, not finite, all zero, or of another site or width than the first.
+            InputError: the batch is empty, not finite, all zero, or of another site or width than
+                the first.
         """
         values = require_rows(batch)
         self._require_same_source(batch)
@@ -75,15 +92,17 @@ class SnmfStream:
             self.trace.append(sum(errors) / len(errors))
             return self.trace[-1]
         self._gathered.append(values[:].detach().to(torch.float32, copy=True))
-        if sum(len(part) for part in self._gathered) >= max(FIRST_ROWS, FIRST_PER_FEATURE * self.n_features):
+        if sum(len(part) for part in self._gathered) >= max(
+            FIRST_ROWS, FIRST_PER_FEATURE * self.n_features
+        ):
             self._begin()
         return None
 
     def finish(self) -> Snmf:
         """The semi-NMF so far; the stream may go on afterwards.
 
-        Its `trace` holds the error of every batch before it was learned; it counts as converged when the directions moved by less than
-        1 % in the last update.
+        Its `trace` holds the error of every batch before it was learned; it counts as converged
+        when the directions moved by less than 1 % in the last update.
 
         Raises:
             InputError: fewer rows were seen than there are features.
@@ -99,7 +118,13 @@ class SnmfStream:
             "batches": len(self.trace),
             "streamed": True,
         }
-        provenance = fitted_from(self._source, "snmf", parameters, self.seed, {"seconds": time.perf_counter() - self._started})
+        provenance = fitted_from(
+            self._source,
+            "snmf",
+            parameters,
+            self.seed,
+            {"seconds": time.perf_counter() - self._started},
+        )
         return Snmf(
             directions=self._directions.clone(),
             offset=torch.zeros_like(self._directions[0]),
@@ -112,12 +137,17 @@ class SnmfStream:
     def _require_same_source(self, batch: Activations | Float[Tensor, "row d"]) -> None:
         if self._source is None:
             # Only what provenance needs: the rows themselves are to be forgotten.
-            self._source = batch.take(torch.zeros(1, dtype=torch.int64).numpy()) if isinstance(batch, Activations) else batch[:1].clone()
+            self._source = (
+                batch.take(torch.zeros(1, dtype=torch.int64).numpy())
+                if isinstance(batch, Activations)
+                else batch[:1].clone()
+            )
         site, width = _kind(self._source)
         own_site, own_width = _kind(batch)
         if (site, width) != (own_site, own_width):
             raise InputError(
-                f"a batch of {own_site or 'bare rows'}, {own_width} wide, in a stream of {site or 'bare rows'}, {width} wide; "
+                f"a batch of {own_site or 'bare rows'}, {own_width} wide, in a stream of "
+                f"{site or 'bare rows'}, {width} wide; "
                 "give every site a stream of its own"
             )
 
@@ -125,12 +155,20 @@ class SnmfStream:
     def _begin(self) -> None:
         """Fit the rows that were gathered, and start the sums with them."""
         if not self._gathered:
-            raise InputError("the stream has seen no rows; update it with at least as many as there are features")
+            raise InputError(
+                "the stream has seen no rows; update it with at least as many as there are features"
+            )
         gathered, self._gathered = torch.cat(self._gathered), []
         with warnings.catch_warnings():
             # What the first rows leave open the later ones go on with.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._first = fit_snmf(gathered, self.n_features, sparsity=self.sparsity, seed=self.seed, max_iterations=100)
+            self._first = fit_snmf(
+                gathered,
+                self.n_features,
+                sparsity=self.sparsity,
+                seed=self.seed,
+                max_iterations=100,
+            )
         self._directions, self._moved = self._first.directions, 0.0
         self._limit = float(self._first.provenance.parameters["massive_above_norm"])
         self._gram = torch.zeros(self.n_features, self.n_features, device=gathered.device)
@@ -143,7 +181,9 @@ class SnmfStream:
         rows = self._scaled(chunk)
         coefficients = self._encoded(rows)
         residual = rows - coefficients.T @ self._directions
-        error = float(residual.square().sum() / rows.square().sum().clamp(min=torch.finfo(rows.dtype).tiny))
+        error = float(
+            residual.square().sum() / rows.square().sum().clamp(min=torch.finfo(rows.dtype).tiny)
+        )
         self._add(coefficients, rows)
         self._refresh(residual)
         return error
@@ -151,18 +191,24 @@ class SnmfStream:
     def _scaled(self, rows: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
         """Massive rows at an ordinary norm."""
         norms = rows.norm(dim=1, keepdim=True)
-        return torch.where(norms > self._limit, rows * (self._limit / MASSIVE) / norms.clamp(min=self._limit), rows)
+        return torch.where(
+            norms > self._limit, rows * (self._limit / MASSIVE) / norms.clamp(min=self._limit), rows
+        )
 
     def _encoded(self, rows: Float[Tensor, "row d"]) -> Float[Tensor, "feature row"]:
         return solve_nnls(self._directions @ rows.T, self._directions @ self._directions.T)
 
-    def _add(self, coefficients: Float[Tensor, "feature row"], rows: Float[Tensor, "row d"]) -> None:
+    def _add(
+        self, coefficients: Float[Tensor, "feature row"], rows: Float[Tensor, "row d"]
+    ) -> None:
         kept = max(0.0, 1 - len(rows) / self.window)
         self._gram.mul_(kept).addmm_(coefficients, coefficients.T)
         self._cross.mul_(kept).addmm_(coefficients, rows)
 
     def _refresh(self, residual: Float[Tensor, "row d"]) -> None:
-        """Each direction in turn becomes the best one for the sums with the others held; its length goes to the coefficients."""
+        """Each direction in turn becomes the best one for the sums with the others held; its length
+        goes to the coefficients.
+        """
         directions, curvature = self._directions.clone(), self._gram.diagonal().tolist()
         kept = math.ceil(self.sparsity * directions.shape[1] - 1e-9)
         used = [bend > UNUSED * max(curvature) for bend in curvature]
@@ -170,9 +216,13 @@ class SnmfStream:
             for feature, bend in enumerate(curvature):
                 if used[feature]:
                     slope = self._cross[feature] - self._gram[feature] @ directions
-                    directions[feature] = winners((directions[feature] + slope / bend)[None], kept)[0]
+                    directions[feature] = winners((directions[feature] + slope / bend)[None], kept)[
+                        0
+                    ]
         norms = directions.norm(dim=1)
-        unused = [feature for feature, known in enumerate(used) if not known or float(norms[feature]) == 0]
+        unused = [
+            feature for feature, known in enumerate(used) if not known or float(norms[feature]) == 0
+        ]
         norms[unused] = 0.0
         self._restart(directions, unused, residual, kept)
         lengths = directions.norm(dim=1).clamp(min=torch.finfo(norms.dtype).tiny)
@@ -181,12 +231,24 @@ class SnmfStream:
         self._cross *= norms[:, None]
         self._moved = float(1 - (before * self._directions).sum(dim=1).mean())
 
-    def _restart(self, directions: Float[Tensor, "feature d"], unused: list[int], residual: Float[Tensor, "row d"], kept: int) -> None:
+    def _restart(
+        self,
+        directions: Float[Tensor, "feature d"],
+        unused: list[int],
+        residual: Float[Tensor, "row d"],
+        kept: int,
+    ) -> None:
         """Point features without weight at what the worst explained rows lack, in place."""
         worst = residual.norm(dim=1).topk(min(len(unused), len(residual)))
-        for feature, size, row in zip(unused, worst.values.tolist(), worst.indices.tolist(), strict=False):
-            directions[feature] = winners(residual[row][None], kept)[0] if size > 0 else self._directions[feature]
+        for feature, size, row in zip(
+            unused, worst.values.tolist(), worst.indices.tolist(), strict=False
+        ):
+            directions[feature] = (
+                winners(residual[row][None], kept)[0] if size > 0 else self._directions[feature]
+            )
 
 
 def _kind(acts: Activations | Tensor) -> tuple[str, int]:
-    return (acts.site, acts.values.shape[1]) if isinstance(acts, Activations) else ("", acts.shape[1])
+    return (
+        (acts.site, acts.values.shape[1]) if isinstance(acts, Activations) else ("", acts.shape[1])
+    )

@@ -13,18 +13,24 @@ MASSIVE = 10.0
 
 
 def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"], float]:
-    """A factor for every row that brings massive rows to an ordinary norm, and the norm above which a row is massive.
+    """A factor for every row that brings massive rows to an ordinary norm, and the norm above which
+    a row is massive.
 
-    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if larger): such rows (attention sinks)
-    would take the squared error for themselves. All other factors are 1.
+    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if
+    larger): such rows (attention sinks) would take the squared error for themselves. All other
+    factors are 1.
     """
     norms = torch.empty(len(values), device=values.device)
     for rows, chunk in row_chunks(values):
         norms[rows] = chunk.norm(dim=1)
     present = norms[norms > 0].sort().values
-    ordinary = max(float(present[len(present) // 2]), 0.3 * float(present[int(0.95 * len(present))]))
+    ordinary = max(
+        float(present[len(present) // 2]), 0.3 * float(present[int(0.95 * len(present))])
+    )
     limit = MASSIVE * ordinary
-    return torch.where(norms > limit, ordinary / norms.clamp(min=ordinary), torch.ones_like(norms)), limit
+    return torch.where(
+        norms > limit, ordinary / norms.clamp(min=ordinary), torch.ones_like(norms)
+    ), limit
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,11 @@ class Scaled:
         """At most `count` rows drawn without replacement, in order."""
         if len(self.values) <= count:
             return self
-        rows = torch.randperm(len(self.values), generator=generator)[:count].sort().values.to(self.values.device)
+        rows = (
+            torch.randperm(len(self.values), generator=generator)[:count]
+            .sort()
+            .values.to(self.values.device)
+        )
         return Scaled(self.values[rows].detach(), self.scale[rows], self.limit)
 
     def row(self, index: int) -> Float[Tensor, " d"]:

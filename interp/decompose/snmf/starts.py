@@ -1,4 +1,6 @@
-"""First coefficients for alternating factorisations: k-means, uniform, or the signed halves of singular vectors."""
+"""First coefficients for alternating factorisations: k-means, uniform, or the signed halves of
+singular vectors.
+"""
 
 from typing import Literal
 
@@ -17,7 +19,11 @@ SUBSPACE_ROUNDS = 6
 
 
 def first_coefficients(
-    values: Float[Tensor, "row d"], scale: Float[Tensor, " row"], n_features: int, init: Init, generator: torch.Generator
+    values: Float[Tensor, "row d"],
+    scale: Float[Tensor, " row"],
+    n_features: int,
+    init: Init,
+    generator: torch.Generator,
 ) -> Float[Tensor, "row feature"]:
     """Non-negative coefficients to start from; `scale` multiplies the rows."""
     if init == "random":
@@ -25,22 +31,35 @@ def first_coefficients(
     if init == "svd":
         return _singular_halves(values, scale, n_features, generator)
     members = kmeans(values, scale, n_features, generator)
-    return torch.zeros(len(values), n_features, device=values.device).scatter_(1, members[:, None], 1.0)
+    return torch.zeros(len(values), n_features, device=values.device).scatter_(
+        1, members[:, None], 1.0
+    )
 
 
 def kmeans(
-    values: Float[Tensor, "row d"], scale: Float[Tensor, " row"], n_features: int, generator: torch.Generator
+    values: Float[Tensor, "row d"],
+    scale: Float[Tensor, " row"],
+    n_features: int,
+    generator: torch.Generator,
 ) -> Int[Tensor, " row"]:
-    """Each row's cluster after k-means++ seeding on a sample (Arthur & Vassilvitskii 2007) and a few of Lloyd's rounds on all rows."""
+    """Each row's cluster after k-means++ seeding on a sample (Arthur & Vassilvitskii 2007) and a
+    few of Lloyd's rounds on all rows.
+    """
     count = min(len(values), n_features * SAMPLE_PER_CENTRE)
-    sample = torch.randperm(len(values), generator=generator)[:count].sort().values.to(values.device)
-    centres = _spread(values[sample].detach().to(torch.float32) * scale[sample, None], n_features, generator)
+    sample = (
+        torch.randperm(len(values), generator=generator)[:count].sort().values.to(values.device)
+    )
+    centres = _spread(
+        values[sample].detach().to(torch.float32) * scale[sample, None], n_features, generator
+    )
     members = torch.zeros(len(values), dtype=torch.int64, device=values.device)
     for _ in range(LLOYD_ROUNDS):
         sums, sizes = torch.zeros_like(centres), torch.zeros(n_features, device=values.device)
         for rows, chunk in row_chunks(values):
             scaled = chunk * scale[rows, None]
-            nearest = torch.addmm(centres.square().sum(dim=1), scaled, centres.T, alpha=-2).argmin(dim=1)
+            nearest = torch.addmm(centres.square().sum(dim=1), scaled, centres.T, alpha=-2).argmin(
+                dim=1
+            )
             onehot = torch.nn.functional.one_hot(nearest, n_features).to(torch.float32)
             sums.addmm_(onehot.T, scaled)
             sizes += onehot.sum(dim=0)
@@ -49,15 +68,22 @@ def kmeans(
     return members
 
 
-def _spread(sample: Float[Tensor, "sample d"], n_features: int, generator: torch.Generator) -> Float[Tensor, "feature d"]:
-    """k-means++: each next centre is drawn with probability proportional to its squared distance from the nearest one."""
+def _spread(
+    sample: Float[Tensor, "sample d"], n_features: int, generator: torch.Generator
+) -> Float[Tensor, "feature d"]:
+    """k-means++: each next centre is drawn with probability proportional to its squared distance
+    from the nearest one.
+    """
     chosen = [int(torch.randint(len(sample), (1,), generator=generator))]
     norms = sample.square().sum(dim=1)
     distance = torch.full_like(norms, torch.inf)
     for _ in range(n_features - 1):
         centre = sample[chosen[-1]]
-        distance = torch.minimum(distance, (norms - 2 * sample @ centre + centre @ centre).clamp_(min=0))
-        # On the CPU, because a generator belongs to one device and the draw has to be the same on all.
+        distance = torch.minimum(
+            distance, (norms - 2 * sample @ centre + centre @ centre).clamp_(min=0)
+        )
+        # On the CPU, because a generator belongs to one device and the draw has to be the same on
+        # all.
         cumulative = distance.double().cumsum(dim=0).cpu()
         point = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
         chosen.append(min(int(torch.searchsorted(cumulative, point)), len(sample) - 1))
@@ -65,12 +91,21 @@ def _spread(sample: Float[Tensor, "sample d"], n_features: int, generator: torch
 
 
 def _singular_halves(
-    values: Float[Tensor, "row d"], scale: Float[Tensor, " row"], n_features: int, generator: torch.Generator
+    values: Float[Tensor, "row d"],
+    scale: Float[Tensor, " row"],
+    n_features: int,
+    generator: torch.Generator,
 ) -> Float[Tensor, "row feature"]:
-    """Positive and negative parts of the leading left singular vectors in turn, each weighted by its singular value."""
+    """Positive and negative parts of the leading left singular vectors in turn, each weighted by
+    its singular value.
+    """
     rank = (n_features + 1) // 2
     if rank > min(values.shape):
-        raise InputError(f"init='svd' gives at most {2 * min(values.shape)} features here, not {n_features}; use 'kmeans' or 'random'")
+        raise InputError(
+            f"init='svd' gives at most {2 * min(values.shape)} features here, not "
+            f"{n_features}; "
+            "use 'kmeans' or 'random'"
+        )
     basis = torch.randn(values.shape[1], rank, generator=generator).to(values.device)
     for _ in range(SUBSPACE_ROUNDS):
         moved = torch.zeros_like(basis)
@@ -81,5 +116,7 @@ def _singular_halves(
     halves = torch.empty(len(values), n_features, device=values.device)
     for rows, chunk in row_chunks(values):
         left = (chunk * scale[rows, None]) @ basis
-        halves[rows] = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)[:, :n_features]
+        halves[rows] = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)[
+            :, :n_features
+        ]
     return halves

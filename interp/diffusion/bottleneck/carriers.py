@@ -1,4 +1,6 @@
-"""Causal paths inside a UNet: what share of an edit's effect goes on through the bottleneck, and what through each skip connection."""
+"""Causal paths inside a UNet: what share of an edit's effect goes on through the bottleneck, and
+what through each skip connection.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +22,9 @@ from interp.diffusion.scores.effects import LEAST, Trial
 class Carried:
     """One carrier's part in what an edit does to one factor.
 
-    `lost` is the share of the effect that is gone when this carrier is held, `kept` the share that is left when every other one is. NaN
-    where the edit has no sure effect on the factor, or too few images could be read.
+    `lost` is the share of the effect that is gone when this carrier is held, `kept` the share that
+    is left when every other one is. NaN where the edit has no sure effect on the factor, or too few
+    images could be read.
     """
 
     carrier: str
@@ -34,8 +37,9 @@ class Carried:
 class CarrierShares:
     """A row per carrier and factor.
 
-    `whole` is the edit's mean change of each factor in sd of the data, its control that of a random direction of equal norm. `direct` is
-    the share that is left when every carrier is held: what the edit puts into the network's answers without their being looked at again.
+    `whole` is the edit's mean change of each factor in sd of the data, its control that of a random
+    direction of equal norm. `direct` is the share that is left when every carrier is held: what the
+    edit puts into the network's answers without their being looked at again.
     """
 
     rows: tuple[Carried, ...]
@@ -52,18 +56,46 @@ class CarrierShares:
         lines = []
         for factor, whole in self.whole.items():
             lines.append(f"{factor}: change {whole}, direct share {self.direct[factor]}")
-            lines += [f"  {row.carrier:8} lost {row.lost}  kept alone {row.kept}" for row in self.rows if row.factor == factor]
+            lines += [
+                f"  {row.carrier:8} lost {row.lost}  kept alone {row.kept}"
+                for row in self.rows
+                if row.factor == factor
+            ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         lost, kept = [row.lost for row in self.rows], [row.kept for row in self.rows]
-        columns = ([row.factor for row in self.rows], [row.carrier for row in self.rows], score_cells(lost), score_cells(kept))
-        caption = f"Share of the effect; lost: this carrier held ({axis_note(lost)}), kept: every other held ({axis_note(kept)})"
-        shares = table(("factor", "carrier", "lost", "kept alone"), list(zip(*columns, strict=True)), caption=caption)
+        columns = (
+            [row.factor for row in self.rows],
+            [row.carrier for row in self.rows],
+            score_cells(lost),
+            score_cells(kept),
+        )
+        caption = (
+            f"Share of the effect; lost: this carrier held ({axis_note(lost)}), kept: every "
+            f"other held ({axis_note(kept)})"
+        )
+        shares = table(
+            ("factor", "carrier", "lost", "kept alone"),
+            list(zip(*columns, strict=True)),
+            caption=caption,
+        )
         whole, direct = list(self.whole.values()), [self.direct[factor] for factor in self.whole]
-        effects = zip(map(foreign, self.whole), score_cells(whole, signed=True), score_cells(direct), strict=True)
-        caption = f"Change in sd of the data ({axis_note(whole)}), and the share left with every carrier held ({axis_note(direct)})"
-        return block("Carrier shares", table(("factor", "change", "direct share"), list(effects), caption=caption), shares)
+        effects = zip(
+            map(foreign, self.whole),
+            score_cells(whole, signed=True),
+            score_cells(direct),
+            strict=True,
+        )
+        caption = (
+            f"Change in sd of the data ({axis_note(whole)}), and the share left with every "
+            f"carrier held ({axis_note(direct)})"
+        )
+        return block(
+            "Carrier shares",
+            table(("factor", "change", "direct share"), list(effects), caption=caption),
+            shares,
+        )
 
 
 def carrier_shares(
@@ -75,36 +107,47 @@ def carrier_shares(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CarrierShares:
-    """Make the edited images again while a carrier is held at what it is in the unedited run of the same seed, and see what is missing.
+    """Make the edited images again while a carrier is held at what it is in the unedited run of the
+    same seed, and see what is missing.
 
-    An edit of the bottleneck changes the network's answer at once, and by way of the changed image whatever the network computes at
-    later steps: the bottleneck and every skip connection. Held are the bottleneck (what the edit adds comes on top) or a skip at every
-    step, both where the edit is made and in the unedited answer of the asymmetric rule. With `E` the mean change of a factor, `lost` is
-    `1 − E(one held) / E(none held)` and `kept` is `E(all others held) / E(none held)`, both over the same images. Carriers work together
-    and stand in for each other, so shares need not add up to 1. What is not held is the sampler's own memory of the image.
+    An edit of the bottleneck changes the network's answer at once, and by way of the changed image
+    whatever the network computes at later steps: the bottleneck and every skip connection. Held are
+    the bottleneck (what the edit adds comes on top) or a skip at every step, both where the edit is
+    made and in the unedited answer of the asymmetric rule. With `E` the mean change of a factor,
+    `lost` is `1 − E(one held) / E(none held)` and `kept` is `E(all others held) / E(none held)`,
+    both over the same images. Carriers work together and stand in for each other, so shares need
+    not add up to 1. What is not held is the sampler's own memory of the image.
 
-    Each control is the same difference under a random direction of equal norm, by the edit's whole effect: 0 where holding alone moves
-    no factor.
+    Each control is the same difference under a random direction of equal norm, by the edit's whole
+    effect: 0 where holding alone moves no factor.
 
     Args:
         edit: of the bottleneck, by either rule; its strength chosen on other seeds.
         factors: whose shares are told; None for all that the trial's judge reads.
-        carriers: `mid`, and `skip0` (from the first convolution) to the deepest; None for all. "Others" are always all others.
+        carriers: `mid`, and `skip0` (from the first convolution) to the deepest; None for all.
+            "Others" are always all others.
 
     Raises:
-        InputError: an edit of another site or sampler, an unknown factor or carrier, a network whose way up is not one of resnets that
-            read a skip each, a model made by `guided`, or too few readable images.
+        InputError: an edit of another site or sampler, an unknown factor or carrier, a network
+            whose way up is not one of resnets that read a skip each, a model made by `guided`, or
+            too few readable images.
 
-    Source: the definition is ours; the shares are the indirect effects of mediation analysis (Pearl 2001; for networks Vig et al. 2020,
-    arXiv 2004.12265). Cost: `4 × carriers + 5` samplings of the trial's images, most of them with two answers per step by the asymmetric
-    rule; in memory what all carriers hold at every step for one batch.
+    Source: the definition is ours; the shares are the indirect effects of mediation analysis (Pearl
+    2001; for networks Vig et al. 2020, arXiv 2004.12265). Cost: `4 × carriers + 5` samplings of the
+    trial's images, most of them with two answers per step by the asymmetric rule; in memory what
+    all carriers hold at every step for one batch.
 
     Example:
         >>> carrier_shares(trial, Edit(directions["x"], (0.04,)))["mid"]["x"].lost
     """
     if hasattr(trial.model.module, "unconditional"):
-        # Only the pass that is heard can be held: what the other one carries would pass for the edit's direct share.
-        raise InputError(f"{trial.model.name} is guided, and only one of its two passes could be held; give a trial of the network itself")
+        # Only the pass that is heard can be held: what the other one carries would pass for the
+        # edit's direct share.
+        raise InputError(
+            f"{trial.model.name} is guided, and only one of its two passes could be held; give "
+            "a "
+            "trial of the network itself"
+        )
     runner = HeldRuns(trial)
     runner.require(edit)
     asked = trial.judge.factors if factors is None else tuple(factors)
@@ -114,10 +157,20 @@ def carrier_shares(
     for carrier in chosen:
         require_known("carrier", carrier, runner.carriers)
     every = frozenset(runner.carriers)
-    held = list(dict.fromkeys([frozenset[str](), every, *(names for name in chosen for names in (frozenset({name}), every - {name}))]))
+    held = list(
+        dict.fromkeys(
+            [
+                frozenset[str](),
+                every,
+                *(names for name in chosen for names in (frozenset({name}), every - {name})),
+            ]
+        )
+    )
     runs = [(used, names) for names in held for used in (edit, edit.randomised(seed))]
     changes = runner.changes(runs, progress)
-    pairs = {names: (changes[2 * place], changes[2 * place + 1]) for place, names in enumerate(held)}
+    pairs = {
+        names: (changes[2 * place], changes[2 * place + 1]) for place, names in enumerate(held)
+    }
     tables = {factor: _Shares(trial.judge.factors.index(factor), pairs, seed) for factor in asked}
     return CarrierShares(
         tuple(
@@ -133,10 +186,14 @@ def carrier_shares(
 
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """Shares of one factor: for every set of held carriers there are the changes under the edit and under the random direction."""
+    """Shares of one factor: for every set of held carriers there are the changes under the edit and
+    under the random direction.
+    """
 
     place: int
-    pairs: Mapping[frozenset[str], tuple[Float[np.ndarray, "image factor"], Float[np.ndarray, "image factor"]]]
+    pairs: Mapping[
+        frozenset[str], tuple[Float[np.ndarray, "image factor"], Float[np.ndarray, "image factor"]]
+    ]
     seed: int
 
     def _changes(self, held: frozenset[str], random: int) -> Float[np.ndarray, " image"]:
@@ -146,7 +203,10 @@ class _Shares:
     def whole(self) -> Score:
         edited, random = (_known(self._changes(frozenset(), which)) for which in (0, 1))
         if min(len(edited), len(random)) < LEAST:
-            raise InputError(f"{len(edited)} edited images could be read, {LEAST} are needed; take a smaller strength")
+            raise InputError(
+                f"{len(edited)} edited images could be read, {LEAST} are needed; take a smaller "
+                "strength"
+            )
         return bootstrap_mean(edited, seed=self.seed, control=float(random.mean()))
 
     def of(self, held: frozenset[str], *, lost: bool = False) -> Score:
@@ -164,17 +224,23 @@ class _Shares:
             return np.asarray(part[places].mean(axis=-1) / whole[places].mean(axis=-1))
 
         control = float(random_part.mean() / whole.mean()) if len(random_part) else None
-        return bootstrap_statistic(np.arange(len(whole), dtype=float), share, seed=self.seed, control=control)
+        return bootstrap_statistic(
+            np.arange(len(whole), dtype=float), share, seed=self.seed, control=control
+        )
 
     def _nothing(self, why: str, count: int) -> Score:
-        return Score(np.nan, np.nan, np.nan, count, self.seed, None, f"none: {why}")
+        return Score(
+            np.nan, np.nan, np.nan, n=count, seed=self.seed, control=None, interval=f"none: {why}"
+        )
 
 
 def _known(values: Float[np.ndarray, " image"]) -> Float[np.ndarray, " known"]:
     return values[~np.isnan(values)]
 
 
-def _both(one: Float[np.ndarray, " image"], other: Float[np.ndarray, " image"]) -> tuple[np.ndarray, np.ndarray]:
+def _both(
+    one: Float[np.ndarray, " image"], other: Float[np.ndarray, " image"]
+) -> tuple[np.ndarray, np.ndarray]:
     """Two rows where both are known."""
     known = ~(np.isnan(one) | np.isnan(other))
     return one[known], other[known]

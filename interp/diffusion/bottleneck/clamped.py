@@ -1,4 +1,6 @@
-"""Edits made while the bottleneck or skip connections of a UNet are held at what they are without the edit."""
+"""Edits made while the bottleneck or skip connections of a UNet are held at what they are without
+the edit.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ Run = tuple[AnyEdit, frozenset[str]]
 
 @dataclass(frozen=True)
 class _Skip:
-    """A resnet of the way up reads what comes from below in its first `width` channels, and a skip connection in the others."""
+    """A resnet of the way up reads what comes from below in its first `width` channels, and a skip
+    connection in the others.
+    """
 
     name: str
     resnet: Any
@@ -47,16 +51,20 @@ def _skips_of(module: Any) -> tuple[_Skip, ...]:
             found.append(_Skip(f"skip{total - 1 - len(found)}", resnet, width))
             width = int(resnet.out_channels)
     except AttributeError as error:
-        raise InputError(f"the way up of this {type(module).__name__} is not one of resnets that say their channels ({error})") from error
+        raise InputError(
+            f"the way up of this {type(module).__name__} is not one of resnets that say their "
+            f"channels ({error})"
+        ) from error
     return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
 class HeldRuns:
-    """Samples a trial's images, edited, with some carriers held at what they are in the unedited run of the same seeds.
+    """Samples a trial's images, edited, with some carriers held at what they are in the unedited
+    run of the same seeds.
 
-    Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the deepest. At `mid` an edit comes on top of what
-    is held.
+    Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the
+    deepest. At `mid` an edit comes on top of what is held.
 
     Raises:
         InputError: a network whose way up is not one of resnets that read a skip each.
@@ -87,12 +95,17 @@ class HeldRuns:
             InputError: it is not.
         """
         if self.trial.model.sites.resolve(edit.site) != MIDDLE:
-            raise InputError(f"the edit is at {edit.site}; shares are of edits of the bottleneck, {MIDDLE}")
+            raise InputError(
+                f"the edit is at {edit.site}; shares are of edits of the bottleneck, {MIDDLE}"
+            )
         edit.require_sampler(self._times)
 
     @torch.no_grad()
-    def changes(self, runs: Sequence[Run], progress: Progress = silent) -> list[Float[np.ndarray, "image factor"]]:
-        """What every run does to every factor of every image, in sd of the data; NaN where an image cannot be read before or after.
+    def changes(
+        self, runs: Sequence[Run], progress: Progress = silent
+    ) -> list[Float[np.ndarray, "image factor"]]:
+        """What every run does to every factor of every image, in sd of the data; NaN where an image
+        cannot be read before or after.
 
         Cost: a sampling of the trial's images per run, and one more.
         """
@@ -105,13 +118,27 @@ class HeldRuns:
                 unedited: list[Values] = []
                 self._sampled(seeds[rows], "symmetric", partial(self._recorded, unedited))
                 for place, run in enumerate(runs):
-                    parts[place].append(self._sampled(seeds[rows], run[0].rule, partial(self._held, run, unedited)))
-                    progress("carriers", start * len(runs) + (place + 1) * (rows.stop - start), count * len(runs), "image")
+                    parts[place].append(
+                        self._sampled(seeds[rows], run[0].rule, partial(self._held, run, unedited))
+                    )
+                    progress(
+                        "carriers",
+                        start * len(runs) + (place + 1) * (rows.stop - start),
+                        count * len(runs),
+                        "image",
+                    )
         return [(trial.judge.table(torch.cat(images)) - trial.base).numpy() for images in parts]
 
     def _sampled(self, seeds: Sequence[int], rule: Rule, answers: Answers) -> Tensor:
         trial = self.trial
-        return trajectory(trial.model, seeds, answers, ddim(trial.model, trial.steps), rule=rule, etas=[trial.eta] * trial.steps)
+        return trajectory(
+            trial.model,
+            seeds,
+            answers,
+            ddim(trial.model, trial.steps),
+            rule=rule,
+            etas=[trial.eta] * trial.steps,
+        )
 
     def _recorded(self, found: list[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
         """The unedited answer; what every carrier holds is put into `found`."""
@@ -122,25 +149,37 @@ class HeldRuns:
 
         plain = self._answer(images, step, {name: partial(keep, name) for name in self.carriers})
         if missing := [name for name in self.carriers if name not in now]:
-            raise InputError(f"{missing[0]} of {self.trial.model.name} is not read on its way up; its carriers cannot be told apart")
+            raise InputError(
+                f"{missing[0]} of {self.trial.model.name} is not read on its way up; its "
+                "carriers "
+                "cannot be told apart"
+            )
         found.append(now)
         return plain, plain
 
-    def _held(self, run: Run, unedited: Sequence[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _held(
+        self, run: Run, unedited: Sequence[Values], step: int, images: Tensor
+    ) -> tuple[Tensor, Tensor]:
         edit, names = run
         fixed: dict[str, Hook] = {name: partial(_instead, unedited[step][name]) for name in names}
         change = edit.hook(step)
         if change is None:
             plain = self._answer(images, step, fixed)
             return plain, plain
-        edited = self._answer(images, step, {**fixed, MIDDLE: partial(_then, fixed.get(MIDDLE), change)})
+        edited = self._answer(
+            images, step, {**fixed, MIDDLE: partial(_then, fixed.get(MIDDLE), change)}
+        )
         return (edited if edit.rule == "symmetric" else self._answer(images, step, fixed)), edited
 
     def _answer(self, images: Tensor, step: int, hooks: Mapping[str, Hook]) -> Tensor:
         middle = {MIDDLE: hooks[MIDDLE]} if MIDDLE in hooks else {}
         chosen = {skip.name: skip for skip in self._skips if skip.name in hooks}
         points = {name: Point(skip.resnet, "input") for name, skip in chosen.items()}
-        with placed(points, {name: partial(_on_skip, skip.width, hooks[name]) for name, skip in chosen.items()}, Frame()):
+        with placed(
+            points,
+            {name: partial(_on_skip, skip.width, hooks[name]) for name, skip in chosen.items()},
+            Frame(),
+        ):
             return answer(self.trial.model, images, self._times[step], middle)
 
 

@@ -1,7 +1,8 @@
 """The interchange test: of what makes an image, how much goes through a site?
 
-Two images are sampled, and one of them again with the site's values of the other at every step. Where a factor follows, the site carries
-it. That a factor can be read off a site says nothing of the kind.
+Two images are sampled, and one of them again with the site's values of the other at every step.
+Where a factor follows, the site carries it. That a factor can be read off a site says nothing of
+the kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,9 @@ LEAST = 8
 class Transfer:
     """How much of one factor moved with the site's values, at the steps of one window.
 
-    `slope` is that of (f_out − f_A) on (f_B − f_A) over pairs: 1 where the site carries the factor, 0 where it does not. Its control is the
-    same with the values of a third image in place of B's: what remains of B once the third's own factor is accounted for.
+    `slope` is that of (f_out − f_A) on (f_B − f_A) over pairs: 1 where the site carries the factor,
+    0 where it does not. Its control is the same with the values of a third image in place of B's:
+    what remains of B once the third's own factor is accounted for.
     """
 
     factor: str
@@ -37,12 +39,12 @@ class Transfer:
     slope: Score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interchange:
     """The table of the test: a row per window and factor.
 
-    `unchanged` is the largest difference of an image from itself when its own values are put back (0 where the test is sound), `dropped`
-    how many pairs had a factor that could not be read.
+    `unchanged` is the largest difference of an image from itself when its own values are put back
+    (0 where the test is sound), `dropped` how many pairs had a factor that could not be read.
     """
 
     rows: tuple[Transfer, ...]
@@ -55,22 +57,41 @@ class Interchange:
         for row in self.rows:
             if row.factor == factor and len(row.window) == self.steps:
                 return row.slope
-        raise InputError(f"no factor {factor!r} was read; there are {', '.join(dict.fromkeys(row.factor for row in self.rows))}")
+        raise InputError(
+            f"no factor {factor!r} was read; there are "
+            f"{', '.join(dict.fromkeys(row.factor for row in self.rows))}"
+        )
 
     def at(self, window: range) -> dict[str, Score]:
         """The scores of one window by factor."""
         return {row.factor: row.slope for row in self.rows if row.window == window}
 
     def __str__(self) -> str:
-        head = f"interchange at {', '.join(self.sites)} ({self.steps} steps, {self.dropped} pairs dropped, self {self.unchanged:.1e})"
-        return "\n".join([head, *(f"  steps {_words(row.window):7} {row.factor:10} {row.slope}" for row in self.rows)])
+        head = (
+            f"interchange at {', '.join(self.sites)} ({self.steps} steps, {self.dropped} pairs "
+            f"dropped, self {self.unchanged:.1e})"
+        )
+        return "\n".join(
+            [
+                head,
+                *(
+                    f"  steps {_words(row.window):7} {row.factor:10} {row.slope}"
+                    for row in self.rows
+                ),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         slopes = [row.slope for row in self.rows]
         named = [(_words(row.window), foreign(row.factor)) for row in self.rows]
-        rows = [(*own, cell, slope.n) for own, cell, slope in zip(named, score_cells(slopes), slopes, strict=True)]
+        rows = [
+            (*own, cell, slope.n)
+            for own, cell, slope in zip(named, score_cells(slopes), slopes, strict=True)
+        ]
         body = table(
-            ("steps", "factor", "slope", "pairs"), rows, caption=f"1: the site carries the factor, 0: it does not ({axis_note(slopes)})"
+            ("steps", "factor", "slope", "pairs"),
+            rows,
+            caption=f"1: the site carries the factor, 0: it does not ({axis_note(slopes)})",
         )
         about = [
             ("steps", self.steps),
@@ -93,46 +114,77 @@ def interchange(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Interchange:
-    """Replace what sites held for image A by what they held for image B at every step, and see which factors follow.
+    """Replace what sites held for image A by what they held for image B at every step, and see
+    which factors follow.
 
-    Slopes are least squares with an intercept, over `pairs` pairs of fresh seeds; the intervals are bootstrapped over pairs. Beside the
-    whole run every window of `windows` is tested alone (the sites are A's own outside it). With `labels` A, B and the third image have the
-    same one, so that only what noise decides is asked about.
+    Slopes are least squares with an intercept, over `pairs` pairs of fresh seeds; the intervals are
+    bootstrapped over pairs. Beside the whole run every window of `windows` is tested alone (the
+    sites are A's own outside it). With `labels` A, B and the third image have the same one, so that
+    only what noise decides is asked about.
 
     Raises:
-        InputError: an unknown site, a window beyond the steps, fewer than 8 readable pairs, or no factor that varies.
+        InputError: an unknown site, a window beyond the steps, fewer than 8 readable pairs, or no
+            factor that varies.
 
-    Cost: (6 + 2 × windows) × pairs × steps evaluations of the UNet; the values of every site in memory, three times.
+    Cost: (6 + 2 × windows) × pairs × steps evaluations of the UNet; the values of every site in
+    memory, three times.
 
     Example:
         >>> interchange(model, read_shapes, pairs=256, seed=0)["radius"]
     """
     asked = [range(steps), *(checked_window(window, steps) for window in windows)]
     model = unclipped(model)
-    runs = [record_sites(model, pairs, sites, seed=3 * seed + i, steps=steps, labels=labels, batch_size=batch_size) for i in range(3)]
+    runs = [
+        record_sites(
+            model,
+            pairs,
+            sites,
+            seed=3 * seed + i,
+            steps=steps,
+            labels=labels,
+            batch_size=batch_size,
+        )
+        for i in range(3)
+    ]
     base, other, third = ([run[site] for site in sites] for run in runs)
     factors = [factor_table(read, run[0].images) for run in (base, other, third)]
     done, total = 3, 4 + 2 * len(asked)
     progress("interchange", done, total, "run")
-    swap = _Swapper(model, base[0].seed, steps, labels, batch_size)
+    swap = _Swapper(
+        model=model, seed=base[0].seed, steps=steps, labels=labels, batch_size=batch_size
+    )
     own = swap.images(base, asked[0])
     made = []
     for window in asked:
         made.append([factor_table(read, swap.images(source, window)) for source in (other, third)])
         done += 2
         progress("interchange", done + 1, total, "run")
-    kept = torch.stack([~value.isnan() for table in [*factors, *(t for pair in made for t in pair)] for value in table.values()]).all(dim=0)
+    kept = torch.stack(
+        [
+            ~value.isnan()
+            for table in [*factors, *(t for pair in made for t in pair)]
+            for value in table.values()
+        ]
+    ).all(dim=0)
     varying = _varying(factors[0], kept)
     rows = [
-        Transfer(name, window, _slope([table[name][kept].numpy() for table in (*factors, *pair)], seed))
+        Transfer(
+            name, window, _slope([table[name][kept].numpy() for table in (*factors, *pair)], seed)
+        )
         for window, pair in zip(asked, made, strict=True)
         for name in varying
     ]
     unchanged = float((own - base[0].images).abs().max())
-    return Interchange(tuple(rows), tuple(sites), steps, int((~kept).sum()), unchanged)
+    return Interchange(
+        rows=tuple(rows),
+        sites=tuple(sites),
+        steps=steps,
+        dropped=int((~kept).sum()),
+        unchanged=unchanged,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Swapper:
     """Samples the base images again with another's values in place."""
 
@@ -143,12 +195,16 @@ class _Swapper:
     batch_size: int
 
     @torch.no_grad()
-    def images(self, source: Sequence[StepActivations], window: range) -> Float[Tensor, "image channel y x"]:
+    def images(
+        self, source: Sequence[StepActivations], window: range
+    ) -> Float[Tensor, "image channel y x"]:
         seeds = image_seeds(len(source[0]), self.seed)
         parts = []
         for start in range(0, len(seeds), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            hooks: Mapping[str, Hook] = {acts.site: _replacing(acts, rows, window) for acts in source}
+            hooks: Mapping[str, Hook] = {
+                acts.site: _replacing(acts, rows, window) for acts in source
+            }
             with labelled(self.model.module, None if self.labels is None else self.labels[rows]):
                 images = self.model.run(SamplingPlan(seeds[rows], self.steps), hooks)
             assert images is not None
@@ -166,11 +222,16 @@ def _replacing(acts: StepActivations, rows: slice, window: range) -> Hook:
 def _varying(table: Mapping[str, Float[Tensor, " pair"]], kept: Tensor) -> list[str]:
     if int(kept.sum()) < LEAST:
         raise InputError(
-            f"{int(kept.sum())} of {len(kept)} pairs could be read, {LEAST} are needed; see whether the network passes its gate"
+            f"{int(kept.sum())} of {len(kept)} pairs could be read, {LEAST} are needed; see "
+            "whether the network passes its gate"
         )
     names = [name for name, value in table.items() if float(value[kept].std()) > 1e-6]
     if not names:
-        raise InputError(f"none of {', '.join(table)} varies among the images; see whether the network passes its gate")
+        raise InputError(
+            f"none of {', '.join(table)} varies among the images; see whether the network "
+            "passes "
+            "its gate"
+        )
     return names
 
 
@@ -183,7 +244,12 @@ def _slope(values: Sequence[Float[np.ndarray, " pair"]], seed: int) -> Score:
         rows = places.astype(int)
         return _simple(wanted[rows], (from_other - base)[rows])
 
-    return bootstrap_statistic(np.arange(len(base), dtype=float), slope, seed=seed, control=_partial(wanted, control, from_third - base))
+    return bootstrap_statistic(
+        np.arange(len(base), dtype=float),
+        slope,
+        seed=seed,
+        control=_partial(wanted, control, from_third - base),
+    )
 
 
 def _simple(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -193,7 +259,9 @@ def _simple(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _partial(x: np.ndarray, beside: np.ndarray, y: np.ndarray) -> float:
-    """The slope on `x` with `beside` in the regression: both differences share A, so alone `x` would take up half of the other's effect."""
+    """The slope on `x` with `beside` in the regression: both differences share A, so alone `x`
+    would take up half of the other's effect.
+    """
     design = np.stack([x, beside, np.ones_like(x)], axis=1)
     return float(np.linalg.lstsq(design, y, rcond=None)[0][0])
 

@@ -19,16 +19,23 @@ LEAST = 40
 RIDGES = tuple(10.0**power for power in range(-3, 7))
 
 Verdict = Literal[
-    "read and written", "read, written the wrong way", "read and carried, not written", "read, not written", "written, not read", "neither"
+    "read and written",
+    "read, written the wrong way",
+    "read and carried, not written",
+    "read, not written",
+    "written, not read",
+    "neither",
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How well one factor can be read at one step: the probe's held-out R² from the site and from the noised image.
+    """How well one factor can be read at one step: the probe's held-out R² from the site and from
+    the noised image.
 
-    Each control is the R² of a probe that was fitted to shuffled labels, so 0 or somewhat below. `site_fit` is the leave-one-out R² of the
-    site's probe within the training part, which a step can be chosen by.
+    Each control is the R² of a probe that was fitted to shuffled labels, so 0 or somewhat below.
+    `site_fit` is the leave-one-out R² of the site's probe within the training part, which a step
+    can be chosen by.
     """
 
     factor: str
@@ -41,7 +48,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readability:
-    """The readings of every step and factor; `left_out` images had a factor that could not be read."""
+    """The readings of every step and factor; `left_out` images had a factor that could not be
+    read.
+    """
 
     rows: tuple[Reading, ...]
     place: str
@@ -62,7 +71,9 @@ class Readability:
         found = {row.factor: row for row in self.rows if row.step == step}
         if not found:
             steps = sorted({row.step for row in self.rows})
-            raise InputError(f"no probe was fitted at step {step}; there are {', '.join(map(str, steps))}")
+            raise InputError(
+                f"no probe was fitted at step {step}; there are {', '.join(map(str, steps))}"
+            )
         return found
 
     def best(self, factor: str) -> Reading:
@@ -72,16 +83,29 @@ class Readability:
 
     def __str__(self) -> str:
         head = f"held-out R² of ridge probes ({self.train} images to fit, {self.left_out} left out)"
-        lines = [f"  step {row.step:2} {row.factor:10} {self.place} {row.site} | image {row.image}" for row in self.rows]
+        lines = [
+            f"  step {row.step:2} {row.factor:10} {self.place} {row.site} | image {row.image}"
+            for row in self.rows
+        ]
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
         site, image = [row.site for row in self.rows], [row.image for row in self.rows]
         named = [(row.step, foreign(row.factor)) for row in self.rows]
-        rows = [(*name, *cells) for name, *cells in zip(named, score_cells(site), score_cells(image), strict=True)]
+        rows = [
+            (*name, *cells)
+            for name, *cells in zip(named, score_cells(site), score_cells(image), strict=True)
+        ]
         caption = f"Held-out R² of ridge probes; site: {axis_note(site)}; image: {axis_note(image)}"
-        body = table(("step", "factor", "from the site", "from the noised image"), rows, caption=caption)
-        return block("Readability", body, name=self.place, about=f"{self.train} images to fit, {self.left_out} left out")
+        body = table(
+            ("step", "factor", "from the site", "from the noised image"), rows, caption=caption
+        )
+        return block(
+            "Readability",
+            body,
+            name=self.place,
+            about=f"{self.train} images to fit, {self.left_out} left out",
+        )
 
 
 def readable(
@@ -92,52 +116,83 @@ def readable(
     held_out: float = 0.25,
     seed: int = 0,
 ) -> Readability:
-    """Fit a ridge probe for every factor at every chosen step, on the site and on the noised image, and judge it on held-out images.
+    """Fit a ridge probe for every factor at every chosen step, on the site and on the noised image,
+    and judge it on held-out images.
 
-    `R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²` over held-out images. Every number of the input is standardised, and the strength of the ridge is
-    chosen per factor by leave-one-out error, both within the training part only. Intervals are bootstrapped over held-out images; they
-    do not tell how the probe would differ with other training images. An image counts if all of its factors are known.
+    `R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²` over held-out images. Every number of the input is
+    standardised, and the strength of the ridge is chosen per factor by leave-one-out error, both
+    within the training part only. Intervals are bootstrapped over held-out images; they do not tell
+    how the probe would differ with other training images. An image counts if all of its factors are
+    known.
 
     Args:
         steps: which sampling steps; None for all.
         held_out: the share of images that the probe is judged on.
 
     Raises:
-        InputError: a step that was not recorded, labels of another number, a factor that does not vary, or fewer than 40 usable images.
+        InputError: a step that was not recorded, labels of another number, a factor that does not
+            vary, or fewer than 40 usable images.
 
-    Source: Alain & Bengio 2016 (arXiv 1610.01644) for linear probes. Cost: two singular value decompositions `[image, d]` per step.
+    Source: Alain & Bengio 2016 (arXiv 1610.01644) for linear probes. Cost: two singular value
+    decompositions `[image, d]` per step.
 
     Example:
         >>> passing = record_passing(model, 512, seed=0)
-        >>> readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9)).best("radius").site
+        >>> readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9)).best(
+        ...     "radius"
+        ... ).site
     """
     count, total = passing.held.shape[:2]
     chosen = tuple(range(total)) if steps is None else tuple(steps)
     unknown = [step for step in chosen if not 0 <= step < total]
     if unknown or not chosen:
-        raise InputError(f"steps {list(chosen)} were asked for; give one or more of 0 to {total - 1}")
+        raise InputError(
+            f"steps {list(chosen)} were asked for; give one or more of 0 to {total - 1}"
+        )
     table, kept = _usable(labels, count)
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(kept))
     cut = round(len(rows) * (1 - held_out))
     if len(rows) < LEAST or not 0 < cut < len(rows) - 1:
-        raise InputError(f"{len(rows)} images with known factors, {held_out:.0%} held out; give at least {LEAST}, and hold out a part")
+        raise InputError(
+            f"{len(rows)} images with known factors, {held_out:.0%} held out; give at least "
+            f"{LEAST}, and hold out a part"
+        )
     flat = [(name, table[rows[:cut], i].std()) for i, name in enumerate(labels)]
     if any(spread < 1e-9 for _, spread in flat):
-        raise InputError(f"{next(name for name, spread in flat if spread < 1e-9)!r} is the same in every image; leave it out")
+        raise InputError(
+            f"{next(name for name, spread in flat if spread < 1e-9)!r} is the same in every "
+            "image; "
+            "leave it out"
+        )
     readings = []
     for step in chosen:
-        both = [_probed(values[:, step], table, rows[:cut], rows[cut:], seed) for values in (passing.held, passing.noised)]
+        both = [
+            _probed(values[:, step], table, rows[:cut], rows[cut:], seed)
+            for values in (passing.held, passing.noised)
+        ]
         (site, fits), (image, _) = both
         named = zip(labels, site, image, fits, strict=True)
-        readings += [Reading(name, step, passing.timesteps[step], h, x, fit) for name, h, x, fit in named]
+        readings += [
+            Reading(
+                factor=name,
+                step=step,
+                timestep=passing.timesteps[step],
+                site=h,
+                image=x,
+                site_fit=fit,
+            )
+            for name, h, x, fit in named
+        ]
     return Readability(tuple(readings), passing.site, cut, count - len(rows))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadWrite:
-    """One factor side by side: read off the site and off the noised image, written by a direction, and carried by the site.
+    """One factor side by side: read off the site and off the noised image, written by a direction,
+    and carried by the site.
 
-    `effect` is the change by the direction (in sd of the data), `slope` that of the interchange test, None where it was not made.
+    `effect` is the change by the direction (in sd of the data), `slope` that of the interchange
+    test, None where it was not made.
     """
 
     factor: str
@@ -161,20 +216,41 @@ class ReadWriteTable:
         return next(row for row in self.rows if row.factor == factor)
 
     def __str__(self) -> str:
-        lines = [f"{'factor':10} {'R² site':>22} {'R² image':>22} {'effect':>22} {'slope':>22}  verdict"]
+        lines = [
+            f"{'factor':10} {'R² site':>22} {'R² image':>22} {'effect':>22} {'slope':>22}  verdict"
+        ]
         for row in self.rows:
-            cells = " ".join(f"{_short(score):>22}" for score in (row.site, row.image, row.effect, row.slope))
+            cells = " ".join(
+                f"{_short(score):>22}" for score in (row.site, row.image, row.effect, row.slope)
+            )
             lines.append(f"{row.factor:10} {cells}  {row.verdict}")
         return "\n".join([*lines, self.rule])
 
     def _repr_html_(self) -> str:
-        site, image, effect = ([getattr(row, name) for row in self.rows] for name in ("site", "image", "effect"))
+        site, image, effect = (
+            [getattr(row, name) for row in self.rows] for name in ("site", "image", "effect")
+        )
         slope = [row.slope for row in self.rows]
-        cells = [score_cells(site), score_cells(image), score_cells(effect, signed=True), score_cells(slope)]
-        names, verdicts = [foreign(row.factor) for row in self.rows], [row.verdict for row in self.rows]
+        cells = [
+            score_cells(site),
+            score_cells(image),
+            score_cells(effect, signed=True),
+            score_cells(slope),
+        ]
+        names, verdicts = (
+            [foreign(row.factor) for row in self.rows],
+            [row.verdict for row in self.rows],
+        )
         notes = zip(("site", "image", "effect", "slope"), (site, image, effect, slope), strict=True)
         caption = "; ".join(f"{name}: {axis_note(scores)}" for name, scores in notes)
-        header = ("factor", "verdict", "R² from the site", "R² from the image", "effect, sd of the data", "slope of the interchange")
+        header = (
+            "factor",
+            "verdict",
+            "R² from the site",
+            "R² from the image",
+            "effect, sd of the data",
+            "slope of the interchange",
+        )
         body = table(header, list(zip(names, verdicts, *cells, strict=True)), caption=caption)
         return block("Read and written", body, element("p", self.rule, kind="muted"))
 
@@ -192,13 +268,15 @@ def readable_writable(
 ) -> ReadWriteTable:
     """Put what can be read beside what can be written, factor by factor.
 
-    *Read*: the lower end of the site's R² is at least `least_read`. *Written*: `sign × (effect − control)` is at least `least_effect` with
-    its whole interval; *the wrong way* where its opposite is. *Carried*: the lower end of the interchange slope is at least `least_slope`.
-    The control of an effect (a random direction of equal norm) is taken as known exactly.
+    *Read*: the lower end of the site's R² is at least `least_read`. *Written*:
+    `sign × (effect − control)` is at least `least_effect` with its whole interval; *the wrong way*
+    where its opposite is. *Carried*: the lower end of the interchange slope is at least
+    `least_slope`. The control of an effect (a random direction of equal norm) is taken as known
+    exactly.
 
     Args:
-        effects: what each factor's direction does to it, at strengths chosen on other seeds: `EditScore.change`, or a cell of
-            `effect_matrix`, which is free of what any push does.
+        effects: what each factor's direction does to it, at strengths chosen on other seeds:
+            `EditScore.change`, or a cell of `effect_matrix`, which is free of what any push does.
         slopes: `interchange(...).at(range(steps))`.
         sign: −1 where the edits were to lower the factors.
         step: read at this step; None for the step that tells most in the training part.
@@ -209,40 +287,70 @@ def readable_writable(
     Cost: none; everything was measured before.
 
     Example:
-        >>> readable_writable(reading, {name: score.change for name, score in scores.items()}, found.at(range(20)))["colour"].verdict
+        >>> readable_writable(
+        ...     reading, {name: score.change for name, score in scores.items()}, found.at(range(20))
+        ... )["colour"].verdict
     """
     if sign not in (1, -1):
-        raise InputError(f"sign is {sign}; give 1 where the factors were to grow, −1 where they were to shrink")
+        raise InputError(
+            f"sign is {sign}; give 1 where the factors were to grow, −1 where they were to shrink"
+        )
     rows = []
     for factor in reading.factors:
         for what, given in (("effect", effects), ("slope", slopes)):
             if given is not None and factor not in given:
-                raise InputError(f"no {what} of {factor!r} was given; there are {', '.join(given)}: measure it, or read fewer factors")
+                raise InputError(
+                    f"no {what} of {factor!r} was given; there are {', '.join(given)}: measure it, "
+                    "or read fewer factors"
+                )
         found = reading.best(factor) if step is None else reading.at(step)[factor]
         effect, slope = effects[factor], None if slopes is None else slopes[factor]
         way = _way(effect, sign, least_effect)
-        verdict = _verdict(found.site.low >= least_read, way, slope is not None and slope.low >= least_slope)
-        rows.append(ReadWrite(factor, found.step, found.site, found.image, effect, slope, verdict))
+        verdict = _verdict(
+            found.site.low >= least_read, way, slope is not None and slope.low >= least_slope
+        )
+        rows.append(
+            ReadWrite(
+                factor=factor,
+                step=found.step,
+                site=found.site,
+                image=found.image,
+                effect=effect,
+                slope=slope,
+                verdict=verdict,
+            )
+        )
     rule = (
-        f"read: R² ≥ {least_read:g}; written: {'' if sign == 1 else '−'}(effect − control) ≥ {least_effect:g} sd; "
+        f"read: R² ≥ {least_read:g}; written: {'' if sign == 1 else '−'}(effect − control) ≥ "
+        f"{least_effect:g} sd; "
         f"carried: slope ≥ {least_slope:g}; each with its whole interval"
     )
     return ReadWriteTable(tuple(rows), rule)
 
 
-def _usable(labels: Mapping[str, Float[Tensor, " image"]], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _usable(
+    labels: Mapping[str, Float[Tensor, " image"]], count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels as `[image, factor]`, and which images have them all."""
     if not labels:
         raise InputError("no factor was given; give named values, one per image")
     for name, values in labels.items():
         if len(values) != count:
-            raise InputError(f"{len(values)} values of {name!r} for {count} images; give one per image")
-    table = torch.stack([values.detach().cpu().double() for values in labels.values()], dim=1).numpy()
+            raise InputError(
+                f"{len(values)} values of {name!r} for {count} images; give one per image"
+            )
+    table = torch.stack(
+        [values.detach().cpu().double() for values in labels.values()], dim=1
+    ).numpy()
     return table, ~np.isnan(table).any(axis=1)
 
 
-def _probed(values: Tensor, table: np.ndarray, fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Score], list[float]]:
-    """Per factor the held-out R² with the shuffled one as control, and the leave-one-out R² of the training part."""
+def _probed(
+    values: Tensor, table: np.ndarray, fit: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[list[Score], list[float]]:
+    """Per factor the held-out R² with the shuffled one as control, and the leave-one-out R² of the
+    training part.
+    """
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -252,7 +360,9 @@ def _probed(values: Tensor, table: np.ndarray, fit: np.ndarray, test: np.ndarray
     probe = make_pipeline(StandardScaler(), RidgeCV(RIDGES, alpha_per_target=True))
     probe.fit(inputs[fit], np.concatenate([table[fit], shuffled], axis=1))
     said, factors = probe.predict(inputs[test]), table.shape[1]
-    scores = [_explained(table[test, i], said[:, i], said[:, factors + i], seed) for i in range(factors)]
+    scores = [
+        _explained(table[test, i], said[:, i], said[:, factors + i], seed) for i in range(factors)
+    ]
     fits = 1 + np.atleast_1d(probe[-1].best_score_)[:factors] / table[fit].var(axis=0)
     return scores, [float(fit) for fit in fits]
 
@@ -261,11 +371,15 @@ def _explained(true: np.ndarray, said: np.ndarray, shuffled: np.ndarray, seed: i
     def of(rows: np.ndarray, guess: np.ndarray) -> np.ndarray:
         wanted = true[rows]
         whole = np.square(wanted - wanted.mean(axis=-1, keepdims=True)).sum(axis=-1)
-        return np.asarray(1 - np.square(wanted - guess[rows]).sum(axis=-1) / np.maximum(whole, 1e-300))
+        return np.asarray(
+            1 - np.square(wanted - guess[rows]).sum(axis=-1) / np.maximum(whole, 1e-300)
+        )
 
     every = np.arange(len(true))
     control = float(of(every, shuffled))
-    return bootstrap_statistic(every.astype(float), lambda rows: of(rows.astype(int), said), seed=seed, control=control)
+    return bootstrap_statistic(
+        every.astype(float), lambda rows: of(rows.astype(int), said), seed=seed, control=control
+    )
 
 
 def _way(effect: Score, sign: int, least: float) -> int:

@@ -19,7 +19,9 @@ from interp.diffusion.directions.step_directions import StepDirections, random_l
 from interp.diffusion.records.activations import StepActivations
 from interp.models import UNetModel
 
-Method = Literal["regression", "mean difference", "pca", "ica", "snmf", "sae", "noiseclr", "jacobian", "random"]
+Method = Literal[
+    "regression", "mean difference", "pca", "ica", "snmf", "sae", "noiseclr", "jacobian", "random"
+]
 METHODS: tuple[Method, ...] = get_args(Method)
 SUPERVISED: tuple[Method, ...] = ("regression", "mean difference")
 UNLABELLED: tuple[Method, ...] = ("noiseclr", "jacobian")
@@ -40,7 +42,8 @@ def find_directions(
     iterations: int = 60,
     seed: int = 0,
 ) -> StepDirections:
-    """`count` directions of a site by one method; the supervised ones give one per factor, and are named so.
+    """`count` directions of a site by one method; the supervised ones give one per factor, and are
+    named so.
 
     Args:
         factors: each recorded image's values; only the supervised methods look at them.
@@ -58,19 +61,38 @@ def find_directions(
     require_known("method", method, METHODS)
     makers: dict[str, Callable[[], StepDirections]] = {
         "regression": lambda: regressed_directions(acts, factors),
-        "mean difference": lambda: supervised_directions(acts, factors, max(1, min(per_side, len(acts) // 3))),
+        "mean difference": lambda: supervised_directions(
+            acts, factors, max(1, min(per_side, len(acts) // 3))
+        ),
         "pca": lambda: pca_directions(acts, count),
         "ica": lambda: ica_directions(acts, count, seed=seed),
         "snmf": lambda: dictionary_directions(
-            acts, fit_snmf(image_rows(acts), 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed), count=count
+            acts,
+            fit_snmf(
+                image_rows(acts), 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed
+            ),
+            count=count,
         ),
         "sae": lambda: dictionary_directions(
-            acts, fit_sae(image_rows(acts), 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed), count=count
+            acts,
+            fit_sae(
+                image_rows(acts), 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed
+            ),
+            count=count,
         ),
-        "noiseclr": lambda: contrastive_directions(model, acts, count, iterations=iterations, seed=seed),
+        "noiseclr": lambda: contrastive_directions(
+            model, acts, count, iterations=iterations, seed=seed
+        ),
         "jacobian": lambda: jacobian_directions(
-            model, count, seed=seed, steps=acts.total, site=acts.site, most_iterations=JACOBIAN_ITERATIONS
+            model,
+            count,
+            seed=seed,
+            steps=acts.total,
+            site=acts.site,
+            most_iterations=JACOBIAN_ITERATIONS,
         ),
-        "random": lambda: random_like(pca_directions(acts, min(count, len(acts) - 1)), count, seed=seed),
+        "random": lambda: random_like(
+            pca_directions(acts, min(count, len(acts) - 1)), count, seed=seed
+        ),
     }
     return makers[method]()

@@ -1,4 +1,6 @@
-"""Unsupervised directions: principal components of a site over samples, and independent components within them."""
+"""Unsupervised directions: principal components of a site over samples, and independent components
+within them.
+"""
 
 from typing import Literal
 
@@ -15,24 +17,30 @@ from interp.diffusion.records.activations import StepActivations
 Mode = Literal["joint", "per_step"]
 
 
-def pca_directions(acts: StepActivations, count: int = 10, *, mode: Mode = "joint") -> StepDirections:
-    """Principal components over samples, each as long as the samples' sd along it, so that strength 1 is one sd.
+def pca_directions(
+    acts: StepActivations, count: int = 10, *, mode: Mode = "joint"
+) -> StepDirections:
+    """Principal components over samples, each as long as the samples' sd along it, so that strength
+    1 is one sd.
 
-    `joint`: of all steps as one long vector. `per_step`: of every step for itself; which component of a step goes on from which of the step
-    before, and with which sign, is settled by how the samples' coordinates correlate (the order by variance alone changes).
+    `joint`: of all steps as one long vector. `per_step`: of every step for itself; which component
+    of a step goes on from which of the step before, and with which sign, is settled by how the
+    samples' coordinates correlate (the order by variance alone changes).
 
     Raises:
         InputError: as many components as samples or more, or activations that do not vary.
 
-    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.1, where nothing is matched. Cost: one eigendecomposition of a
-    `[sample, sample]` matrix, or one per step.
+    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.1, where nothing is matched. Cost: one
+    eigendecomposition of a `[sample, sample]` matrix, or one per step.
 
     Example:
         >>> pca_directions(acts, 10).norms
     """
     require_known("mode", mode, ("joint", "per_step"))
     if not 0 < count < len(acts):
-        raise InputError(f"{count} components of {len(acts)} samples were asked for; give 1 to {len(acts) - 1}")
+        raise InputError(
+            f"{count} components of {len(acts)} samples were asked for; give 1 to {len(acts) - 1}"
+        )
     names = [f"component {i}" for i in range(count)]
     if mode == "joint":
         return directions_like(acts, _principal(acts.values.flatten(1), count)[1], names, "pca")
@@ -49,11 +57,13 @@ def pca_directions(acts: StepActivations, count: int = 10, *, mode: Mode = "join
 
 
 def ica_directions(acts: StepActivations, count: int = 4, *, seed: int = 0) -> StepDirections:
-    """Independent components within the leading principal components of all steps together, each of its sources' sd.
+    """Independent components within the leading principal components of all steps together, each of
+    its sources' sd.
 
-    `h = mean + sources @ directions` with sources as independent as a rotation of the whitened principal coordinates can make them
-    (FastICA, Hyvärinen 1999, cubic contrast: good for factors that are spread evenly). Principal components of factors with like
-    variances are arbitrary mixtures of them; independence settles the rotation.
+    `h = mean + sources @ directions` with sources as independent as a rotation of the whitened
+    principal coordinates can make them (FastICA, Hyvärinen 1999, cubic contrast: good for factors
+    that are spread evenly). Principal components of factors with like variances are arbitrary
+    mixtures of them; independence settles the rotation.
 
     Raises:
         InputError: as `pca_directions`, or the rotation does not converge.
@@ -69,7 +79,9 @@ def ica_directions(acts: StepActivations, count: int = 4, *, seed: int = 0) -> S
     from sklearn.exceptions import ConvergenceWarning as NotConverged
 
     if not 0 < count < len(acts):
-        raise InputError(f"{count} components of {len(acts)} samples were asked for; give 1 to {len(acts) - 1}")
+        raise InputError(
+            f"{count} components of {len(acts)} samples were asked for; give 1 to {len(acts) - 1}"
+        )
     places, rows = _principal(acts.values.flatten(1), count)
     unit = (places / places.std(dim=0, correction=0)).double().numpy()
     ica = FastICA(whiten=False, fun="cube", max_iter=2000, tol=1e-5, random_state=seed)
@@ -78,18 +90,27 @@ def ica_directions(acts: StepActivations, count: int = 4, *, seed: int = 0) -> S
         try:
             ica.fit(unit)
         except NotConverged as error:
-            raise InputError(f"{count} independent components of {len(acts)} samples were not found; record more, or take fewer") from error
+            raise InputError(
+                f"{count} independent components of {len(acts)} samples were not found; record "
+                "more, or take fewer"
+            ) from error
     mixing = torch.from_numpy(np.ascontiguousarray(ica.mixing_.T)).to(rows)
     return directions_like(acts, mixing @ rows, [f"source {i}" for i in range(count)], "ica")
 
 
-def _principal(rows: Float[Tensor, "sample d"], count: int) -> tuple[Float[Tensor, "sample direction"], Float[Tensor, "direction d"]]:
-    """Coordinates of the samples, and directions of one sd, by the decomposition of the samples' products (samples are few, d is large)."""
+def _principal(
+    rows: Float[Tensor, "sample d"], count: int
+) -> tuple[Float[Tensor, "sample direction"], Float[Tensor, "direction d"]]:
+    """Coordinates of the samples, and directions of one sd, by the decomposition of the samples'
+    products (samples are few, d is large).
+    """
     centred = rows.double() - rows.double().mean(dim=0)
     squares, vectors = torch.linalg.eigh(centred @ centred.T)
     sizes = squares.flip(0)[:count].clamp(min=0).sqrt()
     if float(sizes[-1]) <= 1e-6 * float(sizes[0]) or float(sizes[0]) == 0:
-        raise InputError(f"the activations vary along fewer than {count} directions; ask for fewer components")
+        raise InputError(
+            f"the activations vary along fewer than {count} directions; ask for fewer components"
+        )
     places = vectors.flip(1)[:, :count]
     directions = places.T @ centred / (len(rows) - 1) ** 0.5
     # A sign of its own, whatever the decomposition returned: the largest entry is positive.
@@ -97,7 +118,9 @@ def _principal(rows: Float[Tensor, "sample d"], count: int) -> tuple[Float[Tenso
     return (places * sizes * signs.T).to(rows), (directions * signs).to(rows)
 
 
-def _matched(before: Float[Tensor, "sample direction"], after: Float[Tensor, "sample direction"]) -> tuple[Tensor, Tensor]:
+def _matched(
+    before: Float[Tensor, "sample direction"], after: Float[Tensor, "sample direction"]
+) -> tuple[Tensor, Tensor]:
     from scipy.optimize import linear_sum_assignment
 
     unit = [values / values.norm(dim=0) for values in (before, after)]

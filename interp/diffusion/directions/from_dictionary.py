@@ -18,8 +18,11 @@ def image_rows(acts: StepActivations) -> Float[Tensor, "row d"]:
     return acts.values.flatten(1)
 
 
-def dictionary_directions(acts: StepActivations, dictionary: Dictionary, *, count: int | None = None) -> StepDirections:
-    """The features of a dictionary of `image_rows`, each as long as the sd of its coefficients, by falling length.
+def dictionary_directions(
+    acts: StepActivations, dictionary: Dictionary, *, count: int | None = None
+) -> StepDirections:
+    """The features of a dictionary of `image_rows`, each as long as the sd of its coefficients, by
+    falling length.
 
     Features that never vary (dead ones) are left out.
 
@@ -33,9 +36,17 @@ def dictionary_directions(acts: StepActivations, dictionary: Dictionary, *, coun
     """
     coefficients = dictionary.encode(image_rows(acts))
     lengths = coefficients.std(dim=0)
-    alive = [int(i) for i in lengths.argsort(descending=True) if float(lengths[i]) > 1e-6 * float(lengths.max().clamp(min=1e-12))]
+    alive = [
+        int(i)
+        for i in lengths.argsort(descending=True)
+        if float(lengths[i]) > 1e-6 * float(lengths.max().clamp(min=1e-12))
+    ]
     if not alive:
-        raise InputError(f"no feature of the {dictionary.method} dictionary varies over these samples; fit it to them")
+        raise InputError(
+            f"no feature of the {dictionary.method} dictionary varies over these samples; fit "
+            "it "
+            "to them"
+        )
     chosen = alive[:count]
     values = dictionary.directions[chosen] * lengths[chosen][:, None]
     return directions_like(acts, values, [f"feature {i}" for i in chosen], dictionary.method)

@@ -1,4 +1,6 @@
-"""Image-specific directions: singular vectors of the network's answer as a function of what a site holds."""
+"""Image-specific directions: singular vectors of the network's answer as a function of what a site
+holds.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -20,16 +22,19 @@ from interp.models import Call, Hook, UNetModel
 from interp.models.adapters.unet import NoisedImages
 
 SPARE = 4
-"""Vectors carried along beyond those asked for: convergence goes by the gap to the first vector that is not."""
+"""Vectors carried along beyond those asked for: convergence goes by the gap to the first vector
+that is not.
+"""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SingularVectors:
     """Leading singular vectors of `∂ answer / ∂ h` for one noised image.
 
-    `values [vector]` fall; `directions [vector, channel, y, x]` are unit changes of the site, `responses [vector, …]` the unit changes of
-    the (masked) answer that they cause. `change` is the relative change of the values in the last iteration. `evaluations` counts calls of
-    the network, each for all vectors at once as one batch.
+    `values [vector]` fall; `directions [vector, channel, y, x]` are unit changes of the site,
+    `responses [vector, …]` the unit changes of the (masked) answer that they cause. `change` is the
+    relative change of the values in the last iteration. `evaluations` counts calls of the network,
+    each for all vectors at once as one batch.
     """
 
     values: Float[Tensor, " vector"]
@@ -41,10 +46,17 @@ class SingularVectors:
 
 
 class Linearised:
-    """A network's answer to one noised image as a function of a site, to first order: products with its Jacobian and their count."""
+    """A network's answer to one noised image as a function of a site, to first order: products with
+    its Jacobian and their count.
+    """
 
     def __init__(
-        self, model: UNetModel, image: Float[Tensor, "1 channel y x"], timestep: int, site: str, mask: Float[Tensor, "mask_y mask_x"] | None
+        self,
+        model: UNetModel,
+        image: Float[Tensor, "1 channel y x"],
+        timestep: int,
+        site: str,
+        mask: Float[Tensor, "mask_y mask_x"] | None,
     ) -> None:
         self.model, self.image, self.timestep = model, image, timestep
         self.site = model.sites.resolve(site)
@@ -52,15 +64,28 @@ class Linearised:
         self.evaluations = 0
         self.held = self._held()
 
-    def times(self, vectors: Float[Tensor, "vector channel y x"]) -> Float[Tensor, "vector channel_out y_out x_out"]:
-        """`J v` of every vector, by forward-mode differentiation. Cost: one evaluation of a batch."""
+    def times(
+        self, vectors: Float[Tensor, "vector channel y x"]
+    ) -> Float[Tensor, "vector channel_out y_out x_out"]:
+        """`J v` of every vector, by forward-mode differentiation. Cost: one evaluation of a
+        batch.
+        """
         with torch.no_grad(), forward_ad.dual_level(), _without_deprecations():
-            found = self._answer(len(vectors), lambda value, call: forward_ad.make_dual(value.detach().clone(), vectors))  # type: ignore[no-untyped-call]
+            found = self._answer(
+                len(vectors),
+                lambda value, call: forward_ad.make_dual(  # type: ignore[no-untyped-call]
+                    value.detach().clone(), vectors
+                ),
+            )
             tangent = forward_ad.unpack_dual(found).tangent  # type: ignore[no-untyped-call]
         return torch.zeros_like(found) if tangent is None else tangent
 
-    def back(self, vectors: Float[Tensor, "vector channel_out y_out x_out"]) -> Float[Tensor, "vector channel y x"]:
-        """`Jᵀ u` of every vector, by back-propagation. Cost: one evaluation of a batch and its backward pass."""
+    def back(
+        self, vectors: Float[Tensor, "vector channel_out y_out x_out"]
+    ) -> Float[Tensor, "vector channel y x"]:
+        """`Jᵀ u` of every vector, by back-propagation. Cost: one evaluation of a batch and its
+        backward pass.
+        """
         leaf = self.held.expand(len(vectors), *self.held.shape[1:]).clone().requires_grad_()
         with torch.enable_grad():
             found = self._answer(len(vectors), lambda value, call: leaf)
@@ -69,7 +94,12 @@ class Linearised:
 
     def _answer(self, count: int, hook: Hook) -> Tensor:
         self.evaluations += 1
-        found = answer(self.model, self.image.expand(count, *self.image.shape[1:]), self.timestep, {self.site: hook})
+        found = answer(
+            self.model,
+            self.image.expand(count, *self.image.shape[1:]),
+            self.timestep,
+            {self.site: hook},
+        )
         return found if self.mask is None else found * self.mask
 
     @torch.no_grad()
@@ -80,7 +110,9 @@ class Linearised:
             seen.append(value.detach().clone())
 
         self.evaluations += 1
-        self.model.run(NoisedImages(self.image, self.timestep), {self.site: keep}, stop_after=self.site)
+        self.model.run(
+            NoisedImages(self.image, self.timestep), {self.site: keep}, stop_after=self.site
+        )
         return seen[0]
 
 
@@ -97,31 +129,41 @@ def singular_vectors(
     start: Float[Tensor, "start channel_h y_h x_h"] | None = None,
     seed: int = 0,
 ) -> SingularVectors:
-    """The leading right singular vectors of the Jacobian of the network's answer with respect to a site, at one noised image.
+    """The leading right singular vectors of the Jacobian of the network's answer with respect to a
+    site, at one noised image.
 
-    Block power iteration: `W ← Jᵀ (J V)`, orthonormalised, with the singular values of `J V` as estimates, until their relative change is
-    below `tolerance`. With `mask [y, x]` only the answer inside a region counts, so that the directions are the region's.
+    Block power iteration: `W ← Jᵀ (J V)`, orthonormalised, with the singular values of `J V` as
+    estimates, until their relative change is below `tolerance`. With `mask [y, x]` only the answer
+    inside a region counts, so that the directions are the region's.
 
     Args:
         start: vectors to begin with (those of the step before), filled up with random ones.
 
     Raises:
-        InputError: more vectors than the site has numbers, a mask of another size or empty, or a site the answer does not depend on.
+        InputError: more vectors than the site has numbers, a mask of another size or empty, or a
+            site the answer does not depend on.
 
-    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.3, one vector at a time. Cost: at most 2 × iterations + 2 evaluations of the
-    network, each a batch of `count + 4`.
+    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.3, one vector at a time. Cost: at most 2
+    × iterations + 2 evaluations of the network, each a batch of `count + 4`.
 
     Example:
         >>> found = singular_vectors(model, noised, 499, 3)
         >>> found.values
     """
     if mask is not None and (mask.shape != image.shape[2:] or not bool(mask.any())):
-        raise InputError(f"a mask of {tuple(mask.shape)} for images of {tuple(image.shape[2:])}; give one of that size that is not empty")
+        raise InputError(
+            f"a mask of {tuple(mask.shape)} for images of {tuple(image.shape[2:])}; give one "
+            "of "
+            "that size that is not empty"
+        )
     jacobian = Linearised(model, image, timestep, site, mask)
     shape = jacobian.held.shape[1:]
     width = int(shape.numel())
     if not 0 < count <= width:
-        raise InputError(f"{count} singular vectors were asked for; the site has {width} numbers, give 1 to {width}")
+        raise InputError(
+            f"{count} singular vectors were asked for; the site has {width} numbers, give 1 to "
+            f"{width}"
+        )
     vectors = _start(width, min(width, count + SPARE), start, seed).to(jacobian.held)
     values, change, iterations = torch.zeros(count), float("inf"), 0
     moved = jacobian.times(vectors.reshape(-1, *shape))
@@ -138,33 +180,42 @@ def singular_vectors(
         raise InputError(f"the answer does not depend on {site}; see the interchange test")
     turned = (right @ vectors.double())[:count]
     return SingularVectors(
-        values.float(),
-        turned.reshape(count, *shape).float(),
-        left.T[:count].reshape(count, *moved.shape[1:]).float(),
-        iterations,
-        jacobian.evaluations,
-        change,
+        values=values.float(),
+        directions=turned.reshape(count, *shape).float(),
+        responses=left.T[:count].reshape(count, *moved.shape[1:]).float(),
+        iterations=iterations,
+        evaluations=jacobian.evaluations,
+        change=change,
     )
 
 
-def away_from(found: SingularVectors, protected: SingularVectors) -> Float[Tensor, "vector channel y x"]:
+def away_from(
+    found: SingularVectors, protected: SingularVectors
+) -> Float[Tensor, "vector channel y x"]:
     """The directions of `found` as unit vectors after those of `protected` are taken out of them.
 
-    The vectors of a masked answer change the region most, and often the rest as well. With the leading vectors of the rest's own mask
-    taken out, the rest stays to first order (Zhu et al. 2021, who do so in a GAN's latent space).
+    The vectors of a masked answer change the region most, and often the rest as well. With the
+    leading vectors of the rest's own mask taken out, the rest stays to first order (Zhu et al.
+    2021, who do so in a GAN's latent space).
 
     Raises:
         InputError: nothing is left of a direction.
 
     Example:
-        >>> away_from(singular_vectors(model, noised, 499, 2, mask=face), singular_vectors(model, noised, 499, 8, mask=1 - face))
+        >>> away_from(
+        ...     singular_vectors(model, noised, 499, 2, mask=face),
+        ...     singular_vectors(model, noised, 499, 8, mask=1 - face),
+        ... )
     """
     basis = torch.linalg.qr(protected.directions.flatten(1).T).Q
     rows = found.directions.flatten(1)
     left = rows - (rows @ basis) @ basis.T
     sizes = left.norm(dim=1)
     if float(sizes.min()) < 1e-3:
-        raise InputError(f"vector {int(sizes.argmin())} lies among the {len(basis.T)} protected ones; protect fewer")
+        raise InputError(
+            f"vector {int(sizes.argmin())} lies among the {len(basis.T)} protected ones; protect "
+            "fewer"
+        )
     return (left / sizes[:, None]).reshape(found.directions.shape)
 
 
@@ -182,13 +233,15 @@ def jacobian_directions(
 ) -> StepDirections:
     """Singular vectors at every step of one image's own way, as directions over steps.
 
-    The image is the first of `seed`. Each step starts from the vectors of the step before; which vector of a step goes on from which of the
-    one before, and with which sign, is settled by the largest overlaps. Directions of a step are unit vectors.
+    The image is the first of `seed`. Each step starts from the vectors of the step before; which
+    vector of a step goes on from which of the one before, and with which sign, is settled by the
+    largest overlaps. Directions of a step are unit vectors.
 
     Raises:
         InputError: as `singular_vectors`, or a window beyond the steps.
 
-    Cost: at most `2 × iterations + 3` evaluations of the network per step, each a batch of `count + 4`.
+    Cost: at most `2 × iterations + 3` evaluations of the network per step, each a batch of
+    `count + 4`.
 
     Example:
         >>> jacobian_directions(model, 3, seed=0, window=range(0, 10))
@@ -201,7 +254,15 @@ def jacobian_directions(
         if step in chosen:
             before = found[-1] if found else None
             vectors = singular_vectors(
-                model, image, time, count, site=site, mask=mask, most_iterations=most_iterations, start=before, seed=seed
+                model,
+                image,
+                time,
+                count,
+                site=site,
+                mask=mask,
+                most_iterations=most_iterations,
+                start=before,
+                seed=seed,
             ).directions
             found.append(vectors if before is None else _continued(before, vectors))
             progress("Jacobian", len(found), len(chosen), "step")
@@ -209,12 +270,23 @@ def jacobian_directions(
             image = scheduler.step(answer(model, image, time), time, image).prev_sample
     names = tuple(f"vector {i}" for i in range(count))
     times = tuple(levels.timesteps[step] for step in chosen)
-    return StepDirections(torch.stack(found, dim=1), names, tuple(chosen), times, model.sites.resolve(site), steps, "Jacobian", seed)
+    return StepDirections(
+        values=torch.stack(found, dim=1),
+        names=names,
+        steps=tuple(chosen),
+        timesteps=times,
+        site=model.sites.resolve(site),
+        total=steps,
+        method="Jacobian",
+        seed=seed,
+    )
 
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """Torch's forward mode compiles a part of itself at first use in a way that torch itself calls deprecated."""
+    """Torch's forward mode compiles a part of itself at first use in a way that torch itself calls
+    deprecated.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit")
         yield
@@ -227,7 +299,9 @@ def _start(width: int, count: int, start: Tensor | None, seed: int) -> Float[Ten
     return torch.linalg.qr(drawn.T).Q.T
 
 
-def _continued(before: Float[Tensor, "vector channel y x"], after: Float[Tensor, "vector channel y x"]) -> Tensor:
+def _continued(
+    before: Float[Tensor, "vector channel y x"], after: Float[Tensor, "vector channel y x"]
+) -> Tensor:
     from scipy.optimize import linear_sum_assignment
 
     overlaps = before.flatten(1) @ after.flatten(1).T

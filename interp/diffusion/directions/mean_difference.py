@@ -1,4 +1,6 @@
-"""Directions from labelled samples: the mean of those with much of a factor less the mean of those with little."""
+"""Directions from labelled samples: the mean of those with much of a factor less the mean of those
+with little.
+"""
 
 from collections.abc import Mapping
 
@@ -12,14 +14,22 @@ from interp.diffusion.records.activations import StepActivations
 
 
 def supervised_directions(
-    acts: StepActivations, labels: Mapping[str, Float[Tensor, " image"]], per_side: int = 60, *, sample: int | None = None, seed: int = 0
+    acts: StepActivations,
+    labels: Mapping[str, Float[Tensor, " image"]],
+    per_side: int = 60,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> StepDirections:
-    """For every factor, `mean(h of the top per_side) − mean(h of the bottom per_side)` at every step.
+    """For every factor, `mean(h of the top per_side) − mean(h of the bottom per_side)` at every
+    step.
 
     Args:
         acts: recorded samples, `[image, step, channel, y, x]`.
-        labels: each factor's value per sample: known, read off, or a classifier's; samples with NaN are left out of that factor.
-        sample: draw this many of the samples at random first (so that few labels are what `per_side` ranks among).
+        labels: each factor's value per sample: known, read off, or a classifier's; samples with NaN
+            are left out of that factor.
+        sample: draw this many of the samples at random first (so that few labels are what
+            `per_side` ranks among).
 
     Raises:
         InputError: labels of another number, too few samples, or a factor that does not vary.
@@ -30,21 +40,34 @@ def supervised_directions(
         >>> directions = supervised_directions(acts, factor_table(read_shapes, acts.images))
     """
     if per_side < 1 or not labels:
-        raise InputError(f"per_side is {per_side}, with {len(labels)} factors; give at least 1 of each")
+        raise InputError(
+            f"per_side is {per_side}, with {len(labels)} factors; give at least 1 of each"
+        )
     picked = torch.arange(len(acts))
     if sample is not None:
         picked = torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed))[:sample]
-    found = [_difference(acts.values, name, values, picked, per_side) for name, values in labels.items()]
+    found = [
+        _difference(acts.values, name, values, picked, per_side) for name, values in labels.items()
+    ]
     return directions_like(acts, torch.stack(found), list(labels), "mean difference")
 
 
-def _difference(values: Tensor, name: str, label: Float[Tensor, " image"], picked: Tensor, per_side: int) -> Tensor:
+def _difference(
+    values: Tensor, name: str, label: Float[Tensor, " image"], picked: Tensor, per_side: int
+) -> Tensor:
     if len(label) != len(values):
-        raise InputError(f"{len(label)} values of {name!r} for {len(values)} samples; give one per sample")
+        raise InputError(
+            f"{len(label)} values of {name!r} for {len(values)} samples; give one per sample"
+        )
     known = picked[~label[picked].isnan()]
     if len(known) < 2 * per_side:
-        raise InputError(f"{len(known)} samples have a value of {name!r}, {2 * per_side} are needed; record more, or take fewer per side")
+        raise InputError(
+            f"{len(known)} samples have a value of {name!r}, {2 * per_side} are needed; record "
+            "more, or take fewer per side"
+        )
     if float(label[known].std()) == 0:
-        raise InputError(f"{name!r} is the same in every sample, so it has no direction; leave it out")
+        raise InputError(
+            f"{name!r} is the same in every sample, so it has no direction; leave it out"
+        )
     order = known[label[known].argsort()]
     return values[order[-per_side:]].mean(dim=0) - values[order[:per_side]].mean(dim=0)

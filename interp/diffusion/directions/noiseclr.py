@@ -1,4 +1,6 @@
-"""Contrastive directions: each does the same to different images and something else than the others do."""
+"""Contrastive directions: each does the same to different images and something else than the others
+do.
+"""
 
 import torch
 from jaxtyping import Float
@@ -12,9 +14,12 @@ from interp.diffusion.sampling.levels import noise_levels
 from interp.models import Call, UNetModel
 
 
-def contrast(changes: Float[Tensor, "direction image d"], *, temperature: float = 0.5) -> Float[Tensor, ""]:
-    """`−log(pos/neg)`: `pos` is the mean of `exp(cos/τ)` over pairs of images under the same direction, `neg` over pairs of directions on
-    the same image. A ratio of means, not InfoNCE: `pos` is not in the denominator.
+def contrast(
+    changes: Float[Tensor, "direction image d"], *, temperature: float = 0.5
+) -> Float[Tensor, ""]:
+    """`−log(pos/neg)`: `pos` is the mean of `exp(cos/τ)` over pairs of images under the same
+    direction, `neg` over pairs of directions on the same image. A ratio of means, not InfoNCE:
+    `pos` is not in the denominator.
 
     Raises:
         InputError: fewer than two directions or two images.
@@ -23,11 +28,15 @@ def contrast(changes: Float[Tensor, "direction image d"], *, temperature: float 
     """
     directions, images = changes.shape[:2]
     if directions < 2 or images < 2:
-        raise InputError(f"{directions} directions on {images} images; a contrast needs two of each")
+        raise InputError(
+            f"{directions} directions on {images} images; a contrast needs two of each"
+        )
     unit = torch.nn.functional.normalize(changes, dim=2)
     same = torch.exp(torch.einsum("knd,kmd->knm", unit, unit) / temperature)
     other = torch.exp(torch.einsum("knd,jnd->nkj", unit, unit) / temperature)
-    pairs = torch.triu(torch.ones(images, images, dtype=torch.bool, device=changes.device), diagonal=1)
+    pairs = torch.triu(
+        torch.ones(images, images, dtype=torch.bool, device=changes.device), diagonal=1
+    )
     apart = ~torch.eye(directions, dtype=torch.bool, device=changes.device)
     return -(same[:, pairs].mean() / other[:, apart].mean()).log()
 
@@ -45,11 +54,13 @@ def contrastive_directions(
     seed: int = 0,
     progress: Progress = silent,
 ) -> StepDirections:
-    """NoiseCLR's objective on changes of a site instead of text tokens: directions are learned, the network is frozen.
+    """NoiseCLR's objective on changes of a site instead of text tokens: directions are learned, the
+    network is frozen.
 
-    Every iteration takes some recorded images at one random step, noises them anew, and adds each direction in the site there, scaled to
-    `size` times the sd of the site's activations; `contrast` of the changes of the network's answer is lowered by Adam. A direction has one
-    pattern over the site for all steps, as a token has, and each step's own length.
+    Every iteration takes some recorded images at one random step, noises them anew, and adds each
+    direction in the site there, scaled to `size` times the sd of the site's activations; `contrast`
+    of the changes of the network's answer is lowered by Adam. A direction has one pattern over the
+    site for all steps, as a token has, and each step's own length.
 
     Args:
         acts: recorded samples: their images are what is noised, their sd sets the lengths.
@@ -63,13 +74,23 @@ def contrastive_directions(
         >>> contrastive_directions(model, acts, 8, seed=0)
     """
     if count < 2 or images < 2 or images > len(acts):
-        raise InputError(f"{count} directions on {images} of {len(acts)} images; give at least 2 of each, at most what was recorded")
+        raise InputError(
+            f"{count} directions on {images} of {len(acts)} images; give at least 2 of each, "
+            "at "
+            "most what was recorded"
+        )
     levels = noise_levels(model, acts.total)
     if tuple(levels.timesteps[step] for step in acts.steps) != acts.timesteps:
-        raise InputError("the activations were recorded with another sampler than the model's; record them again")
+        raise InputError(
+            "the activations were recorded with another sampler than the model's; record them again"
+        )
     generator = torch.Generator().manual_seed(seed)
     lengths = acts.values.std(dim=0).flatten(1).norm(dim=1)
-    patterns = torch.randn(count, *acts.values.shape[2:], generator=generator).to(acts.values).requires_grad_()
+    patterns = (
+        torch.randn(count, *acts.values.shape[2:], generator=generator)
+        .to(acts.values)
+        .requires_grad_()
+    )
     optimiser = torch.optim.Adam([patterns], lr=learning_rate)
     for iteration in range(iterations):
         place = int(torch.randint(len(acts.steps), (1,), generator=generator))
@@ -80,7 +101,10 @@ def contrastive_directions(
         optimiser.zero_grad()
         with torch.enable_grad():
             added = _unit(patterns) * (size * lengths[place])
-            loss = contrast(_changes(model, noised, acts.timesteps[place], acts.site, added), temperature=temperature)
+            loss = contrast(
+                _changes(model, noised, acts.timesteps[place], acts.site, added),
+                temperature=temperature,
+            )
             (patterns.grad,) = torch.autograd.grad(loss, patterns)
         optimiser.step()
         progress("contrastive directions", iteration + 1, iterations, "iteration")
@@ -89,16 +113,24 @@ def contrastive_directions(
 
 
 def _changes(
-    model: UNetModel, noised: Float[Tensor, "image channel y x"], timestep: int, site: str, added: Float[Tensor, "direction c h w"]
+    model: UNetModel,
+    noised: Float[Tensor, "image channel y x"],
+    timestep: int,
+    site: str,
+    added: Float[Tensor, "direction c h w"],
 ) -> Float[Tensor, "direction image d"]:
-    """What every direction changes in the answer to every image, in one batch with the unchanged images last."""
+    """What every direction changes in the answer to every image, in one batch with the unchanged
+    images last.
+    """
     count, images = len(added), len(noised)
 
     def hook(value: Tensor, call: Call) -> Tensor:
         changed = value.reshape(count + 1, images, *value.shape[1:])
         return torch.cat([changed[:-1] + added[:, None], changed[-1:]]).reshape(value.shape)
 
-    found = answer(model, noised.repeat(count + 1, 1, 1, 1), timestep, {site: hook}).reshape(count + 1, images, -1)
+    found = answer(model, noised.repeat(count + 1, 1, 1, 1), timestep, {site: hook}).reshape(
+        count + 1, images, -1
+    )
     return found[:-1] - found[-1:]
 
 

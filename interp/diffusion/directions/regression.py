@@ -1,4 +1,6 @@
-"""Directions from labelled samples by regression: what changes with one factor while the others stay."""
+"""Directions from labelled samples by regression: what changes with one factor while the others
+stay.
+"""
 
 from collections.abc import Mapping
 
@@ -11,13 +13,18 @@ from interp.diffusion.directions.step_directions import StepDirections, directio
 from interp.diffusion.records.activations import StepActivations
 
 
-def regressed_directions(acts: StepActivations, labels: Mapping[str, Float[Tensor, " image"]]) -> StepDirections:
-    """The rows of `B` in `h = c + labels @ B`, by least squares at every step: the change of h per sd of one factor, the others held.
+def regressed_directions(
+    acts: StepActivations, labels: Mapping[str, Float[Tensor, " image"]]
+) -> StepDirections:
+    """The rows of `B` in `h = c + labels @ B`, by least squares at every step: the change of h per
+    sd of one factor, the others held.
 
-    Where factors go together in the samples, mean differences mix them and these do not. Samples with a NaN are left out.
+    Where factors go together in the samples, mean differences mix them and these do not. Samples
+    with a NaN are left out.
 
     Raises:
-        InputError: fewer readable samples than factors and two, or factors that determine each other.
+        InputError: fewer readable samples than factors and two, or factors that determine each
+            other.
 
     Cost: one least-squares problem of `samples × factors`.
 
@@ -29,7 +36,11 @@ def regressed_directions(acts: StepActivations, labels: Mapping[str, Float[Tenso
         raise InputError(f"{len(table)} labels for {len(acts)} samples; give one per sample")
     kept = ~table.isnan().any(dim=1)
     if int(kept.sum()) < table.shape[1] + 2:
-        raise InputError(f"{int(kept.sum())} samples have every label, {table.shape[1] + 2} are needed; record more")
+        raise InputError(
+            f"{int(kept.sum())} samples have every label, {table.shape[1] + 2} are needed; "
+            "record "
+            "more"
+        )
     known = table[kept]
     spread = known.std(dim=0)
     design = (known - known.mean(dim=0)) / spread.clamp(min=1e-12)

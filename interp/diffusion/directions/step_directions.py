@@ -15,11 +15,13 @@ from interp.diffusion.records.activations import StepActivations
 SHOWN = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StepDirections:
-    """Directions of a site, `values [direction, step, channel, y, x]`: what is added at each of `steps` of a sampler of `total` steps.
+    """Directions of a site, `values [direction, step, channel, y, x]`: what is added at each of
+    `steps` of a sampler of `total` steps.
 
-    They belong to that sampler: another number of steps, or another spacing, visits other noise levels. `method` says how they were found.
+    They belong to that sampler: another number of steps, or another spacing, visits other noise
+    levels. `method` says how they were found.
 
     Example:
         >>> directions["radius"].norms
@@ -36,9 +38,16 @@ class StepDirections:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values) or len(set(self.names)) != len(self.names):
-            raise InputError(f"{len(self.names)} names ({', '.join(self.names)}) for {len(self.values)} directions; give one each")
+            raise InputError(
+                f"{len(self.names)} names ({', '.join(self.names)}) for {len(self.values)} "
+                "directions; give one each"
+            )
         if not bool(self.values.isfinite().all()):
-            raise InputError(f"directions found by {self.method} are not finite; see whether the network passes its gate")
+            raise InputError(
+                f"directions found by {self.method} are not finite; see whether the network "
+                "passes "
+                "its gate"
+            )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -71,31 +80,60 @@ class StepDirections:
         """
         norms = self.norms
         if not bool((norms > 0).all()):
-            raise InputError(f"direction {self.names[int(norms.argmin())]!r} is zero; it cannot be given a length")
+            raise InputError(
+                f"direction {self.names[int(norms.argmin())]!r} is zero; it cannot be given a "
+                "length"
+            )
         return replace(self, values=self.values * (norm / norms)[:, None, None, None, None])
 
     def _repr_html_(self) -> str:
         shown = self.first(SHOWN)
-        rows = [(foreign(name), numeral(norm)) for name, norm in zip(shown.names, shown.norms.tolist(), strict=True)]
+        rows = [
+            (foreign(name), numeral(norm))
+            for name, norm in zip(shown.names, shown.norms.tolist(), strict=True)
+        ]
         channels, height, width = self.values.shape[2:]
         shape = f"{channels} × {height} × {width}"
         steps = f"{len(self.steps)} of {self.total}"
-        named = facts([("method", foreign(self.method)), ("steps", steps), ("shape", shape), ("seed", self.seed)])
+        named = facts(
+            [
+                ("method", foreign(self.method)),
+                ("steps", steps),
+                ("shape", shape),
+                ("seed", self.seed),
+            ]
+        )
         rest = "" if len(self) <= SHOWN else f", the first {SHOWN}"
         body = table(("name", "length"), rows, caption=f"Length over all steps{rest}")
         return block("Directions", named, body, name=self.site, about=f"{len(self):,}")
 
 
-def directions_like(acts: StepActivations, values: Tensor, names: Sequence[str], method: str) -> StepDirections:
-    """Directions `[direction, step, channel, y, x]`, or flat `[direction, d]`, found in some activations."""
+def directions_like(
+    acts: StepActivations, values: Tensor, names: Sequence[str], method: str
+) -> StepDirections:
+    """Directions `[direction, step, channel, y, x]`, or flat `[direction, d]`, found in some
+    activations.
+    """
     shaped = values.reshape(len(values), *acts.values.shape[1:])
-    return StepDirections(shaped, tuple(names), acts.steps, acts.timesteps, acts.site, acts.total, method, acts.seed)
+    return StepDirections(
+        values=shaped,
+        names=tuple(names),
+        steps=acts.steps,
+        timesteps=acts.timesteps,
+        site=acts.site,
+        total=acts.total,
+        method=method,
+        seed=acts.seed,
+    )
 
 
-def random_like(directions: StepDirections, count: int | None = None, *, seed: int) -> StepDirections:
+def random_like(
+    directions: StepDirections, count: int | None = None, *, seed: int
+) -> StepDirections:
     """Random directions with the norms of others at every step: the control of every direction.
 
-    Entries are standard normal, scaled step by step; with `count` that many, each with the mean norms of them all.
+    Entries are standard normal, scaled step by step; with `count` that many, each with the mean
+    norms of them all.
 
     Example:
         >>> control = random_like(directions, 5, seed=1)
@@ -108,4 +146,10 @@ def random_like(directions: StepDirections, count: int | None = None, *, seed: i
     drawn = torch.randn(len(norms), *values.shape[1:], generator=generator).to(values)
     unit = drawn / drawn.flatten(2).norm(dim=2)[..., None, None, None]
     names = directions.names if count is None else tuple(f"random {i}" for i in range(count))
-    return replace(directions, values=unit * norms[..., None, None, None], names=names, method="random", seed=seed)
+    return replace(
+        directions,
+        values=unit * norms[..., None, None, None],
+        names=names,
+        method="random",
+        seed=seed,
+    )

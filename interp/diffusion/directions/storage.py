@@ -1,4 +1,6 @@
-"""Directions on disk: one safetensors file that holds them, and what they belong to, as json in its header and beside it."""
+"""Directions on disk: one safetensors file that holds them, and what they belong to, as json in its
+header and beside it.
+"""
 
 import json
 from dataclasses import fields
@@ -14,7 +16,8 @@ _TUPLES = ("names", "steps", "timesteps")
 
 
 def save_directions(directions: StepDirections, path: str | Path) -> Path:
-    """Write directions whole or not at all: `path` is the safetensors file; beside it a `.json` of the same name says what they are.
+    """Write directions whole or not at all: `path` is the safetensors file; beside it a `.json` of
+    the same name says what they are.
 
     The file alone is enough to load them; the json is there to be read.
 
@@ -29,12 +32,23 @@ def save_directions(directions: StepDirections, path: str | Path) -> Path:
 
     target = Path(path)
     if target.suffix != ".safetensors":
-        raise InputError(f"{target} does not end in .safetensors; name it {target.with_suffix('.safetensors').name}")
-    about = {item.name: getattr(directions, item.name) for item in fields(directions) if item.name != "values"}
+        raise InputError(
+            f"{target} does not end in .safetensors; name it "
+            f"{target.with_suffix('.safetensors').name}"
+        )
+    about = {
+        item.name: getattr(directions, item.name)
+        for item in fields(directions)
+        if item.name != "values"
+    }
     values = directions.values.detach().cpu().contiguous()
     with replacing(target) as temporary:
-        save_file({"values": values}, temporary, metadata={"format": FORMAT, "about": json.dumps(about)})
-    write_json(target.with_suffix(".json"), {"format": FORMAT, **about, "shape": list(values.shape)})
+        save_file(
+            {"values": values}, temporary, metadata={"format": FORMAT, "about": json.dumps(about)}
+        )
+    write_json(
+        target.with_suffix(".json"), {"format": FORMAT, **about, "shape": list(values.shape)}
+    )
     return target
 
 
@@ -54,9 +68,14 @@ def load_directions(path: str | Path) -> StepDirections:
             noted: dict[str, str] = file.metadata() or {}
             values = file.get_tensor("values") if noted.get("format") == FORMAT else None
     except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read directions from {path}: {error}; find and save them again") from error
+        raise UnavailableError(
+            f"cannot read directions from {path}: {error}; find and save them again"
+        ) from error
     if values is None or values.ndim != 5:
-        raise UnavailableError(f"{path} holds no directions of this package; give a file that `interp diffusion directions` wrote")
+        raise UnavailableError(
+            f"{path} holds no directions of this package; give a file that `interp diffusion "
+            "directions` wrote"
+        )
     return StepDirections(values=values, **_about(path, noted))
 
 
@@ -64,6 +83,10 @@ def _about(path: str | Path, noted: dict[str, str]) -> dict[str, Any]:
     wanted = {item.name for item in fields(StepDirections)} - {"values"}
     try:
         about = json.loads(noted["about"])
-        return {name: tuple(about[name]) if name in _TUPLES else about[name] for name in sorted(wanted)}
+        return {
+            name: tuple(about[name]) if name in _TUPLES else about[name] for name in sorted(wanted)
+        }
     except (KeyError, TypeError, ValueError) as error:
-        raise UnavailableError(f"{path} does not say what its directions belong to ({error}); find and save them again") from error
+        raise UnavailableError(
+            f"{path} does not say what its directions belong to ({error}); find and save them again"
+        ) from error

@@ -1,4 +1,6 @@
-"""Mean, sd and leading components of a site over more samples than would fit in memory: sampled, counted in, and let go."""
+"""Mean, sd and leading components of a site over more samples than would fit in memory: sampled,
+counted in, and let go.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,12 +19,13 @@ from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
 from interp.models import Call, SamplingPlan, UNetModel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StepStatistics:
     """What is known of a site over `count` samples that were not kept.
 
-    `mean` and `sd` are `[step, channel, y, x]` (sd with n − 1); `directions` the leading components of all steps together, each of the
-    samples' sd along it; `explained [direction]` the share of the whole variance that lies along each.
+    `mean` and `sd` are `[step, channel, y, x]` (sd with n − 1); `directions` the leading components
+    of all steps together, each of the samples' sd along it; `explained [direction]` the share of
+    the whole variance that lies along each.
 
     Example:
         >>> statistics.directions.norms
@@ -35,33 +38,54 @@ class StepStatistics:
     explained: Float[Tensor, " direction"]
 
     def _repr_html_(self) -> str:
-        rows = [(name, f"{share:.1%}") for name, share in zip(self.directions.names[:12], self.explained[:12].tolist(), strict=True)]
-        body = table(("component", "share of the variance"), rows, caption=f"The first {len(rows)} of {len(self.explained)} components")
+        rows = [
+            (name, f"{share:.1%}")
+            for name, share in zip(
+                self.directions.names[:12], self.explained[:12].tolist(), strict=True
+            )
+        ]
+        body = table(
+            ("component", "share of the variance"),
+            rows,
+            caption=f"The first {len(rows)} of {len(self.explained)} components",
+        )
         return block("Statistics", body, name=self.directions.site, about=f"{self.count:,} samples")
 
 
-def streamed_statistics(parts: Iterable[StepActivations], components: int = 10, *, kept: int | None = None) -> StepStatistics:
-    """Mean, sd and leading components of activations that come part by part; a part may be let go once the next is asked for.
+def streamed_statistics(
+    parts: Iterable[StepActivations], components: int = 10, *, kept: int | None = None
+) -> StepStatistics:
+    """Mean, sd and leading components of activations that come part by part; a part may be let go
+    once the next is asked for.
 
-    Mean and sd are exact. `kept` components (by default 4 for each asked for, 64 at least) are carried from part to part and
-    joined with the next by a singular value decomposition: exact while no more directions than `kept` vary, else close where the variance
-    beyond them is small (`explained` says how much is left).
+    Mean and sd are exact. `kept` components (by default 4 for each asked for, 64 at least) are
+    carried from part to part and joined with the next by a singular value decomposition: exact
+    while no more directions than `kept` vary, else close where the variance beyond them is small
+    (`explained` says how much is left).
 
     Raises:
-        InputError: fewer than `components + 1` samples or numbers, `kept` below `components`, parts of different samplers or sites, values
-            that are not finite, or fewer directions that vary.
+        InputError: fewer than `components + 1` samples or numbers, `kept` below `components`, parts
+            of different samplers or sites, values that are not finite, or fewer directions that
+            vary.
 
-    Source: Ross, Lim, Lin & Yang 2008 (incremental PCA, in scikit-learn); Haas et al. 2024 (arXiv 2303.11073) use it for h. Cost: per part
-    one decomposition of `[kept + samples, d]`; memory for `kept · d` numbers and one part.
+    Source: Ross, Lim, Lin & Yang 2008 (incremental PCA, in scikit-learn); Haas et al. 2024 (arXiv
+    2303.11073) use it for h. Cost: per part one decomposition of `[kept + samples, d]`; memory for
+    `kept · d` numbers and one part.
 
     Example:
-        >>> streamed_statistics(record_steps(model, 500, seed=seed) for seed in range(100)).explained
+        >>> streamed_statistics(
+        ...     record_steps(model, 500, seed=seed) for seed in range(100)
+        ... ).explained
     """
     from sklearn.decomposition import IncrementalPCA
 
     carried = max(64, 4 * components) if kept is None else kept
     if not 0 < components <= carried:
-        raise InputError(f"{components} components with {carried} kept were asked for; keep as many as there are components, or more")
+        raise InputError(
+            f"{components} components with {carried} kept were asked for; keep as many as "
+            "there "
+            "are components, or more"
+        )
     fitted: IncrementalPCA | None = None
     first: StepActivations | None = None
     for part, rows in _gathered(parts, carried):
@@ -69,8 +93,15 @@ def streamed_statistics(parts: Iterable[StepActivations], components: int = 10, 
             first, fitted = part, IncrementalPCA(min(carried, *rows.shape))
         assert fitted is not None
         fitted.partial_fit(rows.numpy(), check_input=False)
-    if first is None or fitted is None or not components <= min(fitted.n_components_, int(fitted.n_samples_seen_) - 1):
-        raise InputError(f"{components} components were asked for of too few samples or numbers; give more than {components} samples")
+    if (
+        first is None
+        or fitted is None
+        or not components <= min(fitted.n_components_, int(fitted.n_samples_seen_) - 1)
+    ):
+        raise InputError(
+            f"{components} components were asked for of too few samples or numbers; give more than "
+            f"{components} samples"
+        )
     return _statistics(first, fitted, components)
 
 
@@ -88,12 +119,14 @@ def record_statistics(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> StepStatistics:
-    """`streamed_statistics` of what `record_steps` would record of the same images, without holding more than a few batches of it.
+    """`streamed_statistics` of what `record_steps` would record of the same images, without holding
+    more than a few batches of it.
 
     Raises:
         InputError: as `record_steps` and `streamed_statistics`.
 
-    Cost: `count × steps` evaluations of the UNet; memory for `kept · d` numbers, `d = steps · channels · y · x`.
+    Cost: `count × steps` evaluations of the UNet; memory for `kept · d` numbers,
+    `d = steps · channels · y · x`.
 
     Example:
         >>> record_statistics(model, 50_000, seed=0, components=25).directions
@@ -102,8 +135,12 @@ def record_statistics(
     return streamed_statistics(parts, components, kept=kept)
 
 
-def _gathered(parts: Iterable[StepActivations], least: int) -> Iterator[tuple[StepActivations, Float[Tensor, "sample d"]]]:
-    """Rows of at least so many samples at once (fewer at the end): the first decomposition cannot find more components than samples."""
+def _gathered(
+    parts: Iterable[StepActivations], least: int
+) -> Iterator[tuple[StepActivations, Float[Tensor, "sample d"]]]:
+    """Rows of at least so many samples at once (fewer at the end): the first decomposition cannot
+    find more components than samples.
+    """
     first: StepActivations | None = None
     waiting: list[Tensor] = []
     for part in parts:
@@ -120,18 +157,29 @@ def _gathered(parts: Iterable[StepActivations], least: int) -> Iterator[tuple[St
 def _require_same(first: StepActivations, part: StepActivations) -> None:
     for name in ("site", "steps", "timesteps", "total"):
         if getattr(part, name) != getattr(first, name):
-            raise InputError(f"parts differ in {name}: {getattr(first, name)} and {getattr(part, name)}; stream one site of one sampler")
+            raise InputError(
+                f"parts differ in {name}: {getattr(first, name)} and {getattr(part, name)}; stream "
+                "one site of one sampler"
+            )
     if part.values.shape[1:] != first.values.shape[1:]:
-        raise InputError(f"parts differ in shape: {tuple(first.values.shape[1:])} and {tuple(part.values.shape[1:])}; stream one network")
+        raise InputError(
+            f"parts differ in shape: {tuple(first.values.shape[1:])} and "
+            f"{tuple(part.values.shape[1:])}; stream one network"
+        )
     if not bool(part.values.isfinite().all()):
-        raise InputError(f"activations of {part.site} are not finite; see whether the network passes its gate")
+        raise InputError(
+            f"activations of {part.site} are not finite; see whether the network passes its gate"
+        )
 
 
 def _statistics(first: StepActivations, fitted: Any, components: int) -> StepStatistics:
     count, shape = int(fitted.n_samples_seen_), first.values.shape[1:]
     sizes = torch.from_numpy(fitted.singular_values_[:components].copy())
     if float(sizes[-1]) <= 1e-6 * float(sizes[0]) or float(sizes[0]) == 0:
-        raise InputError(f"the activations vary along fewer than {components} directions; ask for fewer components")
+        raise InputError(
+            f"the activations vary along fewer than {components} directions; ask for fewer "
+            "components"
+        )
     unit = torch.from_numpy(fitted.components_[:components].copy())
     # A sign of its own, whatever the decomposition returned: the largest entry is positive.
     signs = unit.gather(1, unit.abs().argmax(dim=1, keepdim=True)).sign()
@@ -179,5 +227,13 @@ def _recorded(
             images = model.run(SamplingPlan(seeds[rows], steps), {name: keep})
         assert images is not None
         values = torch.stack([held[step] for step in chosen], dim=1)
-        yield StepActivations(values, tuple(chosen), at, images, name, steps, seed)
+        yield StepActivations(
+            values=values,
+            steps=tuple(chosen),
+            timesteps=at,
+            images=images,
+            site=name,
+            total=steps,
+            seed=seed,
+        )
         progress("record statistics", rows.stop, count, "image")

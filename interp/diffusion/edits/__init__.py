@@ -1,1 +1,3 @@
-"""Images made with something changed: along directions, along curves, across boundaries, from their own code."""
+"""Images made with something changed: along directions, along curves, across boundaries, from their
+own code.
+"""

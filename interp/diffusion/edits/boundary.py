@@ -19,11 +19,13 @@ from interp.models import Call, Hook, UNetModel
 Space = Literal["site", "image"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Boundary:
-    """A plane between samples with much and with little of a factor at one sampling step: `⟨normal, value⟩ + intercept` is positive above.
+    """A plane between samples with much and with little of a factor at one sampling step:
+    `⟨normal, value⟩ + intercept` is positive above.
 
-    `accuracy` is that on held-out samples, its control that of the larger class. `spread` is the sd of the samples' projections.
+    `accuracy` is that on held-out samples, its control that of the larger class. `spread` is the sd
+    of the samples' projections.
     """
 
     normal: Float[Tensor, "channel y x"]
@@ -37,9 +39,11 @@ class Boundary:
     timestep: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Passing:
-    """What passed while images were made: the site and the noised image at every step, and the images that came out."""
+    """What passed while images were made: the site and the noised image at every step, and the
+    images that came out.
+    """
 
     held: Float[Tensor, "image step channel y x"]
     noised: Float[Tensor, "image step channel_in y_in x_in"]
@@ -49,7 +53,9 @@ class Passing:
 
 
 @torch.no_grad()
-def record_passing(model: UNetModel, count: int, *, seed: int, steps: int = STEPS, site: str = "mid") -> Passing:
+def record_passing(
+    model: UNetModel, count: int, *, seed: int, steps: int = STEPS, site: str = "mid"
+) -> Passing:
     """Sample images deterministically and keep a site and the noised image at every step.
 
     Raises:
@@ -69,13 +75,26 @@ def record_passing(model: UNetModel, count: int, *, seed: int, steps: int = STEP
     for time in levels.timesteps:
         noised.append(images)
         images = scheduler.step(answer(model, images, time, {name: keep}), time, images).prev_sample
-    return Passing(torch.stack(held, dim=1), torch.stack(noised, dim=1), images, levels.timesteps, name)
+    return Passing(
+        held=torch.stack(held, dim=1),
+        noised=torch.stack(noised, dim=1),
+        images=images,
+        timesteps=levels.timesteps,
+        site=name,
+    )
 
 
 def fit_boundary(
-    passing: Passing, label: Float[Tensor, " image"], step: int, *, space: Space = "site", held_out: float = 0.25, seed: int = 0
+    passing: Passing,
+    label: Float[Tensor, " image"],
+    step: int,
+    *,
+    space: Space = "site",
+    held_out: float = 0.25,
+    seed: int = 0,
 ) -> Boundary:
-    """The linear support vector machine between the upper and the lower half of a factor, at one step.
+    """The linear support vector machine between the upper and the lower half of a factor, at one
+    step.
 
     Values are scaled as a whole, not number by number, so that the normal is that of the raw space.
 
@@ -111,11 +130,22 @@ def fit_boundary(
     accuracy = bootstrap_mean(right, seed=seed, control=max(share, 1 - share))
     intercept = float(machine.intercept_[0]) / length
     spread = float((rows[fit] @ (weights / length)).std())
-    return Boundary(normal, intercept, accuracy, spread, space, passing.site, step, values.shape[1], passing.timesteps[step])
+    return Boundary(
+        normal=normal,
+        intercept=intercept,
+        accuracy=accuracy,
+        spread=spread,
+        space=space,
+        site=passing.site,
+        step=step,
+        total=values.shape[1],
+        timestep=passing.timesteps[step],
+    )
 
 
 def mixing_step(accuracies: Mapping[int, float], *, slack: float = 0.02) -> int:
-    """The first step, from the noise on, at which a boundary's accuracy is within `slack` of the best of all steps.
+    """The first step, from the noise on, at which a boundary's accuracy is within `slack` of the
+    best of all steps.
 
     The published method finds the step by how long the noised images are; this definition is ours.
 
@@ -132,9 +162,11 @@ def mixing_step(accuracies: Mapping[int, float], *, slack: float = 0.02) -> int:
 def cross_boundaries(
     model: UNetModel, count: int, boundaries: list[Boundary], distance: float, *, seed: int
 ) -> Float[Tensor, "image channel y x"]:
-    """Sample images, and at the boundaries' one step move each value to a signed distance from its boundary, in sd of the projections.
+    """Sample images, and at the boundaries' one step move each value to a signed distance from its
+    boundary, in sd of the projections.
 
-    `value + (distance · spread − ⟨normal, value⟩ − intercept) normal`, in the site, in the noised image, or in both.
+    `value + (distance · spread − ⟨normal, value⟩ − intercept) normal`, in the site, in the noised
+    image, or in both.
 
     Raises:
         InputError: boundaries of several steps or samplers, or none.
@@ -146,11 +178,18 @@ def cross_boundaries(
     """
     places = {(b.step, b.total, b.timestep) for b in boundaries}
     if len(places) != 1:
-        raise InputError(f"boundaries of {len(places)} different steps or samplers were given; give those of one step")
+        raise InputError(
+            f"boundaries of {len(places)} different steps or samplers were given; give those "
+            "of "
+            "one step"
+        )
     ((chosen, total, timestep),) = places
     scheduler, levels = ddim(model, total)
     if levels.timesteps[chosen] != timestep:
-        raise InputError(f"the boundary is of timestep {timestep}, the sampler has {levels.timesteps[chosen]} there; fit it again")
+        raise InputError(
+            f"the boundary is of timestep {timestep}, the sampler has {levels.timesteps[chosen]} "
+            "there; fit it again"
+        )
     images = start_noise(model, image_seeds(count, seed))
     for step, time in enumerate(levels.timesteps):
         hooks: dict[str, Hook] = {}

@@ -1,4 +1,6 @@
-"""DPM-Encoder: an image as the noise of every step of a noisy sampler, exact by construction; and translation with it."""
+"""DPM-Encoder: an image as the noise of every step of a noisy sampler, exact by construction; and
+translation with it.
+"""
 
 from dataclasses import dataclass
 
@@ -15,13 +17,14 @@ from interp.diffusion.sampling.levels import MOST_ETA, ddim
 from interp.models import UNetModel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Encoded:
-    """The code of images: the `start` at step `first` (noise, if that is 0), the noise of every later step but the last, and what is left.
+    """The code of images: the `start` at step `first` (noise, if that is 0), the noise of every
+    later step but the last, and what is left.
 
-    The last step of DDIM adds no noise, so that what the network's last answer misses of the image is kept in `rest`: with it decoding is
-    exact. `noise_sd [step]` is the sd of each step's noise: near 1 where steps are small and the network
-    denoises as the data asks.
+    The last step of DDIM adds no noise, so that what the network's last answer misses of the image
+    is kept in `rest`: with it decoding is exact. `noise_sd [step]` is the sd of each step's noise:
+    near 1 where steps are small and the network denoises as the data asks.
     """
 
     start: Float[Tensor, "image channel y x"]
@@ -50,17 +53,20 @@ def encode(
 ) -> Encoded:
     """Encode images as the noise that a sampler with `eta > 0` must draw to make exactly them.
 
-    A way from noise to the image is drawn from the posterior, `x' = √ᾱ' x₀ + √(1−ᾱ'−σ²) (x − √ᾱ x₀)/√(1−ᾱ) + σ n`; the noise of a step is
-    what the network's own step to x' lacks, divided by σ.
+    A way from noise to the image is drawn from the posterior,
+    `x' = √ᾱ' x₀ + √(1−ᾱ'−σ²) (x − √ᾱ x₀)/√(1−ᾱ) + σ n`; the noise of a step is what the network's
+    own step to x' lacks, divided by σ.
 
     Args:
-        first: the step to begin at. Later ones leave in the code's start what earlier steps decide (a translation then keeps it).
+        first: the step to begin at. Later ones leave in the code's start what earlier steps decide
+            (a translation then keeps it).
 
     Raises:
-        InputError: images of another size or range, eta not above 0, a step that the sampler does not have, or labels that do not fit.
+        InputError: images of another size or range, eta not above 0, a step that the sampler does
+            not have, or labels that do not fit.
 
-    Source: Wu & De la Torre 2023 (arXiv 2210.05559), section 3.1; keeping the rest of the last step is ours. Cost: `steps` evaluations of
-    the network; memory for `steps + 1` times the images.
+    Source: Wu & De la Torre 2023 (arXiv 2210.05559), section 3.1; keeping the rest of the last step
+    is ours. Cost: `steps` evaluations of the network; memory for `steps + 1` times the images.
 
     Example:
         >>> code = encode(model, images, labels=red)
@@ -69,7 +75,9 @@ def encode(
     require_images(model, images)
     checked_labels(labels, len(images))
     if not 0 < eta <= 1:
-        raise InputError(f"eta is {eta}; a code needs noise at every step, give more than 0, at most 1")
+        raise InputError(
+            f"eta is {eta}; a code needs noise at every step, give more than 0, at most 1"
+        )
     if not 0 <= first < steps:
         raise InputError(f"coding was to begin at step {first} of {steps}; give 0 to {steps - 1}")
     eta = min(eta, MOST_ETA)
@@ -81,33 +89,58 @@ def encode(
     def drawn() -> Tensor:
         return torch.randn(clean.shape, generator=generator).to(clean)
 
-    here = start = float(levels.now[first]) ** 0.5 * clean + float(1 - levels.now[first]) ** 0.5 * drawn()
+    here = start = (
+        float(levels.now[first]) ** 0.5 * clean + float(1 - levels.now[first]) ** 0.5 * drawn()
+    )
     noises = []
     with labelled(model.module, labels):
         for step, time in list(enumerate(levels.timesteps))[first:]:
-            now, after, sigma = float(levels.now[step]), float(levels.after[step]), float(sigmas[step])
-            mean = scheduler.step(answer(model, here, time), time, here, eta=eta, variance_noise=torch.zeros_like(here)).prev_sample
+            now, after, sigma = (
+                float(levels.now[step]),
+                float(levels.after[step]),
+                float(sigmas[step]),
+            )
+            mean = scheduler.step(
+                answer(model, here, time),
+                time,
+                here,
+                eta=eta,
+                variance_noise=torch.zeros_like(here),
+            ).prev_sample
             last = step == steps - 1
             if sigma == 0 and not last:
-                raise InputError(f"step {step} of this sampler adds no noise, so nothing can be coded there; take another number of steps")
+                raise InputError(
+                    f"step {step} of this sampler adds no noise, so nothing can be coded "
+                    "there; "
+                    "take another number of steps"
+                )
             if last:
                 rest = clean - mean
                 break
             seen = (here - now**0.5 * clean) / (1 - now) ** 0.5
-            there = after**0.5 * clean + max(0.0, 1 - after - sigma**2) ** 0.5 * seen + sigma * drawn()
+            there = (
+                after**0.5 * clean + max(0.0, 1 - after - sigma**2) ** 0.5 * seen + sigma * drawn()
+            )
             noises.append((there - mean) / sigma)
             here = there
     stacked = torch.stack(noises) if noises else clean.new_zeros(0, *clean.shape)
-    return Encoded(start, stacked, rest, steps, eta, first)
+    return Encoded(start=start, noises=stacked, rest=rest, steps=steps, eta=eta, first=first)
 
 
 @torch.no_grad()
 def decode_code(
-    model: UNetModel, code: Encoded, *, labels: Labels | None = None, edit: AnyEdit | None = None, with_rest: bool = True
+    model: UNetModel,
+    code: Encoded,
+    *,
+    labels: Labels | None = None,
+    edit: AnyEdit | None = None,
+    with_rest: bool = True,
 ) -> Float[Tensor, "image channel y x"]:
-    """Images from a code: the encoded ones by the same network and labels, their translation by others.
+    """Images from a code: the encoded ones by the same network and labels, their translation by
+    others.
 
-    `with_rest=False` leaves out what the last step cannot say, which belongs to the network that encoded.
+    `with_rest=False` leaves out what the last step cannot say, which belongs to the network that
+    encoded.
 
     Args:
         edit: changes a site meanwhile: an edit of given images.
@@ -118,7 +151,12 @@ def decode_code(
     Cost: `steps` evaluations of the network, twice at steps that an asymmetric edit changes.
 
     Example:
-        >>> decode_code(model, encode(model, blues), edit=CurvedEdit(curves, to_red, window=range(14, 20), settle=True), with_rest=False)
+        >>> decode_code(
+        ...     model,
+        ...     encode(model, blues),
+        ...     edit=CurvedEdit(curves, to_red, window=range(14, 20), settle=True),
+        ...     with_rest=False,
+        ... )
     """
     checked_labels(labels, len(code.start))
     scheduler, levels = ddim(model, code.steps)
@@ -131,7 +169,17 @@ def decode_code(
             noise = code.noises[place] if place < len(code.noises) else silence
             plain, edited = answers(model, images, time, code.first + place, edit)
             rule = "symmetric" if edit is None else edit.rule
-            images = edited_step(scheduler, levels, code.first + place, images, plain, edited, rule=rule, eta=code.eta, noise=noise)
+            images = edited_step(
+                scheduler,
+                levels,
+                code.first + place,
+                images,
+                plain,
+                edited,
+                rule=rule,
+                eta=code.eta,
+                noise=noise,
+            )
     return images + code.rest if with_rest else images
 
 
@@ -147,12 +195,14 @@ def translate(
     eta: float = 1.0,
     first: int = 0,
 ) -> Float[Tensor, "image channel y x"]:
-    """Images of one condition, or of one network, as another condition or network makes them of the same code (CycleDiffusion).
+    """Images of one condition, or of one network, as another condition or network makes them of the
+    same code (CycleDiffusion).
 
     Args:
         labels: what the images are; `to` what they are to become.
         target: the network that decodes; the encoding one if left out.
-        first: the step to begin at: the later, the more of the image is kept, and the less becomes the target's.
+        first: the step to begin at: the later, the more of the image is kept, and the less becomes
+            the target's.
 
     Raises:
         InputError: as `encode`.

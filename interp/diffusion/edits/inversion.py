@@ -17,8 +17,9 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
-    """`noise` that the sampler starts from, `path [step, image, …]` the images before every step (the first is the noise), and how far
-    each image is from what the sampler makes of its noise (`error`, the mean squared difference)."""
+    """`noise` that the sampler starts from, `path [step, image, …]` the images before every step
+    (the first is the noise), and how far each image is from what the sampler makes of its noise
+    (`error`, the mean squared difference)."""
 
     noise: Float[Tensor, "image channel y x"]
     path: Float[Tensor, "step image channel y x"]
@@ -37,15 +38,17 @@ def invert(
 ) -> Inverted:
     """Run deterministic DDIM backwards: from each image the noise that leads to it.
 
-    A step is undone with the noise that the network sees in the image after it, read as if it were at the level before it; that is only
-    right if the network answers alike at both. Each refinement corrects this: `x ← x + c (x' − step(x))`, with `c = √(ᾱ/ᾱ')` where images
-    outweigh noise (the fixed-point iteration of Pan et al. 2023) and `√((1−ᾱ)/(1−ᾱ'))` where noise does; a correction that makes an
-    image's difference larger is taken back.
+    A step is undone with the noise that the network sees in the image after it, read as if it were
+    at the level before it; that is only right if the network answers alike at both. Each refinement
+    corrects this: `x ← x + c (x' − step(x))`, with `c = √(ᾱ/ᾱ')` where images outweigh noise (the
+    fixed-point iteration of Pan et al. 2023) and `√((1−ᾱ)/(1−ᾱ'))` where noise does; a correction
+    that makes an image's difference larger is taken back.
 
     Raises:
         InputError: images of another size or range than the network's, or labels that do not fit.
 
-    Source: Song, Meng & Ermon 2021, section 4.3. Cost: `steps × (2 + refinements)` evaluations of the network.
+    Source: Song, Meng & Ermon 2021, section 4.3. Cost: `steps × (2 + refinements)` evaluations of
+    the network.
 
     Example:
         >>> found = invert(model, images, refinements=5)
@@ -65,7 +68,11 @@ def invert(
 
 @torch.no_grad()
 def decode(
-    model: UNetModel, noise: Float[Tensor, "image channel y x"], *, steps: int = STEPS, labels: Labels | None = None
+    model: UNetModel,
+    noise: Float[Tensor, "image channel y x"],
+    *,
+    steps: int = STEPS,
+    labels: Labels | None = None,
 ) -> Float[Tensor, "image channel y x"]:
     """What deterministic DDIM makes of given noise.
 
@@ -89,15 +96,31 @@ def require_images(model: UNetModel, images: Float[Tensor, "image channel y x"])
     """
     size = model.module.config.sample_size
     height, width = (size, size) if isinstance(size, int) or size is None else size
-    wanted = (model.module.config.in_channels, *(images.shape[2:] if size is None else (height, width)))
+    wanted = (
+        model.module.config.in_channels,
+        *(images.shape[2:] if size is None else (height, width)),
+    )
     if images.shape[1:] != wanted or len(images) == 0:
-        raise InputError(f"images are {tuple(images.shape)}; this network takes {wanted}, one or more")
+        raise InputError(
+            f"images are {tuple(images.shape)}; this network takes {wanted}, one or more"
+        )
     low, high = float(images.min()), float(images.max())
     if not (bool(images.isfinite().all()) and low >= -1.5 and high <= 1.5) or low >= 0:
-        raise InputError(f"images have values from {low:.3g} to {high:.3g}; give them from -1 to 1 (of 0 to 1: 2 * images - 1)")
+        raise InputError(
+            f"images have values from {low:.3g} to {high:.3g}; give them from -1 to 1 (of 0 to "
+            "1: "
+            "2 * images - 1)"
+        )
 
 
-def _undone(model: UNetModel, scheduler: Any, levels: NoiseLevels, step: int, after: Tensor, refinements: int) -> Tensor:
+def _undone(
+    model: UNetModel,
+    scheduler: Any,
+    levels: NoiseLevels,
+    step: int,
+    after: Tensor,
+    refinements: int,
+) -> Tensor:
     time, now, later = levels.timesteps[step], float(levels.now[step]), float(levels.after[step])
     seen = scheduler.step(answer(model, after, time), time, after)
     noise = (after - now**0.5 * seen.pred_original_sample) / (1 - now) ** 0.5

@@ -1,4 +1,6 @@
-"""Edits: images made while directions are added at a site, by the symmetric or the asymmetric rule."""
+"""Edits: images made while directions are added at a site, by the symmetric or the asymmetric
+rule.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +25,16 @@ from interp.models.adapters.unet import NoisedImages
 Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")
 Answers = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-"""Given a step and its noised images: the network's answer as it is, and as changed (the same tensor where nothing is)."""
+"""Given a step and its noised images: the network's answer as it is, and as changed (the same
+tensor where nothing is).
+"""
 
 
 @runtime_checkable
 class AnyEdit(Protocol):
-    """What `sample_edited` needs of an edit: where, by which rule, and a hook for every step that is changed."""
+    """What `sample_edited` needs of an edit: where, by which rule, and a hook for every step that
+    is changed.
+    """
 
     @property
     def site(self) -> str: ...
@@ -56,12 +62,14 @@ class AnyEdit(Protocol):
 class Edit:
     """Directions with the strength of each, and how they are applied.
 
-    Symmetric: the network's changed answer is used throughout. Asymmetric (Kwon, Jeong & Uh 2023): only for the predicted clean image,
-    not for the way back to the next noise level. The symmetric rule nearly cancels with many steps, so that strengths of the two cannot
-    be compared; compare at equal measured effect. Outside `window` nothing is added.
+    Symmetric: the network's changed answer is used throughout. Asymmetric (Kwon, Jeong & Uh 2023):
+    only for the predicted clean image, not for the way back to the next noise level. The symmetric
+    rule nearly cancels with many steps, so that strengths of the two cannot be compared; compare at
+    equal measured effect. Outside `window` nothing is added.
 
     Raises:
-        InputError: another number of strengths than directions, an unknown rule, or a window that the directions do not cover.
+        InputError: another number of strengths than directions, an unknown rule, or a window that
+            the directions do not cover.
 
     Example:
         >>> Edit(directions["radius"], (0.03,), window=range(0, 10))
@@ -75,18 +83,32 @@ class Edit:
     def __post_init__(self) -> None:
         require_known("rule", self.rule, RULES)
         if len(self.strengths) != len(self.directions):
-            raise InputError(f"{len(self.strengths)} strengths were given for {len(self.directions)} directions; give one each")
+            raise InputError(
+                f"{len(self.strengths)} strengths were given for {len(self.directions)} "
+                "directions; give one each"
+            )
         if self.window is not None:
-            missing = [step for step in checked_window(self.window, self.directions.total) if step not in self.directions.steps]
+            missing = [
+                step
+                for step in checked_window(self.window, self.directions.total)
+                if step not in self.directions.steps
+            ]
             if missing:
-                raise InputError(f"the directions have nothing for step {missing[0]}; they were found at {list(self.directions.steps)}")
+                raise InputError(
+                    f"the directions have nothing for step {missing[0]}; they were found at "
+                    f"{list(self.directions.steps)}"
+                )
 
     def changes(self) -> dict[int, Float[Tensor, "channel y x"]]:
         """What is added at each step that is changed."""
         chosen = self.directions.steps if self.window is None else tuple(self.window)
         weights = self.directions.values.new_tensor(self.strengths)
         summed = torch.einsum("d,dscyx->scyx", weights, self.directions.values)
-        return {step: summed[place] for place, step in enumerate(self.directions.steps) if step in chosen and bool(summed[place].any())}
+        return {
+            step: summed[place]
+            for place, step in enumerate(self.directions.steps)
+            if step in chosen and bool(summed[place].any())
+        }
 
     @property
     def site(self) -> str:
@@ -111,21 +133,28 @@ class Edit:
         Raises:
             InputError: it does not.
         """
-        require_same_sampler(self.directions.steps, self.directions.timesteps, self.directions.total, timesteps)
+        require_same_sampler(
+            self.directions.steps, self.directions.timesteps, self.directions.total, timesteps
+        )
 
 
 def edit_hooks(edit: AnyEdit) -> dict[str, Hook]:
     """The edit by the symmetric rule as hooks, for `sample`, `record_steps` or `model.hooked`.
 
     Raises:
-        InputError: the edit is asymmetric: that takes two answers of the network at every step, which `sample_edited` asks for.
+        InputError: the edit is asymmetric: that takes two answers of the network at every step,
+            which `sample_edited` asks for.
 
     Example:
         >>> with model.hooked(edit_hooks(edit)):
         ...     images = sample(model, 16, seed=0)
     """
     if edit.rule != "symmetric":
-        raise InputError("an asymmetric edit needs two answers of the network per step; use sample_edited, or rule='symmetric'")
+        raise InputError(
+            "an asymmetric edit needs two answers of the network per step; use sample_edited, "
+            "or "
+            "rule='symmetric'"
+        )
 
     def hook(value: Tensor, call: Call) -> Tensor | None:
         at_step = edit.hook(call.step)
@@ -151,16 +180,19 @@ def sample_edited(
     """Generate the images of `sample` with an edit (None: without, as its control).
 
     With x₀(h + Δh) the clean image that the changed network predicts, the asymmetric step is
-    `x' = √ᾱ' x₀(h + Δh) + √(1 − ᾱ' − σ²) ε(h) + σ z`; in the symmetric one ε is the changed network's too. Both come from the steps of
-    diffusers' DDIM scheduler, so noise-, v- and image-predicting networks are right alike. The noise of a step (eta > 0) is the image's
-    own, whatever the edit.
+    `x' = √ᾱ' x₀(h + Δh) + √(1 − ᾱ' − σ²) ε(h) + σ z`; in the symmetric one ε is the changed
+    network's too. Both come from the steps of diffusers' DDIM scheduler, so noise-, v- and
+    image-predicting networks are right alike. The noise of a step (eta > 0) is the image's own,
+    whatever the edit.
 
     Args:
         eta: 0 is deterministic, 1 as much noise as DDPM's.
-        boost: from this step on eta is 1, which repairs small flaws of an edit (quality boosting, Kwon, Jeong & Uh 2023).
+        boost: from this step on eta is 1, which repairs small flaws of an edit (quality boosting,
+            Kwon, Jeong & Uh 2023).
 
     Raises:
-        InputError: the directions were found with another sampler, or a number or site does not fit.
+        InputError: the directions were found with another sampler, or a number or site does not
+            fit.
 
     Cost: `count × steps` evaluations of the UNet, twice at steps that an asymmetric edit changes.
 
@@ -182,7 +214,9 @@ def sample_edited(
     for start in range(0, count, batch_size):
         rows = slice(start, min(start + batch_size, count))
         with labelled(model.module, None if labels is None else labels[rows]):
-            parts.append(trajectory(model, seeds[rows], answering, (scheduler, levels), rule=rule, etas=etas))
+            parts.append(
+                trajectory(model, seeds[rows], answering, (scheduler, levels), rule=rule, etas=etas)
+            )
         progress("sample edited", rows.stop, count, "image")
     return torch.cat(parts)
 
@@ -199,7 +233,9 @@ def edited_step(
     eta: float = 0.0,
     noise: Float[Tensor, "image channel y x"] | None = None,
 ) -> Float[Tensor, "image channel y x"]:
-    """One step of a sampler from the network's answer as it is (`plain`) and as changed (`edited`)."""
+    """One step of a sampler from the network's answer as it is (`plain`) and as changed
+    (`edited`).
+    """
     time, eta = levels.timesteps[step], min(eta, MOST_ETA)
     changed = scheduler.step(edited, time, images, eta=eta, variance_noise=noise)
     moved: Tensor = changed.prev_sample
@@ -207,11 +243,18 @@ def edited_step(
         return moved
     kept = scheduler.step(plain, time, images, eta=eta, variance_noise=noise)
     root = float(levels.after[step]) ** 0.5
-    asymmetric: Tensor = kept.prev_sample + root * (changed.pred_original_sample - kept.pred_original_sample)
+    asymmetric: Tensor = kept.prev_sample + root * (
+        changed.pred_original_sample - kept.pred_original_sample
+    )
     return asymmetric
 
 
-def answer(model: UNetModel, images: Float[Tensor, "image channel y x"], timestep: int, hooks: dict[str, Hook] | None = None) -> Tensor:
+def answer(
+    model: UNetModel,
+    images: Float[Tensor, "image channel y x"],
+    timestep: int,
+    hooks: dict[str, Hook] | None = None,
+) -> Tensor:
     """What the network answers to noised images, with hooks in place."""
     found = model.run(NoisedImages(images, timestep), hooks or {})
     assert found is not None
@@ -219,9 +262,15 @@ def answer(model: UNetModel, images: Float[Tensor, "image channel y x"], timeste
 
 
 def answers(
-    model: UNetModel, images: Float[Tensor, "image channel y x"], timestep: int, step: int, edit: AnyEdit | None
+    model: UNetModel,
+    images: Float[Tensor, "image channel y x"],
+    timestep: int,
+    step: int,
+    edit: AnyEdit | None,
 ) -> tuple[Tensor, Tensor]:
-    """The network's answer as it is and as an edit changes it; one and the same where only one of them is needed."""
+    """The network's answer as it is and as an edit changes it; one and the same where only one of
+    them is needed.
+    """
     hook = None if edit is None else edit.hook(step)
     if edit is None or hook is None:
         plain = answer(model, images, timestep)
@@ -230,14 +279,21 @@ def answers(
     return (edited if edit.rule == "symmetric" else answer(model, images, timestep)), edited
 
 
-def start_noise(model: UNetModel, seeds: Sequence[int], *, stream: int = 0) -> Float[Tensor, "image channel y x"]:
+def start_noise(
+    model: UNetModel, seeds: Sequence[int], *, stream: int = 0
+) -> Float[Tensor, "image channel y x"]:
     """Noise of the images' size, each from its own seed; stream 0 is what sampling starts from."""
     size = model.module.config.sample_size
     if size is None:
-        raise InputError("this UNet's configuration has no sample_size, so images cannot be sampled")
+        raise InputError(
+            "this UNet's configuration has no sample_size, so images cannot be sampled"
+        )
     height, width = (size, size) if isinstance(size, int) else size
     shape = (model.module.config.in_channels, height, width)
-    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(_stream_seed(seed, stream))) for seed in seeds]
+    drawn = [
+        torch.randn(shape, generator=torch.Generator().manual_seed(_stream_seed(seed, stream)))
+        for seed in seeds
+    ]
     return torch.stack(drawn).to(model.device, model.module.dtype)
 
 
@@ -250,9 +306,16 @@ def _stream_seed(seed: int, stream: int) -> int:
 
 
 def trajectory(
-    model: UNetModel, seeds: Sequence[int], answers: Answers, sampler: tuple[Any, NoiseLevels], *, rule: Rule, etas: Sequence[float]
+    model: UNetModel,
+    seeds: Sequence[int],
+    answers: Answers,
+    sampler: tuple[Any, NoiseLevels],
+    *,
+    rule: Rule,
+    etas: Sequence[float],
 ) -> Float[Tensor, "image channel y x"]:
-    """One batch from its noise to its images, with the network's answers, as they are and as changed, from a function.
+    """One batch from its noise to its images, with the network's answers, as they are and as
+    changed, from a function.
 
     `sampler` is a scheduler with its levels (`ddim`), `etas` the noise of every step.
     """
@@ -261,11 +324,15 @@ def trajectory(
     for step in range(len(levels.timesteps)):
         noise = start_noise(model, seeds, stream=1 + step) if etas[step] > 0 else None
         plain, edited = answers(step, images)
-        images = edited_step(scheduler, levels, step, images, plain, edited, rule=rule, eta=etas[step], noise=noise)
+        images = edited_step(
+            scheduler, levels, step, images, plain, edited, rule=rule, eta=etas[step], noise=noise
+        )
     return images
 
 
-def require_same_sampler(steps: Sequence[int], found_at: tuple[int, ...], total: int, timesteps: Sequence[int]) -> None:
+def require_same_sampler(
+    steps: Sequence[int], found_at: tuple[int, ...], total: int, timesteps: Sequence[int]
+) -> None:
     """See that a sampler visits the noise levels at which directions were found.
 
     Raises:
@@ -274,7 +341,8 @@ def require_same_sampler(steps: Sequence[int], found_at: tuple[int, ...], total:
     visited = tuple(timesteps[step] for step in steps) if total == len(timesteps) else ()
     if visited != found_at:
         raise InputError(
-            f"the directions were found with {total} steps (timesteps {_few(found_at)}), the sampler takes "
+            f"the directions were found with {total} steps (timesteps {_few(found_at)}), the "
+            "sampler takes "
             f"{len(timesteps)} ({_few(timesteps)}); sample with the same steps, or find them again"
         )
 
@@ -283,7 +351,8 @@ def _adding(change: Float[Tensor, "channel y x"]) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor:
         if value.shape[1:] != change.shape:
             raise InputError(
-                f"the directions are {tuple(change.shape)}, {call.site} holds {tuple(value.shape[1:])}; find them in this network"
+                f"the directions are {tuple(change.shape)}, {call.site} holds "
+                f"{tuple(value.shape[1:])}; find them in this network"
             )
         return value + change.to(value)
 
@@ -294,7 +363,9 @@ def _etas(steps: int, eta: float, boost: int | None) -> list[float]:
     if not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}; give 0 (no noise) to 1 (as much as DDPM)")
     if boost is not None and not 0 <= boost <= steps:
-        raise InputError(f"boosting from step {boost} of {steps}; give 0 to {steps}, or None for none")
+        raise InputError(
+            f"boosting from step {boost} of {steps}; give 0 to {steps}, or None for none"
+        )
     return [1.0 if boost is not None and step >= boost else eta for step in range(steps)]
 
 

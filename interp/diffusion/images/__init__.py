@@ -1,1 +1,3 @@
-"""What images are and what can be read off them: factors, plain measures, the sanity gate, sheets."""
+"""What images are and what can be read off them: factors, plain measures, the sanity gate,
+sheets.
+"""

@@ -1,6 +1,8 @@
-"""What factors of images are to this package: a function from images to numbers, so that no person and no classifier has to look.
+"""What factors of images are to this package: a function from images to numbers, so that no person
+and no classifier has to look.
 
-Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shapes`, `interp.testbeds.images.pendulum`); here is one for handwriting.
+Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shapes`,
+`interp.testbeds.images.pendulum`); here is one for handwriting.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,27 +19,35 @@ Reader = Callable[[Tensor], Mapping[str, Tensor]]
 LEAST_INK = 0.005
 
 
-def factor_table(read: Reader, images: Float[Tensor, "image channel y x"]) -> dict[str, Float[Tensor, " image"]]:
+def factor_table(
+    read: Reader, images: Float[Tensor, "image channel y x"]
+) -> dict[str, Float[Tensor, " image"]]:
     """Every factor of every image, in float64.
 
     Raises:
-        InputError: the reader names no factor, or gives another number of values than there are images.
+        InputError: the reader names no factor, or gives another number of values than there are
+            images.
     """
     table = {name: value.detach().cpu().double() for name, value in read(images).items()}
     if not table:
         raise InputError("the reader names no factor; give a function from images to named values")
     for name, value in table.items():
         if value.shape != (len(images),):
-            raise InputError(f"the reader gave {tuple(value.shape)} values of {name!r} for {len(images)} images; give one per image")
+            raise InputError(
+                f"the reader gave {tuple(value.shape)} values of {name!r} for {len(images)} "
+                "images; give one per image"
+            )
     return table
 
 
 def read_strokes(images: Float[Tensor, "image 1 y x"]) -> dict[str, Float[Tensor, " image"]]:
-    """Measures of a bright stroke on black, from −1 (black) to 1: ink, thickness, slant, width and height; NaN where there is no ink.
+    """Measures of a bright stroke on black, from −1 (black) to 1: ink, thickness, slant, width and
+    height; NaN where there is no ink.
 
-    `ink` is the mean brightness (0 to 1). `thickness` is twice the area by the outline's length (the sum of gradients), which is a long
-    stroke's own. `slant` is the shear `cov(x, y) / var(y)` that would be undone to set it upright, positive where the top leans right;
-    `width` and `height` are four standard deviations of the ink's places, in pixels.
+    `ink` is the mean brightness (0 to 1). `thickness` is twice the area by the outline's length
+    (the sum of gradients), which is a long stroke's own. `slant` is the shear `cov(x, y) / var(y)`
+    that would be undone to set it upright, positive where the top leans right; `width` and `height`
+    are four standard deviations of the ink's places, in pixels.
 
     Cost: a few passes over the images.
 
@@ -65,7 +75,11 @@ def _centred(share: Float[Tensor, "image y x"], axis: int) -> Float[Tensor, "ima
     """Each pixel's distance from the centre of mass along one axis."""
     shape = [1, 1, 1]
     shape[axis] = share.shape[axis]
-    places = torch.arange(share.shape[axis], dtype=share.dtype, device=share.device).reshape(shape).expand_as(share)
+    places = (
+        torch.arange(share.shape[axis], dtype=share.dtype, device=share.device)
+        .reshape(shape)
+        .expand_as(share)
+    )
     return places - (share * places).sum(dim=(1, 2), keepdim=True)
 
 

@@ -1,4 +1,6 @@
-"""The sanity gate: does a generator make images like its data? Where it does not, every later number is an artefact."""
+"""The sanity gate: does a generator make images like its data? Where it does not, every later
+number is an artefact.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +26,10 @@ TOLERANCE = 0.05
 class FactorGate:
     """One factor of generated images against the data.
 
-    `mean` is their mean in units of the data's sd, 0 being the data's mean; `sd` the ratio of the two sds; `ks` the largest distance of
-    the two distribution functions, `p` its probability where nothing differs (Kolmogorov 1933, Smirnov 1948). The controls are those
-    numbers for as many of the data's own images, drawn at random.
+    `mean` is their mean in units of the data's sd, 0 being the data's mean; `sd` the ratio of the
+    two sds; `ks` the largest distance of the two distribution functions, `p` its probability where
+    nothing differs (Kolmogorov 1933, Smirnov 1948). The controls are those numbers for as many of
+    the data's own images, drawn at random.
     """
 
     mean: Score
@@ -47,7 +50,9 @@ class FactorGate:
 
 @dataclass(frozen=True)
 class Gate:
-    """Every factor's verdict, the share of pixels off the range −1 to 1 by more than 0.05, and the share of images that cannot be read."""
+    """Every factor's verdict, the share of pixels off the range −1 to 1 by more than 0.05, and the
+    share of images that cannot be read.
+    """
 
     factors: Mapping[str, FactorGate]
     off_range: float
@@ -57,11 +62,16 @@ class Gate:
     @property
     def failures(self) -> tuple[str, ...]:
         """Everything that fails, by name; empty where the gate is passed."""
-        found = [f"{name}: {problem}" for name, gate in self.factors.items() for problem in gate.problems]
+        found = [
+            f"{name}: {problem}" for name, gate in self.factors.items() for problem in gate.problems
+        ]
         if not self.off_range < OFF_RANGE:
             found.append(f"off-range pixels: {self.off_range:.1%}, allowed under {OFF_RANGE:.0%}")
         if not self.unreadable < UNREADABLE:
-            found.append(f"images without a readable factor: {self.unreadable:.1%}, allowed under {UNREADABLE:.0%}")
+            found.append(
+                f"images without a readable factor: {self.unreadable:.1%}, allowed under "
+                f"{UNREADABLE:.0%}"
+            )
         return tuple(found)
 
     @property
@@ -71,33 +81,70 @@ class Gate:
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
-        lines = [f"sanity gate {verdict} (n={self.n}, off-range {self.off_range:.2%}, unreadable {self.unreadable:.2%})"]
-        lines += [f"  {name:10} mean {g.mean} sd {g.sd} KS {g.ks:.3f} (p={g.p:.2g})" for name, g in self.factors.items()]
+        lines = [
+            (
+                f"sanity gate {verdict} (n={self.n}, off-range {self.off_range:.2%}, unreadable "
+                f"{self.unreadable:.2%})"
+            )
+        ]
+        lines += [
+            f"  {name:10} mean {g.mean} sd {g.sd} KS {g.ks:.3f} (p={g.p:.2g})"
+            for name, g in self.factors.items()
+        ]
         return "\n".join([*lines, *(f"  fails: {failure}" for failure in self.failures)])
 
     def _repr_html_(self) -> str:
-        means, sds = [gate.mean for gate in self.factors.values()], [gate.sd for gate in self.factors.values()]
+        means, sds = (
+            [gate.mean for gate in self.factors.values()],
+            [gate.sd for gate in self.factors.values()],
+        )
         tests = [(numeral(gate.ks), numeral(gate.p)) for gate in self.factors.values()]
-        columns = zip(map(foreign, self.factors), score_cells(means, signed=True), score_cells(sds), tests, strict=True)
-        caption = f"Generated images against the data; mean: {axis_note(means)}; sd: {axis_note(sds)}"
+        columns = zip(
+            map(foreign, self.factors),
+            score_cells(means, signed=True),
+            score_cells(sds),
+            tests,
+            strict=True,
+        )
+        caption = (
+            f"Generated images against the data; mean: {axis_note(means)}; sd: {axis_note(sds)}"
+        )
         header = ("factor", "mean, sd of the data", "sd by the data's", "KS", "p")
-        body = table(header, [(name, mean, sd, *own) for name, mean, sd, own in columns], caption=caption)
-        shares = facts([("n", f"{self.n:,}"), ("off-range pixels", f"{self.off_range:.2%}"), ("unreadable", f"{self.unreadable:.2%}")])
-        failures = element("ul", *(element("li", "fails: ", failure) for failure in self.failures), kind="list")
-        return block("Sanity gate", shares, body, failures, about="passed" if self.passed else "FAILED")
+        body = table(
+            header, [(name, mean, sd, *own) for name, mean, sd, own in columns], caption=caption
+        )
+        shares = facts(
+            [
+                ("n", f"{self.n:,}"),
+                ("off-range pixels", f"{self.off_range:.2%}"),
+                ("unreadable", f"{self.unreadable:.2%}"),
+            ]
+        )
+        failures = element(
+            "ul", *(element("li", "fails: ", failure) for failure in self.failures), kind="list"
+        )
+        return block(
+            "Sanity gate", shares, body, failures, about="passed" if self.passed else "FAILED"
+        )
 
 
 def sanity_gate(
-    images: Float[Tensor, "image channel y x"], data: Float[Tensor, "example data_channel data_y data_x"], read: Reader, *, seed: int = 0
+    images: Float[Tensor, "image channel y x"],
+    data: Float[Tensor, "example data_channel data_y data_x"],
+    read: Reader,
+    *,
+    seed: int = 0,
 ) -> Gate:
     """Compare generated images with the data, factor by factor.
 
-    Passed if every factor's |mean| < 0.15 in the data's sd and its sd is 0.85 to 1.15 of the data's, less than 1 % of pixels are off the
-    range, and less than 1 % of images cannot be read. KS is shown, not judged: with enough images it finds any difference. Factors that are
-    constant in the data are left out.
+    Passed if every factor's |mean| < 0.15 in the data's sd and its sd is 0.85 to 1.15 of the
+    data's, less than 1 % of pixels are off the range, and less than 1 % of images cannot be read.
+    KS is shown, not judged: with enough images it finds any difference. Factors that are constant
+    in the data are left out.
 
     Raises:
-        InputError: images of another shape than the data's, fewer than 8 of either, or data of which no factor varies.
+        InputError: images of another shape than the data's, fewer than 8 of either, or data of
+            which no factor varies.
 
     Cost: reads every image once; no network runs.
 
@@ -106,13 +153,22 @@ def sanity_gate(
         >>> gate.passed, gate.failures
     """
     if images.shape[1:] != data.shape[1:]:
-        raise InputError(f"generated images are {tuple(images.shape[1:])}, the data's {tuple(data.shape[1:])}; give the network's own data")
+        raise InputError(
+            f"generated images are {tuple(images.shape[1:])}, the data's "
+            f"{tuple(data.shape[1:])}; "
+            "give the network's own data"
+        )
     if len(images) < 8 or len(data) < 8:
-        raise InputError(f"{len(images)} generated images and {len(data)} of the data were given; give at least 8 of each")
+        raise InputError(
+            f"{len(images)} generated images and {len(data)} of the data were given; give at least "
+            "8 of each"
+        )
     made, known = factor_table(read, images), factor_table(read, data)
     varying = [name for name, value in known.items() if float(_read(value).std()) > 1e-6]
     if not varying:
-        raise InputError(f"none of {', '.join(known)} varies in the data; give data whose factors vary")
+        raise InputError(
+            f"none of {', '.join(known)} varies in the data; give data whose factors vary"
+        )
     missing = torch.stack([made[name].isnan() for name in varying]).any(dim=0)
     gates = {name: _gate(_read(made[name]), _read(known[name]), seed) for name in varying}
     off = float((images.abs() > 1 + TOLERANCE).double().mean())
@@ -127,12 +183,14 @@ def _gate(made: Float[Tensor, " image"], known: Float[Tensor, " example"], seed:
     from scipy.stats import ks_2samp
 
     if len(made) < 2:
-        nothing = Score(float("nan"), float("nan"), float("nan"), len(made), seed)
+        nothing = Score(float("nan"), float("nan"), float("nan"), n=len(made), seed=seed)
         return FactorGate(nothing, nothing, float("nan"), float("nan"))
     center, spread = float(known.mean()), float(known.std())
     z, reference = (((value - center) / spread).numpy() for value in (made, known))
     control = np.random.default_rng(seed).choice(reference, size=len(z))
     mean = bootstrap_mean(z, seed=seed, control=float(control.mean()))
-    sd = bootstrap_statistic(z, lambda sample: sample.std(axis=-1, ddof=1), seed=seed, control=float(control.std(ddof=1)))
+    sd = bootstrap_statistic(
+        z, lambda sample: sample.std(axis=-1, ddof=1), seed=seed, control=float(control.std(ddof=1))
+    )
     test = ks_2samp(z, reference)
     return FactorGate(mean, sd, float(test.statistic), float(test.pvalue))

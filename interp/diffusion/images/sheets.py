@@ -14,15 +14,24 @@ SIDE = 64
 GAP = 2
 
 
-def sheet(images: Float[Tensor, "image channel y x"], columns: int = COLUMNS) -> UInt8[np.ndarray, "down across 3"]:
-    """Images from −1 to 1 side by side, enlarged by a whole factor to about 64 pixels, row after row."""
+def sheet(
+    images: Float[Tensor, "image channel y x"], columns: int = COLUMNS
+) -> UInt8[np.ndarray, "down across 3"]:
+    """Images from −1 to 1 side by side, enlarged by a whole factor to about 64 pixels, row after
+    row.
+    """
     pixels = ((images.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
-    enlarged = pixels.repeat_interleave(max(1, SIDE // pixels.shape[2]), dim=2).repeat_interleave(max(1, SIDE // pixels.shape[3]), dim=3)
+    enlarged = pixels.repeat_interleave(max(1, SIDE // pixels.shape[2]), dim=2).repeat_interleave(
+        max(1, SIDE // pixels.shape[3]), dim=3
+    )
     framed = torch.nn.functional.pad(enlarged, (0, GAP, 0, GAP), value=128)
     missing = -len(framed) % columns
     full = torch.cat([framed, framed.new_full((missing, *framed.shape[1:]), 128)])
-    rows = [torch.cat(list(full[start : start + columns]), dim=2) for start in range(0, len(full), columns)]
+    rows = [
+        torch.cat(list(full[start : start + columns]), dim=2)
+        for start in range(0, len(full), columns)
+    ]
     return torch.cat(rows, dim=1).permute(1, 2, 0).contiguous().numpy()
 
 

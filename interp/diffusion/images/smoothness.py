@@ -18,9 +18,11 @@ from interp.models import UNetModel
 class Smoothness:
     """How uneven the way between images is, on average over pairs.
 
-    With `d_k = ‖image_{k+1} − image_k‖` in pixel values of 0 to 255, `istd` is the sd of d over the steps of a pair, `step` its mean, and
-    `variation` the one by the other. Published numbers of this name come without a formula; this one is ours. `variation` is the one to
-    compare: a generator that hardly changes has a small `istd`. Its control is that of mixing the two images themselves, which is 0.
+    With `d_k = ‖image_{k+1} − image_k‖` in pixel values of 0 to 255, `istd` is the sd of d over the
+    steps of a pair, `step` its mean, and `variation` the one by the other. Published numbers of
+    this name come without a formula; this one is ours. `variation` is the one to compare: a
+    generator that hardly changes has a small `istd`. Its control is that of mixing the two images
+    themselves, which is 0.
     """
 
     istd: Score
@@ -29,19 +31,25 @@ class Smoothness:
 
 
 @torch.no_grad()
-def interpolation_smoothness(model: UNetModel, pairs: int = 32, *, between: int = 8, seed: int = 0, steps: int = STEPS) -> Smoothness:
-    """Walk from noise to noise on the sphere in `between` even steps, and measure the images' steps.
+def interpolation_smoothness(
+    model: UNetModel, pairs: int = 32, *, between: int = 8, seed: int = 0, steps: int = STEPS
+) -> Smoothness:
+    """Walk from noise to noise on the sphere in `between` even steps, and measure the images'
+    steps.
 
     Raises:
         InputError: no pairs, or fewer than two steps between.
 
-    Source of the idea: Guo et al. 2024 (arXiv 2312.04410). Cost: `pairs × (between + 1) × steps` evaluations of the UNet.
+    Source of the idea: Guo et al. 2024 (arXiv 2312.04410). Cost: `pairs × (between + 1) × steps`
+    evaluations of the UNet.
 
     Example:
         >>> interpolation_smoothness(model, 32, seed=0).variation
     """
     if pairs < 1 or between < 2:
-        raise InputError(f"{pairs} pairs with {between} steps between; give at least 1 pair and 2 steps")
+        raise InputError(
+            f"{pairs} pairs with {between} steps between; give at least 1 pair and 2 steps"
+        )
     noise = start_noise(model, image_seeds(2 * pairs, seed))
     sizes = []
     for pair in range(pairs):
@@ -54,15 +62,24 @@ def interpolation_smoothness(model: UNetModel, pairs: int = 32, *, between: int 
     return Smoothness(bootstrap_mean(sd, seed=seed), bootstrap_mean(mean, seed=seed), variation)
 
 
-def spherical(start: Float[Tensor, "channel y x"], end: Float[Tensor, "channel y x"], count: int) -> Float[Tensor, "point channel y x"]:
-    """`count` points from one to the other with even angles (Shoemake 1985); straight where the two are parallel.
+def spherical(
+    start: Float[Tensor, "channel y x"], end: Float[Tensor, "channel y x"], count: int
+) -> Float[Tensor, "point channel y x"]:
+    """`count` points from one to the other with even angles (Shoemake 1985); straight where the two
+    are parallel.
 
     Example:
         >>> spherical(noise[0], noise[1], 9)
     """
-    shares = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)[:, None, None, None]
-    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
+    shares = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)[
+        :, None, None, None
+    ]
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(
+        -1, 1
+    )
     angle = torch.arccos(cosine)
     if float(torch.sin(angle)) < 1e-4:
         return start + shares * (end - start)
-    return (torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end) / torch.sin(angle)
+    return (torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end) / torch.sin(
+        angle
+    )

@@ -1,1 +1,3 @@
-"""What a site of a generator held at every sampling step, and both halves of classifier-free guidance."""
+"""What a site of a generator held at every sampling step, and both halves of classifier-free
+guidance.
+"""

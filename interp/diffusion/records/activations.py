@@ -13,12 +13,13 @@ from interp.diffusion.sampling.labels import Labels
 from interp.models import Call, Hook, UNetModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepActivations:
     """A site over images and sampling steps: `values [image, step, channel, y, x]`.
 
-    `steps` says which sampling steps these are, `timesteps` the network's own time at each, `images` what came out in the end; `total` is
-    the number of steps of the sampler. A direction found in these belongs to this sampler.
+    `steps` says which sampling steps these are, `timesteps` the network's own time at each,
+    `images` what came out in the end; `total` is the number of steps of the sampler. A direction
+    found in these belongs to this sampler.
     """
 
     values: Float[Tensor, "image step channel y x"]
@@ -41,10 +42,21 @@ class StepActivations:
         chosen = checked_window(window, self.total)
         missing = [step for step in chosen if step not in self.steps]
         if missing:
-            raise InputError(f"step {missing[0]} was not recorded; recorded are {self.steps[0]} to {self.steps[-1]}")
+            raise InputError(
+                f"step {missing[0]} was not recorded; recorded are {self.steps[0]} to "
+                f"{self.steps[-1]}"
+            )
         places = [self.steps.index(step) for step in chosen]
         times = tuple(self.timesteps[place] for place in places)
-        return StepActivations(self.values[:, places], tuple(chosen), times, self.images, self.site, self.total, self.seed)
+        return StepActivations(
+            values=self.values[:, places],
+            steps=tuple(chosen),
+            timesteps=times,
+            images=self.images,
+            site=self.site,
+            total=self.total,
+            seed=self.seed,
+        )
 
 
 def checked_window(window: range | None, total: int) -> range:
@@ -55,7 +67,11 @@ def checked_window(window: range | None, total: int) -> range:
     """
     chosen = range(total) if window is None else window
     if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= total:
-        raise InputError(f"step window {chosen} does not lie within the sampler's {total} steps; give a part of range({total})")
+        raise InputError(
+            f"step window {chosen} does not lie within the sampler's {total} steps; give a "
+            "part of "
+            f"range({total})"
+        )
     return chosen
 
 
@@ -86,7 +102,16 @@ def record_steps(
         >>> acts.values.shape
     """
     return record_sites(
-        model, count, [site], seed=seed, steps=steps, window=window, labels=labels, hooks=hooks, batch_size=batch_size, progress=progress
+        model,
+        count,
+        [site],
+        seed=seed,
+        steps=steps,
+        window=window,
+        labels=labels,
+        hooks=hooks,
+        batch_size=batch_size,
+        progress=progress,
     )[site]
 
 
@@ -115,14 +140,35 @@ def record_sites(
     names = [model.sites.resolve(site) for site in sites]
     taken = {model.sites.resolve(site) for site in hooks} & set(names)
     if not names or taken:
-        raise InputError(f"{sorted(taken)} are to be changed and recorded at once; choose one" if taken else "no site was given")
+        raise InputError(
+            f"{sorted(taken)} are to be changed and recorded at once; choose one"
+            if taken
+            else "no site was given"
+        )
     keepers = {name: _Keeper(chosen) for name in names}
     both = {**hooks, **{name: keeper.hook for name, keeper in keepers.items()}}
-    images = sample(model, count, seed=seed, steps=steps, labels=labels, hooks=both, batch_size=batch_size, progress=progress)
+    images = sample(
+        model,
+        count,
+        seed=seed,
+        steps=steps,
+        labels=labels,
+        hooks=both,
+        batch_size=batch_size,
+        progress=progress,
+    )
     times = timesteps(model, steps)
     at = tuple(times[step] for step in chosen)
     return {
-        site: StepActivations(keepers[name].values(), tuple(chosen), at, images, name, steps, seed)
+        site: StepActivations(
+            values=keepers[name].values(),
+            steps=tuple(chosen),
+            timesteps=at,
+            images=images,
+            site=name,
+            total=steps,
+            seed=seed,
+        )
         for site, name in zip(sites, names, strict=True)
     }
 
@@ -140,6 +186,8 @@ class _Keeper:
             self.parts.setdefault(call.step, []).append(value.detach().clone())
 
     def values(self) -> Tensor:
-        """`[image, step, channel, y, x]`; every batch's values are dropped as soon as they are placed."""
+        """`[image, step, channel, y, x]`; every batch's values are dropped as soon as they are
+        placed.
+        """
         first = [torch.cat(self.parts.pop(step)) for step in self.window]
         return torch.stack(first, dim=1)

@@ -1,4 +1,6 @@
-"""Classifier-free guidance with both halves at once: recorded side by side, and changed together, one alone, or each the opposite way."""
+"""Classifier-free guidance with both halves at once: recorded side by side, and changed together,
+one alone, or each the opposite way.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -62,7 +64,15 @@ def record_halves(
     kept = _InTurn(checked_window(window, steps), steps)
     with halves.hidden.hooked({site: kept.hook}):
         shown = record_steps(
-            pair, count, site, seed=seed, steps=steps, window=window, labels=labels, batch_size=batch_size, progress=progress
+            pair,
+            count,
+            site,
+            seed=seed,
+            steps=steps,
+            window=window,
+            labels=labels,
+            batch_size=batch_size,
+            progress=progress,
         )
     hidden = replace(shown, values=kept.values())
     return Halves(shown, hidden) if halves.conditional_is_heard else Halves(hidden, shown)
@@ -82,26 +92,36 @@ def sample_guided(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Float[Tensor, "image channel y x"]:
-    """Generate guided images with an edit in both passes of every step, in one of them, or added to the one and taken from the other.
+    """Generate guided images with an edit in both passes of every step, in one of them, or added to
+    the one and taken from the other.
 
-    With c the conditional pass, u the unconditional and w the scale, the answer is `u(h_u + r Δ) + w (c(h_c + s Δ) − u(h_u + r Δ))`, where
-    (s, r) is (1, 1) for `both`, (1, 0) for `conditional`, (0, 1) for `unconditional` and (1, −1) for `difference`. To first order a change
-    of both weighs 1, of the conditional w, of the unconditional 1 − w, of the difference 2 w − 1: strengths are not to be
-    compared across reaches, only equal measured effects. At w = 1 the unconditional pass has no say, so `both`, `conditional` and
-    `difference` are the plain edit.
+    With c the conditional pass, u the unconditional and w the scale, the answer is
+    `u(h_u + r Δ) + w (c(h_c + s Δ) − u(h_u + r Δ))`, where (s, r) is (1, 1) for `both`, (1, 0) for
+    `conditional`, (0, 1) for `unconditional` and (1, −1) for `difference`. To first order a change
+    of both weighs 1, of the conditional w, of the unconditional 1 − w, of the difference 2 w − 1:
+    strengths are not to be compared across reaches, only equal measured effects. At w = 1 the
+    unconditional pass has no say, so `both`, `conditional` and `difference` are the plain edit.
 
     Args:
         pair: a model made by `guided`; which half is its heard one does not matter.
         edit: None for guided images without an edit.
 
     Raises:
-        InputError: a model that is not guided, an unknown reach, an edit of another sampler, or labels that do not fit.
+        InputError: a model that is not guided, an unknown reach, an edit of another sampler, or
+            labels that do not fit.
 
-    Source: Ho & Salimans 2022 (arXiv 2207.12598) for guidance. Cost: `2 × count × steps` evaluations of the UNet, twice as many at
-    steps that an asymmetric edit changes.
+    Source: Ho & Salimans 2022 (arXiv 2207.12598) for guidance. Cost: `2 × count × steps`
+    evaluations of the UNet, twice as many at steps that an asymmetric edit changes.
 
     Example:
-        >>> sample_guided(guided(model, 3.0), 16, Edit(directions["x"], (0.04,)), reach="difference", seed=7, labels=labels)
+        >>> sample_guided(
+        ...     guided(model, 3.0),
+        ...     16,
+        ...     Edit(directions["x"], (0.04,)),
+        ...     reach="difference",
+        ...     seed=7,
+        ...     labels=labels,
+        ... )
     """
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
@@ -118,14 +138,18 @@ def sample_guided(
     for start in range(0, count, batch_size):
         rows = slice(start, min(start + batch_size, count))
         with labelled(pair.module, None if labels is None else labels[rows]):
-            parts.append(trajectory(pair, seeds[rows], answers, sampler, rule=rule, etas=[eta] * steps))
+            parts.append(
+                trajectory(pair, seeds[rows], answers, sampler, rule=rule, etas=[eta] * steps)
+            )
         progress("sample guided", rows.stop, count, "image")
     return torch.cat(parts)
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """A guided model, and its hidden half as a model of its own: hooks there and hooks of the pair reach one pass each."""
+    """A guided model, and its hidden half as a model of its own: hooks there and hooks of the pair
+    reach one pass each.
+    """
 
     pair: UNetModel
     hidden: UNetModel
@@ -137,11 +161,22 @@ def _halves_of(pair: UNetModel) -> _Pair:
     if not hasattr(module, "unconditional") or not hasattr(module, "shown"):
         raise InputError(f"{pair.name} is not guided; give guided(model, scale)")
     heard = module.shown is module.conditional
-    return _Pair(pair, UNetModel(module.unconditional if heard else module.conditional, pair.scheduler, name=pair.name), heard)
+    return _Pair(
+        pair,
+        UNetModel(
+            module.unconditional if heard else module.conditional, pair.scheduler, name=pair.name
+        ),
+        heard,
+    )
 
 
 def _answers(
-    halves: _Pair, edit: AnyEdit | None, signs: tuple[int, int], times: Sequence[int], step: int, images: Tensor
+    halves: _Pair,
+    edit: AnyEdit | None,
+    signs: tuple[int, int],
+    times: Sequence[int],
+    step: int,
+    images: Tensor,
 ) -> tuple[Tensor, Tensor]:
     hook = None if edit is None else edit.hook(step)
     if edit is None or hook is None:
@@ -150,7 +185,9 @@ def _answers(
     heard, hidden = signs if halves.conditional_is_heard else signs[::-1]
     with halves.hidden.hooked(_signed(edit.site, hook, hidden)):
         edited = answer(halves.pair, images, times[step], _signed(edit.site, hook, heard))
-    return (edited if edit.rule == "symmetric" else answer(halves.pair, images, times[step])), edited
+    return (
+        edited if edit.rule == "symmetric" else answer(halves.pair, images, times[step])
+    ), edited
 
 
 def _signed(site: str, hook: Hook, sign: int) -> dict[str, Hook]:
@@ -165,7 +202,9 @@ def _signed(site: str, hook: Hook, sign: int) -> dict[str, Hook]:
 
 @dataclass
 class _InTurn:
-    """Gathers values of calls that come step by step, batch by batch, and are not told their step."""
+    """Gathers values of calls that come step by step, batch by batch, and are not told their
+    step.
+    """
 
     window: range
     steps: int

@@ -1,4 +1,6 @@
-"""Images from a generator: deterministic DDIM through the scheduler of diffusers, one seed per image."""
+"""Images from a generator: deterministic DDIM through the scheduler of diffusers, one seed per
+image.
+"""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +24,13 @@ def image_seeds(count: int, seed: int) -> tuple[int, ...]:
     """The seeds of `count` images: no two seeds share an image.
 
     Raises:
-        InputError: more images than a seed has, or none, or a seed beyond those that torch tells apart.
+        InputError: more images than a seed has, or none, or a seed beyond those that torch tells
+            apart.
     """
     most = 2**32 // SEEDS_APART - 1
     if not 0 <= seed <= most:
-        # Torch's generator looks at the lower 32 bits only: later seeds would silently repeat earlier images.
+        # Torch's generator looks at the lower 32 bits only: later seeds would silently repeat
+        # earlier images.
         raise InputError(f"seed is {seed}; give 0 to {most}")
     if not 0 < count <= SEEDS_APART:
         raise InputError(f"{count} images were asked for; give 1 to {SEEDS_APART}")
@@ -34,15 +38,23 @@ def image_seeds(count: int, seed: int) -> tuple[int, ...]:
 
 
 def unclipped(model: UNetModel) -> UNetModel:
-    """The model with a scheduler that does not clip predictions (it warns if the scheduler did): clipping hides what an edit does.
+    """The model with a scheduler that does not clip predictions (it warns if the scheduler did):
+    clipping hides what an edit does.
 
     Raises:
-        InputError: the model has no scheduler of its own (the default one need not be what it was trained with, and clips).
+        InputError: the model has no scheduler of its own (the default one need not be what it was
+            trained with, and clips).
     """
     scheduler = _scheduler(model)
     if not getattr(scheduler.config, "clip_sample", False):
         return model
-    warnings.warn(f"the scheduler of {model.name} clips predictions (clip_sample=True); it is turned off here", stacklevel=3)
+    warnings.warn(
+        (
+            f"the scheduler of {model.name} clips predictions (clip_sample=True); it is turned off "
+            "here"
+        ),
+        stacklevel=3,
+    )
     open_ended = type(scheduler).from_config(scheduler.config, clip_sample=False)
     return UNetModel(model.module, open_ended, name=model.name, weight_hash=model.weight_hash)
 
@@ -59,10 +71,11 @@ def sample(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Float[Tensor, "image channel y x"]:
-    """Generate images, each from its own noise (DDIM, eta 0; Song, Meng & Ermon 2021), with the network's own step spacing.
+    """Generate images, each from its own noise (DDIM, eta 0; Song, Meng & Ermon 2021), with the
+    network's own step spacing.
 
-    `hooks` read or change sites while it runs; `call.step` counts the sampling steps from the noise on. The image of a seed does not depend
-    on the batch it is in, up to rounding.
+    `hooks` read or change sites while it runs; `call.step` counts the sampling steps from the noise
+    on. The image of a seed does not depend on the batch it is in, up to rounding.
 
     Raises:
         InputError: a site, labels or number that does not fit.
@@ -106,5 +119,8 @@ def timesteps(model: UNetModel, steps: int = STEPS) -> tuple[int, ...]:
 
 def _scheduler(model: UNetModel) -> Any:
     if model.scheduler is None:
-        raise InputError(f"{model.name} has no scheduler, so how it is sampled is unknown; give one: UNetModel(module, scheduler)")
+        raise InputError(
+            f"{model.name} has no scheduler, so how it is sampled is unknown; give one: "
+            "UNetModel(module, scheduler)"
+        )
     return model.scheduler

@@ -1,4 +1,6 @@
-"""Classifier-free guidance with its two halves told apart: one of them is listened to and changed, the other goes along untouched."""
+"""Classifier-free guidance with its two halves told apart: one of them is listened to and changed,
+the other goes along untouched.
+"""
 
 import copy
 from typing import Any, Literal
@@ -14,42 +16,63 @@ from interp.models import UNetModel
 Half = Literal["conditional", "unconditional"]
 
 
-def guided(model: UNetModel, scale: float, *, against: UNetModel | None = None, half: Half = "conditional") -> UNetModel:
-    """A model that answers `u + scale (c − u)`, c the conditional and u the unconditional answer (Ho & Salimans 2022).
+def guided(
+    model: UNetModel, scale: float, *, against: UNetModel | None = None, half: Half = "conditional"
+) -> UNetModel:
+    """A model that answers `u + scale (c − u)`, c the conditional and u the unconditional answer
+    (Ho & Salimans 2022).
 
-    Scale 1 is the conditional answer alone, 0 the unconditional. Sites are those of one `half`: what is recorded or changed there is of
-    that pass only; the other pass has the same weights and no hooks of its own. The rule holds for noise-, v- and image-predicting networks
-    alike, since their answers are affine in one another.
+    Scale 1 is the conditional answer alone, 0 the unconditional. Sites are those of one `half`:
+    what is recorded or changed there is of that pass only; the other pass has the same weights and
+    no hooks of its own. The rule holds for noise-, v- and image-predicting networks alike, since
+    their answers are affine in one another.
 
     Args:
-        model: a network of texts that is told one (`told`), or of labels, which are given as ever when images are sampled.
-        against: what is unconditional; for texts the same network told the empty prompt. By default the network itself with the label that
-            says nothing (the class after the last one, or the zero vector), which it must have been trained with.
+        model: a network of texts that is told one (`told`), or of labels, which are given as ever
+            when images are sampled.
+        against: what is unconditional; for texts the same network told the empty prompt. By default
+            the network itself with the label that says nothing (the class after the last one, or
+            the zero vector), which it must have been trained with.
 
     Raises:
-        InputError: an unknown half, a scale that is no number, `against` of another kind, or none for a network without labels.
+        InputError: an unknown half, a scale that is no number, `against` of another kind, or none
+            for a network without labels.
 
     Cost: two evaluations of the UNet for each one; no memory for weights.
 
     Example:
         >>> empty = told(unet, text_condition(folder, ""))
-        >>> acts = record_steps(guided(told(unet, text_condition(folder, "a cat")), 7.5, against=empty), 64, seed=0)
+        >>> acts = record_steps(
+        ...     guided(told(unet, text_condition(folder, "a cat")), 7.5, against=empty), 64, seed=0
+        ... )
     """
     require_known("half", half, ("conditional", "unconditional"))
     other = against or model
     if not torch.tensor(float(scale)).isfinite():
         raise InputError(f"the guidance scale is {scale}; give a number, 1 for none")
     if against is None and not takes_labels(model.module):
-        raise InputError(f"{model.name} takes no labels, so it has no unconditional answer of its own; give `against`")
-    kinds = [(m.module.config.in_channels, m.module.config.out_channels, m.module.config.sample_size) for m in (model, other)]
+        raise InputError(
+            f"{model.name} takes no labels, so it has no unconditional answer of its own; give "
+            "`against`"
+        )
+    kinds = [
+        (m.module.config.in_channels, m.module.config.out_channels, m.module.config.sample_size)
+        for m in (model, other)
+    ]
     if kinds[0] != kinds[1]:
-        raise InputError(f"channels in and out and the size are {kinds[0]} and {kinds[1]}; guide by a network of the same images")
+        raise InputError(
+            f"channels in and out and the size are {kinds[0]} and {kinds[1]}; guide by a "
+            "network "
+            "of the same images"
+        )
     module = _Guided(model.module, other.module, float(scale), half)
     return UNetModel(module, model.scheduler, name=model.name, weight_hash=model.weight_hash)
 
 
 class _Guided(nn.Module):
-    """Looks like the half that is listened to; the other half is its twin, which no hook reaches."""
+    """Looks like the half that is listened to; the other half is its twin, which no hook
+    reaches.
+    """
 
     def __init__(self, conditional: Any, unconditional: Any, scale: float, half: Half) -> None:
         super().__init__()
@@ -58,7 +81,11 @@ class _Guided(nn.Module):
         self.unconditional = _twin(unconditional) if heard else unconditional
         self.scale = scale
         self.shown = conditional if heard else unconditional
-        self.down_blocks, self.mid_block, self.up_blocks = self.shown.down_blocks, self.shown.mid_block, self.shown.up_blocks
+        self.down_blocks, self.mid_block, self.up_blocks = (
+            self.shown.down_blocks,
+            self.shown.mid_block,
+            self.shown.up_blocks,
+        )
         self.class_embedding = getattr(conditional, "class_embedding", None)
 
     @property

@@ -46,26 +46,39 @@ def no_label(module: Any, count: int) -> Labels:
 
 
 def prepared_labels(module: Any, labels: Labels) -> Tensor:
-    """Labels as the network takes them: classes as they are, vectors padded with zeros to the width of the time embedding.
+    """Labels as the network takes them: classes as they are, vectors padded with zeros to the width
+    of the time embedding.
 
     Raises:
-        InputError: vectors for a network of classes or the other way round, an unknown class, or vectors too wide.
+        InputError: vectors for a network of classes or the other way round, an unknown class, or
+            vectors too wide.
     """
     classes = module.config.num_class_embeds
     if classes is not None:
         if labels.ndim != 1 or int(labels.max()) >= classes:
             raise InputError(
-                f"labels {tuple(labels.shape)} up to {float(labels.max()):.3g} were given; this network has classes 0 to {classes - 1}"
+                f"labels {tuple(labels.shape)} up to {float(labels.max()):.3g} were given; "
+                "this "
+                f"network has classes 0 to {classes - 1}"
             )
         return labels.to(module.device)
     room = module.config.block_out_channels[0] * 4
     if labels.ndim != 2 or labels.shape[1] > room:
-        raise InputError(f"labels of shape {tuple(labels.shape)}; this network takes vectors [image, width] of at most {room} numbers")
-    return torch.nn.functional.pad(labels.to(module.device, module.dtype), (0, room - labels.shape[1]))
+        raise InputError(
+            f"labels of shape {tuple(labels.shape)}; this network takes vectors [image, width] of "
+            f"at most {room} numbers"
+        )
+    return torch.nn.functional.pad(
+        labels.to(module.device, module.dtype), (0, room - labels.shape[1])
+    )
 
 
-def without_some(labels: Labels | None, module: Any, probability: float, generator: torch.Generator) -> Tensor | None:
-    """Labels of which some, at random, say nothing (as classifier-free guidance needs it; Ho & Salimans 2022)."""
+def without_some(
+    labels: Labels | None, module: Any, probability: float, generator: torch.Generator
+) -> Tensor | None:
+    """Labels of which some, at random, say nothing (as classifier-free guidance needs it; Ho &
+    Salimans 2022).
+    """
     if labels is None:
         return None
     dropped = torch.rand(len(labels), generator=generator) < probability
@@ -75,7 +88,8 @@ def without_some(labels: Labels | None, module: Any, probability: float, generat
 
 @contextmanager
 def labelled(module: Any, labels: Labels | None) -> Iterator[None]:
-    """For the length of the block every run of the network is conditioned on `labels`, one per image of its batch.
+    """For the length of the block every run of the network is conditioned on `labels`, one per
+    image of its batch.
 
     Raises:
         InputError: labels for a network that takes none, or none for one that needs them.
@@ -85,11 +99,15 @@ def labelled(module: Any, labels: Labels | None) -> Iterator[None]:
         return
     if labels is None or not takes_labels(module):
         raise InputError(
-            "this network needs labels; give one per image" if labels is None else "this network takes no labels; leave them out"
+            "this network needs labels; give one per image"
+            if labels is None
+            else "this network takes no labels; leave them out"
         )
     value = prepared_labels(module, labels)
 
-    def hook(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, {**kwargs, "class_labels": value}
 
     handle = module.register_forward_pre_hook(hook, with_kwargs=True)

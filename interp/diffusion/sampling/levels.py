@@ -12,7 +12,9 @@ from interp.diffusion.sampling.ddim import STEPS, unclipped
 from interp.models import UNetModel
 
 MOST_ETA = 1 - 1e-6
-"""What eta 1 is taken as: rounding makes the `1 − ᾱ' − σ²` of which diffusers takes the root negative there."""
+"""What eta 1 is taken as: rounding makes the `1 − ᾱ' − σ²` of which diffusers takes the root
+negative there.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,19 @@ class NoiseLevels:
     after: Float[Tensor, " step"]
 
     def sigmas(self, eta: float) -> Float[Tensor, " step"]:
-        """The noise each step adds: `η √((1 − ᾱ')/(1 − ᾱ)) √(1 − ᾱ/ᾱ')` (Song, Meng & Ermon 2021, equation 16)."""
-        return min(eta, MOST_ETA) * ((1 - self.after) / (1 - self.now)).sqrt() * (1 - self.now / self.after).clamp(min=0).sqrt()
+        """The noise each step adds: `η √((1 − ᾱ')/(1 − ᾱ)) √(1 − ᾱ/ᾱ')` (Song, Meng & Ermon 2021,
+        equation 16).
+        """
+        return (
+            min(eta, MOST_ETA)
+            * ((1 - self.after) / (1 - self.now)).sqrt()
+            * (1 - self.now / self.after).clamp(min=0).sqrt()
+        )
 
 
 def ddim(model: UNetModel, steps: int) -> tuple[Any, NoiseLevels]:
-    """A fresh DDIM scheduler of the model's own noise schedule, unclipped (it warns if the model's clipped), and the levels it visits.
+    """A fresh DDIM scheduler of the model's own noise schedule, unclipped (it warns if the model's
+    clipped), and the levels it visits.
 
     Raises:
         InputError: the model has no scheduler, or more steps than it was trained on.
@@ -44,7 +53,9 @@ def ddim(model: UNetModel, steps: int) -> tuple[Any, NoiseLevels]:
     scheduler.set_timesteps(steps)
     times = tuple(int(t) for t in scheduler.timesteps)
     before = [t - most // steps for t in times]
-    after = [scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod for t in before]
+    after = [
+        scheduler.alphas_cumprod[t] if t >= 0 else scheduler.final_alpha_cumprod for t in before
+    ]
     now = scheduler.alphas_cumprod[list(times)].double()
     return scheduler, NoiseLevels(times, now, torch.stack([value.double() for value in after]))
 
@@ -59,10 +70,12 @@ def noise_levels(model: UNetModel, steps: int = STEPS) -> NoiseLevels:
 
 
 def cancellations(levels: NoiseLevels, *, eta: float = 0.0) -> Float[Tensor, " step"]:
-    """What is left of an asymmetric edit when the same change of the prediction is made symmetrically, per step.
+    """What is left of an asymmetric edit when the same change of the prediction is made
+    symmetrically, per step.
 
-    `κ = 1 − √((1 − ᾱ' − σ²) ᾱ / (ᾱ' (1 − ᾱ)))`: at one step, for the same change of the noise, symmetric minus plain is κ times
-    asymmetric minus plain. Small κ is the destructive interference of Kwon, Jeong & Uh (2023, theorem 1).
+    `κ = 1 − √((1 − ᾱ' − σ²) ᾱ / (ᾱ' (1 − ᾱ)))`: at one step, for the same change of the noise,
+    symmetric minus plain is κ times asymmetric minus plain. Small κ is the destructive interference
+    of Kwon, Jeong & Uh (2023, theorem 1).
 
     Example:
         >>> cancellations(noise_levels(model, 20)).mean()

@@ -1,4 +1,6 @@
-"""A network of texts that is told one of them: everything that is asked of a generator without conditions can then be asked of it."""
+"""A network of texts that is told one of them: everything that is asked of a generator without
+conditions can then be asked of it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,33 +14,54 @@ from interp.models import UNetModel
 
 
 def told(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel:
-    """The network of a `UNet2DConditionModel` with one condition for every image, as a model that needs none.
+    """The network of a `UNet2DConditionModel` with one condition for every image, as a model that
+    needs none.
 
-    Sites, weights and scheduler are its own; the network itself is not changed. The answer is that to the condition alone (for
-    classifier-free guidance there is `guided`), and a site holds one value per image. For a network of latents, images are its latents.
+    Sites, weights and scheduler are its own; the network itself is not changed. The answer is that
+    to the condition alone (for classifier-free guidance there is `guided`), and a site holds one
+    value per image. For a network of latents, images are its latents.
 
     Raises:
         InputError: the network takes no conditions, or ones of another width.
 
     Example:
         >>> model = interp.load_model("stable-diffusion-folder")
-        >>> acts = record_steps(told(model, text_condition("stable-diffusion-folder", "a red circle")), 64, seed=0)
+        >>> acts = record_steps(
+        ...     told(model, text_condition("stable-diffusion-folder", "a red circle")), 64, seed=0
+        ... )
     """
     config = model.module.config
     width = getattr(config, "cross_attention_dim", None)
     if width is None or type(model.module).__name__ != "UNet2DConditionModel":
-        raise InputError(f"{model.name} is a {type(model.module).__name__}, which takes no conditions; use it as it is")
+        raise InputError(
+            f"{model.name} is a {type(model.module).__name__}, which takes no conditions; use "
+            "it "
+            "as it is"
+        )
     widths = {width} if isinstance(width, int) else set(width)
-    if widths != {condition.shape[1]} and getattr(config, "encoder_hid_dim", None) != condition.shape[1]:
-        raise InputError(f"the condition has {condition.shape[1]} numbers per token; {model.name} takes {sorted(widths)}")
-    return UNetModel(_Told(model.module, condition), model.scheduler, name=model.name, weight_hash=model.weight_hash)
+    if (
+        widths != {condition.shape[1]}
+        and getattr(config, "encoder_hid_dim", None) != condition.shape[1]
+    ):
+        raise InputError(
+            f"the condition has {condition.shape[1]} numbers per token; {model.name} takes "
+            f"{sorted(widths)}"
+        )
+    return UNetModel(
+        _Told(model.module, condition),
+        model.scheduler,
+        name=model.name,
+        weight_hash=model.weight_hash,
+    )
 
 
 @torch.no_grad()
 def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token width"]:
-    """What the text encoder in a folder of a diffusers pipeline makes of a prompt, padded to its full length as the pipelines do.
+    """What the text encoder in a folder of a diffusers pipeline makes of a prompt, padded to its
+    full length as the pipelines do.
 
-    Only pipelines with one CLIP text encoder are read (those of Stable Diffusion 1 and 2). An empty prompt is the unconditional one.
+    Only pipelines with one CLIP text encoder are read (those of Stable Diffusion 1 and 2). An empty
+    prompt is the unconditional one.
 
     Raises:
         UnavailableError: the folder has no `text_encoder` and `tokenizer` that can be loaded.
@@ -51,9 +74,13 @@ def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token widt
     """
     tokenizer, encoder = _text_parts(Path(folder))
     longest = tokenizer.model_max_length
-    tokens: Int[Tensor, "1 token"] = tokenizer(prompt, padding="max_length", max_length=longest, return_tensors="pt").input_ids
+    tokens: Int[Tensor, "1 token"] = tokenizer(
+        prompt, padding="max_length", max_length=longest, return_tensors="pt"
+    ).input_ids
     if tokens.shape[1] > longest:
-        raise InputError(f"the prompt has {tokens.shape[1]} tokens, the encoder takes {longest}; shorten it")
+        raise InputError(
+            f"the prompt has {tokens.shape[1]} tokens, the encoder takes {longest}; shorten it"
+        )
     hidden: Tensor = encoder(tokens).last_hidden_state
     return hidden[0]
 
@@ -64,7 +91,11 @@ class _Told(nn.Module):
     def __init__(self, network: Any, condition: Tensor) -> None:
         super().__init__()
         self.network, self.condition = network, condition
-        self.down_blocks, self.mid_block, self.up_blocks = network.down_blocks, network.mid_block, network.up_blocks
+        self.down_blocks, self.mid_block, self.up_blocks = (
+            network.down_blocks,
+            network.mid_block,
+            network.up_blocks,
+        )
         self.class_embedding = network.class_embedding
 
     @property
@@ -83,7 +114,9 @@ class _Told(nn.Module):
 
     def forward(self, images: Tensor, timestep: Any, class_labels: Tensor | None = None) -> Any:
         condition = self.condition.to(images).expand(len(images), -1, -1)
-        return self.network(images, timestep, encoder_hidden_states=condition, class_labels=class_labels)
+        return self.network(
+            images, timestep, encoder_hidden_states=condition, class_labels=class_labels
+        )
 
 
 def _text_parts(folder: Path) -> tuple[Any, Any]:
@@ -92,11 +125,18 @@ def _text_parts(folder: Path) -> tuple[Any, Any]:
 
     missing = [name for name in ("tokenizer", "text_encoder") if not (folder / name).is_dir()]
     if missing:
-        raise UnavailableError(f"{folder} has no {missing[0]}; give the folder of a whole pipeline, as diffusers saves it")
+        raise UnavailableError(
+            f"{folder} has no {missing[0]}; give the folder of a whole pipeline, as diffusers "
+            "saves it"
+        )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, use_safetensors=True)
+        encoder = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, use_safetensors=True
+        )
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).splitlines()[0]
-        raise UnavailableError(f"{folder} has no text encoder that loads: {first}; check that its files are whole") from error
+        raise UnavailableError(
+            f"{folder} has no text encoder that loads: {first}; check that its files are whole"
+        ) from error
     return tokenizer, encoder.eval()

@@ -1,4 +1,6 @@
-"""Strengths of several directions at once, so that together they move one factor and leave the others."""
+"""Strengths of several directions at once, so that together they move one factor and leave the
+others.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from interp.diffusion.scores.effects import LEAST, Trial
 
 @dataclass(frozen=True)
 class Decoupled:
-    """The strengths found, what they do to every factor on average, how far that misses what was wanted, and how many were tried."""
+    """The strengths found, what they do to every factor on average, how far that misses what was
+    wanted, and how many were tried.
+    """
 
     strengths: tuple[float, ...]
     effects: Mapping[str, float]
@@ -34,10 +38,12 @@ def decoupled_strengths(
     tolerance: float = 0.02,
     iterations: int = 8,
 ) -> Decoupled:
-    """Solve for strengths whose mean changes are `wanted` sd in one factor and 0 in all others, on the trial's images.
+    """Solve for strengths whose mean changes are `wanted` sd in one factor and 0 in all others, on
+    the trial's images.
 
-    Broyden's method (1965): the effect of each direction alone gives a first Jacobian, which every trial mends by one rank. What is left is
-    what the edit does to single images but not on average. The best strengths tried are returned. Judge the edit on another trial.
+    Broyden's method (1965): the effect of each direction alone gives a first Jacobian, which every
+    trial mends by one rank. What is left is what the edit does to single images but not on average.
+    The best strengths tried are returned. Judge the edit on another trial.
 
     Args:
         make: an edit for `count` strengths, in the order of the directions.
@@ -49,15 +55,24 @@ def decoupled_strengths(
     Cost: `count + iterations` samplings of the trial's images.
 
     Example:
-        >>> found = decoupled_strengths(trial, lambda s: CurvedEdit(curves, s, window=range(17, 20)), 4, "x")
+        >>> found = decoupled_strengths(
+        ...     trial, lambda s: CurvedEdit(curves, s, window=range(17, 20)), 4, "x"
+        ... )
     """
     require_known("factor", factor, trial.judge.factors)
     target = torch.zeros(len(trial.judge.factors), dtype=torch.double)
     target[trial.judge.factors.index(factor)] = wanted
     step = start if wanted > 0 else -start
-    alone = [_effects(trial, make(tuple(step if i == j else 0.0 for j in range(count)))) for i in range(count)]
+    alone = [
+        _effects(trial, make(tuple(step if i == j else 0.0 for j in range(count))))
+        for i in range(count)
+    ]
     if any(column is None for column in alone):
-        raise InputError(f"a direction alone at strength {step:g} makes most images unreadable; take a smaller start")
+        raise InputError(
+            f"a direction alone at strength {step:g} makes most images unreadable; take a "
+            "smaller "
+            "start"
+        )
     jacobian = torch.stack([column for column in alone if column is not None], dim=1) / step
     strengths = torch.zeros(count, dtype=torch.double)
     effects = torch.zeros_like(target)
@@ -70,9 +85,15 @@ def decoupled_strengths(
         if found is None:
             share /= 2
             continue
-        jacobian = jacobian + torch.outer(found - effects - jacobian @ move, move) / move.square().sum().clamp(min=1e-12)
+        jacobian = jacobian + torch.outer(
+            found - effects - jacobian @ move, move
+        ) / move.square().sum().clamp(min=1e-12)
         strengths, effects = strengths + move, found
-        best = min(best, (float((effects - target).abs().max()), strengths, effects), key=lambda item: item[0])
+        best = min(
+            best,
+            (float((effects - target).abs().max()), strengths, effects),
+            key=lambda item: item[0],
+        )
         if best[0] <= tolerance:
             break
     missed, strengths, effects = best

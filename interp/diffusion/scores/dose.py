@@ -15,14 +15,15 @@ from interp.diffusion.edits.straight import Edit, Rule
 from interp.diffusion.scores.effects import Trial, random_edit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoseResponse:
     """A factor at rising strengths of a direction.
 
-    `changes` are its mean changes in sd of the data, those of a random direction of equal norm as control. `monotone` is the mean over
-    images of Spearman's rank correlation of strength and factor (1: more is always more). Its control is the random direction's, which
-    may be large too: a tiny effect can be monotone, so read it beside `changes`. `kept` is, per strength, the share of an image's squared
-    contrast that stays: `1 − ‖edited − plain‖² / ‖plain − mean plain‖²`.
+    `changes` are its mean changes in sd of the data, those of a random direction of equal norm as
+    control. `monotone` is the mean over images of Spearman's rank correlation of strength and
+    factor (1: more is always more). Its control is the random direction's, which may be large too:
+    a tiny effect can be monotone, so read it beside `changes`. `kept` is, per strength, the share
+    of an image's squared contrast that stays: `1 − ‖edited − plain‖² / ‖plain − mean plain‖²`.
     """
 
     strengths: tuple[float, ...]
@@ -32,21 +33,45 @@ class DoseResponse:
     dropped: int
 
     def _repr_html_(self) -> str:
-        cells = zip(self.strengths, score_cells(self.changes, signed=True), score_cells(self.kept), self.changes, strict=True)
-        rows = [(f"{strength:g}", change, kept, change_score.n) for strength, change, kept, change_score in cells]
-        title = f"Change in sd of the data: {axis_note(self.changes)}; share of an image's contrast kept: {axis_note(self.kept)}"
+        cells = zip(
+            self.strengths,
+            score_cells(self.changes, signed=True),
+            score_cells(self.kept),
+            self.changes,
+            strict=True,
+        )
+        rows = [
+            (f"{strength:g}", change, kept, change_score.n)
+            for strength, change, kept, change_score in cells
+        ]
+        title = (
+            f"Change in sd of the data: {axis_note(self.changes)}; share of an image's "
+            f"contrast kept: {axis_note(self.kept)}"
+        )
         body = table(("strength", "change", "kept", "n"), rows, caption=title)
-        rising = score_table(("", "rank correlation"), [("strength with factor", self.monotone)], about="1: more is always more")
+        rising = score_table(
+            ("", "rank correlation"),
+            [("strength with factor", self.monotone)],
+            about="1: more is always more",
+        )
         return block("Dose and response", body, rising, facts([("images dropped", self.dropped)]))
 
 
 def dose_response(
-    trial: Trial, direction: StepDirections, factor: str, strengths: Sequence[float], *, rule: Rule = "asymmetric", seed: int = 0
+    trial: Trial,
+    direction: StepDirections,
+    factor: str,
+    strengths: Sequence[float],
+    *,
+    rule: Rule = "asymmetric",
+    seed: int = 0,
 ) -> DoseResponse:
-    """Measure a factor at several strengths (0 need not be among them), on images that stay readable at all of them.
+    """Measure a factor at several strengths (0 need not be among them), on images that stay
+    readable at all of them.
 
     Raises:
-        InputError: several directions, fewer than three strengths or not rising, an unknown factor, or fewer than two readable images.
+        InputError: several directions, fewer than three strengths or not rising, an unknown factor,
+            or fewer than two readable images.
 
     Cost: two samplings of the trial's images per strength.
 
@@ -55,7 +80,11 @@ def dose_response(
     """
     require_known("factor", factor, trial.judge.factors)
     if len(direction) != 1 or len(strengths) < 3 or list(strengths) != sorted(set(strengths)):
-        raise InputError(f"{len(direction)} directions at strengths {list(strengths)}; give one, at three or more rising strengths")
+        raise InputError(
+            f"{len(direction)} directions at strengths {list(strengths)}; give one, at three "
+            "or "
+            "more rising strengths"
+        )
     place = trial.judge.factors.index(factor)
     columns, random, kept = [], [], []
     contrast = (trial.images - trial.images.mean(dim=0)).square().flatten(1).sum(dim=1)
@@ -64,20 +93,43 @@ def dose_response(
         images = trial.made(edit)
         columns.append((trial.judge.table(images) - trial.base)[:, place].numpy())
         random.append(trial.changes(random_edit(edit, seed=seed))[:, place].numpy())
-        kept.append((1 - (images - trial.images).square().flatten(1).sum(dim=1) / contrast).double().cpu().numpy())
+        kept.append(
+            (1 - (images - trial.images).square().flatten(1).sum(dim=1) / contrast)
+            .double()
+            .cpu()
+            .numpy()
+        )
     moved, control = np.stack(columns, axis=1), np.stack(random, axis=1)
     readable = ~(np.isnan(moved).any(axis=1) | np.isnan(control).any(axis=1))
     if int(readable.sum()) < 2:
-        raise InputError(f"{int(readable.sum())} of {len(moved)} images stay readable at every strength; take smaller ones")
+        raise InputError(
+            f"{int(readable.sum())} of {len(moved)} images stay readable at every strength; take "
+            "smaller ones"
+        )
     moved, control = moved[readable], control[readable]
-    changes = tuple(bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean())) for i in range(len(strengths)))
-    monotone = bootstrap_mean(_ranks(moved, strengths), seed=seed, control=float(_ranks(control, strengths).mean()))
+    changes = tuple(
+        bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean()))
+        for i in range(len(strengths))
+    )
+    monotone = bootstrap_mean(
+        _ranks(moved, strengths), seed=seed, control=float(_ranks(control, strengths).mean())
+    )
     shares = tuple(bootstrap_mean(values[readable], seed=seed) for values in kept)
-    return DoseResponse(tuple(float(s) for s in strengths), changes, monotone, shares, int((~readable).sum()))
+    return DoseResponse(
+        strengths=tuple(float(s) for s in strengths),
+        changes=changes,
+        monotone=monotone,
+        kept=shares,
+        dropped=int((~readable).sum()),
+    )
 
 
-def _ranks(values: Float[np.ndarray, "image strength"], strengths: Sequence[float]) -> Float[np.ndarray, " image"]:
-    """Spearman's correlation of each image's values with the strengths; 0 where the values do not vary."""
+def _ranks(
+    values: Float[np.ndarray, "image strength"], strengths: Sequence[float]
+) -> Float[np.ndarray, " image"]:
+    """Spearman's correlation of each image's values with the strengths; 0 where the values do not
+    vary.
+    """
     from scipy.stats import rankdata
 
     x = rankdata(strengths)

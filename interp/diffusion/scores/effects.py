@@ -24,7 +24,8 @@ LEAST = 8
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """How factors are read, and in which units: `spread` is each factor's sd in the data. Only these factors are judged.
+    """How factors are read, and in which units: `spread` is each factor's sd in the data. Only
+    these factors are judged.
 
     Example:
         >>> judge = judge_of(read_shapes, data.images)
@@ -51,13 +52,19 @@ def judge_of(read: Reader, data: Float[Tensor, "image channel y x"]) -> Judge:
         InputError: none varies.
     """
     known = {name: value[~value.isnan()] for name, value in factor_table(read, data).items()}
-    spread = {name: float(value.std()) for name, value in known.items() if len(value) > 1 and float(value.std()) > 1e-6}
+    spread = {
+        name: float(value.std())
+        for name, value in known.items()
+        if len(value) > 1 and float(value.std()) > 1e-6
+    }
     if not spread:
-        raise InputError(f"none of {', '.join(known)} varies in the data; give data whose factors vary")
+        raise InputError(
+            f"none of {', '.join(known)} varies in the data; give data whose factors vary"
+        )
     return Judge(read, spread)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Trial:
     """Fresh images to try edits on, all from the same seeds, and what they are without an edit.
 
@@ -79,11 +86,19 @@ class Trial:
     def made(self, edit: AnyEdit) -> Float[Tensor, "image channel y x"]:
         """The images with an edit."""
         return sample_edited(
-            self.model, len(self.base), edit, seed=self.seed, steps=self.steps, eta=self.eta, labels=self.labels, batch_size=self.batch_size
+            self.model,
+            len(self.base),
+            edit,
+            seed=self.seed,
+            steps=self.steps,
+            eta=self.eta,
+            labels=self.labels,
+            batch_size=self.batch_size,
         )
 
     def changes(self, edit: AnyEdit) -> Float[Tensor, "image factor"]:
-        """How much each factor of each image changes, in sd of the data; NaN where an image cannot be read before or after.
+        """How much each factor of each image changes, in sd of the data; NaN where an image cannot
+        be read before or after.
 
         Cost: one sampling of the images.
         """
@@ -101,29 +116,47 @@ def fresh_trial(
     labels: Labels | None = None,
     batch_size: int = BATCH,
 ) -> Trial:
-    """Sample images to try edits on; take another seed than the directions and the strengths were chosen with.
+    """Sample images to try edits on; take another seed than the directions and the strengths were
+    chosen with.
 
     Raises:
         InputError: fewer than 8 of the images can be read.
 
     Cost: `count × steps` evaluations of the UNet.
     """
-    images = sample_edited(model, count, None, seed=seed, steps=steps, eta=eta, labels=labels, batch_size=batch_size)
+    images = sample_edited(
+        model, count, None, seed=seed, steps=steps, eta=eta, labels=labels, batch_size=batch_size
+    )
     base = judge.table(images)
     readable = int((~base.isnan().any(dim=1)).sum())
     if readable < LEAST:
-        raise InputError(f"{readable} of {count} images could be read, {LEAST} are needed; see whether the network passes its gate")
-    return Trial(model, judge, base, images, seed, steps, eta, labels, batch_size)
+        raise InputError(
+            f"{readable} of {count} images could be read, {LEAST} are needed; see whether the "
+            "network passes its gate"
+        )
+    return Trial(
+        model=model,
+        judge=judge,
+        base=base,
+        images=images,
+        seed=seed,
+        steps=steps,
+        eta=eta,
+        labels=labels,
+        batch_size=batch_size,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EditScore:
     """What an edit did to its target factor and to the others, in sd of the data.
 
-    `change` is the target's mean change, its control that of random directions of equal norm at every step; `right_sign` the share of
-    images that moved the asked way, its control the share under those random directions. `leaks` are the mean absolute changes of every
-    other factor, `leak` of all of them together, each with the random directions' as control. `dropped` counts images that could not be
-    read before or after. `reached` is False where no strength brought the target's change to what was asked.
+    `change` is the target's mean change, its control that of random directions of equal norm at
+    every step; `right_sign` the share of images that moved the asked way, its control the share
+    under those random directions. `leaks` are the mean absolute changes of every other factor,
+    `leak` of all of them together, each with the random directions' as control. `dropped` counts
+    images that could not be read before or after. `reached` is False where no strength brought the
+    target's change to what was asked.
     """
 
     target: str
@@ -143,25 +176,56 @@ class EditScore:
 
     @property
     def beats_control(self) -> bool:
-        """Whether the change's whole interval lies beyond what random directions do, on either side."""
+        """Whether the change's whole interval lies beyond what random directions do, on either
+        side.
+        """
         chance = abs(self.change.control or 0.0)
         return self.change.low > chance or self.change.high < -chance
 
     def __str__(self) -> str:
         note = "" if self.reached else "  NOT REACHED"
-        return f"{self.target:10} strength {self.strength:+.4f} change {self.change} right sign {self.right_sign} leak {self.leak}{note}"
+        return (
+            f"{self.target:10} strength {self.strength:+.4f} change {self.change} right sign "
+            f"{self.right_sign} leak {self.leak}{note}"
+        )
 
     def _repr_html_(self) -> str:
         rows = [("change of the target", self.change), ("leak, all others", self.leak)]
         rows += [(f"leak, {name}", score) for name, score in self.leaks.items()]
-        body = score_table(("", "sd of the data"), rows, about="Change, and absolute change of other factors; control: random directions")
-        signs = score_table(("", "share"), [("moved the asked way", self.right_sign)], about="Share of images; control: random directions")
-        strength = [("strength", f"{self.strength:g}"), ("selectivity", numeral(self.selectivity)), ("images dropped", self.dropped)]
-        return block("Edit", body, signs, facts(strength), name=self.target, about="" if self.reached else "NOT REACHED")
+        body = score_table(
+            ("", "sd of the data"),
+            rows,
+            about="Change, and absolute change of other factors; control: random directions",
+        )
+        signs = score_table(
+            ("", "share"),
+            [("moved the asked way", self.right_sign)],
+            about="Share of images; control: random directions",
+        )
+        strength = [
+            ("strength", f"{self.strength:g}"),
+            ("selectivity", numeral(self.selectivity)),
+            ("images dropped", self.dropped),
+        ]
+        return block(
+            "Edit",
+            body,
+            signs,
+            facts(strength),
+            name=self.target,
+            about="" if self.reached else "NOT REACHED",
+        )
 
 
 def score_edit(
-    trial: Trial, edit: AnyEdit, controls: Sequence[AnyEdit], target: str, *, sign: int = 1, seed: int = 0, reached: bool = True
+    trial: Trial,
+    edit: AnyEdit,
+    controls: Sequence[AnyEdit],
+    target: str,
+    *,
+    sign: int = 1,
+    seed: int = 0,
+    reached: bool = True,
 ) -> EditScore:
     """Measure an edit on fresh images, beside edits with random directions of equal norm.
 
@@ -190,19 +254,43 @@ def score_edit(
 
     size, random_size = np.abs(moved), np.abs(random)
     leaks = {trial.judge.factors[i]: score(size[:, i], random_size[:, i]) for i in others}
-    nothing = Score(0.0, 0.0, 0.0, len(moved), seed, 0.0)
-    leak = score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1)) if others else nothing
-    right = score((sign * moved[:, place] > 0).astype(float), (sign * random[:, place] > 0).astype(float))
-    strength = edit.strengths[0] if len(edit.strengths) == 1 else float(np.linalg.norm(edit.strengths))
-    return EditScore(target, strength, score(moved[:, place], random[:, place]), right, leak, leaks, dropped, reached)
+    nothing = Score(0.0, 0.0, 0.0, n=len(moved), seed=seed, control=0.0)
+    leak = (
+        score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1))
+        if others
+        else nothing
+    )
+    right = score(
+        (sign * moved[:, place] > 0).astype(float), (sign * random[:, place] > 0).astype(float)
+    )
+    strength = (
+        edit.strengths[0] if len(edit.strengths) == 1 else float(np.linalg.norm(edit.strengths))
+    )
+    return EditScore(
+        target=target,
+        strength=strength,
+        change=score(moved[:, place], random[:, place]),
+        right_sign=right,
+        leak=leak,
+        leaks=leaks,
+        dropped=dropped,
+        reached=reached,
+    )
 
 
 def effect_matrix(
-    trial: Trial, directions: StepDirections, strengths: Sequence[float], *, rule: Rule = "asymmetric", seed: int = 0
+    trial: Trial,
+    directions: StepDirections,
+    strengths: Sequence[float],
+    *,
+    rule: Rule = "asymmetric",
+    seed: int = 0,
 ) -> dict[str, dict[str, Score]]:
-    """Directions × factors: the mean change of every factor under every direction at its strength, less that under its opposite, halved.
+    """Directions × factors: the mean change of every factor under every direction at its strength,
+    less that under its opposite, halved.
 
-    Halving the difference of the two signs leaves out what any push does. A cell's control is what a random direction of equal norm does.
+    Halving the difference of the two signs leaves out what any push does. A cell's control is what
+    a random direction of equal norm does.
 
     Raises:
         InputError: another number of strengths than directions.
@@ -213,7 +301,9 @@ def effect_matrix(
         >>> effect_matrix(trial, pca, [0.5] * len(pca))["component 0"]["x"]
     """
     if len(strengths) != len(directions):
-        raise InputError(f"{len(strengths)} strengths were given for {len(directions)} directions; give one each")
+        raise InputError(
+            f"{len(strengths)} strengths were given for {len(directions)} directions; give one each"
+        )
     table = {}
     for place, (name, strength) in enumerate(zip(directions.names, strengths, strict=True)):
         direction = directions[name]
@@ -227,14 +317,21 @@ def effect_matrix(
 
 
 def odd_changes(
-    trial: Trial, direction: StepDirections, strength: float, rule: Rule = "asymmetric", window: range | None = None
+    trial: Trial,
+    direction: StepDirections,
+    strength: float,
+    rule: Rule = "asymmetric",
+    window: range | None = None,
 ) -> Float[np.ndarray, "image factor"]:
-    """Half the difference between what a direction and its opposite do to every factor, over images that stay readable.
+    """Half the difference between what a direction and its opposite do to every factor, over images
+    that stay readable.
 
     Raises:
         InputError: too few images stay readable.
     """
-    up, down = (trial.changes(Edit(direction, (sign * strength,), rule, window)) for sign in (1, -1))
+    up, down = (
+        trial.changes(Edit(direction, (sign * strength,), rule, window)) for sign in (1, -1)
+    )
     return _readable((up - down) / 2)[0]
 
 
@@ -243,8 +340,14 @@ def random_edit(edit: AnyEdit, *, seed: int) -> AnyEdit:
     return edit.randomised(seed)
 
 
-def _readable(changes: Float[Tensor, "image factor"]) -> tuple[Float[np.ndarray, "readable factor"], int]:
+def _readable(
+    changes: Float[Tensor, "image factor"],
+) -> tuple[Float[np.ndarray, "readable factor"], int]:
     kept = ~changes.isnan().any(dim=1)
     if int(kept.sum()) < LEAST:
-        raise InputError(f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are needed; take a smaller strength")
+        raise InputError(
+            f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are "
+            "needed; "
+            "take a smaller strength"
+        )
     return changes[kept].numpy(), int((~kept).sum())

@@ -1,4 +1,6 @@
-"""Label efficiency: how much of a supervised direction's effect is there with few labelled samples."""
+"""Label efficiency: how much of a supervised direction's effect is there with few labelled
+samples.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +26,12 @@ COUNTS = (5, 10, 20, 40, 100)
 
 @dataclass(frozen=True)
 class CountEffect:
-    """What directions from `per_side` samples a side do to their factor, `labelled` samples having been looked at to find those.
+    """What directions from `per_side` samples a side do to their factor, `labelled` samples having
+    been looked at to find those.
 
-    `effect` is the mean change in sd of the data over draws of samples and over images, its control that of a random direction of the same
-    length. `ratio` is the effect by that of the largest count, NaN where the largest count's cannot be told from 0.
+    `effect` is the mean change in sd of the data over draws of samples and over images, its control
+    that of a random direction of the same length. `ratio` is the effect by that of the largest
+    count, NaN where the largest count's cannot be told from 0.
     """
 
     per_side: int
@@ -36,11 +40,12 @@ class CountEffect:
     ratio: Score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelEfficiency:
     """A row per number of labelled samples; all directions have the same `length` over all steps.
 
-    `wrong` is the share of labels that were exchanged among samples, `dropped` how many images could not be read under some direction.
+    `wrong` is the share of labels that were exchanged among samples, `dropped` how many images
+    could not be read under some direction.
     """
 
     factor: str
@@ -54,20 +59,46 @@ class LabelEfficiency:
         for row in self.rows:
             if row.per_side == per_side:
                 return row
-        raise InputError(f"{per_side} per side was not tried; there are {', '.join(str(row.per_side) for row in self.rows)}")
+        raise InputError(
+            f"{per_side} per side was not tried; there are "
+            f"{', '.join(str(row.per_side) for row in self.rows)}"
+        )
 
     def __str__(self) -> str:
-        head = f"{self.factor}: directions of length {self.length:.3g} from few labels ({self.draws} draws, {self.wrong:.0%} wrong labels)"
-        return "\n".join([head, *(f"  {row.per_side:4} per side: {row.effect}  ratio {row.ratio}" for row in self.rows)])
+        head = (
+            f"{self.factor}: directions of length {self.length:.3g} from few labels "
+            f"({self.draws} draws, {self.wrong:.0%} wrong labels)"
+        )
+        return "\n".join(
+            [
+                head,
+                *(
+                    f"  {row.per_side:4} per side: {row.effect}  ratio {row.ratio}"
+                    for row in self.rows
+                ),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         effects, ratios = [row.effect for row in self.rows], [row.ratio for row in self.rows]
         counts = [(row.per_side, row.labelled) for row in self.rows]
-        rows = [(*own, *cells) for own, *cells in zip(counts, score_cells(effects, signed=True), score_cells(ratios), strict=True)]
+        rows = [
+            (*own, *cells)
+            for own, *cells in zip(
+                counts, score_cells(effects, signed=True), score_cells(ratios), strict=True
+            )
+        ]
         caption = f"Effect in sd of the data: {axis_note(effects)}; ratio: {axis_note(ratios)}"
-        body = markup.table(("per side", "labelled", "effect", "by that of the most"), rows, caption=caption)
+        body = markup.table(
+            ("per side", "labelled", "effect", "by that of the most"), rows, caption=caption
+        )
         wrong = f"{self.wrong:.0%}"
-        named = [("draws", self.draws), ("length", f"{self.length:.3g}"), ("wrong labels", wrong), ("images dropped", self.dropped)]
+        named = [
+            ("draws", self.draws),
+            ("length", f"{self.length:.3g}"),
+            ("wrong labels", wrong),
+            ("images dropped", self.dropped),
+        ]
         return markup.block("Label efficiency", body, markup.facts(named), name=self.factor)
 
 
@@ -87,24 +118,30 @@ def label_efficiency(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LabelEfficiency:
-    """The effect of mean-difference directions from few labelled samples, at one length, by the effect from the most.
+    """The effect of mean-difference directions from few labelled samples, at one length, by the
+    effect from the most.
 
-    For each draw `pool × count` of the recorded samples are taken at random and the direction is the mean of their top `count` less that of
-    their bottom `count`. The samples of a smaller count are among those of a larger one, and all directions meet the same images, so that
-    ratios are of pairs. Intervals are of a bootstrap over draws and over images at once; draws of nearly all recorded samples resemble
-    each other, and with few draws the intervals are somewhat narrow.
+    For each draw `pool × count` of the recorded samples are taken at random and the direction is
+    the mean of their top `count` less that of their bottom `count`. The samples of a smaller count
+    are among those of a larger one, and all directions meet the same images, so that ratios are of
+    pairs. Intervals are of a bootstrap over draws and over images at once; draws of nearly all
+    recorded samples resemble each other, and with few draws the intervals are somewhat narrow.
 
     Args:
         acts: recorded samples, from other seeds than the trial's.
         labels: each factor's value per recorded sample.
-        length: the length of what is added over all steps: `strength × norm` of a direction, the strength chosen on other seeds.
-        pool: 2 uses every drawn sample (those above and those below the median); 4 the upper and the lower quarter.
+        length: the length of what is added over all steps: `strength × norm` of a direction, the
+            strength chosen on other seeds.
+        pool: 2 uses every drawn sample (those above and those below the median); 4 the upper and
+            the lower quarter.
         wrong: the share of labels that are exchanged among each other at random, in each draw anew.
 
     Raises:
-        InputError: an unknown factor, too few recorded samples, a number out of range, or images that cannot be read.
+        InputError: an unknown factor, too few recorded samples, a number out of range, or images
+            that cannot be read.
 
-    Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the directions. Cost: (counts × draws + 1) samplings of the trial's images.
+    Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the directions. Cost: (counts ×
+    draws + 1) samplings of the trial's images.
 
     Example:
         >>> length = float(many["x"].norms) * strength_for(chosen_on, many["x"], "x").strength
@@ -116,7 +153,11 @@ def label_efficiency(
     place = trial.judge.factors.index(factor)
     known = int((~labels[factor].isnan()).sum())
     if known < pool * sizes[-1]:
-        raise InputError(f"{known} samples have a value of {factor!r}, {pool * sizes[-1]} are needed; record more, or take a smaller pool")
+        raise InputError(
+            f"{known} samples have a value of {factor!r}, {pool * sizes[-1]} are needed; "
+            "record "
+            "more, or take a smaller pool"
+        )
 
     def changed(direction: StepDirections) -> np.ndarray:
         return trial.changes(Edit(direction, (1.0,), rule, window))[:, place].numpy()
@@ -135,18 +176,29 @@ def label_efficiency(
     kept = ~np.isnan(effects).any(axis=(0, 1)) & ~np.isnan(random)
     if int(kept.sum()) < LEAST:
         raise InputError(
-            f"{int(kept.sum())} of {len(kept)} images could be read under every edit, {LEAST} are needed; give a smaller length"
+            f"{int(kept.sum())} of {len(kept)} images could be read under every edit, {LEAST} are "
+            "needed; give a smaller length"
         )
     scores = _scores(effects[:, :, kept], float(random[kept].mean()), seed)
     rows = (CountEffect(size, pool * size, *pair) for size, pair in zip(sizes, scores, strict=True))
-    return LabelEfficiency(factor, tuple(rows), draws, length, wrong, int((~kept).sum()))
+    return LabelEfficiency(
+        factor=factor,
+        rows=tuple(rows),
+        draws=draws,
+        length=length,
+        wrong=wrong,
+        dropped=int((~kept).sum()),
+    )
 
 
-def _checked(counts: Sequence[int], draws: int, pool: int, wrong: float, length: float) -> tuple[int, ...]:
+def _checked(
+    counts: Sequence[int], draws: int, pool: int, wrong: float, length: float
+) -> tuple[int, ...]:
     sizes = tuple(sorted(set(counts)))
     if not sizes or sizes[0] < 1 or draws < 2 or pool < 2 or length <= 0:
         raise InputError(
-            f"counts {list(counts)}, {draws} draws, pool {pool}, length {length}: give counts from 1, 2 draws and a pool of 2 or more, "
+            f"counts {list(counts)}, {draws} draws, pool {pool}, length {length}: give counts from "
+            "1, 2 draws and a pool of 2 or more, "
             "and a positive length"
         )
     if not 0 <= wrong <= 1:
@@ -154,15 +206,33 @@ def _checked(counts: Sequence[int], draws: int, pool: int, wrong: float, length:
     return sizes
 
 
-def _direction(acts: StepActivations, given: Mapping[str, Tensor], size: int, pool: int, *, seed: int) -> StepDirections:
+def _direction(
+    acts: StepActivations, given: Mapping[str, Tensor], size: int, pool: int, *, seed: int
+) -> StepDirections:
     kept = ~next(iter(given.values())).isnan()
     if bool(kept.all()):
         return supervised_directions(acts, given, size, sample=pool * size, seed=seed)
-    part = StepActivations(acts.values[kept], acts.steps, acts.timesteps, acts.images[kept], acts.site, acts.total, acts.seed)
-    return supervised_directions(part, {name: values[kept] for name, values in given.items()}, size, sample=pool * size, seed=seed)
+    part = StepActivations(
+        values=acts.values[kept],
+        steps=acts.steps,
+        timesteps=acts.timesteps,
+        images=acts.images[kept],
+        site=acts.site,
+        total=acts.total,
+        seed=acts.seed,
+    )
+    return supervised_directions(
+        part,
+        {name: values[kept] for name, values in given.items()},
+        size,
+        sample=pool * size,
+        seed=seed,
+    )
 
 
-def _exchanged(label: Float[Tensor, " image"], share: float, seed: Sequence[int]) -> Float[Tensor, " image"]:
+def _exchanged(
+    label: Float[Tensor, " image"], share: float, seed: Sequence[int]
+) -> Float[Tensor, " image"]:
     """Labels of which a share have changed places among each other."""
     generator = np.random.default_rng(seed)
     known = np.flatnonzero((~label.isnan()).cpu().numpy())
@@ -172,8 +242,12 @@ def _exchanged(label: Float[Tensor, " image"], share: float, seed: Sequence[int]
     return changed
 
 
-def _scores(effects: Float[np.ndarray, "count draw image"], control: float, seed: int) -> list[tuple[Score, Score]]:
-    """Effect and ratio to the last of every count, resampling draws and images, the same for all counts."""
+def _scores(
+    effects: Float[np.ndarray, "count draw image"], control: float, seed: int
+) -> list[tuple[Score, Score]]:
+    """Effect and ratio to the last of every count, resampling draws and images, the same for all
+    counts.
+    """
     resampled = _resampled(effects, seed)
     means = effects.mean(axis=(1, 2))
     last = np.quantile(resampled[-1], [0.025, 0.975])
@@ -181,20 +255,44 @@ def _scores(effects: Float[np.ndarray, "count draw image"], control: float, seed
 
     def score(value: float, values: np.ndarray, control: float) -> Score:
         low, high = np.quantile(values, [0.025, 0.975])
-        return Score(value, float(low), float(high), effects.shape[2], seed, control, "bootstrap 95% over draws and images")
+        return Score(
+            value,
+            float(low),
+            float(high),
+            n=effects.shape[2],
+            seed=seed,
+            control=control,
+            interval="bootstrap 95% over draws and images",
+        )
 
-    nothing = Score(np.nan, np.nan, np.nan, effects.shape[2], seed, None, "none: the largest count has no effect")
+    nothing = Score(
+        np.nan,
+        np.nan,
+        np.nan,
+        n=effects.shape[2],
+        seed=seed,
+        control=None,
+        interval="none: the largest count has no effect",
+    )
     scores = []
     for mean, values in zip(means, resampled, strict=True):
-        ratio = score(float(mean / means[-1]), values / resampled[-1], float(control / means[-1])) if sure else nothing
+        ratio = (
+            score(float(mean / means[-1]), values / resampled[-1], float(control / means[-1]))
+            if sure
+            else nothing
+        )
         scores.append((score(float(mean), values, control), ratio))
     return scores
 
 
-def _resampled(effects: Float[np.ndarray, "count draw image"], seed: int, resamples: int = 2000) -> Float[np.ndarray, "count resample"]:
+def _resampled(
+    effects: Float[np.ndarray, "count draw image"], seed: int, resamples: int = 2000
+) -> Float[np.ndarray, "count resample"]:
     """Means of resampled draws and, apart from them, resampled images."""
     draws, images = (
-        np.concatenate([_tally(indices) for indices in bootstrap_indices(size, resamples, seed + i)])
+        np.concatenate(
+            [_tally(indices) for indices in bootstrap_indices(size, resamples, seed + i)]
+        )
         for i, size in enumerate(effects.shape[1:])
     )
     return np.einsum("rd,cdi,ri->cr", draws, effects, images, optimize=True)

@@ -1,4 +1,6 @@
-"""The strength at which an edit has a wanted effect: edits are compared at equal measured effect, never at equal scale."""
+"""The strength at which an edit has a wanted effect: edits are compared at equal measured effect,
+never at equal scale.
+"""
 
 import math
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from interp.diffusion.scores.effects import Trial
 
 @dataclass(frozen=True)
 class Matched:
-    """The strength found, the effect measured there, whether the wanted effect was reached, and all that was tried."""
+    """The strength found, the effect measured there, whether the wanted effect was reached, and all
+    that was tried.
+    """
 
     strength: float
     effect: float
@@ -29,10 +33,12 @@ def match_strength(
     growth: float = 2.0,
     tolerance: float = 0.05,
 ) -> Matched:
-    """The smallest strength whose effect is `wanted` within `tolerance` of it: grow from `start`, then bisect in the logarithm.
+    """The smallest strength whose effect is `wanted` within `tolerance` of it: grow from `start`,
+    then bisect in the logarithm.
 
-    From below, since at large strengths every direction does the same. Where the effect is not reached, the strength tried that came
-    nearest is returned with `reached=False`. The growth ends where the effect has fallen twice in a row to less than half of its peak.
+    From below, since at large strengths every direction does the same. Where the effect is not
+    reached, the strength tried that came nearest is returned with `reached=False`. The growth ends
+    where the effect has fallen twice in a row to less than half of its peak.
 
     Args:
         effect: what a positive strength does, on seeds of its own; `wanted` is positive too.
@@ -46,7 +52,11 @@ def match_strength(
         >>> match_strength(lambda strength: 12 * strength, 0.5).strength
     """
     if min(wanted, start, most, tolerance) <= 0 or growth <= 1:
-        raise InputError(f"wanted {wanted}, start {start}, most {most}, growth {growth}: give positive numbers, and a growth above 1")
+        raise InputError(
+            f"wanted {wanted}, start {start}, most {most}, growth {growth}: give positive "
+            "numbers, "
+            "and a growth above 1"
+        )
     tried: list[tuple[float, float]] = []
 
     def measure(strength: float) -> float:
@@ -84,7 +94,8 @@ def strength_for(
     start: float = 0.01,
     most: float = 100.0,
 ) -> Matched:
-    """The strength at which a direction moves a factor by `wanted` sd of the data, on the trial's images.
+    """The strength at which a direction moves a factor by `wanted` sd of the data, on the trial's
+    images.
 
     `sign` −1 moves the factor down, against the direction. Judge the edit on another trial.
 

@@ -1,4 +1,6 @@
-"""What taking one direction out of another does: does the edit leave the other factor alone, and what of its own effect is left?"""
+"""What taking one direction out of another does: does the edit leave the other factor alone, and
+what of its own effect is left?
+"""
 
 from dataclasses import dataclass
 
@@ -15,14 +17,17 @@ from interp.diffusion.edits.straight import Edit, Rule
 from interp.diffusion.scores.effects import LEAST, Trial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProjectionScore:
-    """An edit before and after others were projected out of its direction, on the same images, in sd of the data.
+    """An edit before and after others were projected out of its direction, on the same images, in
+    sd of the data.
 
-    `target` is the mean change of the target factor, `leak` the mean absolute change of the named one, `drift` its mean signed change: only
-    that can a linear projection be expected to take away, not what differs from image to image. `target_kept`, `leak_left` and `drift_left`
-    are after by before, over the same resampled images; their control is the same with random directions projected out (about 1). A ratio
-    is NaN where there was nothing before. `dropped` images could not be read under every edit.
+    `target` is the mean change of the target factor, `leak` the mean absolute change of the named
+    one, `drift` its mean signed change: only that can a linear projection be expected to take away,
+    not what differs from image to image. `target_kept`, `leak_left` and `drift_left` are after by
+    before, over the same resampled images; their control is the same with random directions
+    projected out (about 1). A ratio is NaN where there was nothing before. `dropped` images could
+    not be read under every edit.
     """
 
     target: str
@@ -41,19 +46,29 @@ class ProjectionScore:
 
     def __str__(self) -> str:
         return (
-            f"{self.target} without {self.named}: target {self.target_before.value:+.3f} → {self.target_after.value:+.3f}, "
-            f"kept {self.target_kept}; leak {self.leak_before.value:.3f} → {self.leak_after.value:.3f}, left {self.leak_left}; "
-            f"drift {self.drift_before.value:+.3f} → {self.drift_after.value:+.3f}, left {self.drift_left}"
+            f"{self.target} without {self.named}: target {self.target_before.value:+.3f} → "
+            f"{self.target_after.value:+.3f}, "
+            f"kept {self.target_kept}; leak {self.leak_before.value:.3f} → "
+            f"{self.leak_after.value:.3f}, left {self.leak_left}; "
+            f"drift {self.drift_before.value:+.3f} → {self.drift_after.value:+.3f}, left "
+            f"{self.drift_left}"
         )
 
     def _repr_html_(self) -> str:
-        names = (f"change of {self.target}", f"absolute change of {self.named}", f"signed change of {self.named}")
+        names = (
+            f"change of {self.target}",
+            f"absolute change of {self.named}",
+            f"signed change of {self.named}",
+        )
         before = [self.target_before, self.leak_before, self.drift_before]
         after = [self.target_after, self.leak_after, self.drift_after]
         left = [self.target_kept, self.leak_left, self.drift_left]
         both = score_cells([*before, *after], signed=True)
         rows = list(zip(names, both[:3], both[3:], score_cells(left), strict=True))
-        caption = f"Before and after, in sd of the data: {axis_note([*before, *after])}; share left: {axis_note(left)}"
+        caption = (
+            f"Before and after, in sd of the data: {axis_note([*before, *after])}; share left: "
+            f"{axis_note(left)}"
+        )
         body = table(("", "before", "after", "share left"), rows, caption=caption)
         named = facts([("strength", f"{self.strength:g}"), ("images dropped", self.dropped)])
         return block("Projection", body, named, name=f"{self.target} without {self.named}")
@@ -73,41 +88,61 @@ def projection_effect(
     window: range | None = None,
     seed: int = 0,
 ) -> ProjectionScore:
-    """Edit with a direction, with the same after `projected_out(direction, others)`, and with random directions projected out instead.
+    """Edit with a direction, with the same after `projected_out(direction, others)`, and with
+    random directions projected out instead.
 
     Args:
         others: what is taken out, most often the direction of the named factor.
         named: the factor that should be left alone.
         strength: of both edits, chosen on other seeds.
         each_step: project at every step on its own.
-        keep_length: bring the projected direction to the length that it had before; by default the edit is shorter after.
+        keep_length: bring the projected direction to the length that it had before; by default the
+            edit is shorter after.
 
     Raises:
-        InputError: several directions, an unknown or the same factor twice, directions that do not fit, or too few readable images.
+        InputError: several directions, an unknown or the same factor twice, directions that do not
+            fit, or too few readable images.
 
-    Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the projection. Cost: three samplings of the trial's images.
+    Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the projection. Cost: three
+    samplings of the trial's images.
 
     Example:
-        >>> projection_effect(trial, directions["x"], directions["radius"], "x", "radius", 0.04).leak_left
+        >>> projection_effect(
+        ...     trial, directions["x"], directions["radius"], "x", "radius", 0.04
+        ... ).leak_left
     """
     for factor in (target, named):
         require_known("factor", factor, trial.judge.factors)
     if len(direction) != 1 or target == named:
-        raise InputError(f"{len(direction)} directions, factors {target!r} and {named!r}; give one direction and two factors")
-    removed = [projected_out(direction, away, each_step=each_step) for away in (others, random_like(others, seed=seed))]
+        raise InputError(
+            f"{len(direction)} directions, factors {target!r} and {named!r}; give one direction "
+            "and two factors"
+        )
+    removed = [
+        projected_out(direction, away, each_step=each_step)
+        for away in (others, random_like(others, seed=seed))
+    ]
     if keep_length:
         removed = [left.scaled(float(direction.norms)) for left in removed]
-    changes = np.stack([trial.changes(Edit(used, (strength,), rule, window)).numpy() for used in (direction, *removed)])
+    changes = np.stack(
+        [
+            trial.changes(Edit(used, (strength,), rule, window)).numpy()
+            for used in (direction, *removed)
+        ]
+    )
     places = [trial.judge.factors.index(factor) for factor in (target, named)]
     kept: Bool[np.ndarray, " image"] = ~np.isnan(changes[:, :, places]).any(axis=(0, 2))
     if int(kept.sum()) < LEAST:
-        raise InputError(f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are needed; take a smaller strength")
+        raise InputError(
+            f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are needed; "
+            "take a smaller strength"
+        )
     moved, named_moved = changes[:, kept, places[0]], changes[:, kept, places[1]]
     leaked = np.abs(named_moved)
     return ProjectionScore(
-        target,
-        named,
-        strength,
+        target=target,
+        named=named,
+        strength=strength,
         target_before=bootstrap_mean(moved[0], seed=seed),
         target_after=bootstrap_mean(moved[1], seed=seed),
         leak_before=bootstrap_mean(leaked[0], seed=seed),
@@ -122,13 +157,22 @@ def projection_effect(
 
 
 def _ratio(values: Float[np.ndarray, "edit image"], seed: int) -> Score:
-    """The mean of the second row by that of the first, over the same images; the control is the third row by the first."""
+    """The mean of the second row by that of the first, over the same images; the control is the
+    third row by the first.
+    """
     before, after, random = values
 
     def ratio(rows: np.ndarray) -> np.ndarray:
         places = rows.astype(int)
         below = np.asarray(before[places].mean(axis=-1))
-        return np.divide(after[places].mean(axis=-1), below, out=np.full_like(below, np.nan), where=np.abs(below) > 1e-9)
+        return np.divide(
+            after[places].mean(axis=-1),
+            below,
+            out=np.full_like(below, np.nan),
+            where=np.abs(below) > 1e-9,
+        )
 
     control = float(random.mean() / before.mean()) if abs(before.mean()) > 1e-9 else None
-    return bootstrap_statistic(np.arange(len(before), dtype=float), ratio, seed=seed, control=control)
+    return bootstrap_statistic(
+        np.arange(len(before), dtype=float), ratio, seed=seed, control=control
+    )

@@ -1,4 +1,6 @@
-"""What a table of directions × factors says: does a direction move one factor, and is every factor moved by one?"""
+"""What a table of directions × factors says: does a direction move one factor, and is every factor
+moved by one?
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ from interp.core import InputError, Score
 class Separation:
     """How well directions separate factors.
 
-    `purity` of a direction is its largest absolute effect over the sum of all (1: it moves one factor; 1/factors: all alike).
-    `coverage` is the share of factors that are the largest effect of some direction. `separation` pairs factors with directions one to one,
-    so that the shares of the paired factors are largest, and averages these over factors: both at once.
+    `purity` of a direction is its largest absolute effect over the sum of all (1: it moves one
+    factor; 1/factors: all alike). `coverage` is the share of factors that are the largest effect of
+    some direction. `separation` pairs factors with directions one to one, so that the shares of the
+    paired factors are largest, and averages these over factors: both at once.
     """
 
     purity: Mapping[str, float]
@@ -38,7 +41,9 @@ def separation(table: Mapping[str, Mapping[str, Score]]) -> Separation:
     if not table:
         raise InputError("the table of effects is empty; give at least one direction")
     names, factors = list(table), list(next(iter(table.values())))
-    effects = np.abs(np.array([[table[name][factor].value for factor in factors] for name in names]))
+    effects = np.abs(
+        np.array([[table[name][factor].value for factor in factors] for name in names])
+    )
     shares = effects / np.maximum(effects.sum(axis=1, keepdims=True), 1e-12)
     rows, columns = linear_sum_assignment(-shares)
     pairs = {factors[column]: names[row] for row, column in zip(rows, columns, strict=True)}
@@ -50,17 +55,23 @@ def separation(table: Mapping[str, Mapping[str, Score]]) -> Separation:
     )
 
 
-def separation_at(effects: Mapping[str, Float[np.ndarray, "image factor"]], *, seed: int, resamples: int = 500) -> Score:
-    """`separation` of per-image effects with a bootstrap interval over images; its control is that of random tables of the same size.
+def separation_at(
+    effects: Mapping[str, Float[np.ndarray, "image factor"]], *, seed: int, resamples: int = 500
+) -> Score:
+    """`separation` of per-image effects with a bootstrap interval over images; its control is that
+    of random tables of the same size.
 
-    Directions may have lost different images; each one's are resampled for itself, and n is the smallest number.
+    Directions may have lost different images; each one's are resampled for itself, and n is the
+    smallest number.
 
     Raises:
         InputError: no directions, or directions with other factors.
     """
     factors = {values.shape[1] for values in effects.values()}
     if len(factors) != 1:
-        raise InputError(f"effects on {sorted(factors)} factors; measure every direction on the same factors")
+        raise InputError(
+            f"effects on {sorted(factors)} factors; measure every direction on the same factors"
+        )
     generator = np.random.default_rng(seed)
     measured = list(effects.values())
 
@@ -68,10 +79,21 @@ def separation_at(effects: Mapping[str, Float[np.ndarray, "image factor"]], *, s
         return np.asarray(values[generator.integers(0, len(values), len(values))].mean(axis=0))
 
     draws = [_best(np.stack([drawn(values) for values in measured])) for _ in range(resamples)]
-    control = float(np.mean([_best(generator.standard_normal((len(measured), *factors))) for _ in range(resamples)]))
+    control = float(
+        np.mean(
+            [_best(generator.standard_normal((len(measured), *factors))) for _ in range(resamples)]
+        )
+    )
     low, high = np.quantile(draws, [0.025, 0.975])
     value = _best(np.stack([values.mean(axis=0) for values in measured]))
-    return Score(value, float(low), float(high), min(len(values) for values in measured), seed, control)
+    return Score(
+        value,
+        float(low),
+        float(high),
+        n=min(len(values) for values in measured),
+        seed=seed,
+        control=control,
+    )
 
 
 def _best(effects: Float[np.ndarray, "direction factor"]) -> float:

@@ -1,4 +1,6 @@
-"""Was a translation a translation: did the one factor become the target's, and did the others stay?"""
+"""Was a translation a translation: did the one factor become the target's, and did the others
+stay?
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +18,12 @@ from interp.diffusion.scores.effects import LEAST
 
 @dataclass(frozen=True)
 class Translation:
-    """`success` is the share of images whose factor now lies in the target's range, its control the share that lay there before.
+    """`success` is the share of images whose factor now lies in the target's range, its control the
+    share that lay there before.
 
-    `kept` has, per other factor, `R² = 1 − Σ(out − in)² / Σ(in − mean in)²`: 1 where every image keeps its own. Its control is that of
-    the translations dealt to the images at random, about −1 where these vary as much. `dropped` could not be read before or after.
+    `kept` has, per other factor, `R² = 1 − Σ(out − in)² / Σ(in − mean in)²`: 1 where every image
+    keeps its own. Its control is that of the translations dealt to the images at random, about −1
+    where these vary as much. `dropped` could not be read before or after.
     """
 
     factor: str
@@ -48,25 +52,46 @@ def translation_score(
         low, high: the target's range of the factor.
 
     Raises:
-        InputError: another number of images than translations, an unknown factor, an empty range, or fewer than 8 readable pairs.
+        InputError: another number of images than translations, an unknown factor, an empty range,
+            or fewer than 8 readable pairs.
 
     Example:
-        >>> translation_score(blues, translate(model, blues, labels=blue, to=red), read_shapes, "colour", 0.75, 1.0)
+        >>> translation_score(
+        ...     blues,
+        ...     translate(model, blues, labels=blue, to=red),
+        ...     read_shapes,
+        ...     "colour",
+        ...     0.75,
+        ...     1.0,
+        ... )
     """
     if images.shape != translated.shape or not low < high:
         raise InputError(
-            f"{tuple(images.shape)} images, {tuple(translated.shape)} translations, range {low} to {high}; give pairs and a range"
+            f"{tuple(images.shape)} images, {tuple(translated.shape)} translations, range "
+            f"{low} to "
+            f"{high}; give pairs and a range"
         )
     before, after = factor_table(read, images), factor_table(read, translated)
     require_known("factor", factor, tuple(before))
     readable = ~torch.stack([*before.values(), *after.values()]).isnan().any(dim=0)
     if int(readable.sum()) < LEAST:
-        raise InputError(f"{int(readable.sum())} of {len(images)} pairs could be read, {LEAST} are needed; look at the translations")
-    first, then = ({name: value[readable].numpy() for name, value in table.items()} for table in (before, after))
+        raise InputError(
+            f"{int(readable.sum())} of {len(images)} pairs could be read, {LEAST} are needed; look "
+            "at the translations"
+        )
+    first, then = (
+        {name: value[readable].numpy() for name, value in table.items()}
+        for table in (before, after)
+    )
     inside, was = ((values[factor] >= low) & (values[factor] <= high) for values in (then, first))
     success = bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean()))
     others = [name for name in first if name != factor and float(first[name].std()) > 1e-6]
-    return Translation(factor, success, {name: _kept(first[name], then[name], seed) for name in others}, int((~readable).sum()))
+    return Translation(
+        factor,
+        success,
+        {name: _kept(first[name], then[name], seed) for name in others},
+        int((~readable).sum()),
+    )
 
 
 def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
@@ -75,7 +100,13 @@ def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
     def share(places: np.ndarray) -> np.ndarray:
         rows = places.astype(int)
         x, y = before[rows], after[rows]
-        return np.asarray(1 - ((y - x) ** 2).sum(axis=-1) / np.maximum(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1), 1e-12))
+        return np.asarray(
+            1
+            - ((y - x) ** 2).sum(axis=-1)
+            / np.maximum(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1), 1e-12)
+        )
 
     control = float(1 - ((dealt - before) ** 2).sum() / ((before - before.mean()) ** 2).sum())
-    return bootstrap_statistic(np.arange(len(before), dtype=float), share, seed=seed, control=control)
+    return bootstrap_statistic(
+        np.arange(len(before), dtype=float), share, seed=seed, control=control
+    )

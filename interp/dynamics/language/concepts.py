@@ -1,6 +1,8 @@
-"""Concepts of a language model whose presence is read off the next token: agreement, a lexical category, induction.
+"""Concepts of a language model whose presence is read off the next token: agreement, a lexical
+category, induction.
 
-Every concept is made from the tokenizer given, so the same call serves the tiny model, Pythia or any other.
+Every concept is made from the tokenizer given, so the same call serves the tiny model, Pythia or
+any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,28 +31,37 @@ Prompt = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Questions:
-    """Prompts as token ids, and for each the next tokens that are right and those that are its foil."""
+    """Prompts as token ids, and for each the next tokens that are right and those that are its
+    foil.
+    """
 
     prompts: tuple[Prompt, ...]
     right: tuple[Prompt, ...]
     foil: tuple[Prompt, ...]
 
     def __post_init__(self) -> None:
-        if not self.prompts or not len(self.prompts) == len(self.right) == len(self.foil) or not all((*self.right, *self.foil)):
+        if (
+            not self.prompts
+            or not len(self.prompts) == len(self.right) == len(self.foil)
+            or not all((*self.right, *self.foil))
+        ):
             raise InputError(
-                f"{len(self.prompts)} prompts, {len(self.right)} right and {len(self.foil)} foils; give each prompt some of both"
+                f"{len(self.prompts)} prompts, {len(self.right)} right and {len(self.foil)} "
+                "foils; "
+                "give each prompt some of both"
             )
 
     def __len__(self) -> int:
         return len(self.prompts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageConcept:
     """A concept with its labelled examples.
 
-    `positive` and `negative` are prompts that call for the concept and prompts that do not: they make its direction. The questions are made
-    of other words: `asked` calls for the concept, `unasked` does not, and `steered` is where steering has to bring it about.
+    `positive` and `negative` are prompts that call for the concept and prompts that do not: they
+    make its direction. The questions are made of other words: `asked` calls for the concept,
+    `unasked` does not, and `steered` is where steering has to bring it about.
     """
 
     name: str
@@ -63,7 +74,9 @@ class LanguageConcept:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the network expected next: the probability of the right tokens and of the foil, for every question."""
+    """What the network expected next: the probability of the right tokens and of the foil, for
+    every question.
+    """
 
     right: Float[np.ndarray, " question"]
     foil: Float[np.ndarray, " question"]
@@ -103,27 +116,39 @@ def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = 
 
 
 def naive(model: Model, concept: LanguageConcept) -> Float[np.ndarray, " question"]:
-    """How far the network, only asked, prefers the right continuation to the foil: one value from 0 to 1 for every held-out prompt."""
+    """How far the network, only asked, prefers the right continuation to the foil: one value from 0
+    to 1 for every held-out prompt.
+    """
     return answers(model, concept.asked).share
 
 
-def readers(concepts: Sequence[LanguageConcept]) -> dict[str, Callable[[Model], Float[np.ndarray, " question"]]]:
-    """The axes of concept space: each concept's name, and what reads its coordinate (one value from 0 to 1 a question) off a model.
+def readers(
+    concepts: Sequence[LanguageConcept],
+) -> dict[str, Callable[[Model], Float[np.ndarray, " question"]]]:
+    """The axes of concept space: each concept's name, and what reads its coordinate (one value from
+    0 to 1 a question) off a model.
 
     Example:
-        >>> {name: read(model).mean() for name, read in readers(language_concepts(model.tokenizer)).items()}
+        >>> {
+        ...     name: read(model).mean()
+        ...     for name, read in readers(language_concepts(model.tokenizer)).items()
+        ... }
     """
     return {concept.name: partial(naive, concept=concept) for concept in concepts}
 
 
 def readability(model: Model, concept: LanguageConcept, *, seed: int = 0) -> Score:
-    """How well the next-token test tells prompts that call for the concept from prompts that do not: the AUROC of its share."""
+    """How well the next-token test tells prompts that call for the concept from prompts that do
+    not: the AUROC of its share.
+    """
     asked, unasked = answers(model, concept.asked).share, answers(model, concept.unasked).share
     labels = np.arange(len(asked) + len(unasked)) < len(asked)
     return auroc(np.concatenate([asked, unasked]), labels, seed=seed, control=0.5)
 
 
-def require_readable(model: Model, concepts: Sequence[LanguageConcept], *, at_least: float = READABLE, seed: int = 0) -> dict[str, Score]:
+def require_readable(
+    model: Model, concepts: Sequence[LanguageConcept], *, at_least: float = READABLE, seed: int = 0
+) -> dict[str, Score]:
     """The readability of every concept in a model that should know it (the last checkpoint).
 
     Raises:
@@ -132,7 +157,10 @@ def require_readable(model: Model, concepts: Sequence[LanguageConcept], *, at_le
     scores = {concept.name: readability(model, concept, seed=seed) for concept in concepts}
     for name, score in scores.items():
         if score.value < at_least:
-            raise InputError(f"{name!r} is not told apart by its reader: AUROC {score}, expected {at_least}; leave it out or train longer")
+            raise InputError(
+                f"{name!r} is not told apart by its reader: AUROC {score}, expected {at_least}; "
+                "leave it out or train longer"
+            )
     return scores
 
 
@@ -142,7 +170,8 @@ def language_concepts(tokenizer: Any, *, n: int = 48, seed: int = 0) -> tuple[La
     - `article`: after "an" a word that begins with a vowel; foil: with a consonant.
     - `number`: after "they" or "the plants" a plural verb; foil: the singular one.
     - `place`: after "native to" the name of a part of the world; foil: common nouns.
-    - `induction`: in a repeated sequence of random words the one that followed before; foil: another of the sequence. Steered are
+    - `induction`: in a repeated sequence of random words the one that followed before; foil:
+    another of the sequence. Steered are
       sequences of which only one word was repeated.
 
     Only words that are single tokens serve as continuations.
@@ -151,7 +180,8 @@ def language_concepts(tokenizer: Any, *, n: int = 48, seed: int = 0) -> tuple[La
         n: prompts of every kind (as many as the words give, if those are fewer).
 
     Raises:
-        InputError: the tokenizer has too few of a concept's words as single tokens; the message says which.
+        InputError: the tokenizer has too few of a concept's words as single tokens; the message
+            says which.
 
     Example:
         >>> language_concepts(model.tokenizer)[0].name
@@ -173,12 +203,24 @@ def article_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageCo
     consonant = tuple(token for token, word in known.items() if word[0] in "bcdfgjklmnpqrstvwyz")
     _require_words("article", vowel, consonant)
     stems = (words.ARTICLE_FRONTS, words.ARTICLE_OPENERS)
-    return _from_texts(tokenizer, "article", _texts(stems, ("an",)), _texts(stems, ("a",)), vowel, consonant, n, seed)
+    return _from_texts(
+        tokenizer,
+        "article",
+        _texts(stems, ("an",)),
+        _texts(stems, ("a",)),
+        vowel,
+        consonant,
+        n,
+        seed,
+    )
 
 
 def number_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
     """A plural verb after a plural subject; see `language_concepts`."""
-    plural, singular = _tokens(tokenizer, words.PLURAL_VERBS), _tokens(tokenizer, words.SINGULAR_VERBS)
+    plural, singular = (
+        _tokens(tokenizer, words.PLURAL_VERBS),
+        _tokens(tokenizer, words.SINGULAR_VERBS),
+    )
     _require_words("number", plural, singular, fewest=2)
     many = _texts((words.NUMBER_FRONTS, words.PLURAL_SUBJECTS), ("",))
     one = _texts((words.NUMBER_FRONTS, words.SINGULAR_SUBJECTS), ("",))
@@ -195,13 +237,18 @@ def place_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConc
 
 
 def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
-    """The word that followed before, in a repeated sequence of random words; see `language_concepts`."""
+    """The word that followed before, in a repeated sequence of random words; see
+    `language_concepts`.
+    """
     known = list(_whole_words(tokenizer))
     _require_words("induction", known, known, fewest=4 * REPEATED)
     generator = np.random.default_rng([seed, 3])
     rows = [generator.choice(known, 2 * REPEATED, replace=False).tolist() for _ in range(6 * n)]
     start = _start(tokenizer)
-    first, fresh = [row[:REPEATED] for row in rows], [row[REPEATED : REPEATED + CUE] for row in rows]
+    first, fresh = (
+        [row[:REPEATED] for row in rows],
+        [row[REPEATED : REPEATED + CUE] for row in rows],
+    )
     repeated = [(*start, *row, *row[:CUE]) for row in first]
     other = [(*start, *row, *new) for row, new in zip(first, fresh, strict=True)]
     weak = [(*start, *row, row[CUE - 1]) for row in first]
@@ -209,12 +256,12 @@ def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> Language
     # Of the words that were not yet repeated, so that how often a word was seen tells nothing.
     foil = [(row[int(generator.integers(CUE + 1, REPEATED))],) for row in first]
     return LanguageConcept(
-        "induction",
-        tuple(repeated[: 2 * n]),
-        tuple(other[2 * n : 4 * n]),
-        _questions(repeated, right, foil, slice(4 * n, 5 * n)),
-        _questions(other, right, foil, slice(5 * n, 6 * n)),
-        _questions(weak, right, foil, slice(4 * n, 5 * n)),
+        name="induction",
+        positive=tuple(repeated[: 2 * n]),
+        negative=tuple(other[2 * n : 4 * n]),
+        asked=_questions(repeated, right, foil, slice(4 * n, 5 * n)),
+        unasked=_questions(other, right, foil, slice(5 * n, 6 * n)),
+        steered=_questions(weak, right, foil, slice(4 * n, 5 * n)),
     )
 
 
@@ -228,33 +275,54 @@ def _from_texts(
     n: int,
     seed: int,
 ) -> LanguageConcept:
-    """A concept from texts in two parts that share no middle words: the first gives the direction, the second the questions."""
+    """A concept from texts in two parts that share no middle words: the first gives the direction,
+    the second the questions.
+    """
     generator = np.random.default_rng([seed, 2])
-    sets = [[_drawn(tokenizer, half, n, generator) for half in texts] for texts in (calling, neutral)]
+    sets = [
+        [_drawn(tokenizer, half, n, generator) for half in texts] for texts in (calling, neutral)
+    ]
     (positive, asked), (negative, unasked) = sets
     silent = Questions(unasked, (right,) * len(unasked), (foil,) * len(unasked))
-    return LanguageConcept(name, positive, negative, Questions(asked, (right,) * len(asked), (foil,) * len(asked)), silent, silent)
+    return LanguageConcept(
+        name=name,
+        positive=positive,
+        negative=negative,
+        asked=Questions(asked, (right,) * len(asked), (foil,) * len(asked)),
+        unasked=silent,
+        steered=silent,
+    )
 
 
 def _texts(stems: tuple[Sequence[str], Sequence[str]], endings: Sequence[str]) -> list[list[str]]:
     """All combinations, in two halves by the stems' second words."""
     fronts, middles = stems
     return [
-        [" ".join(part for part in parts if part) for parts in product(fronts, half, endings)] for half in (middles[::2], middles[1::2])
+        [" ".join(part for part in parts if part) for parts in product(fronts, half, endings)]
+        for half in (middles[::2], middles[1::2])
     ]
 
 
-def _drawn(tokenizer: Any, texts: list[str], n: int, generator: np.random.Generator) -> tuple[Prompt, ...]:
+def _drawn(
+    tokenizer: Any, texts: list[str], n: int, generator: np.random.Generator
+) -> tuple[Prompt, ...]:
     chosen = [texts[place] for place in generator.permutation(len(texts))[:n]]
-    return tuple((*_start(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"]) for text in chosen)
+    return tuple(
+        (*_start(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+        for text in chosen
+    )
 
 
-def _questions(prompts: Sequence[Prompt], right: Sequence[Prompt], foil: Sequence[Prompt], rows: slice) -> Questions:
+def _questions(
+    prompts: Sequence[Prompt], right: Sequence[Prompt], foil: Sequence[Prompt], rows: slice
+) -> Questions:
     return Questions(tuple(prompts[rows]), tuple(right[rows]), tuple(foil[rows]))
 
 
 def _start(tokenizer: Any) -> Prompt:
-    """What stands before a text where the network was trained: the first position is unlike all others, and no prompt should need it."""
+    """What stands before a text where the network was trained: the first position is unlike all
+    others, and no prompt should need it.
+    """
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return () if token is None else (int(token),)
 
@@ -271,13 +339,20 @@ def _whole_words(tokenizer: Any) -> dict[int, str]:
     return {
         token: text[1:]
         for token, text in decoded
-        if text[:1] == " " and len(text) > 2 and text[1:].isascii() and text[1:].islower() and text[1:].isalpha()
+        if text[:1] == " "
+        and len(text) > 2
+        and text[1:].isascii()
+        and text[1:].islower()
+        and text[1:].isalpha()
     }
 
 
-def _require_words(name: str, right: Sequence[int], foil: Sequence[int], fewest: int = FEWEST_WORDS) -> None:
+def _require_words(
+    name: str, right: Sequence[int], foil: Sequence[int], fewest: int = FEWEST_WORDS
+) -> None:
     if len(right) < fewest or len(foil) < fewest:
         raise InputError(
-            f"{name!r} needs {fewest} words that are single tokens on either side, this tokenizer has {len(right)} and {len(foil)}; "
+            f"{name!r} needs {fewest} words that are single tokens on either side, this tokenizer "
+            f"has {len(right)} and {len(foil)}; "
             "use a tokenizer with a larger vocabulary, or leave the concept out"
         )

@@ -18,12 +18,14 @@ from interp.dynamics.language.concepts import LanguageConcept, Prompt
 from interp.dynamics.language.steering import LAST
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptFeature:
-    """The feature of the last checkpoint that detects a concept best on the prompts of its direction, followed back to its birth.
+    """The feature of the last checkpoint that detects a concept best on the prompts of its
+    direction, followed back to its birth.
 
-    `detects` is its AUROC on the held-out prompts at the last checkpoint, with that of the median feature as its control; `curve` the same
-    (without interval) at every checkpoint of its chain. `chain` is None, and the birth unknown, where it lived too short for the rule.
+    `detects` is its AUROC on the held-out prompts at the last checkpoint, with that of the median
+    feature as its control; `curve` the same (without interval) at every checkpoint of its chain.
+    `chain` is None, and the birth unknown, where it lived too short for the rule.
     """
 
     concept: str
@@ -36,7 +38,9 @@ class ConceptFeature:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """What was recorded at one checkpoint: rows to factor, and each concept's calling and other prompts, for choosing and held out."""
+    """What was recorded at one checkpoint: rows to factor, and each concept's calling and other
+    prompts, for choosing and held out.
+    """
 
     texts: Float[Tensor, "row d"]
     chosen: list[tuple[Tensor, Tensor]]
@@ -57,8 +61,8 @@ def track_features(
 ) -> tuple[FeatureHistory, tuple[ConceptFeature, ...]]:
     """Features at every checkpoint, and for each concept the one that detects it in the end.
 
-    The rows that are factored are the tokens of the texts and the last tokens of the prompts of the concepts' directions; the questions
-    stay out. One checkpoint is in memory at a time.
+    The rows that are factored are the tokens of the texts and the last tokens of the prompts of the
+    concepts' directions; the questions stay out. One checkpoint is in memory at a time.
 
     Args:
         site: for semi-NMF one whose axes are neurons, `L2.mlp`.
@@ -84,21 +88,34 @@ def track_features(
             yield found.texts
 
     steps = [checkpoint.step for checkpoint in checkpoints]
-    history = feature_births(steps, rows(), n_features, sparsity=sparsity, rule=rule, seed=seed, progress=progress)
-    return history, tuple(_concept_feature(history, number, concept.name, kept, seed) for number, concept in enumerate(concepts))
+    history = feature_births(
+        steps, rows(), n_features, sparsity=sparsity, rule=rule, seed=seed, progress=progress
+    )
+    return history, tuple(
+        _concept_feature(history, number, concept.name, kept, seed)
+        for number, concept in enumerate(concepts)
+    )
 
 
-def _recorded(model: Model, concepts: Sequence[LanguageConcept], texts: Sequence[str], site: str) -> _Rows:
+def _recorded(
+    model: Model, concepts: Sequence[LanguageConcept], texts: Sequence[str], site: str
+) -> _Rows:
     def last(prompts: tuple[Prompt, ...]) -> Float[Tensor, "prompt d"]:
-        return record(model, [list(prompt) for prompt in prompts], site, selection=LAST).values.float()
+        return record(
+            model, [list(prompt) for prompt in prompts], site, selection=LAST
+        ).values.float()
 
     chosen = [(last(concept.positive), last(concept.negative)) for concept in concepts]
-    held_out = [(last(concept.asked.prompts), last(concept.unasked.prompts)) for concept in concepts]
+    held_out = [
+        (last(concept.asked.prompts), last(concept.unasked.prompts)) for concept in concepts
+    ]
     values = record(model, list(texts), site).values.float()
     return _Rows(torch.cat([values, *(side for pair in chosen for side in pair)]), chosen, held_out)
 
 
-def _concept_feature(history: FeatureHistory, number: int, name: str, kept: Sequence[_Rows], seed: int) -> ConceptFeature:
+def _concept_feature(
+    history: FeatureHistory, number: int, name: str, kept: Sequence[_Rows], seed: int
+) -> ConceptFeature:
     last = len(kept) - 1
     feature = int(_aurocs(history, last, kept[last].chosen[number]).argmax())
     coefficients, labels = _coefficients(history, last, kept[last].held_out[number])
@@ -107,15 +124,33 @@ def _concept_feature(history: FeatureHistory, number: int, name: str, kept: Sequ
     for chain, born in zip(history.chains, history.births, strict=True):
         if chain.last == last and chain.features[-1] == feature:
             places = enumerate(chain.features, start=chain.first)
-            curve = np.array([_aurocs(history, place, kept[place].held_out[number])[there] for place, there in places])
-            return ConceptFeature(name, feature, detects, chain, history.steps[0] if born is None else born, curve)
-    return ConceptFeature(name, feature, detects, None, None, np.empty(0))
+            curve = np.array(
+                [
+                    _aurocs(history, place, kept[place].held_out[number])[there]
+                    for place, there in places
+                ]
+            )
+            return ConceptFeature(
+                concept=name,
+                feature=feature,
+                detects=detects,
+                chain=chain,
+                born=history.steps[0] if born is None else born,
+                curve=curve,
+            )
+    return ConceptFeature(
+        concept=name, feature=feature, detects=detects, chain=None, born=None, curve=np.empty(0)
+    )
 
 
-def _aurocs(history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]) -> Float[np.ndarray, " feature"]:
+def _aurocs(
+    history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]
+) -> Float[np.ndarray, " feature"]:
     return auroc_many(*_coefficients(history, checkpoint, sides))
 
 
-def _coefficients(history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def _coefficients(
+    history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
     coefficients = history.encode(checkpoint, torch.cat(sides)).double().numpy()
     return coefficients, np.arange(len(coefficients)) < len(sides[0])

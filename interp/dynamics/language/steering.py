@@ -1,4 +1,6 @@
-"""Steering at a checkpoint: can the concept be brought about with the checkpoint's own direction, with the final one's, at random?"""
+"""Steering at a checkpoint: can the concept be brought about with the checkpoint's own direction,
+with the final one's, at random?
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,10 +38,12 @@ class ConceptActivations:
 
 @dataclass(frozen=True, eq=False)
 class ArmEffect:
-    """One arm at one checkpoint: by factor the share of the right continuation per question, and the shift of its log-probability.
+    """One arm at one checkpoint: by factor the share of the right continuation per question, and
+    the shift of its log-probability.
 
-    `shares [factor, question]` and `shifts [factor, question]`; the naive arm has one row and no shift. The score of `shift` has the random
-    arm's mean as its control (of the random arm itself: none).
+    `shares [factor, question]` and `shifts [factor, question]`; the naive arm has one row and no
+    shift. The score of `shift` has the random arm's mean as its control (of the random arm itself:
+    none).
     """
 
     arm: Arm
@@ -56,9 +60,13 @@ class ArmEffect:
         """The mean share at a factor (by number; the best if left out)."""
         return bootstrap_mean(self.shares[self.best if factor is None else factor], seed=seed)
 
-    def shift(self, seed: int = 0, factor: int | None = None, control: float | None = None) -> Score:
+    def shift(
+        self, seed: int = 0, factor: int | None = None, control: float | None = None
+    ) -> Score:
         """The mean shift of the log-probability at a factor (by number; the best if left out)."""
-        return bootstrap_mean(self.shifts[self.best if factor is None else factor], seed=seed, control=control)
+        return bootstrap_mean(
+            self.shifts[self.best if factor is None else factor], seed=seed, control=control
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ def concept_activations(model: Model, concept: LanguageConcept, site: str) -> Co
     Cost: one forward pass over the prompts up to the site.
     """
     sides = [
-        record(model, [list(prompt) for prompt in prompts], site, selection=LAST).values for prompts in (concept.positive, concept.negative)
+        record(model, [list(prompt) for prompt in prompts], site, selection=LAST).values
+        for prompts in (concept.positive, concept.negative)
     ]
     return ConceptActivations(sides[0].float(), sides[1].float())
 
@@ -98,16 +107,19 @@ def steer_concept(
 ) -> dict[Arm, ArmEffect]:
     """All arms at one checkpoint, on the held-out questions `concept.steered` (or others given).
 
-    Every arm adds `factor · ‖difference‖ · unit direction` at the last token, with the difference of means of *this* checkpoint, so that
-    arms differ only in where they point: `own` along it; `final` along the last checkpoint's difference as it is; `transported` along that
-    one after the rotation that maps the last checkpoint's activations to this one's; `random` along random directions (the mean over 3
-    for each factor, which makes the grid as large as any other's).
+    Every arm adds `factor · ‖difference‖ · unit direction` at the last token, with the difference
+    of means of *this* checkpoint, so that arms differ only in where they point: `own` along it;
+    `final` along the last checkpoint's difference as it is; `transported` along that one after the
+    rotation that maps the last checkpoint's activations to this one's; `random` along random
+    directions (the mean over 3 for each factor, which makes the grid as large as any other's).
 
     Args:
-        final: what the last checkpoint held on the same prompts; without it the arms `final` and `transported` are left out.
-        transport: the rotation from the last checkpoint to this one; if left out it is fitted on the concept's own prompts, which are
-            fewer.
-        factors: the grid of strengths; fixed factors and the best one can both be read from the result.
+        final: what the last checkpoint held on the same prompts; without it the arms `final` and
+            `transported` are left out.
+        transport: the rotation from the last checkpoint to this one; if left out it is fitted on
+            the concept's own prompts, which are fewer.
+        factors: the grid of strengths; fixed factors and the best one can both be read from the
+            result.
 
     Raises:
         InputError: the two means are equal, or the site does not exist.
@@ -121,14 +133,21 @@ def steer_concept(
     here = concept_activations(model, concept, site)
     length = float(here.difference.norm())
     if length == 0:
-        raise InputError(f"the means of {concept.name!r} at {site} are equal; steer at a later site")
+        raise InputError(
+            f"the means of {concept.name!r} at {site} are equal; steer at a later site"
+        )
     asked = questions or concept.steered
     plain = answers(model, asked)
-    effects: dict[Arm, ArmEffect] = {"naive": ArmEffect("naive", (0.0,), plain.share[None], np.zeros((1, len(asked))))}
+    effects: dict[Arm, ArmEffect] = {
+        "naive": ArmEffect("naive", (0.0,), plain.share[None], np.zeros((1, len(asked))))
+    }
     for arm, directions in _directions(here, final, transport, seed).items():
         shares, shifts = [], []
         for factor in factors:
-            found = [_steered(model, asked, site, factor * length * direction / direction.norm()) for direction in directions]
+            found = [
+                _steered(model, asked, site, factor * length * direction / direction.norm())
+                for direction in directions
+            ]
             shares.append(np.mean([answer.share for answer in found], axis=0))
             shifts.append(np.mean([answer.log_right - plain.log_right for answer in found], axis=0))
         effects[arm] = ArmEffect(arm, tuple(factors), np.stack(shares), np.stack(shifts))
@@ -136,19 +155,30 @@ def steer_concept(
 
 
 def _directions(
-    here: ConceptActivations, final: ConceptActivations | None, transport: Transport | None, seed: int
+    here: ConceptActivations,
+    final: ConceptActivations | None,
+    transport: Transport | None,
+    seed: int,
 ) -> dict[Arm, list[Float[Tensor, " d"]]]:
     generator = torch.Generator().manual_seed(seed)
     found: dict[Arm, list[Tensor]] = {"own": [here.difference]}
     if final is not None:
         found["final"] = [final.difference]
-        found["transported"] = [(transport or _own_transport(final, here, seed)).direction(final.difference)]
-    found["random"] = [torch.randn(here.difference.shape, generator=generator) for _ in range(RANDOM_DRAWS)]
+        found["transported"] = [
+            (transport or _own_transport(final, here, seed)).direction(final.difference)
+        ]
+    found["random"] = [
+        torch.randn(here.difference.shape, generator=generator) for _ in range(RANDOM_DRAWS)
+    ]
     return found
 
 
 def _own_transport(final: ConceptActivations, here: ConceptActivations, seed: int) -> Transport:
-    return fit_transport(torch.cat([final.positive, final.negative]), torch.cat([here.positive, here.negative]), seed=seed)
+    return fit_transport(
+        torch.cat([final.positive, final.negative]),
+        torch.cat([here.positive, here.negative]),
+        seed=seed,
+    )
 
 
 def _steered(model: Model, questions: Questions, site: str, vector: Float[Tensor, " d"]) -> Any:

@@ -11,7 +11,13 @@ from interp.capture import Model, record
 from interp.core import Activations, InputError, Progress, Score, bootstrap_mean, silent
 from interp.dynamics.checkpoints import Checkpoint, checked
 from interp.dynamics.language.concepts import LanguageConcept, answers, readability
-from interp.dynamics.language.steering import FACTORS, Arm, ConceptActivations, concept_activations, steer_concept
+from interp.dynamics.language.steering import (
+    FACTORS,
+    Arm,
+    ConceptActivations,
+    concept_activations,
+    steer_concept,
+)
 from interp.dynamics.similarity import linear_cka, relative_agreement
 from interp.dynamics.transport import Transport, fit_transport
 
@@ -19,14 +25,15 @@ SIMILARITY_ROWS = 1000
 """Tokens over which similarities are measured; their kernels grow with the square."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptTrack:
     """One concept over the checkpoints.
 
-    `naive [checkpoint, question]` is the share of the right continuation where the prompt calls for it (0 to 1); `readable [checkpoint]`
-    how well the reader tells calling prompts from others. `steered[arm] [checkpoint, factor, question]` is the share on the prompts that
-    steering has to bring to the concept, the arm `naive` with its one row of no steering; `shifts[arm]` the shift of the right tokens'
-    log-probability.
+    `naive [checkpoint, question]` is the share of the right continuation where the prompt calls for
+    it (0 to 1); `readable [checkpoint]` how well the reader tells calling prompts from others.
+    `steered[arm] [checkpoint, factor, question]` is the share on the prompts that steering has to
+    bring to the concept, the arm `naive` with its one row of no steering; `shifts[arm]` the shift
+    of the right tokens' log-probability.
     """
 
     name: str
@@ -38,22 +45,29 @@ class ConceptTrack:
     def arm(self, arm: Arm, factor: int | None = None) -> Float[np.ndarray, "checkpoint question"]:
         """One arm's shares at a factor (by number), or at each checkpoint's best."""
         values = self.steered[arm]
-        chosen = values.mean(axis=2).argmax(axis=1) if factor is None else np.full(len(values), factor)
+        chosen = (
+            values.mean(axis=2).argmax(axis=1) if factor is None else np.full(len(values), factor)
+        )
         shares: np.ndarray = values[np.arange(len(values)), chosen]
         return shares
 
     def shift(self, arm: Arm, checkpoint: int, factor: int, *, seed: int = 0) -> Score:
-        """The mean shift of the log-probability at a checkpoint; the control is the random arm's at the same factor."""
-        control = float(self.shifts["random"][checkpoint, factor].mean()) if arm != "random" else None
+        """The mean shift of the log-probability at a checkpoint; the control is the random arm's at
+        the same factor.
+        """
+        control = (
+            float(self.shifts["random"][checkpoint, factor].mean()) if arm != "random" else None
+        )
         return bootstrap_mean(self.shifts[arm][checkpoint, factor], seed=seed, control=control)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LanguageTrack:
     """All concepts over the checkpoints, and how the representations of neutral texts moved.
 
-    `cka` and `relative` compare every checkpoint with the last (on the first 1000 tokens); `transport` is the share of variance at it that
-    the rotation from the last explains on held-out tokens (control: a random rotation), `unmoved` the same without any rotation.
+    `cka` and `relative` compare every checkpoint with the last (on the first 1000 tokens);
+    `transport` is the share of variance at it that the rotation from the last explains on held-out
+    tokens (control: a random rotation), `unmoved` the same without any rotation.
     """
 
     steps: tuple[int, ...]
@@ -74,10 +88,13 @@ class LanguageTrack:
         for found in self.concepts:
             if found.name == name:
                 return found
-        raise InputError(f"there is no concept {name!r}; there are {', '.join(found.name for found in self.concepts)}")
+        raise InputError(
+            f"there is no concept {name!r}; there are "
+            f"{', '.join(found.name for found in self.concepts)}"
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Place:
     """What was measured at one checkpoint."""
 
@@ -99,24 +116,31 @@ def track_language(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LanguageTrack:
-    """Measure every concept at every checkpoint: asked, and steered with the own, the final, the transported and random directions.
+    """Measure every concept at every checkpoint: asked, and steered with the own, the final, the
+    transported and random directions.
 
-    The final directions come from the last checkpoint; the rotation from it to each other one is fitted on `texts`. One checkpoint is in
-    memory at a time (the last one is loaded twice).
+    The final directions come from the last checkpoint; the rotation from it to each other one is
+    fitted on `texts`. One checkpoint is in memory at a time (the last one is loaded twice).
 
     Args:
-        checkpoints: rising steps; anything with a `step` and a `load()` that gives a model with its tokenizer.
+        checkpoints: rising steps; anything with a `step` and a `load()` that gives a model with its
+            tokenizer.
         concepts: made with the models' tokenizer (`language_concepts`).
-        texts: neutral ones, for the rotation and the similarities; some hundreds of tokens more than the site is wide.
+        texts: neutral ones, for the rotation and the similarities; some hundreds of tokens more
+            than the site is wide.
         site: where directions are taken and added, for instance `L2.resid_post`.
 
     Raises:
-        InputError: there are fewer than 2 checkpoints or their steps do not rise, or there are no concepts.
+        InputError: there are fewer than 2 checkpoints or their steps do not rise, or there are no
+            concepts.
 
-    Cost: about `2 + factors·6` forward passes over each concept's prompts a checkpoint: for the tiny model 1 s a concept and checkpoint.
+    Cost: about `2 + factors·6` forward passes over each concept's prompts a checkpoint: for the
+    tiny model 1 s a concept and checkpoint.
 
     Example:
-        >>> track_language(checkpoints, language_concepts(tokenizer), texts, "L2.resid_post").concept("number").naive.mean(axis=1)
+        >>> track_language(
+        ...     checkpoints, language_concepts(tokenizer), texts, "L2.resid_post"
+        ... ).concept("number").naive.mean(axis=1)
     """
     _require_track(checkpoints, concepts)
     last = checkpoints[-1].load()
@@ -125,13 +149,17 @@ def track_language(
     del last
     places = []
     for number, checkpoint in enumerate(checkpoints):
-        places.append(_measured(checkpoint.load(), concepts, final, reference, texts, site, factors, seed))
+        places.append(
+            _measured(checkpoint.load(), concepts, final, reference, texts, site, factors, seed)
+        )
         progress("track concepts", number + 1, len(checkpoints), "checkpoint")
     return LanguageTrack(
         steps=tuple(checkpoint.step for checkpoint in checkpoints),
         site=site,
         factors=tuple(factors),
-        concepts=tuple(_gathered(number, concept.name, places) for number, concept in enumerate(concepts)),
+        concepts=tuple(
+            _gathered(number, concept.name, places) for number, concept in enumerate(concepts)
+        ),
         cka=np.array([place.cka for place in places]),
         relative=np.array([place.relative for place in places]),
         transport=tuple(place.transport.explained for place in places),
@@ -153,7 +181,11 @@ def _measured(
     there = reference.values.float()
     transport = fit_transport(there, here, seed=seed)
     effects: list[dict[Arm, Any]] = [
-        dict(steer_concept(model, concept, site, final=end, transport=transport, factors=factors, seed=seed))
+        dict(
+            steer_concept(
+                model, concept, site, final=end, transport=transport, factors=factors, seed=seed
+            )
+        )
         for concept, end in zip(concepts, final, strict=True)
     ]
     return _Place(

@@ -1,7 +1,8 @@
 """Where a language model keeps its parts, as TransformerLens' architecture adapters know it.
 
-TransformerLens' own bridge replaces submodules, which changes state_dict keys and the attention implementation. Only its knowledge of
-architectures is used here: the adapter maps `blocks.3.mlp.out` to `model.layers.3.mlp.down_proj`, and plain torch hooks do the rest.
+TransformerLens' own bridge replaces submodules, which changes state_dict keys and the attention
+implementation. Only its knowledge of architectures is used here: the adapter maps
+`blocks.3.mlp.out` to `model.layers.3.mlp.down_proj`, and plain torch hooks do the rest.
 """
 
 import inspect
@@ -15,9 +16,11 @@ from interp.core import InputError, Sites
 from interp.models.hooks import Point
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """The parts of a language model: hook points of every site, and the modules that write to the residual stream and the vocabulary."""
+    """The parts of a language model: hook points of every site, and the modules that write to the
+    residual stream and the vocabulary.
+    """
 
     n_layers: int
     d_model: int
@@ -48,7 +51,9 @@ class Finder:
         found = self.find(path)
         if found is None:
             raise InputError(
-                f"{type(self._module).__name__} has no part {path!r} where TransformerLens expects it; use its sites as a plain module"
+                f"{type(self._module).__name__} has no part {path!r} where TransformerLens "
+                "expects "
+                "it; use its sites as a plain module"
             )
         return found
 
@@ -74,15 +79,15 @@ def examine(module: Any) -> Anatomy:
     unembed = finder.need("unembed")
     points["logits"], shapes["logits"] = Point(module, "output"), (None, _weight(unembed).shape[0])
     return Anatomy(
-        n_layers,
-        d_model,
-        points,
-        Sites(shapes, _aliases(shapes)),
-        tuple(finder.find(f"blocks.{layer}.mlp.out") for layer in range(n_layers)),
-        tuple(finder.find(f"blocks.{layer}.ln2_post") for layer in range(n_layers)),
-        finder.need("ln_final"),
-        unembed,
-        tuple(finder.need(f"blocks.{layer}") for layer in range(n_layers)),
+        n_layers=n_layers,
+        d_model=d_model,
+        points=points,
+        sites=Sites(shapes, _aliases(shapes)),
+        down_projections=tuple(finder.find(f"blocks.{layer}.mlp.out") for layer in range(n_layers)),
+        mlp_norms=tuple(finder.find(f"blocks.{layer}.ln2_post") for layer in range(n_layers)),
+        final_norm=finder.need("ln_final"),
+        unembed=unembed,
+        blocks=tuple(finder.need(f"blocks.{layer}") for layer in range(n_layers)),
     )
 
 
@@ -90,16 +95,23 @@ def adapter_of(module: Any) -> tuple[Any, Any]:
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 
-    config = build_bridge_config_from_hf(module.config, type(module).__name__, "local", module.dtype)
+    config = build_bridge_config_from_hf(
+        module.config, type(module).__name__, "local", module.dtype
+    )
     return config, ArchitectureAdapterFactory.select_architecture_adapter(config)
 
 
-def _layer(finder: Finder, layer: int, d_model: int, n_heads: int, parallel: bool) -> Iterator[tuple[str, Point, int]]:
+def _layer(
+    finder: Finder, layer: int, d_model: int, n_heads: int, parallel: bool
+) -> Iterator[tuple[str, Point, int]]:
     block = finder.need(f"blocks.{layer}")
     yield f"L{layer}.resid_pre", Point(block, "input"), d_model
-    # What is added to the residual stream: after the extra norm where an architecture (Gemma) has one.
+    # What is added to the residual stream: after the extra norm where an architecture (Gemma) has
+    # one.
     projection = finder.find(f"blocks.{layer}.attn.o")
-    attention = finder.find(f"blocks.{layer}.ln1_post") or _added(finder.find(f"blocks.{layer}.attn"), projection)
+    attention = finder.find(f"blocks.{layer}.ln1_post") or _added(
+        finder.find(f"blocks.{layer}.attn"), projection
+    )
     if attention is not None:
         yield f"L{layer}.attn_out", Point(attention, "output"), d_model
     yield from _heads(projection, layer, d_model, n_heads)
@@ -109,24 +121,36 @@ def _layer(finder: Finder, layer: int, d_model: int, n_heads: int, parallel: boo
     down = finder.find(f"blocks.{layer}.mlp.out")
     if down is not None:
         yield f"L{layer}.mlp", Point(down, "input"), _input_width(down)
-    mlp = finder.find(f"blocks.{layer}.ln2_post") or _added(finder.find(f"blocks.{layer}.mlp"), down) or down
+    mlp = (
+        finder.find(f"blocks.{layer}.ln2_post")
+        or _added(finder.find(f"blocks.{layer}.mlp"), down)
+        or down
+    )
     if mlp is not None:
         yield f"L{layer}.mlp_out", Point(mlp, "output"), d_model
     yield f"L{layer}.resid_post", Point(block, "output"), d_model
 
 
 def _added(part: nn.Module | None, projection: nn.Module | None) -> nn.Module | None:
-    """The module whose output is added to the residual stream: the part, or its projection where the part does the adding (BLOOM)."""
+    """The module whose output is added to the residual stream: the part, or its projection where
+    the part does the adding (BLOOM).
+    """
     adds = part is not None and "residual" in inspect.signature(part.forward).parameters
     return projection if adds else part
 
 
-def _heads(projection: nn.Module | None, layer: int, d_model: int, n_heads: int) -> Iterator[tuple[str, Point, int]]:
+def _heads(
+    projection: nn.Module | None, layer: int, d_model: int, n_heads: int
+) -> Iterator[tuple[str, Point, int]]:
     if projection is None:
         return
     width = _input_width(projection) // n_heads
     for head in range(n_heads):
-        yield f"L{layer}.head{head}", Point(projection, "head", slice(head * width, (head + 1) * width)), d_model
+        yield (
+            f"L{layer}.head{head}",
+            Point(projection, "head", slice(head * width, (head + 1) * width)),
+            d_model,
+        )
 
 
 def _input_width(projection: nn.Module) -> int:
@@ -137,7 +161,10 @@ def _input_width(projection: nn.Module) -> int:
 def _weight(part: nn.Module) -> Tensor:
     weight = getattr(part, "weight", None)
     if not isinstance(weight, Tensor):
-        raise InputError(f"{type(part).__name__} has no weight matrix; this architecture's sites cannot be listed")
+        raise InputError(
+            f"{type(part).__name__} has no weight matrix; this architecture's sites cannot be "
+            "listed"
+        )
     return weight
 
 

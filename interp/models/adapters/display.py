@@ -10,14 +10,24 @@ from interp.core.display.markup import Html, block, facts
 
 def plain_model(model: Any) -> str:
     """One line on a model, for consoles."""
-    return f"{type(model).__name__}({model.name}: {type(model.module).__name__}, {len(model.sites):,} sites)"
+    return (
+        f"{type(model).__name__}({model.name}: {type(model.module).__name__}, "
+        f"{len(model.sites):,} sites)"
+    )
 
 
 def shown_model(kind: str, name: str, module: nn.Module, sites: Sites, about: str = "") -> Html:
-    """A network's name, the module's class, its parameters with their type and device, and its sites with shapes."""
+    """A network's name, the module's class, its parameters with their type and device, and its
+    sites with shapes.
+    """
     parameters = list(module.parameters())
     types = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
     devices = sorted({str(parameter.device) for parameter in parameters})
     count = sum(parameter.numel() for parameter in parameters)
-    named = [("module", type(module).__name__), ("parameters", f"{count:,}"), ("type", ", ".join(types)), ("on", ", ".join(devices))]
+    named = [
+        ("module", type(module).__name__),
+        ("parameters", f"{count:,}"),
+        ("type", ", ".join(types)),
+        ("on", ", ".join(devices)),
+    ]
     return block(kind, facts(named), sites.table(), name=name, about=about)

@@ -14,7 +14,8 @@ TOKEN_BUDGET = 2048
 
 
 class SentenceEncoder:
-    """Texts to unit vectors: the mean of a transformer encoder's last hidden states over tokens (Reimers & Gurevych 2019).
+    """Texts to unit vectors: the mean of a transformer encoder's last hidden states over tokens
+    (Reimers & Gurevych 2019).
 
     Example:
         >>> encoder = interp.models.load_encoder("all-minilm-l6-v2")
@@ -29,11 +30,18 @@ class SentenceEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "text d"]:
-        """Unit vectors, in the order of the texts; a text longer than 256 tokens is cut there, as the network was trained."""
+        """Unit vectors, in the order of the texts; a text longer than 256 tokens is cut there, as
+        the network was trained.
+        """
         tokenized = tokenize(list(texts), self.tokenizer)
         cut = [type(t)(t.text, t.ids[:256], t.tokens[:256], t.special[:256]) for t in tokenized]
         prepared = batches(
-            cut, pad_id=self.tokenizer.pad_token_id, segment=256, batch_size=None, token_budget=TOKEN_BUDGET, device=self.module.device
+            cut,
+            pad_id=self.tokenizer.pad_token_id,
+            segment=256,
+            batch_size=None,
+            token_budget=TOKEN_BUDGET,
+            device=self.module.device,
         )
         result = torch.zeros(len(cut), self.module.config.hidden_size)
         for batch in prepared.batches:

@@ -1,4 +1,6 @@
-"""Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its submodules' outputs."""
+"""Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its
+submodules' outputs.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,23 +24,31 @@ DEFAULT_BATCH = 64
 class ModuleModel:
     """A torch module whose forward takes one tensor with a batch axis.
 
-    Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in images `[batch, channel, y, x]`, last in
-    sequences `[batch, position, width]`. Shapes are known for layers that state them; `example` (one input batch) makes them exact. Of a
-    submodule that runs several times in one forward call, the first run is recorded; an intervention changes every run.
+    Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in
+    images `[batch, channel, y, x]`, last in sequences `[batch, position, width]`. Shapes are known
+    for layers that state them; `example` (one input batch) makes them exact. Of a submodule that
+    runs several times in one forward call, the first run is recorded; an intervention changes every
+    run.
 
     Example:
         >>> model = interp.wrap(torchvision_resnet)
         >>> interp.record(model, images, "module:layer3")
     """
 
-    def __init__(self, module: nn.Module, *, name: str | None = None, example: Tensor | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, *, name: str | None = None, example: Tensor | None = None
+    ) -> None:
         self.module = module
         self.name = name or type(module).__name__
         self._example = example
 
     @cached_property
     def _points(self) -> dict[str, Point]:
-        return {f"module:{name}": Point(part, "output") for name, part in self.module.named_modules() if name}
+        return {
+            f"module:{name}": Point(part, "output")
+            for name, part in self.module.named_modules()
+            if name
+        }
 
     @cached_property
     def sites(self) -> Sites:
@@ -56,7 +66,9 @@ class ModuleModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+        return next(
+            (parameter.device for parameter in self.module.parameters()), torch.device("cpu")
+        )
 
     def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared:
         """One tensor with a batch axis, or a sequence of tensors of one shape, as batches.
@@ -66,25 +78,39 @@ class ModuleModel:
         """
         stacked = inputs if isinstance(inputs, Tensor) else _stack(inputs)
         if stacked.ndim < 2 or len(stacked) == 0:
-            raise InputError(f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least one element")
+            raise InputError(
+                f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least "
+                "one "
+                "element"
+            )
         size = checked_batch_size(batch_size) or DEFAULT_BATCH
         batches = [
             Batch(
-                {"input": stacked[start : start + size].to(self.device)},
-                np.arange(start, min(start + size, len(stacked))),
-                np.zeros(len(stacked[start : start + size]), int),
+                inputs={"input": stacked[start : start + size].to(self.device)},
+                items=np.arange(start, min(start + size, len(stacked))),
+                offsets=np.zeros(len(stacked[start : start + size]), int),
             )
             for start in range(0, len(stacked), size)
         ]
         return Prepared(tuple(f"input {number}" for number in range(len(stacked))), (), batches)
 
-    def run(self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None) -> Any:
+    def run(
+        self,
+        inputs: Any,
+        hooks: Mapping[str, Hook] = {},
+        *,
+        stop_after: str | Iterable[str] | None = None,
+    ) -> Any:
         """One forward call with hooks; gradients follow torch's own setting.
 
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
         """
-        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
+        batch = (
+            inputs
+            if isinstance(inputs, Batch)
+            else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
+        )
         stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         with self._session(hooks, stops, batch), ended_early():
             return self.module(batch.inputs["input"])
@@ -101,12 +127,14 @@ class ModuleModel:
         return shown_model("Module", self.name, self.module, self.sites)
 
     @contextmanager
-    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
+    def _session(
+        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+    ) -> Iterator[None]:
         resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
         ends = [self.sites.resolve(site) for site in stops]
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
-            stack.enter_context(placed(self._points, resolved, Frame(batch), ends))
+            stack.enter_context(placed(self._points, resolved, Frame(batch=batch), ends))
             yield
 
     def _measured_shapes(self, example: Tensor) -> dict[str, tuple[int | None, ...]]:
@@ -118,7 +146,11 @@ class ModuleModel:
 
             return hook
 
-        with torch.no_grad(), evaluating(self.module), placed(self._points, {site: look(site) for site in self._points}, Frame()):
+        with (
+            torch.no_grad(),
+            evaluating(self.module),
+            placed(self._points, {site: look(site) for site in self._points}, Frame()),
+        ):
             self.module(example.to(self.device))
         return seen
 
@@ -126,12 +158,16 @@ class ModuleModel:
 def _stack(inputs: Any) -> Tensor:
     if not isinstance(inputs, Sequence) or not all(isinstance(value, Tensor) for value in inputs):
         raise InputError(
-            f"a plain module takes a tensor with a batch axis or a sequence of tensors, not {type(inputs).__name__}; "
+            "a plain module takes a tensor with a batch axis or a sequence of tensors, not "
+            f"{type(inputs).__name__}; "
             "texts need a causal language model of transformers that TransformerLens knows"
         )
     shapes = sorted({tuple(value.shape) for value in inputs})
     if len(shapes) != 1:
-        raise InputError(f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors of one shape, or none were given")
+        raise InputError(
+            f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors of one shape, "
+            "or none were given"
+        )
     return torch.stack(list(inputs))
 
 

@@ -1,7 +1,7 @@
 """A UNet's skip connections: left out for good, or dropped at random while it is trained.
 
-In an ordinary UNet the skips carry everything, so that nothing of an image goes through the bottleneck. A network that was trained without
-some of them must also be run without them.
+In an ordinary UNet the skips carry everything, so that nothing of an image goes through the
+bottleneck. A network that was trained without some of them must also be run without them.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,9 @@ RECIPE = "recipe.json"
 _MARK = "_interp_removed_skips"
 
 Masks = Callable[[int, Tensor], Tensor]
-"""Given a skip's number (0 is the one from the first convolution) and its value, what takes its place."""
+"""Given a skip's number (0 is the one from the first convolution) and its value, what takes its
+place.
+"""
 
 
 def skip_count(module: Any) -> int:
@@ -29,10 +31,11 @@ def skip_count(module: Any) -> int:
 
 
 def remove_skips(module: Any, removed: int) -> Any:
-    """Leave out a network's `removed` highest-resolution skip connections, for good: they hold zeros whenever it runs.
+    """Leave out a network's `removed` highest-resolution skip connections, for good: they hold
+    zeros whenever it runs.
 
-    Skips are counted from the first convolution on, in the order in which the way down makes them. The module itself is returned; its
-    weights and their names stay as they are.
+    Skips are counted from the first convolution on, in the order in which the way down makes them.
+    The module itself is returned; its weights and their names stay as they are.
 
     Raises:
         InputError: it has fewer skips, or others were removed before.
@@ -41,10 +44,15 @@ def remove_skips(module: Any, removed: int) -> Any:
         >>> module = remove_skips(module, 2)
     """
     if not 0 <= removed <= skip_count(module):
-        raise InputError(f"{removed} skips were to be removed of {skip_count(module)}; give 0 to {skip_count(module)}")
+        raise InputError(
+            f"{removed} skips were to be removed of {skip_count(module)}; give 0 to "
+            f"{skip_count(module)}"
+        )
     before = removed_skips(module)
     if before not in (0, removed):
-        raise InputError(f"{before} skips of this network are removed already; load it again to remove {removed}")
+        raise InputError(
+            f"{before} skips of this network are removed already; load it again to remove {removed}"
+        )
     if removed and not before:
         _place(module, lambda number, value: torch.zeros_like(value) if number < removed else value)
         setattr(module, _MARK, removed)
@@ -57,7 +65,8 @@ def removed_skips(module: Any) -> int:
 
 
 def recipe_skips(folder: Path) -> int:
-    """How many skips the network of a folder was trained without: `removed_skips` in its `recipe.json`, 0 where there is none.
+    """How many skips the network of a folder was trained without: `removed_skips` in its
+    `recipe.json`, 0 where there is none.
 
     Raises:
         UnavailableError: the recipe cannot be read.
@@ -69,7 +78,9 @@ def recipe_skips(folder: Path) -> int:
 
 @contextmanager
 def dropped_skips(module: Any, images: Bool[Tensor, " image"]) -> Iterator[None]:
-    """For the length of the block the marked images of the batch are run without any skip, so that all must go through the bottleneck."""
+    """For the length of the block the marked images of the batch are run without any skip, so that
+    all must go through the bottleneck.
+    """
 
     def drop(number: int, value: Tensor) -> Tensor:
         return value * ~images[:, None, None, None].to(value.device)
@@ -92,7 +103,9 @@ def _place(module: Any, masks: Masks) -> list[torch.utils.hooks.RemovableHandle]
 
 
 def _on_skips(masks: Masks, first: int) -> Callable[..., Any]:
-    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         named = "res_hidden_states_tuple" in kwargs
         skips = kwargs["res_hidden_states_tuple"] if named else args[1]
         changed = tuple(masks(first + i, skip) for i, skip in enumerate(skips))

@@ -1,4 +1,6 @@
-"""The residual stream of a transformer: who reads it (queries, keys, values, MLPs, the unembedding) and who adds to it."""
+"""The residual stream of a transformer: who reads it (queries, keys, values, MLPs, the unembedding)
+and who adds to it.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +16,21 @@ from interp.models.hooks import Point
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map of the normed stream; `columns[h]` are the columns of its output that belong to head h."""
+    """A linear map of the normed stream; `columns[h]` are the columns of its output that belong to
+    head h.
+    """
 
     module: nn.Module
     columns: tuple[Int[Tensor, " c"], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttentionParts:
     """An attention layer: the norm through which it reads the stream, the module, its projections.
 
-    Head h's columns of the output projection's input are the h-th of equal consecutive blocks. Where what the heads add together passes
-    through a norm of its own (Gemma), `added` is that norm: then heads have no contributions of their own, the layer has.
+    Head h's columns of the output projection's input are the h-th of equal consecutive blocks.
+    Where what the heads add together passes through a norm of its own (Gemma), `added` is that
+    norm: then heads have no contributions of their own, the layer has.
     """
 
     norm: nn.Module
@@ -39,13 +44,15 @@ class AttentionParts:
 
 @dataclass(frozen=True)
 class MlpParts:
-    """An MLP: the norm through which it reads the stream, and the module whose output is added to it."""
+    """An MLP: the norm through which it reads the stream, and the module whose output is added to
+    it.
+    """
 
     norm: nn.Module
     module: nn.Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResidualParts:
     """A residual network as its blocks, and what of each reads and writes the stream.
 
@@ -66,27 +73,36 @@ def residual_parts(module: Any, anatomy: Anatomy) -> ResidualParts:
     """The stream of a language model of transformers.
 
     Raises:
-        InputError: the architecture keeps queries, keys and values, or the norms before them, where they cannot be told apart.
+        InputError: the architecture keeps queries, keys and values, or the norms before them, where
+            they cannot be told apart.
     """
     config, adapter = adapter_of(module)
     finder = Finder(adapter, module)
     layers = range(anatomy.n_layers)
     return ResidualParts(
-        anatomy.d_model,
-        anatomy.blocks,
-        tuple(_attention(finder, config, layer) for layer in layers),
-        tuple(_mlp(finder, anatomy, layer) for layer in layers),
-        bool(getattr(config, "parallel_attn_mlp", False)),
-        anatomy.final_norm,
-        anatomy.unembed,
-        getattr(module.config, "final_logit_softcapping", None),
+        d_model=anatomy.d_model,
+        blocks=anatomy.blocks,
+        attention=tuple(_attention(finder, config, layer) for layer in layers),
+        mlps=tuple(_mlp(finder, anatomy, layer) for layer in layers),
+        parallel=bool(getattr(config, "parallel_attn_mlp", False)),
+        final_norm=anatomy.final_norm,
+        unembed=anatomy.unembed,
+        softcap=getattr(module.config, "final_logit_softcapping", None),
     )
 
 
 def _attention(finder: Finder, config: Any, layer: int) -> AttentionParts:
     module, out = finder.need(f"blocks.{layer}.attn"), finder.need(f"blocks.{layer}.attn.o")
     query, key, value = _separate(finder, config, layer) or _joint(finder, config, layer)
-    return AttentionParts(finder.need(f"blocks.{layer}.ln1"), module, query, key, value, out, finder.find(f"blocks.{layer}.ln1_post"))
+    return AttentionParts(
+        norm=finder.need(f"blocks.{layer}.ln1"),
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        out=out,
+        added=finder.find(f"blocks.{layer}.ln1_post"),
+    )
 
 
 def _separate(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...] | None:
@@ -97,21 +113,34 @@ def _separate(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...]
     n_kv = int(getattr(config, "n_key_value_heads", None) or config.n_heads)
     counts = (int(config.n_heads), n_kv, n_kv)
     return tuple(
-        Projection(part, _blocks(0, count, int(config.d_head))) for part, count in zip(found, counts, strict=True) if part is not None
+        Projection(part, _blocks(0, count, int(config.d_head)))
+        for part, count in zip(found, counts, strict=True)
+        if part is not None
     )
 
 
 def _joint(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...]:
-    """One map for all three: queries, keys, values one after the other (GPT-2), or head by head (GPT-NeoX, BLOOM)."""
+    """One map for all three: queries, keys, values one after the other (GPT-2), or head by head
+    (GPT-NeoX, BLOOM).
+    """
     joint = finder.need(f"blocks.{layer}.attn.qkv")
     heads, width = int(config.n_heads), int(config.d_head)
     if getattr(config, "n_key_value_heads", None) not in (None, heads):
-        raise InputError(f"{type(joint).__name__} holds grouped queries, keys and values in one map; only separate maps are known there")
+        raise InputError(
+            f"{type(joint).__name__} holds grouped queries, keys and values in one map; only "
+            "separate maps are known there"
+        )
     if isinstance(joint, nn.Linear):
         return tuple(
-            Projection(joint, tuple(torch.arange(width) + (3 * head + kind) * width for head in range(heads))) for kind in range(3)
+            Projection(
+                joint,
+                tuple(torch.arange(width) + (3 * head + kind) * width for head in range(heads)),
+            )
+            for kind in range(3)
         )
-    return tuple(Projection(joint, _blocks(kind * heads * width, heads, width)) for kind in range(3))
+    return tuple(
+        Projection(joint, _blocks(kind * heads * width, heads, width)) for kind in range(3)
+    )
 
 
 def _blocks(start: int, count: int, width: int) -> tuple[Int[Tensor, " c"], ...]:

@@ -1,4 +1,6 @@
-"""From texts, chat messages or token ids to padded batches, longest first, with each token's own text kept."""
+"""From texts, chat messages or token ids to padded batches, longest first, with each token's own
+text kept.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +40,8 @@ class Tokenized:
 def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
     """Inputs of every accepted kind as tokens.
 
-    Accepts one text or several, chats (lists of `{"role", "content"}`), and token ids (a list of lists or an integer tensor).
+    Accepts one text or several, chats (lists of `{"role", "content"}`), and token ids (a list of
+    lists or an integer tensor).
 
     Raises:
         InputError: there is nothing, or not something that can be read as one of these.
@@ -48,7 +51,11 @@ def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
     if isinstance(inputs, Tensor):
         inputs = (inputs if inputs.ndim == 2 else inputs[None]).tolist()
     if not isinstance(inputs, Iterable):
-        raise InputError(f"cannot read inputs of type {type(inputs).__name__}; expected texts, chat messages or token ids")
+        raise InputError(
+            f"cannot read inputs of type {type(inputs).__name__}; expected texts, chat "
+            "messages or "
+            "token ids"
+        )
     if not isinstance(inputs, Sequence):
         inputs = list(inputs)
     if inputs and isinstance(inputs[0], Mapping):
@@ -64,15 +71,26 @@ def _one(value: Any, tokenizer: Any | None) -> Tokenized:
     if isinstance(value, Sequence) and value and isinstance(value[0], int):
         return _from_ids(tuple(value), tokenizer)
     if tokenizer is None:
-        raise InputError("this model was wrapped without a tokenizer and takes token ids only; use wrap(module, tokenizer)")
+        raise InputError(
+            "this model was wrapped without a tokenizer and takes token ids only; use wrap(module, "
+            "tokenizer)"
+        )
     if isinstance(value, str):
         return _from_text(value, tokenizer, add_special_tokens=True)
     if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         if not tokenizer.chat_template:
-            raise InputError("this model's tokenizer has no chat template, so it takes no chat messages; give their text instead")
-        text = tokenizer.apply_chat_template(list(value), tokenize=False, add_generation_prompt=True)
+            raise InputError(
+                "this model's tokenizer has no chat template, so it takes no chat messages; give "
+                "their text instead"
+            )
+        text = tokenizer.apply_chat_template(
+            list(value), tokenize=False, add_generation_prompt=True
+        )
         return _from_text(text, tokenizer, add_special_tokens=False)
-    raise InputError(f"cannot read an input of type {type(value).__name__}: {str(value)[:60]!r}; expected text, chat messages or token ids")
+    raise InputError(
+        f"cannot read an input of type {type(value).__name__}: {str(value)[:60]!r}; expected text, "
+        "chat messages or token ids"
+    )
 
 
 def _from_ids(ids: tuple[int, ...], tokenizer: Any | None) -> Tokenized:
@@ -85,15 +103,22 @@ def _from_ids(ids: tuple[int, ...], tokenizer: Any | None) -> Tokenized:
 
 
 def _special_ids(tokenizer: Any) -> set[int]:
-    """The ids that stand for no text: all special ones but the unknown word, unless it serves as one of the others too."""
+    """The ids that stand for no text: all special ones but the unknown word, unless it serves as
+    one of the others too.
+    """
     others = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    return {token for token in tokenizer.all_special_ids if token != tokenizer.unk_token_id or token in others}
+    return {
+        token
+        for token in tokenizer.all_special_ids
+        if token != tokenizer.unk_token_id or token in others
+    }
 
 
 def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokenized:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(
-            f"a text holds half a surrogate pair, which is no character: {text[:60]!r}; clean it with text.encode(errors='ignore')"
+            f"a text holds half a surrogate pair, which is no character: {text[:60]!r}; clean it "
+            "with text.encode(errors='ignore')"
         )
     offsets_known = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(
@@ -106,16 +131,27 @@ def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokeni
     )
     ids = tuple(encoded["input_ids"])
     added = [bool(flag) for flag in encoded["special_tokens_mask"]]
-    # A chat template writes its special tokens into the text; they count no more than those the tokenizer adds itself.
+    # A chat template writes its special tokens into the text; they count no more than those the
+    # tokenizer adds itself.
     known = _special_ids(tokenizer)
     special = tuple(flag or token in known for flag, token in zip(added, ids, strict=True))
     if not offsets_known:
         return Tokenized(text, ids, tuple(tokenizer.decode([token]) for token in ids), special)
-    return Tokenized(text, ids, _spans(text, encoded["offset_mapping"], ids, added, tokenizer), special)
+    return Tokenized(
+        text, ids, _spans(text, encoded["offset_mapping"], ids, added, tokenizer), special
+    )
 
 
-def _spans(text: str, offsets: Sequence[tuple[int, int]], ids: Sequence[int], added: Sequence[bool], tokenizer: Any) -> tuple[str, ...]:
-    """Every token with the text since the token before it (the last one to the end), so that the tokens of a text join to the text."""
+def _spans(
+    text: str,
+    offsets: Sequence[tuple[int, int]],
+    ids: Sequence[int],
+    added: Sequence[bool],
+    tokenizer: Any,
+) -> tuple[str, ...]:
+    """Every token with the text since the token before it (the last one to the end), so that the
+    tokens of a text join to the text.
+    """
     tokens, end = [], 0
     last = max((number for number, flag in enumerate(added) if not flag), default=-1)
     for number, ((_, stop), token, flag) in enumerate(zip(offsets, ids, added, strict=True)):
@@ -138,12 +174,16 @@ def batches(
     device: torch.device,
     padding: Padding = "right",
 ) -> Prepared:
-    """Padded batches, longest sequences first (a batch wastes little padding, and running out of memory shows at once).
+    """Padded batches, longest sequences first (a batch wastes little padding, and running out of
+    memory shows at once).
 
-    A text of more than `segment` tokens is cut into pieces; `batch_size` sequences, or as many as `token_budget` tokens hold. With left
-    padding the last column is every sequence's last token, and explicit position ids keep the padding from shifting positions.
+    A text of more than `segment` tokens is cut into pieces; `batch_size` sequences, or as many as
+    `token_budget` tokens hold. With left padding the last column is every sequence's last token,
+    and explicit position ids keep the padding from shifting positions.
     """
-    pieces = [piece for item, text in enumerate(tokenized) for piece in _pieces(item, text, segment)]
+    pieces = [
+        piece for item, text in enumerate(tokenized) for piece in _pieces(item, text, segment)
+    ]
     pieces.sort(key=lambda piece: (-len(piece.ids), piece.item, piece.offset))
     groups = _groups(pieces, batch_size, token_budget)
     return Prepared(
@@ -155,10 +195,14 @@ def batches(
 
 def _pieces(item: int, text: Tokenized, segment: int) -> Iterator[_Sequence]:
     for start in range(0, len(text.ids), segment):
-        yield _Sequence(item, start, text.ids[start : start + segment], text.special[start : start + segment])
+        yield _Sequence(
+            item, start, text.ids[start : start + segment], text.special[start : start + segment]
+        )
 
 
-def _groups(pieces: Sequence[_Sequence], batch_size: int | None, token_budget: int) -> Iterator[Sequence[_Sequence]]:
+def _groups(
+    pieces: Sequence[_Sequence], batch_size: int | None, token_budget: int
+) -> Iterator[Sequence[_Sequence]]:
     start = 0
     while start < len(pieces):
         size = checked_batch_size(batch_size) or max(1, token_budget // len(pieces[start].ids))
@@ -166,7 +210,9 @@ def _groups(pieces: Sequence[_Sequence], batch_size: int | None, token_budget: i
         start += size
 
 
-def _batch(group: Sequence[_Sequence], pad_id: int, device: torch.device, padding: Padding) -> Batch:
+def _batch(
+    group: Sequence[_Sequence], pad_id: int, device: torch.device, padding: Padding
+) -> Batch:
     width = max(len(piece.ids) for piece in group)
     ids = torch.full((len(group), width), pad_id, dtype=torch.long)
     keep = torch.zeros((len(group), width), dtype=torch.bool)
@@ -181,11 +227,11 @@ def _batch(group: Sequence[_Sequence], pad_id: int, device: torch.device, paddin
     if padding == "left":
         inputs["position_ids"] = positions_of(inputs["attention_mask"]).clamp(min=0)
     return Batch(
-        inputs,
-        np.array([piece.item for piece in group]),
-        np.array([piece.offset for piece in group]),
-        keep.to(device),
-        special.to(device),
+        inputs=inputs,
+        items=np.array([piece.item for piece in group]),
+        offsets=np.array([piece.offset for piece in group]),
+        keep=keep.to(device),
+        special=special.to(device),
     )
 
 

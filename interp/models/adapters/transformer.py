@@ -1,4 +1,5 @@
-"""Language models of transformers, seen through TransformerLens' knowledge of architectures (only import of transformer_lens: see anatomy).
+"""Language models of transformers, seen through TransformerLens' knowledge of architectures (only
+import of transformer_lens: see anatomy).
 
 The wrapped module is never changed: hooks are torch's own and live inside a `with`.
 """
@@ -26,14 +27,17 @@ from interp.models.weights.identity import module_hash
 
 DEFAULT_SEGMENT = 512
 TOKEN_BUDGET = 1024
-"""Tokens of a default batch: on two CPU cores larger batches are not faster, and this bounds memory."""
+"""Tokens of a default batch: on two CPU cores larger batches are not faster, and this bounds
+memory.
+"""
 
 CALLABLE_OPTIONS = ("logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "streamer")
 """Options of transformers' generate that its GenerationConfig does not list."""
 
 
 class TransformerModel:
-    """A causal language model: sites, `run`, `generate`, and what its vocabulary makes of a direction.
+    """A causal language model: sites, `run`, `generate`, and what its vocabulary makes of a
+    direction.
 
     Example:
         >>> model = interp.load_model("smollm2-135m-instruct")
@@ -41,7 +45,14 @@ class TransformerModel:
         >>> model.generate("The capital of France is", max_new_tokens=3)
     """
 
-    def __init__(self, module: Any, tokenizer: Any | None, *, name: str | None = None, weight_hash: str | None = None) -> None:
+    def __init__(
+        self,
+        module: Any,
+        tokenizer: Any | None,
+        *,
+        name: str | None = None,
+        weight_hash: str | None = None,
+    ) -> None:
         self.module = module
         self.tokenizer = tokenizer
         self.name = name or type(module).__name__
@@ -49,7 +60,9 @@ class TransformerModel:
         self._generating: Tensor | None = None
         self._sessions = 0
         self.spared: dict[str, bool] = {}
-        """By site: whether running only what comes after it gives the whole network's numbers, once that was tried (see `Suffix`)."""
+        """By site: whether running only what comes after it gives the whole network's numbers, once
+        that was tried (see `Suffix`).
+        """
 
     @property
     def busy(self) -> bool:
@@ -88,25 +101,38 @@ class TransformerModel:
         return int(getattr(self.module.config, "max_position_embeddings", None) or DEFAULT_SEGMENT)
 
     def prepare(
-        self, inputs: Any, batch_size: int | None = None, *, padding: Padding = "right", token_budget: int = TOKEN_BUDGET
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        *,
+        padding: Padding = "right",
+        token_budget: int = TOKEN_BUDGET,
     ) -> Prepared:
-        """Texts, chats or token ids as batches; a text longer than the network takes (or 512 tokens) becomes several sequences.
+        """Texts, chats or token ids as batches; a text longer than the network takes (or 512
+        tokens) becomes several sequences.
 
         With left padding, which serves to continue texts, none is cut.
 
         Raises:
-            InputError: there are no inputs, a token id is unknown to the network, or with left padding a text is empty or too long.
+            InputError: there are no inputs, a token id is unknown to the network, or with left
+                padding a text is empty or too long.
         """
         whole = padding == "left"
         return self._batched(inputs, batch_size, padding, token_budget, whole=whole)
 
     def run(
-        self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None, logits_to_keep: int = 0
+        self,
+        inputs: Any,
+        hooks: Mapping[str, Hook] = {},
+        *,
+        stop_after: str | Iterable[str] | None = None,
+        logits_to_keep: int = 0,
     ) -> Float[Tensor, "batch position vocabulary"] | None:
         """One forward call with hooks; gradients follow torch's own setting.
 
-        With `stop_after` nothing after the last of those sites is computed and None is returned; `logits_to_keep` unembeds only the last
-        positions (0: all). Inputs that do not fit one batch belong in `prepare`.
+        With `stop_after` nothing after the last of those sites is computed and None is returned;
+        `logits_to_keep` unembeds only the last positions (0: all). Inputs that do not fit one batch
+        belong in `prepare`.
 
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
@@ -114,22 +140,31 @@ class TransformerModel:
         batch = inputs if isinstance(inputs, Batch) else self._single(inputs)
         stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         with self._session(hooks, stops, batch), ended_early():
-            logits: Tensor = self.module(**batch.inputs, use_cache=False, logits_to_keep=logits_to_keep).logits
+            logits: Tensor = self.module(
+                **batch.inputs, use_cache=False, logits_to_keep=logits_to_keep
+            ).logits
             return logits
         return None
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
-        """Keep hooks in place for the length of a `with` block: every `run` and `generate` inside it is subject to them."""
+        """Keep hooks in place for the length of a `with` block: every `run` and `generate` inside
+        it is subject to them.
+        """
         return self._session(hooks, [], None)
 
-    def generate(self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any) -> Any:
-        """Continue prompts; `options` are transformers' own generation options, by their names there (`do_sample`, `top_k`, …).
+    def generate(
+        self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any
+    ) -> Any:
+        """Continue prompts; `options` are transformers' own generation options, by their names
+        there (`do_sample`, `top_k`, …).
 
-        One text gives one string, several give a list; `num_return_sequences` gives that many per prompt, prompt by prompt. Sampling draws
-        from `seed` and leaves torch's global generator as it was. Without `do_sample` decoding is greedy.
+        One text gives one string, several give a list; `num_return_sequences` gives that many per
+        prompt, prompt by prompt. Sampling draws from `seed` and leaves torch's global generator as
+        it was. Without `do_sample` decoding is greedy.
 
         Raises:
-            InputError: an option does not exist (the message names the nearest), or a prompt is empty or longer than the network takes.
+            InputError: an option does not exist (the message names the nearest), or a prompt is
+                empty or longer than the network takes.
         """
         options = {"do_sample": False, **options}
         self._check_options(options)
@@ -140,24 +175,32 @@ class TransformerModel:
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def sample(self, batch: Batch, sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        """Continuations of a left-padded batch, drawn with a seed per row: a row's text does not depend on what shares its batch.
+        """Continuations of a left-padded batch, drawn with a seed per row: a row's text does not
+        depend on what shares its batch.
 
         Raises:
-            InputError: the batch is not padded on the left, or the number of seeds is not that of the rows.
+            InputError: the batch is not padded on the left, or the number of seeds is not that of
+                the rows.
 
         Cost: one cached forward call per new token for the whole batch.
         """
         if len(seeds) != len(batch.items):
-            raise InputError(f"{len(seeds)} seeds were given for {len(batch.items)} rows; give one per row")
+            raise InputError(
+                f"{len(seeds)} seeds were given for {len(batch.items)} rows; give one per row"
+            )
         if self.tokenizer is None:
-            raise InputError("this model was wrapped without a tokenizer and cannot give texts; use wrap(module, tokenizer)")
+            raise InputError(
+                "this model was wrapped without a tokenizer and cannot give texts; use "
+                "wrap(module, tokenizer)"
+            )
         with self._continuing(batch), evaluating(self.module):
             ids = sample_ids(self.module, batch, sampling, seeds, self._stop_ids)
         return [self.tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]
 
     @torch.no_grad()
     def next_token_logprobs(self, batch: Batch) -> Float[Tensor, "batch vocabulary"]:
-        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in place apply.
+        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in
+        place apply.
 
         Raises:
             InputError: the batch is not padded on the left.
@@ -169,7 +212,9 @@ class TransformerModel:
 
     @torch.no_grad()
     def token_logprobs(self, batch: Batch, *, start: int = 1) -> Float[Tensor, "batch position"]:
-        """Log-probability of every token given those before it; 0 at the first position, on padding, and before `start`."""
+        """Log-probability of every token given those before it; 0 at the first position, on
+        padding, and before `start`.
+        """
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
         start = min(max(start, 1), ids.shape[1])
         logits = self.run(batch, logits_to_keep=ids.shape[1] - start + 1)
@@ -180,10 +225,14 @@ class TransformerModel:
         return torch.nn.functional.pad(torch.where(both, own, torch.zeros_like(own)), (start, 0))
 
     @torch.no_grad()
-    def residual_effect(self, site: str, directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d_model"]:
-        """What a direction at a site adds to the residual stream: at an MLP's neurons its image under the down projection.
+    def residual_effect(
+        self, site: str, directions: Float[Tensor, "feature d"]
+    ) -> Float[Tensor, "feature d_model"]:
+        """What a direction at a site adds to the residual stream: at an MLP's neurons its image
+        under the down projection.
 
-        Where an extra norm follows (Gemma), the image with the bias is passed through it. At residual sites it is the direction itself.
+        Where an extra norm follows (Gemma), the image with the bias is passed through it. At
+        residual sites it is the direction itself.
 
         Raises:
             InputError: the site does not write to the residual stream directly.
@@ -201,13 +250,19 @@ class TransformerModel:
             return (image if bias is None else image - bias).float()
         if self.sites.width(site) != self.anatomy.d_model:
             raise InputError(
-                f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, mlp_out, attn_out or resid site"
+                f"a direction at {site!r} has no direct effect on the residual stream; use an "
+                "mlp, "
+                "mlp_out, attn_out or resid site"
             )
         return directions.to(self.device).float()
 
     @torch.no_grad()
-    def vocabulary_effect(self, residual: Float[Tensor, "feature d_model"]) -> Float[Tensor, "feature vocabulary"]:
-        """Logits a residual vector promotes when read on its own: `unembed(ln_final(vector))` (the logit lens, nostalgebraist 2020)."""
+    def vocabulary_effect(
+        self, residual: Float[Tensor, "feature d_model"]
+    ) -> Float[Tensor, "feature vocabulary"]:
+        """Logits a residual vector promotes when read on its own: `unembed(ln_final(vector))` (the
+        logit lens, nostalgebraist 2020).
+        """
         normed = self.anatomy.final_norm(residual.to(self.module.dtype).to(self.device))
         logits: Tensor = self.anatomy.unembed(normed)
         return logits.float()
@@ -215,15 +270,20 @@ class TransformerModel:
     def bridge(self) -> Any:
         """A TransformerLens `TransformerBridge` of this network for tools that need one.
 
-        It is built on a structural copy that shares the parameters, because building a bridge changes the module it is built on. A
-        tokenizer that was not loaded from a name or folder is left out: TransformerLens loads it anew from there.
+        It is built on a structural copy that shares the parameters, because building a bridge
+        changes the module it is built on. A tokenizer that was not loaded from a name or folder is
+        left out: TransformerLens loads it anew from there.
         """
         from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-        tokenizer = self.tokenizer if "name_or_path" in getattr(self.tokenizer, "init_kwargs", {}) else None
+        tokenizer = (
+            self.tokenizer if "name_or_path" in getattr(self.tokenizer, "init_kwargs", {}) else None
+        )
         shared = {id(parameter): parameter for parameter in self.module.parameters()}
         twin = copy.deepcopy(self.module, shared)
-        return build_bridge_from_module(twin, type(twin).__name__, hf_config=twin.config, tokenizer=tokenizer)
+        return build_bridge_from_module(
+            twin, type(twin).__name__, hf_config=twin.config, tokenizer=tokenizer
+        )
 
     def __repr__(self) -> str:
         return plain_model(self)
@@ -235,7 +295,10 @@ class TransformerModel:
     @property
     def _pad_id(self) -> int:
         # Masked positions never count, so any valid id will do where a tokenizer names none.
-        candidates = (getattr(self.tokenizer, "pad_token_id", None), getattr(self.tokenizer, "eos_token_id", None))
+        candidates = (
+            getattr(self.tokenizer, "pad_token_id", None),
+            getattr(self.tokenizer, "eos_token_id", None),
+        )
         return next((token for token in candidates if token is not None), 0)
 
     @property
@@ -248,20 +311,29 @@ class TransformerModel:
         batch = self._batched(inputs, sys.maxsize, padding, TOKEN_BUDGET, whole=True).batches[0]
         order = torch.from_numpy(batch.items.argsort(kind="stable"))
         return Batch(
-            {key: value[order] for key, value in batch.inputs.items()},
-            batch.items[order.numpy()],
-            batch.offsets[order.numpy()],
-            None if batch.keep is None else batch.keep[order],
-            None if batch.special is None else batch.special[order],
+            inputs={key: value[order] for key, value in batch.inputs.items()},
+            items=batch.items[order.numpy()],
+            offsets=batch.offsets[order.numpy()],
+            keep=None if batch.keep is None else batch.keep[order],
+            special=None if batch.special is None else batch.special[order],
         )
 
-    def _batched(self, inputs: Any, batch_size: int | None, padding: Padding, token_budget: int, *, whole: bool) -> Prepared:
+    def _batched(
+        self,
+        inputs: Any,
+        batch_size: int | None,
+        padding: Padding,
+        token_budget: int,
+        *,
+        whole: bool,
+    ) -> Prepared:
         tokenized = tokenize(inputs, self.tokenizer)
         vocabulary, longest = self.module.get_input_embeddings().num_embeddings, self.context_length
         for number, text in enumerate(tokenized):
             if text.ids and not 0 <= min(text.ids) <= max(text.ids) < vocabulary:
                 raise InputError(
-                    f"input {number} has token ids from {min(text.ids)} to {max(text.ids)}, the network knows 0 to {vocabulary - 1}"
+                    f"input {number} has token ids from {min(text.ids)} to {max(text.ids)}, the "
+                    f"network knows 0 to {vocabulary - 1}"
                 )
             if whole and not 1 <= len(text.ids) <= longest:
                 raise InputError(
@@ -280,13 +352,26 @@ class TransformerModel:
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         if self.tokenizer is None:
-            raise InputError("this model was wrapped without a tokenizer and cannot give texts; use wrap(module, tokenizer)")
-        known = [*CALLABLE_OPTIONS, *(name for name in self.module.generation_config.to_dict() if not name.startswith("_"))]
+            raise InputError(
+                "this model was wrapped without a tokenizer and cannot give texts; use "
+                "wrap(module, tokenizer)"
+            )
+        known = [
+            *CALLABLE_OPTIONS,
+            *(name for name in self.module.generation_config.to_dict() if not name.startswith("_")),
+        ]
         for name in options:
-            require_known("generation option", name, known, "the names are those of transformers' GenerationConfig")
+            require_known(
+                "generation option",
+                name,
+                known,
+                "the names are those of transformers' GenerationConfig",
+            )
 
     @torch.no_grad()
-    def _sampled(self, batch: Batch, max_new_tokens: int, seed: int, options: Mapping[str, Any]) -> Int[Tensor, "row position"]:
+    def _sampled(
+        self, batch: Batch, max_new_tokens: int, seed: int, options: Mapping[str, Any]
+    ) -> Int[Tensor, "row position"]:
         inputs = {key: batch.inputs[key] for key in ("input_ids", "attention_mask")}
         with self._continuing(batch), _seeded(self.device, seed), evaluating(self.module):
             given = self.module.generate(**inputs, **self._generation(max_new_tokens, options))
@@ -304,16 +389,28 @@ class TransformerModel:
             self._generating = None
 
     def _generation(self, max_new_tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Transformers' options; the sampling defaults of a model's own file are silenced in greedy decoding (they would only warn)."""
-        neutral = {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
+        """Transformers' options; the sampling defaults of a model's own file are silenced in greedy
+        decoding (they would only warn).
+        """
+        neutral = (
+            {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
+        )
         reader = {"tokenizer": self.tokenizer} if options.get("stop_strings") else {}
-        return {"pad_token_id": self._pad_id, "max_new_tokens": max_new_tokens, **neutral, **reader, **options}
+        return {
+            "pad_token_id": self._pad_id,
+            "max_new_tokens": max_new_tokens,
+            **neutral,
+            **reader,
+            **options,
+        }
 
     @contextmanager
-    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None) -> Iterator[None]:
+    def _session(
+        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+    ) -> Iterator[None]:
         resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
         ends = [self.sites.resolve(site) for site in stops]
-        frame = Frame(batch)
+        frame = Frame(batch=batch)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
             tracker = self.module.register_forward_pre_hook(self._tracker(frame), with_kwargs=True)
@@ -332,7 +429,11 @@ class TransformerModel:
 
     def _tracker(self, frame: Frame) -> Any:
         def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            ids = kwargs["input_ids"] if kwargs.get("input_ids") is not None else kwargs.get("inputs_embeds", args[0] if args else None)
+            ids = (
+                kwargs["input_ids"]
+                if kwargs.get("input_ids") is not None
+                else kwargs.get("inputs_embeds", args[0] if args else None)
+            )
             frame.positions = _positions(module, ids, kwargs)
             frame.prompt_length = self._prompt_length(len(frame.positions))
 
@@ -347,12 +448,17 @@ class TransformerModel:
 
 def _require_left(batch: Batch) -> None:
     if not bool(batch.inputs["attention_mask"][:, -1].all()):
-        raise InputError('texts are continued from a batch that is padded on the left; use model.prepare(texts, padding="left")')
+        raise InputError(
+            "texts are continued from a batch that is padded on the left; use model.prepare(texts, "
+            'padding="left")'
+        )
 
 
 @contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's generators of the CPU and of one device start from a seed for the length of the block, and come back."""
+    """Torch's generators of the CPU and of one device start from a seed for the length of the
+    block, and come back.
+    """
     kind = device.type if device.type != "cpu" and hasattr(torch, device.type) else None
     with torch.random.fork_rng(devices=[device] if kind else [], device_type=kind or "cuda"):
         torch.default_generator.manual_seed(seed)

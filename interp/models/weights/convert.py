@@ -1,4 +1,6 @@
-"""Turning a `.gguf` file into a folder of float32 safetensors, once, so that it loads in under a second afterwards."""
+"""Turning a `.gguf` file into a folder of float32 safetensors, once, so that it loads in under a
+second afterwards.
+"""
 
 import io
 from collections.abc import Callable
@@ -16,14 +18,17 @@ class _AnotherProcessWasFaster(Exception):
 
 
 def convert_gguf(path: Path, *, progress: Progress = silent) -> Path:
-    """Convert a `.gguf` file into our cache, under a name made from its content's hash, or return the folder made earlier.
+    """Convert a `.gguf` file into our cache, under a name made from its content's hash, or return
+    the folder made earlier.
 
-    Arguments: `path` is a single-file GGUF checkpoint of an architecture that transformers can read.
-    Returns: a folder with `config.json`, `model.safetensors` (float32), the tokenizer's files and `interp.json`.
-    Raises:
-        UnavailableError: the file is missing, is not GGUF, is one shard of several, or has an unknown architecture; or the disk is full.
+    Arguments: `path` is a single-file GGUF checkpoint of an architecture that transformers can
+    read. Returns: a folder with `config.json`, `model.safetensors` (float32), the tokenizer's files
+    and `interp.json`. Raises:
+        UnavailableError: the file is missing, is not GGUF, is one shard of several, or has an
+        unknown architecture; or the disk is full.
     Source: the GGUF format of ggml; dequantised by transformers' `from_pretrained(gguf_file=…)`.
-    Cost: one pass over the file; about 25 s and 1.2 GB of memory for 135 M parameters, 4 bytes of disk per parameter.
+    Cost: one pass over the file; about 25 s and 1.2 GB of memory for 135 M parameters, 4 bytes of
+    disk per parameter.
 
     Example:
         >>> folder = convert_gguf(Path("SmolLM2-135M-Instruct.Q4_1.gguf"))
@@ -31,10 +36,14 @@ def convert_gguf(path: Path, *, progress: Progress = silent) -> Path:
     """
     digest = file_sha256(path)
     folder = models_folder() / f"gguf-{digest[:16]}"
-    return convert_into(folder, path, name=path.stem, source=f"file {path.name}", sha256=digest, progress=progress)
+    return convert_into(
+        folder, path, name=path.stem, source=f"file {path.name}", sha256=digest, progress=progress
+    )
 
 
-def convert_into(folder: Path, path: Path, *, name: str, source: str, sha256: str, progress: Progress = silent) -> Path:
+def convert_into(
+    folder: Path, path: Path, *, name: str, source: str, sha256: str, progress: Progress = silent
+) -> Path:
     """Convert a `.gguf` file whose hash is known into `folder`, unless that was done before."""
     return fill_once(
         folder,
@@ -46,8 +55,17 @@ def convert_into(folder: Path, path: Path, *, name: str, source: str, sha256: st
     )
 
 
-def fill_once(folder: Path, fill: Callable[[Path], None], *, name: str, kind: Kind, source: str, source_sha256: str) -> Path:
-    """Fill a folder of our cache whole or not at all; of two processes at once the first one's folder stays.
+def fill_once(
+    folder: Path,
+    fill: Callable[[Path], None],
+    *,
+    name: str,
+    kind: Kind,
+    source: str,
+    source_sha256: str,
+) -> Path:
+    """Fill a folder of our cache whole or not at all; of two processes at once the first one's
+    folder stays.
 
     Raises:
         UnavailableError: the disk is full or the cache cannot be written.
@@ -57,13 +75,19 @@ def fill_once(folder: Path, fill: Callable[[Path], None], *, name: str, kind: Ki
     try:
         with replacing_folder(folder) as temporary:
             fill(temporary)
-            write_json(temporary / NOTE, note_for(temporary, name=name, kind=kind, source=source, source_sha256=source_sha256))
+            write_json(
+                temporary / NOTE,
+                note_for(
+                    temporary, name=name, kind=kind, source=source, source_sha256=source_sha256
+                ),
+            )
             if read_note(folder, source_sha256) is not None:
                 raise _AnotherProcessWasFaster
     except _AnotherProcessWasFaster:
         return folder
     except UnavailableError:
-        # The rename onto a folder that appeared in the meantime fails; that folder is as good as ours.
+        # The rename onto a folder that appeared in the meantime fails; that folder is as good as
+        # ours.
         if read_note(folder, source_sha256) is None:
             raise
     return folder
@@ -75,17 +99,22 @@ def _convert(path: Path, folder: Path, progress: Progress) -> None:
     _require_single_gguf(path)
     progress("convert weights", 0, 2, "part")
     try:
-        # transformers draws its bars whatever its settings are; errors and log lines do not go through here.
+        # transformers draws its bars whatever its settings are; errors and log lines do not go
+        # through here.
         with redirect_stderr(io.StringIO()):
             _save_model(path, folder)
             progress("convert weights", 1, 2, "part")
             _save_tokenizer(path, folder)
     except (ValueError, LookupError, RuntimeError, SafetensorError, OSError) as error:
-        # transformers raises OSError without a number for what it cannot read; one with a number comes from the disk.
+        # transformers raises OSError without a number for what it cannot read; one with a number
+        # comes from the disk.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = " ".join(str(error).split())[:200]
-        raise UnavailableError(f"cannot convert {path.name}: {reason}; give a folder with config.json and .safetensors instead") from error
+        raise UnavailableError(
+            f"cannot convert {path.name}: {reason}; give a folder with config.json and "
+            ".safetensors instead"
+        ) from error
     progress("convert weights", 2, 2, "part")
 
 
@@ -93,17 +122,27 @@ def _require_single_gguf(path: Path) -> None:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
-        raise UnavailableError(f"{path} is not a GGUF file (it begins with {magic!r}); give a .gguf file or a folder with .safetensors")
+        raise UnavailableError(
+            f"{path} is not a GGUF file (it begins with {magic!r}); give a .gguf file or a "
+            "folder "
+            "with .safetensors"
+        )
     if "-of-0" in path.name:
-        raise UnavailableError(f"{path.name} is one shard of several; join them with llama.cpp's gguf-split --merge first")
+        raise UnavailableError(
+            f"{path.name} is one shard of several; join them with llama.cpp's gguf-split --merge "
+            "first"
+        )
 
 
 def _save_model(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True)
-    # The weights are plain float32 by now, but saving is refused while the module still says that it is quantised.
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+    )
+    # The weights are plain float32 by now, but saving is refused while the module still says that
+    # it is quantised.
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
@@ -114,4 +153,6 @@ def _save_model(path: Path, folder: Path) -> None:
 def _save_tokenizer(path: Path, folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(
+        path.parent, gguf_file=path.name, local_files_only=True
+    ).save_pretrained(folder)

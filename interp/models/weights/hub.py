@@ -1,4 +1,6 @@
-"""Weights from the model hub: what an earlier download left on this machine, or a download now; safetensors only, no remote code."""
+"""Weights from the model hub: what an earlier download left on this machine, or a download now;
+safetensors only, no remote code.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ HUB_SECONDS = 5.0
 
 
 def from_hub_cache(hub_ids: tuple[str, ...]) -> tuple[Path, str]:
-    """The folder that an earlier download of one of these hub ids left in the hub's own cache, and how it was found.
+    """The folder that an earlier download of one of these hub ids left in the hub's own cache, and
+    how it was found.
 
     Raises:
         UnavailableError: there is none, or it is not complete.
@@ -23,7 +26,9 @@ def from_hub_cache(hub_ids: tuple[str, ...]) -> tuple[Path, str]:
 
     problems = []
     for hub_id in hub_ids:
-        found = (try_to_load_from_cache(hub_id, name) for name in ("config.json", "model_index.json"))
+        found = (
+            try_to_load_from_cache(hub_id, name) for name in ("config.json", "model_index.json")
+        )
         folder = next((Path(path).parent for path in found if isinstance(path, str)), None)
         problem = f"{hub_id} is not in it" if folder is None else folder_problem(folder)
         if folder is not None and problem is None:
@@ -33,31 +38,46 @@ def from_hub_cache(hub_ids: tuple[str, ...]) -> tuple[Path, str]:
 
 
 def from_hub(hub_id: str, *, progress: Progress = silent) -> tuple[Path, str]:
-    """Download a model into the hub's own cache and check each weight file against the hub's sha256.
+    """Download a model into the hub's own cache and check each weight file against the hub's
+    sha256.
 
     Raises:
         HashMismatchError: a file is not what the hub says; it is removed.
-        UnavailableError: no network, offline mode (`HF_HUB_OFFLINE`), no such model, no access, or only pickled weights.
+        UnavailableError: no network, offline mode (`HF_HUB_OFFLINE`), no such model, no access, or
+            only pickled weights.
     Cost: the download, and one pass over the weights.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     # The base class is httpx's, whose name depends on the version of huggingface_hub.
-    network_errors: tuple[type[Exception], ...] = (next(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)), OSError)
+    network_errors: tuple[type[Exception], ...] = (
+        next(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
+        OSError,
+    )
     try:
         info = HfApi().model_info(hub_id, timeout=HUB_SECONDS, files_metadata=True)
         hashes = _published_hashes(hub_id, info)
         bar = _bar(f"download {hub_id}", progress)
-        folder = Path(snapshot_download(hub_id, allow_patterns=list(PATTERNS), etag_timeout=HUB_SECONDS, tqdm_class=bar))
+        folder = Path(
+            snapshot_download(
+                hub_id, allow_patterns=list(PATTERNS), etag_timeout=HUB_SECONDS, tqdm_class=bar
+            )
+        )
     except UnavailableError:
         raise
     except GatedRepoError as error:
-        raise UnavailableError(f"{hub_id} is gated: accept its licence on the hub and log in with `hf auth login`") from error
+        raise UnavailableError(
+            f"{hub_id} is gated: accept its licence on the hub and log in with `hf auth login`"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise UnavailableError(f"the hub has no model {hub_id!r}, or it is private (`hf auth login`)") from error
+        raise UnavailableError(
+            f"the hub has no model {hub_id!r}, or it is private (`hf auth login`)"
+        ) from error
     except network_errors as error:
-        raise UnavailableError(f"the hub did not answer: {' '.join(str(error).split())[:160] or type(error).__name__}") from error
+        raise UnavailableError(
+            f"the hub did not answer: {' '.join(str(error).split())[:160] or type(error).__name__}"
+        ) from error
     _require_published(folder, hashes)
     problem = folder_problem(folder)
     if problem:
@@ -69,8 +89,12 @@ def _published_hashes(hub_id: str, info: Any) -> dict[str, str]:
     files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     weights = {name: sibling for name, sibling in files.items() if name.endswith(".safetensors")}
     if not weights:
-        raise UnavailableError(f"{hub_id} has no .safetensors file on the hub (pickled weights are never loaded)")
-    return {name: sibling.lfs.sha256 for name, sibling in weights.items() if sibling.lfs is not None}
+        raise UnavailableError(
+            f"{hub_id} has no .safetensors file on the hub (pickled weights are never loaded)"
+        )
+    return {
+        name: sibling.lfs.sha256 for name, sibling in weights.items() if sibling.lfs is not None
+    }
 
 
 def _require_published(folder: Path, hashes: dict[str, str]) -> None:
@@ -79,7 +103,11 @@ def _require_published(folder: Path, hashes: dict[str, str]) -> None:
         if file.is_file() and (found := file_sha256(file)) != expected:
             file.resolve().unlink()
             file.unlink(missing_ok=True)
-            raise HashMismatchError(f"{file} has sha256 {found}, expected {expected} as the hub says; it was removed, download it again")
+            raise HashMismatchError(
+                f"{file} has sha256 {found}, expected {expected} as the hub says; it was "
+                "removed, "
+                "download it again"
+            )
 
 
 def _bar(stage: str, progress: Progress) -> type:
@@ -89,7 +117,9 @@ def _bar(stage: str, progress: Progress) -> type:
     class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
             # Of the two byte counters only the one that counts what reached the disk is shown.
-            self._shown = options.get("unit") == "B" and not str(options.get("name")).endswith(".transfer")
+            self._shown = options.get("unit") == "B" and not str(options.get("name")).endswith(
+                ".transfer"
+            )
             self._done = 0
             super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
 

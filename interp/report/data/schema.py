@@ -1,4 +1,6 @@
-"""What a report's data must hold; checked before a page is written, so that a gap is named by its path and not found by a reader."""
+"""What a report's data must hold; checked before a page is written, so that a gap is named by its
+path and not found by a reader.
+"""
 
 import json
 import math
@@ -61,7 +63,14 @@ DETECTION = {
     "concepts": [{"concept": str, "best": [BEST]}],
     "summary": [{"method": str, "concepts": int, "at_least_0.9": int, "mean_auroc": SCORE}],
 }
-JUDGE = {"name": str, "auroc": SCORE, "accepted": [str], "refused": [{"concept": str, "auroc": NUMBER}], "asked": int, "failed": int}
+JUDGE = {
+    "name": str,
+    "auroc": SCORE,
+    "accepted": [str],
+    "refused": [{"concept": str, "auroc": NUMBER}],
+    "asked": int,
+    "failed": int,
+}
 FAMILY = {
     "family": str,
     "title": str,
@@ -165,18 +174,24 @@ def validate(data: Mapping[str, Any]) -> None:
     """Check a report's data against the schema.
 
     Raises:
-        InputError: a key is missing, a value has another type, a number is not finite, a text is not valid Unicode, a feature's id is
-            used twice, or a context's coefficients do not fit its tokens; the message names the path.
+        InputError: a key is missing, a value has another type, a number is not finite, a text is
+            not valid Unicode, a feature's id is used twice, or a context's coefficients do not fit
+            its tokens; the message names the path.
 
     Example:
         >>> validate({"schema": 1})
-        InputError: the report's data lacks 'title'; add it (null is allowed only where the schema says so)
+        InputError: the report's data lacks 'title'; add it (null is allowed only where the schema
+        says so)
     """
     _check(data, REPORT, "")
     if not _is_json(data):
         _find_not_json(data, "")
     if data["schema"] != SCHEMA:
-        raise InputError(f"the report's data has schema {data['schema']}, this version writes schema {SCHEMA}; make the report again")
+        raise InputError(
+            f"the report's data has schema {data['schema']}, this version writes schema "
+            f"{SCHEMA}; "
+            "make the report again"
+        )
     _check_features(data["features"])
 
 
@@ -201,9 +216,14 @@ def _check(value: Any, shape: Any, path: str) -> None:
 def _check_keys(value: Mapping[str, Any], shapes: Mapping[str, Any], path: str) -> None:
     for key, shape in shapes.items():
         if key not in value:
-            raise InputError(f"the report's data lacks {_join(path, key)!r}; add it (null is allowed only where the schema says so)")
+            raise InputError(
+                f"the report's data lacks {_join(path, key)!r}; add it (null is allowed only where "
+                "the schema says so)"
+            )
         item = value[key]
-        if type(item) is not shape:  # most values are plain, and there are hundreds of thousands of them
+        if (
+            type(item) is not shape
+        ):  # most values are plain, and there are hundreds of thousands of them
             _check(item, shape, _join(path, key))
 
 
@@ -218,7 +238,10 @@ def _require(value: Any, kind: Any, path: str) -> None:
     wrong_bool = isinstance(value, bool) and kind not in (bool, object)
     if wrong_bool or not isinstance(value, kind):
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise InputError(f"the report's data has {type(value).__name__} at {path or 'the top'!r}, expected {names}; got {value!r:.60}")
+        raise InputError(
+            f"the report's data has {type(value).__name__} at {path or 'the top'!r}, expected "
+            f"{names}; got {value!r:.60}"
+        )
 
 
 def _join(path: str, key: object) -> str:
@@ -234,7 +257,9 @@ def _is_json(data: Mapping[str, Any]) -> bool:
 
 
 def _find_not_json(value: Any, path: str) -> None:
-    """Json knows no NaN, and UTF-8 no lone surrogate; either would make a file that nobody can read."""
+    """Json knows no NaN, and UTF-8 no lone surrogate; either would make a file that nobody can
+    read.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
             _find_not_json(str(key), path)
@@ -243,25 +268,41 @@ def _find_not_json(value: Any, path: str) -> None:
         for number, item in enumerate(value):
             _find_not_json(item, f"{path}[{number}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"the report's data has {value} at {path!r}; json has no such number, use null where a score is undefined")
+        raise InputError(
+            f"the report's data has {value} at {path!r}; json has no such number, use null where a "
+            "score is undefined"
+        )
     elif isinstance(value, str) and HALF_CHARACTER.search(value):
-        raise InputError(f"the report's data has half a character at {path!r}: {value!a:.60}; decode tokens with errors='replace'")
+        raise InputError(
+            f"the report's data has half a character at {path!r}: {value!a:.60}; decode tokens "
+            "with errors='replace'"
+        )
     elif not isinstance(value, str | int | float | None):
-        raise InputError(f"the report's data has {type(value).__name__} at {path!r}; only json's own types can be written")
+        raise InputError(
+            f"the report's data has {type(value).__name__} at {path!r}; only json's own types can "
+            "be written"
+        )
 
 
 def _check_features(features: Sequence[Mapping[str, Any]]) -> None:
     seen: set[str] = set()
     for number, feature in enumerate(features):
         if feature["id"] in seen:
-            raise InputError(f"the report's data uses the id {feature['id']!r} twice, again at 'features[{number}]'; ids must be unique")
+            raise InputError(
+                f"the report's data uses the id {feature['id']!r} twice, again at "
+                f"'features[{number}]'; ids must be unique"
+            )
         seen.add(feature["id"])
         for which, context in enumerate(feature["contexts"]):
             _check_context(context, f"features[{number}].contexts[{which}]")
 
 
 def _check_context(context: Mapping[str, Any], path: str) -> None:
-    tokens, coefficients, peak = len(context["tokens"]), len(context["coefficients"]), context["peak"]
+    tokens, coefficients, peak = (
+        len(context["tokens"]),
+        len(context["coefficients"]),
+        context["peak"],
+    )
     if coefficients != tokens or not 0 <= peak < tokens:
         raise InputError(
             f"{path!r} has {tokens} tokens, {coefficients} coefficients and its peak at {peak}; "

@@ -1,4 +1,6 @@
-"""Captions inside figures, so that n, seed and control go where the figure goes; pages have their own and take these off."""
+"""Captions inside figures, so that n, seed and control go where the figure goes; pages have their
+own and take these off.
+"""
 
 import json
 import textwrap
@@ -18,17 +20,29 @@ def as_label(text: str) -> str:
 
 
 def captioned(figure: go.Figure, caption: str) -> go.Figure:
-    """The figure with a caption above it, wrapped and left-aligned; `figure.layout.meta["caption"]` holds its text.
+    """The figure with a caption above it, wrapped and left-aligned; `figure.layout.meta["caption"]`
+    holds its text.
 
     Example:
-        >>> captioned(figure, "Mean over 5 concepts; bars are bootstrap 95 % intervals, seed 0; grey: controls.")
+        >>> captioned(
+        ...     figure,
+        ...     "Mean over 5 concepts; bars are bootstrap 95 % intervals, seed 0; grey: controls.",
+        ... )
     """
     lines = textwrap.wrap(caption, WIDTH)
     room = LINE * len(lines) + 8
     top = figure.layout.margin.t or 0
     text = "<br>".join(as_label(line) for line in lines)
     height = figure.layout.height + room
-    place = {"x": 0, "xref": "container", "xanchor": "left", "y": 1 - 20 / height, "yref": "container", "yanchor": "top", "pad": {"l": 8}}
+    place = {
+        "x": 0,
+        "xref": "container",
+        "xanchor": "left",
+        "y": 1 - 20 / height,
+        "yref": "container",
+        "yanchor": "top",
+        "pad": {"l": 8},
+    }
     return figure.update_layout(
         title={"text": text, "font": {"size": 12}, "automargin": False, **place},
         margin={"t": top + room},
@@ -43,7 +57,9 @@ def for_page(figure: go.Figure) -> go.Figure:
     if not isinstance(meta, dict) or "room" not in meta:
         return go.Figure(figure)
     values = figure.to_dict()
-    layout = {name: value for name, value in values["layout"].items() if name not in ("title", "meta")}
+    layout = {
+        name: value for name, value in values["layout"].items() if name not in ("title", "meta")
+    }
     layout["margin"] = {**layout["margin"], "t": layout["margin"]["t"] - meta["room"]}
     return go.Figure({**values, "layout": {**layout, "height": layout["height"] - meta["room"]}})
 
@@ -62,7 +78,10 @@ def interval_words(scores: Sequence[Mapping[str, Any]]) -> str:
     seeds = sorted({score["seed"] for score in known})
     counts = sorted({score["n"] for score in known})
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"bars: {' or '.join(kinds)} interval, n = {n}, seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return (
+        f"bars: {' or '.join(kinds)} interval, n = {n}, seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(map(str, seeds))}"
+    )
 
 
 def json_for_page(figures: Mapping[str, go.Figure]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Figures of directions in generators: the table of effects as a heat map, dose and response, and how well methods separate factors."""
+"""Figures of directions in generators: the table of effects as a heat map, dose and response, and
+how well methods separate factors.
+"""
 
 from collections.abc import Sequence
 
@@ -34,15 +36,19 @@ def method_title(method: str) -> str:
 
 
 def effect_map(result: DirectionsResult) -> go.Figure:
-    """Directions × factors: how much each factor changes at equal effect, in sd of the data; blue grows, orange shrinks.
+    """Directions × factors: how much each factor changes at equal effect, in sd of the data; blue
+    grows, orange shrinks.
 
-    Methods stand one under the other; hover tells the interval, n and what a random direction of equal norm does.
+    Methods stand one under the other; hover tells the interval, n and what a random direction of
+    equal norm does.
 
     Example:
         >>> effect_map(result).show()
     """
     rows = [(found, name) for found in result.methods for name in found.directions.names]
-    values = [[found.effects[name][factor].value for factor in result.factors] for found, name in rows]
+    values = [
+        [found.effects[name][factor].value for factor in result.factors] for found, name in rows
+    ]
     top = max([abs(value) for line in values for value in line], default=1.0) or 1.0
     labels = [f"{as_label(method_title(found.method))} · {as_label(name)}" for found, name in rows]
     columns = [as_label(factor) for factor in result.factors]
@@ -53,8 +59,14 @@ def effect_map(result: DirectionsResult) -> go.Figure:
             y=list(range(len(rows))),
             zmin=-top,
             zmax=top,
-            colorscale=[[0, _clear(PALETTE[1], STRONGEST)], [0.5, _clear(GREY, 0.0)], [1, _clear(PALETTE[0], STRONGEST)]],
-            customdata=[[_hover(found, name, factor) for factor in result.factors] for found, name in rows],
+            colorscale=[
+                [0, _clear(PALETTE[1], STRONGEST)],
+                [0.5, _clear(GREY, 0.0)],
+                [1, _clear(PALETTE[0], STRONGEST)],
+            ],
+            customdata=[
+                [_hover(found, name, factor) for factor in result.factors] for found, name in rows
+            ],
             hovertemplate="%{customdata}<extra></extra>",
             showscale=False,
             xgap=2,
@@ -63,22 +75,44 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     )
     for place, line in enumerate(values):
         for column, value in zip(columns, line, strict=True):
-            figure.add_annotation(x=column, y=place, text=signed(value), showarrow=False, font={"size": 12})
+            figure.add_annotation(
+                x=column, y=place, text=signed(value), showarrow=False, font={"size": 12}
+            )
     figure = _styled(figure, 80 + ROW * len(rows))
     figure.update_xaxes(side="top", showgrid=False, type="category")
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.5, -0.5], showgrid=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=labels,
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+    )
     for border in _borders(result.methods):
-        figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=border, y1=border, line={"color": GREY, "width": 1})
-    shown = [score.to_dict() for found in result.methods for effects in found.effects.values() for score in effects.values()]
+        figure.add_shape(
+            type="line",
+            x0=0,
+            x1=1,
+            xref="paper",
+            y0=border,
+            y1=border,
+            line={"color": GREY, "width": 1},
+        )
+    shown = [
+        score.to_dict()
+        for found in result.methods
+        for effects in found.effects.values()
+        for score in effects.values()
+    ]
     caption = (
-        f"Mean change at equal measured effect, in {unit_words(result)}; hover: {interval_words(shown)} (images) and what a random "
+        f"Mean change at equal measured effect, in {unit_words(result)}; hover: "
+        f"{interval_words(shown)} (images) and what a random "
         "direction of equal norm does (control)."
     ).replace("bars: ", "")
     return captioned(figure.update_layout(margin={"l": 190, "r": 12, "t": 36, "b": 12}), caption)
 
 
 def dose_curves(result: DirectionsResult) -> go.Figure:
-    """Each scored factor's mean change against the strength, in multiples of the one chosen for it; grey: random directions of equal norm.
+    """Each scored factor's mean change against the strength, in multiples of the one chosen for it;
+    grey: random directions of equal norm.
 
     Example:
         >>> dose_curves(result).show()
@@ -96,14 +130,25 @@ def dose_curves(result: DirectionsResult) -> go.Figure:
         figure.add_trace(_curve(x, curve.changes, name, color, symbol, curve.strengths))
     figure = _styled(figure, 400)
     figure.update_xaxes(title="Strength, in multiples of the chosen one")
-    figure.update_yaxes(title=f"Change of the factor, {unit_words(result)}", zeroline=True, zerolinecolor=GREY, zerolinewidth=1)
-    words = interval_words([score.to_dict() for curve in result.curves.values() for score in curve.changes])
-    caption = f"Points are moved sideways a little; {words} (images). Dotted grey: random directions of equal norm (control)."
+    figure.update_yaxes(
+        title=f"Change of the factor, {unit_words(result)}",
+        zeroline=True,
+        zerolinecolor=GREY,
+        zerolinewidth=1,
+    )
+    words = interval_words(
+        [score.to_dict() for curve in result.curves.values() for score in curve.changes]
+    )
+    caption = (
+        f"Points are moved sideways a little; {words} (images). Dotted grey: random directions of "
+        "equal norm (control)."
+    )
     return captioned(figure.update_layout(legend_traceorder="normal"), caption)
 
 
 def separations(result: DirectionsResult) -> go.Figure:
-    """How well each method's directions separate the factors, with intervals; grey ticks are what random tables reach.
+    """How well each method's directions separate the factors, with intervals; grey ticks are what
+    random tables reach.
 
     Example:
         >>> separations(result).show()
@@ -136,7 +181,10 @@ def separations(result: DirectionsResult) -> go.Figure:
                 marker={
                     "size": 9,
                     "symbol": "diamond" if supervised else "circle",
-                    "color": [GREY if found[row].method == "random" else PALETTE[int(supervised)] for row in places],
+                    "color": [
+                        GREY if found[row].method == "random" else PALETTE[int(supervised)]
+                        for row in places
+                    ],
                 },
                 customdata=[_interval(score) for score in scores],
                 hovertemplate="%{x:.2f} %{customdata}<extra></extra>",
@@ -145,10 +193,18 @@ def separations(result: DirectionsResult) -> go.Figure:
     figure = _styled(figure, 130 + 30 * max(3, len(rows)))
     titles = [as_label(method_title(method.method)) for method in found]
     figure.update_yaxes(tickvals=rows, ticktext=titles, range=[-0.6, len(rows) - 0.4])
-    figure.update_xaxes(title="Separation (1: every factor has a direction of its own)", range=[0, 1.03])
+    figure.update_xaxes(
+        title="Separation (1: every factor has a direction of its own)", range=[0, 1.03]
+    )
     words = interval_words([method.separation.to_dict() for method in found])
     figure.update_layout(legend_traceorder="normal", margin={"l": 150, "r": 16, "t": 16, "b": 76})
-    return captioned(figure, f"{words[0].upper()}{words[1:]} (images). Grey ticks: random tables of the same size (control).")
+    return captioned(
+        figure,
+        (
+            f"{words[0].upper()}{words[1:]} (images). Grey ticks: random tables of the same size "
+            "(control)."
+        ),
+    )
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -158,7 +214,9 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def unit_words(result: DirectionsResult) -> str:
-    """What changes are measured in: the data's sd, or that of generated images where no data was given."""
+    """What changes are measured in: the data's sd, or that of generated images where no data was
+    given.
+    """
     return "sd of the data" if result.gate is not None else "sd of generated images"
 
 
@@ -176,7 +234,14 @@ def _random(x: Sequence[float], control: Sequence[object], name: str, shown: boo
     )
 
 
-def _curve(x: Sequence[float], scores: Sequence[Score], name: str, color: str, symbol: str, strengths: Sequence[float]) -> go.Scatter:
+def _curve(
+    x: Sequence[float],
+    scores: Sequence[Score],
+    name: str,
+    color: str,
+    symbol: str,
+    strengths: Sequence[float],
+) -> go.Scatter:
     title = as_label(name)
     return go.Scatter(
         x=x,
@@ -186,8 +251,14 @@ def _curve(x: Sequence[float], scores: Sequence[Score], name: str, color: str, s
         line={"color": color, "width": 1.5},
         marker={"size": 8, "symbol": symbol, "color": color},
         error_y=score_bars(scores),
-        customdata=[[_interval(score), score.n, f"{strength:.3g}"] for score, strength in zip(scores, strengths, strict=True)],
-        hovertemplate=f"{title}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = %{{customdata[1]}}<extra></extra>",
+        customdata=[
+            [_interval(score), score.n, f"{strength:.3g}"]
+            for score, strength in zip(scores, strengths, strict=True)
+        ],
+        hovertemplate=(
+            f"{title}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = "
+            f"%{{customdata[1]}}<extra></extra>"
+        ),
     )
 
 
@@ -195,7 +266,8 @@ def _hover(found: MethodResult, name: str, factor: str) -> str:
     score = found.effects[name][factor]
     control = "" if score.control is None else f"<br>random direction {signed(score.control)}"
     return (
-        f"<b>{as_label(method_title(found.method))} · {as_label(name)}</b><br>{as_label(factor)} {signed(score.value)} {_interval(score)}, "
+        f"<b>{as_label(method_title(found.method))} · {as_label(name)}</b><br>{as_label(factor)} "
+        f"{signed(score.value)} {_interval(score)}, "
         f"n = {score.n}{control}"
     )
 

@@ -1,4 +1,6 @@
-"""Figures of a report: steering against strength, detection by concept, reconstruction against sparsity."""
+"""Figures of a report: steering against strength, detection by concept, reconstruction against
+sparsity.
+"""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,15 +14,21 @@ from interp.features.tree import ConceptTree
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.tables.features import control_methods, method_titles
 
-# Found by search: at least 3:1 on the page's white and near-black alike, and apart under protanopia, deuteranopia and tritanopia.
+# Found by search: at least 3:1 on the page's white and near-black alike, and apart under
+# protanopia, deuteranopia and tritanopia.
 PALETTE = ("#5f8cd6", "#e7632b", "#137f50", "#c02fa6", "#8d55f4")
 GREY = "#868b94"
 INK = "#74787f"
-"""Text that reads on a notebook's white (4.4:1) and near-black (4.2:1) alike; a page puts its own in its place."""
+"""Text that reads on a notebook's white (4.4:1) and near-black (4.2:1) alike; a page puts its own
+in its place.
+"""
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
-FONT = "Inter, ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+FONT = (
+    "Inter, ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, "
+    "sans-serif"
+)
 
 
 def plotly_source() -> str:
@@ -31,19 +39,25 @@ def plotly_source() -> str:
 
 def method_colors(data: Mapping[str, Any]) -> dict[str, str]:
     """One colour per method, the same in every figure and in the page; controls are grey."""
-    controls = control_methods(data) | {family["method"] for family in data["steering"]["families"] if family["control"]}
+    controls = control_methods(data) | {
+        family["method"] for family in data["steering"]["families"] if family["control"]
+    }
     named = [item["method"] for item in data["methods"]]
     named += [item["method"] for item in data["detection"]["summary"]]
     named += [family["method"] for family in data["steering"]["families"]]
     methods = [name for name in dict.fromkeys(named) if name not in controls]
-    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(methods)} | dict.fromkeys(controls, GREY)
+    return {
+        name: PALETTE[number % len(PALETTE)] for number, name in enumerate(methods)
+    } | dict.fromkeys(controls, GREY)
 
 
 def dose_response(data: Mapping[str, Any]) -> go.Figure:
-    """Mean steering score of each family against the measured strength, with intervals; controls in grey.
+    """Mean steering score of each family against the measured strength, with intervals; controls in
+    grey.
 
-    Strength is the KL divergence in nats that steering causes on the next-token distribution, so families are compared where they disturb
-    the model equally. A family without a strength above zero (no steering) is a level line.
+    Strength is the KL divergence in nats that steering causes on the next-token distribution, so
+    families are compared where they disturb the model equally. A family without a strength above
+    zero (no steering) is a level line.
 
     Example:
         >>> dose_response(data).show()
@@ -61,15 +75,29 @@ def dose_response(data: Mapping[str, Any]) -> go.Figure:
             figure.add_trace(_curve(family, positive, color, shift))
         elif curve and strengths:
             figure.add_trace(_level(family, curve[0]["score"], strengths))
-    figure.update_xaxes(type="log", title="Measured strength, KL in nats", tickvals=strengths, ticktext=[f"{kl:g}" for kl in strengths])
+    figure.update_xaxes(
+        type="log",
+        title="Measured strength, KL in nats",
+        tickvals=strengths,
+        ticktext=[f"{kl:g}" for kl in strengths],
+    )
     figure.update_yaxes(title="Steering score (0 to 2)", rangemode="tozero")
-    shown = [point["score"] for family in families if not family["control"] for point in family["curve"]]
-    about = "Concept and fluency of steered texts (harmonic mean, mean over concepts) at equal measured strength; "
-    return captioned(_styled(figure, 440), about + interval_words(shown) + ". Grey: controls (random directions, no steering).")
+    shown = [
+        point["score"] for family in families if not family["control"] for point in family["curve"]
+    ]
+    about = (
+        "Concept and fluency of steered texts (harmonic mean, mean over concepts) at equal "
+        "measured strength; "
+    )
+    return captioned(
+        _styled(figure, 440),
+        about + interval_words(shown) + ". Grey: controls (random directions, no steering).",
+    )
 
 
 def detection(data: Mapping[str, Any]) -> go.Figure:
-    """AUROC of the best feature of each method for each concept, with intervals; the control in grey.
+    """AUROC of the best feature of each method for each concept, with intervals; the control in
+    grey.
 
     Concepts are sorted by the best AUROC any feature reaches.
 
@@ -92,17 +120,33 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
         symbol = "line-ns-open" if method in controls else SYMBOLS[number % len(SYMBOLS)]
         figure.add_trace(_dots(titles[method], points, colors[method], symbol))
     rows = list(range(len(concepts)))
-    figure.update_yaxes(tickvals=rows, ticktext=[as_label(concept["concept"]) for concept in concepts], range=[-0.7, len(concepts) - 0.3])
-    figure.update_xaxes(title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1)
+    figure.update_yaxes(
+        tickvals=rows,
+        ticktext=[as_label(concept["concept"]) for concept in concepts],
+        range=[-0.7, len(concepts) - 0.3],
+    )
+    figure.update_xaxes(
+        title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1
+    )
     figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
-    shown = [item["auroc"] for concept in concepts for item in concept["best"] if item["method"] not in controls]
+    shown = [
+        item["auroc"]
+        for concept in concepts
+        for item in concept["best"]
+        if item["method"] not in controls
+    ]
     about = "AUROC of the feature of each method that was chosen on other texts, for each concept; "
-    caption = about + interval_words(shown) + ". Grey: random directions through the same choice (control). Dotted: chance."
+    caption = (
+        about
+        + interval_words(shown)
+        + ". Grey: random directions through the same choice (control). Dotted: chance."
+    )
     return captioned(_styled(figure, 150 + 24 * max(len(concepts), 4)), caption)
 
 
 def reconstruction(data: Mapping[str, Any]) -> go.Figure:
-    """Variance explained against how many features are active per token, one point per method, with intervals.
+    """Variance explained against how many features are active per token, one point per method, with
+    intervals.
 
     Example:
         >>> reconstruction(data).show()
@@ -120,21 +164,35 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
                 error_y=_error([score]),
                 mode="markers",
                 name=as_label(method["title"]),
-                marker={"color": colors[method["method"]], "size": 11, "symbol": SYMBOLS[number % len(SYMBOLS)]},
-                hovertemplate="%{fullData.name}<br>%{x:.1f} active per token<br>%{y:.3f} explained<extra></extra>",
+                marker={
+                    "color": colors[method["method"]],
+                    "size": 11,
+                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                },
+                hovertemplate=(
+                    "%{fullData.name}<br>%{x:.1f} active per token<br>%{y:.3f} "
+                    "explained<extra></extra>"
+                ),
             )
         )
     figure.update_xaxes(title="Features active per token", rangemode="tozero")
     figure.update_yaxes(title="Variance explained", rangemode="tozero")
     shown = [method["explained_variance"] for method in data["methods"]]
-    caption = f"Held-out texts; {interval_words(shown)} (texts). Up and to the left is better; random directions are the control."
+    caption = (
+        f"Held-out texts; {interval_words(shown)} (texts). Up and to the left is better; "
+        "random directions are the control."
+    )
     return captioned(_styled(figure, 320).update_layout(legend_traceorder="normal"), caption)
 
 
-def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, end: float) -> go.Figure:
-    """One number of every way of steering, with its interval: a row for each dictionary, route and place, a colour for each method.
+def ways_of_steering(
+    ways: Sequence[Mapping[str, Any]], value: str, title: str, end: float
+) -> go.Figure:
+    """One number of every way of steering, with its interval: a row for each dictionary, route and
+    place, a colour for each method.
 
-    `ways` hold a `label`, a `method` and the score under the key `value`; `end` is the axis' upper end.
+    `ways` hold a `label`, a `method` and the score under the key `value`; `end` is the axis' upper
+    end.
 
     Example:
         >>> ways_of_steering(rows, "report", "Steering score (0 to 2)", 2).show()
@@ -144,17 +202,36 @@ def ways_of_steering(ways: Sequence[Mapping[str, Any]], value: str, title: str, 
     figure = go.Figure()
     for number, method in enumerate(methods):
         shift = 0.16 * ((len(methods) - 1) / 2 - number)
-        own = [way for way in ways if way["method"] == method and way[value] is not None and way[value]["value"] is not None]
-        figure.add_trace(_way_dots(own, value, [labels.index(way["label"]) + shift for way in own], number))
+        own = [
+            way
+            for way in ways
+            if way["method"] == method
+            and way[value] is not None
+            and way[value]["value"] is not None
+        ]
+        figure.add_trace(
+            _way_dots(own, value, [labels.index(way["label"]) + shift for way in own], number)
+        )
     count = len(labels)
-    figure.update_yaxes(tickvals=list(range(count)), ticktext=[as_label(label) for label in labels], range=[count - 0.4, -0.6])
+    figure.update_yaxes(
+        tickvals=list(range(count)),
+        ticktext=[as_label(label) for label in labels],
+        range=[count - 0.4, -0.6],
+    )
     figure.update_xaxes(title=title, range=[0, end])
     shown = [way[value] for way in ways if way[value] is not None]
-    caption = f"Mean over concepts; {interval_words(shown)}. Random directions went through the same procedure (control: best of them)."
-    return captioned(_styled(figure, 150 + 46 * max(count, 3)).update_layout(legend_traceorder="normal"), caption)
+    caption = (
+        f"Mean over concepts; {interval_words(shown)}. Random directions went through the "
+        "same procedure (control: best of them)."
+    )
+    return captioned(
+        _styled(figure, 150 + 46 * max(count, 3)).update_layout(legend_traceorder="normal"), caption
+    )
 
 
-def _way_dots(ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[float], number: int) -> go.Scatter:
+def _way_dots(
+    ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[float], number: int
+) -> go.Scatter:
     scores = [way[value] for way in ways]
     bars = {**_error(scores), "symmetric": False}
     return go.Scatter(
@@ -164,22 +241,36 @@ def _way_dots(ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[floa
         customdata=[[way["label"], _bracket(way[value])] for way in ways],
         mode="markers",
         name=as_label(ways[0]["title"]) if ways else "",
-        marker={"color": PALETTE[number % len(PALETTE)], "size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)]},
-        hovertemplate="%{fullData.name}<br>%{customdata[0]}<br>%{x:.2f} %{customdata[1]}<extra></extra>",
+        marker={
+            "color": PALETTE[number % len(PALETTE)],
+            "size": 9,
+            "symbol": SYMBOLS[number % len(SYMBOLS)],
+        },
+        hovertemplate=(
+            "%{fullData.name}<br>%{customdata[0]}<br>%{x:.2f} %{customdata[1]}<extra></extra>"
+        ),
     )
 
 
-def concept_tree(tree: ConceptTree, level: int, feature: int, labels: Mapping[tuple[int, int], str] = MappingProxyType({})) -> go.Figure:
-    """What a broad feature is made of, level by level: the wider a branch, the larger its share of the parent's largest weight.
+def concept_tree(
+    tree: ConceptTree,
+    level: int,
+    feature: int,
+    labels: Mapping[tuple[int, int], str] = MappingProxyType({}),
+) -> go.Figure:
+    """What a broad feature is made of, level by level: the wider a branch, the larger its share of
+    the parent's largest weight.
 
-    `labels[level, feature]` name features; one without a label shows its number. A feature under several parents is drawn under each.
+    `labels[level, feature]` name features; one without a label shows its number. A feature under
+    several parents is drawn under each.
 
     Example:
         >>> concept_tree(interp.features.tree.concept_tree(hierarchy), 3, 12).show()
     """
     if not (0 <= level < len(tree.sizes) and 0 <= feature < tree.sizes[level]):
         raise InputError(
-            f"feature {feature} of level {level} does not exist; the tree has levels of {tree.sizes} features, the finest first"
+            f"feature {feature} of level {level} does not exist; the tree has levels of "
+            f"{tree.sizes} features, the finest first"
         )
     nodes: list[tuple[int, int, float]] = []
     figure = go.Figure()
@@ -189,24 +280,48 @@ def concept_tree(tree: ConceptTree, level: int, feature: int, labels: Mapping[tu
         go.Scatter(
             x=[at for at, _, _ in nodes],
             y=[height for _, _, height in nodes],
-            text=[as_label(name) or str(number) for name, (_, number, _) in zip(names, nodes, strict=True)],
+            text=[
+                as_label(name) or str(number)
+                for name, (_, number, _) in zip(names, nodes, strict=True)
+            ],
             customdata=[[at, number] for at, number, _ in nodes],
             mode="markers+text",
             textposition="middle right",
             cliponaxis=False,
             marker={"color": PALETTE[0], "size": 9},
-            hovertemplate="level %{customdata[0]}, feature %{customdata[1]}<br>%{text}<extra></extra>",
+            hovertemplate=(
+                "level %{customdata[0]}, feature %{customdata[1]}<br>%{text}<extra></extra>"
+            ),
         )
     )
-    figure.update_xaxes(title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False)
-    drawn = _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False).update_yaxes(visible=False)
-    return captioned(drawn, f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one factorisation, not scores.")
+    figure.update_xaxes(
+        title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False
+    )
+    drawn = (
+        _styled(figure, 120 + 26 * max(leaves, 4))
+        .update_layout(showlegend=False)
+        .update_yaxes(visible=False)
+    )
+    return captioned(
+        drawn,
+        (
+            f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one "
+            "factorisation, not scores."
+        ),
+    )
 
 
 def _grow(
-    tree: ConceptTree, level: int, feature: int, below: int, nodes: list[tuple[int, int, float]], figure: go.Figure
+    tree: ConceptTree,
+    level: int,
+    feature: int,
+    below: int,
+    nodes: list[tuple[int, int, float]],
+    figure: go.Figure,
 ) -> tuple[float, int]:
-    """Place a feature in the middle of its children, which are placed first; gives its height and how many rows are taken."""
+    """Place a feature in the middle of its children, which are placed first; gives its height and
+    how many rows are taken.
+    """
     heights, branches = [], tree.branches_of(level, feature)
     for branch in branches:
         height, below = _grow(tree, level - 1, branch.child, below, nodes, figure)
@@ -214,18 +329,26 @@ def _grow(
     own, below = (sum(heights) / len(heights), below) if heights else (float(below), below + 1)
     for branch, height in zip(branches, heights, strict=True):
         line = {"color": GREY, "width": 0.5 + 3 * branch.share}
-        figure.add_trace(go.Scatter(x=[level, level - 1], y=[own, height], mode="lines", line=line, hoverinfo="skip"))
+        figure.add_trace(
+            go.Scatter(
+                x=[level, level - 1], y=[own, height], mode="lines", line=line, hoverinfo="skip"
+            )
+        )
     nodes.append((level, feature, own))
     return own, below
 
 
 def _family_order(family: Mapping[str, Any]) -> tuple[bool, float]:
-    """Controls last, the highest score first: the order in which the curves lie above each other."""
+    """Controls last, the highest score first: the order in which the curves lie above each
+    other.
+    """
     value = family["report"]["value"]
     return family["control"], -1.0 * (value if value is not None else -1.0)
 
 
-def _level(family: Mapping[str, Any], score: Mapping[str, Any], strengths: Sequence[float]) -> go.Scatter:
+def _level(
+    family: Mapping[str, Any], score: Mapping[str, Any], strengths: Sequence[float]
+) -> go.Scatter:
     return go.Scatter(
         x=[strengths[0], strengths[-1]],
         y=[score["value"], score["value"]],
@@ -236,7 +359,9 @@ def _level(family: Mapping[str, Any], score: Mapping[str, Any], strengths: Seque
     )
 
 
-def _curve(family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color: str, shift: float) -> go.Scatter:
+def _curve(
+    family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color: str, shift: float
+) -> go.Scatter:
     dash, symbol = ROUTE_STYLE.get(family["route"], ("solid", "square"))
     return go.Scatter(
         x=[point["kl"] * shift for point in curve],
@@ -247,31 +372,52 @@ def _curve(family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color:
         name=as_label(family["title"]),
         line={"color": color, "width": 1.5 if family["control"] else 2.25, "dash": dash},
         marker={"color": color, "size": 7, "symbol": symbol},
-        hovertemplate="%{fullData.name}<br>KL %{customdata[0]:g}: %{y:.2f} %{customdata[1]}<extra></extra>",
+        hovertemplate=(
+            "%{fullData.name}<br>KL %{customdata[0]:g}: %{y:.2f} %{customdata[1]}<extra></extra>"
+        ),
     )
 
 
-def _dots(title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], color: str, symbol: str) -> go.Scatter:
+def _dots(
+    title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], color: str, symbol: str
+) -> go.Scatter:
     scores = [item["auroc"] for _, _, item in points]
     return go.Scatter(
         x=[score["value"] for score in scores],
         y=[row for row, _, _ in points],
         error_x=_error(scores),
         customdata=[
-            [as_label(concept), _bracket(item["auroc"]), "" if item["feature"] is None else f", feature {item['feature']}"]
+            [
+                as_label(concept),
+                _bracket(item["auroc"]),
+                "" if item["feature"] is None else f", feature {item['feature']}",
+            ]
             for _, concept, item in points
         ],
         mode="markers",
         name=as_label(title),
         marker={"color": color, "size": 8, "symbol": symbol},
-        hovertemplate="%{customdata[0]}<br>%{fullData.name}%{customdata[2]}: %{x:.3f} %{customdata[1]}<extra></extra>",
+        hovertemplate=(
+            "%{customdata[0]}<br>%{fullData.name}%{customdata[2]}: %{x:.3f} "
+            "%{customdata[1]}<extra></extra>"
+        ),
     )
 
 
 def score_bars(scores: Sequence[Score]) -> dict[str, object]:
     """Error bars from scores' intervals."""
-    above, below = [score.high - score.value for score in scores], [score.value - score.low for score in scores]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1, "width": 0}
+    above, below = (
+        [score.high - score.value for score in scores],
+        [score.value - score.low for score in scores],
+    )
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above,
+        "arrayminus": below,
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 def _error(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -289,7 +435,11 @@ def _error(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _bracket(score: Mapping[str, Any]) -> str:
-    return "" if score["low"] is None or score["high"] is None else f"[{score['low']:.2f}, {score['high']:.2f}]"
+    return (
+        ""
+        if score["low"] is None or score["high"] is None
+        else f"[{score['low']:.2f}, {score['high']:.2f}]"
+    )
 
 
 def _best_auroc(concept: Mapping[str, Any]) -> float:
@@ -298,7 +448,12 @@ def _best_auroc(concept: Mapping[str, Any]) -> float:
 
 
 def _lowest_auroc(concepts: Sequence[Mapping[str, Any]]) -> float:
-    lows = [item["auroc"]["low"] for concept in concepts for item in concept["best"] if item["auroc"]["low"] is not None]
+    lows = [
+        item["auroc"]["low"]
+        for concept in concepts
+        for item in concept["best"]
+        if item["auroc"]["low"] is not None
+    ]
     return float(min([0.48, *lows]))
 
 
@@ -311,9 +466,22 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": -0.02, "yref": "container", "yanchor": "bottom", "x": 0, "traceorder": "reversed"},
+        legend={
+            "orientation": "h",
+            "y": -0.02,
+            "yref": "container",
+            "yanchor": "bottom",
+            "x": 0,
+            "traceorder": "reversed",
+        },
     )
-    axis = {"gridcolor": "rgba(134,139,148,.22)", "zeroline": False, "linecolor": "rgba(134,139,148,.5)", "automargin": True, "ticks": ""}
+    axis = {
+        "gridcolor": "rgba(134,139,148,.22)",
+        "zeroline": False,
+        "linecolor": "rgba(134,139,148,.5)",
+        "automargin": True,
+        "ticks": "",
+    }
     figure.update_xaxes(**axis, title_font_size=13)
     figure.update_yaxes(**axis, title_font_size=13)
     return figure

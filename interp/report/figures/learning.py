@@ -1,4 +1,6 @@
-"""Figures of learning dynamics: ways through concept space, learning times, lags, births of features, and how representations moved."""
+"""Figures of learning dynamics: ways through concept space, learning times, lags, births of
+features, and how representations moved.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,15 @@ from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTi
 from interp.dynamics.turns import Turn
 from interp.report.figures.captions import as_label, captioned
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled
-from interp.report.figures.learning_axes import banded, height, line, over_steps, shade_lag, step_axis, step_of
+from interp.report.figures.learning_axes import (
+    banded,
+    height,
+    line,
+    over_steps,
+    shade_lag,
+    step_axis,
+    step_of,
+)
 from interp.studies.learning.result import (
     STEERED,
     ImageRun,
@@ -43,7 +53,8 @@ NOW = "now"
 
 
 def concept_space(plane: Plane, last: int) -> go.Figure:
-    """A plane of concept space: single runs faint, their mean with time as colour (up to step `last`), turns as stars.
+    """A plane of concept space: single runs faint, their mean with time as colour (up to step
+    `last`), turns as stars.
 
     Example:
         >>> concept_space(plane, 2400).show()
@@ -53,25 +64,50 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     for name, way in zip(plane.names, plane.ways, strict=True):
         if several:
             thin = {"color": FAINT, "width": 1}
-            figure.add_trace(go.Scatter(x=way[:, 0], y=way[:, 1], mode="lines", name=as_label(name), line=thin, hoverinfo="name"))
+            figure.add_trace(
+                go.Scatter(
+                    x=way[:, 0],
+                    y=way[:, 1],
+                    mode="lines",
+                    name=as_label(name),
+                    line=thin,
+                    hoverinfo="name",
+                )
+            )
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
     stars = [
         (way[steps.index(int(turn.step))], turn, name)
-        for way, steps, turn, name in zip(plane.ways, [list(at) for at in plane.steps], plane.turns, plane.names, strict=True)
+        for way, steps, turn, name in zip(
+            plane.ways, [list(at) for at in plane.steps], plane.turns, plane.names, strict=True
+        )
         if turn is not None and turn.found
     ]
     if stars:
         figure.add_trace(_stars(stars))
     marker = {"size": 15, "symbol": "circle-open", "color": LATE, "line": {"width": 2.5}}
-    figure.add_trace(go.Scatter(x=mean[-1:, 0], y=mean[-1:, 1], mode="markers", marker=marker, meta=NOW, hoverinfo="skip"))
+    figure.add_trace(
+        go.Scatter(
+            x=mean[-1:, 0],
+            y=mean[-1:, 1],
+            mode="markers",
+            marker=marker,
+            meta=NOW,
+            hoverinfo="skip",
+        )
+    )
     figure = _styled(figure, 330)
     figure.update_xaxes(title=as_label(plane.axes[0]), range=[-0.06, 1.06], dtick=0.25)
     figure.update_yaxes(title=as_label(plane.axes[1]), range=[-0.06, 1.06], dtick=0.25)
     for place, text in enumerate(plane.corners or ()):
         figure.add_annotation(_corner(place, text))
-    figure.update_layout(showlegend=False, hovermode="closest", margin={"l": 52, "r": 8, "t": 8, "b": 48})
-    caption = f"Mean of {_runs(len(plane.ways))} (single ones grey); colour: training step, to {last:,}; stars: turns."
+    figure.update_layout(
+        showlegend=False, hovermode="closest", margin={"l": 52, "r": 8, "t": 8, "b": 48}
+    )
+    caption = (
+        f"Mean of {_runs(len(plane.ways))} (single ones grey); colour: training step, to "
+        f"{last:,}; stars: turns."
+    )
     return captioned(figure, caption)
 
 
@@ -81,7 +117,13 @@ def _runs(count: int) -> str:
 
 def _timed(way: Float[np.ndarray, "checkpoint 2"], grid: Sequence[int], last: int) -> go.Scatter:
     scale = [[0, EARLY], [0.5, MIDDLE], [1, LATE]]
-    marker = {"color": np.sqrt(grid), "cmin": 0, "cmax": math.sqrt(last), "colorscale": scale, "size": 8}
+    marker = {
+        "color": np.sqrt(grid),
+        "cmin": 0,
+        "cmax": math.sqrt(last),
+        "colorscale": scale,
+        "size": 8,
+    }
     return go.Scatter(
         x=way[:, 0],
         y=way[:, 1],
@@ -100,7 +142,12 @@ def _stars(stars: Sequence[tuple[np.ndarray, Turn, str]]) -> go.Scatter:
         y=[place[1] for place, _, _ in stars],
         mode="markers",
         name="turn",
-        marker={"symbol": "star", "size": 12, "color": PALETTE[2], "line": {"width": 1, "color": "rgba(253,253,252,.9)"}},
+        marker={
+            "symbol": "star",
+            "size": 12,
+            "color": PALETTE[2],
+            "line": {"width": 1, "color": "rgba(253,253,252,.9)"},
+        },
         customdata=[f"{as_label(name)}: {turn}" for _, turn, name in stars],
         hovertemplate="%{customdata}<extra></extra>",
     )
@@ -109,7 +156,14 @@ def _stars(stars: Sequence[tuple[np.ndarray, Turn, str]]) -> go.Scatter:
 def _corner(place: int, text: str) -> dict[str, object]:
     right, top = place % 2, place // 2
     anchors = {"xanchor": "right" if right else "left", "yanchor": "bottom" if top else "top"}
-    return {"x": right, "y": top, "text": as_label(text), "showarrow": False, "font": {"size": 11, "color": GREY}, **anchors}
+    return {
+        "x": right,
+        "y": top,
+        "text": as_label(text),
+        "showarrow": False,
+        "font": {"size": 11, "color": GREY},
+        **anchors,
+    }
 
 
 def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
@@ -132,11 +186,15 @@ def image_legend(runs: Sequence[ImageRun]) -> list[tuple[str, str, str]]:
 
 def language_legend() -> list[tuple[str, str, str]]:
     """Title, colour and dash of the curves of `concept_curves`."""
-    return [("asked (naive)", EARLY, "solid"), *((f"steered: {arm_title(arm)}", *ARM_STYLES[arm]) for arm in STEERED)]
+    return [
+        ("asked (naive)", EARLY, "solid"),
+        *((f"steered: {arm_title(arm)}", *ARM_STYLES[arm]) for arm in STEERED),
+    ]
 
 
 def learning_against_signal(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figure:
-    """Learning times of colour, size and both against the signal: medians with intervals, single runs faint, censored ones open.
+    """Learning times of colour, size and both against the signal: medians with intervals, single
+    runs faint, censored ones open.
 
     Example:
         >>> learning_against_signal(runs, LearningRule()).show()
@@ -146,9 +204,14 @@ def learning_against_signal(runs: Sequence[ImageRun], rule: LearningRule) -> go.
     figure = go.Figure()
     for number, name in enumerate(("colour", "size", "joint")):
         shift, color = 0.07 * (number - 1), PALETTE[number]
-        rows = [(place + shift, [run.learned(name, rule) for run in group], group) for place, group in enumerate(groups.values())]
+        rows = [
+            (place + shift, [run.learned(name, rule) for run in group], group)
+            for place, group in enumerate(groups.values())
+        ]
         figure.add_trace(_single_times(rows, color, last))
-        figure.add_trace(_medians([(x, typical(times)) for x, times, _ in rows], name, number, last))
+        figure.add_trace(
+            _medians([(x, typical(times)) for x, times, _ in rows], name, number, last)
+        )
     figure = _styled(figure, 420)
     figure.update_xaxes(
         title="Concept signal Δcolour",
@@ -159,27 +222,38 @@ def learning_against_signal(runs: Sequence[ImageRun], rule: LearningRule) -> go.
     step_axis(figure.update_yaxes, last, "Learning time, step", beyond=True)
     figure.update_layout(legend_traceorder="normal")
     caption = (
-        f"Medians of {_runs(len(runs))} in all, with bootstrap 95 % intervals over runs, seed 0; single runs small. Open triangles: not "
+        f"Medians of {_runs(len(runs))} in all, with bootstrap 95 % intervals over runs, seed 0; "
+        "single runs small. Open triangles: not "
         f"learned by step {last:,} (censored). Rule: {rule}."
     )
     return captioned(figure, caption)
 
 
-def _single_times(rows: Sequence[tuple[float, list[LearningTime], list[ImageRun]]], color: str, last: int) -> go.Scatter:
-    points = [(x, time, run) for x, times, group in rows for time, run in zip(times, group, strict=True)]
+def _single_times(
+    rows: Sequence[tuple[float, list[LearningTime], list[ImageRun]]], color: str, last: int
+) -> go.Scatter:
+    points = [
+        (x, time, run) for x, times, group in rows for time, run in zip(times, group, strict=True)
+    ]
     return go.Scatter(
         x=[x + 0.012 for x, _, _ in points],
         y=[height(time.step, last) for _, time, _ in points],
         mode="markers",
         showlegend=False,
         opacity=0.5,
-        marker={"color": color, "size": 6, "symbol": ["circle" if time.reached else "triangle-up-open" for _, time, _ in points]},
+        marker={
+            "color": color,
+            "size": 6,
+            "symbol": ["circle" if time.reached else "triangle-up-open" for _, time, _ in points],
+        },
         customdata=[f"{run}: {time}" for _, time, run in points],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
 
-def _medians(rows: Sequence[tuple[float, TypicalTime | None]], name: str, number: int, last: int) -> go.Scatter:
+def _medians(
+    rows: Sequence[tuple[float, TypicalTime | None]], name: str, number: int, last: int
+) -> go.Scatter:
     known = [(x, time) for x, time in rows if time is not None]
     middle = [height(time.value, last) for _, time in known]
     above = [height(time.high, last) - y for (_, time), y in zip(known, middle, strict=True)]
@@ -187,14 +261,24 @@ def _medians(rows: Sequence[tuple[float, TypicalTime | None]], name: str, number
     return go.Scatter(
         x=[x for x, _ in known],
         y=middle,
-        error_y={"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 0},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": above,
+            "arrayminus": below,
+            "thickness": 1.5,
+            "width": 0,
+        },
         mode="lines+markers",
         name={"colour": "colour", "size": "size", "joint": "both"}[name],
         line={"color": PALETTE[number], "width": 2.25},
         marker={
             "color": PALETTE[number],
             "size": 10,
-            "symbol": [SYMBOLS[number] if time.value is not None else "triangle-up-open" for _, time in known],
+            "symbol": [
+                SYMBOLS[number] if time.value is not None else "triangle-up-open"
+                for _, time in known
+            ],
         },
         customdata=[str(time) for _, time in known],
         hovertemplate="%{fullData.name}: %{customdata}<extra></extra>",
@@ -202,7 +286,8 @@ def _medians(rows: Sequence[tuple[float, TypicalTime | None]], name: str, number
 
 
 def elicitation_curves(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figure:
-    """The held-out class over steps, asked and under interventions (best of each grid); the lag is shaded, random shifts are grey.
+    """The held-out class over steps, asked and under interventions (best of each grid); the lag is
+    shaded, random shifts are grey.
 
     Example:
         >>> elicitation_curves([run for run in runs if run.signal == 0.2], LearningRule()).show()
@@ -211,7 +296,9 @@ def elicitation_curves(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figur
     grid = sorted({step for run in runs for step in run.steps})
     figure = go.Figure()
     for run in runs:
-        figure.add_trace(line(run.steps, run.naive["joint"], "", {"color": FAINT, "width": 1}, hover=str(run)))
+        figure.add_trace(
+            line(run.steps, run.naive["joint"], "", {"color": FAINT, "width": 1}, hover=str(run))
+        )
     for arm in reversed(arms):
         color, dash = arm_style(arm, arms)
         at = sorted({step for run in runs for step in run.arm_steps})
@@ -223,18 +310,24 @@ def elicitation_curves(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figur
     banded(figure, grid, naive, "asked (naive)", EARLY)
     main = main_arm(arms)
     if main is not None:
-        made, asked = typical([run.elicited(main, rule) for run in runs]), typical([run.asked(rule) for run in runs])
+        made, asked = (
+            typical([run.elicited(main, rule) for run in runs]),
+            typical([run.asked(rule) for run in runs]),
+        )
         if asked is not None:
             shade_lag(figure, step_of(made), step_of(asked), last)
     caption = (
-        f"Means over {_runs(len(runs))} with bootstrap 95 % bands over runs, seed 0; interventions at the best of each grid. Grey dashed: "
-        "random shifts of the same length and grid (control). Shaded: from where the linear shift works to where asking does."
+        f"Means over {_runs(len(runs))} with bootstrap 95 % bands over runs, seed 0; interventions "
+        "at the best of each grid. Grey dashed: "
+        "random shifts of the same length and grid (control). Shaded: from where the linear shift "
+        "works to where asking does."
     )
     return captioned(over_steps(figure, last, rule, "Right on the held-out class"), caption)
 
 
 def concept_curves(run: LanguageRun, name: str, rule: LearningRule) -> go.Figure:
-    """A language model's concept over steps: asked, and steered with four kinds of directions (best factor); the lag is shaded.
+    """A language model's concept over steps: asked, and steered with four kinds of directions (best
+    factor); the lag is shaded.
 
     Example:
         >>> concept_curves(run, "place", LearningRule()).show()
@@ -244,20 +337,36 @@ def concept_curves(run: LanguageRun, name: str, rule: LearningRule) -> go.Figure
     arms = [arm for arm in reversed(STEERED) if arm in concept.steered]
     for arm in arms:
         color, dash = ARM_STYLES[arm]
-        banded(figure, track.steps, concept.arm(arm).T, arm_title(arm), color, dash=dash, band=arm in ("own", "random"))
+        banded(
+            figure,
+            track.steps,
+            concept.arm(arm).T,
+            arm_title(arm),
+            color,
+            dash=dash,
+            band=arm in ("own", "random"),
+        )
     banded(figure, track.steps, concept.naive.T, "asked (naive)", EARLY)
     if "own" in arms:
-        made, asked = (prompt_onset(track.steps, values, rule)[0] for values in (concept.arm("own"), concept.naive))
+        made, asked = (
+            prompt_onset(track.steps, values, rule)[0]
+            for values in (concept.arm("own"), concept.naive)
+        )
         shade_lag(figure, made.step, asked.step, track.steps[-1])
     caption = (
-        f"One run, n = {concept.naive.shape[1]} prompts; bootstrap 95 % bands over prompts, seed 0; steered at the best factor. Grey "
-        "dashed: random directions (control). Shaded: from where its own direction works to where asking does."
+        f"One run, n = {concept.naive.shape[1]} prompts; bootstrap 95 % bands over prompts, seed "
+        "0; steered at the best factor. Grey "
+        "dashed: random directions (control). Shaded: from where its own direction works to where "
+        "asking does."
     )
-    return captioned(over_steps(figure, track.steps[-1], rule, "Share of the right continuation"), caption)
+    return captioned(
+        over_steps(figure, track.steps[-1], rule, "Share of the right continuation"), caption
+    )
 
 
 def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
-    """Features as bars from birth to death, the earliest first; those that detect a concept in colour, with a cross where it was learned.
+    """Features as bars from birth to death, the earliest first; those that detect a concept in
+    colour, with a cross where it was learned.
 
     Example:
         >>> birth_chart(run, LearningRule()).show()
@@ -266,36 +375,70 @@ def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
     assert history is not None
     steps = history.steps
     order = sorted(history.chains, key=lambda chain: (chain.first, -chain.last))
-    own = {id(feature.chain): feature.concept for feature in run.features if feature.chain is not None}
+    own = {
+        id(feature.chain): feature.concept for feature in run.features if feature.chain is not None
+    }
     figure = go.Figure()
-    bars = [(row, chain, steps[min(chain.last + 1, len(steps) - 1)]) for row, chain in enumerate(order)]
+    bars = [
+        (row, chain, steps[min(chain.last + 1, len(steps) - 1)]) for row, chain in enumerate(order)
+    ]
     plain = [(row, steps[chain.first], end) for row, chain, end in bars if id(chain) not in own]
     x = [value for _, start, end in plain for value in (math.sqrt(start), math.sqrt(end), None)]
     y = [value for row, _, _ in plain for value in (row, row, None)]
-    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", name="features", line={"color": GREY, "width": 2}, opacity=0.75, hoverinfo="skip"))
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            name="features",
+            line={"color": GREY, "width": 2},
+            opacity=0.75,
+            hoverinfo="skip",
+        )
+    )
     for number, (row, chain, end) in enumerate(bar for bar in bars if id(bar[1]) in own):
         color, name = PALETTE[number % len(PALETTE)], as_label(own[id(chain)])
         ends = [math.sqrt(steps[chain.first]), math.sqrt(end)]
         text = f"{name}: from step {steps[chain.first]:,}"
         style = {"color": color, "width": 5}
         figure.add_trace(
-            go.Scatter(x=ends, y=[row, row], mode="lines+markers", name=name, line=style, marker={"size": 8}, text=text, hoverinfo="text")
+            go.Scatter(
+                x=ends,
+                y=[row, row],
+                mode="lines+markers",
+                name=name,
+                line=style,
+                marker={"size": 8},
+                text=text,
+                hoverinfo="text",
+            )
         )
         learned = prompt_onset(steps, run.track.concept(own[id(chain)]).naive, rule)[0]
         if learned.step is not None:
             cross = {"symbol": "x", "size": 10, "color": color}
             place = {"x": [math.sqrt(learned.step)], "y": [row], "showlegend": False}
             said = f"{name}: asked, from step {learned.step:,.0f}"
-            figure.add_trace(go.Scatter(mode="markers", marker=cross, text=said, hoverinfo="text", **place))
+            figure.add_trace(
+                go.Scatter(mode="markers", marker=cross, text=said, hoverinfo="text", **place)
+            )
     figure = _styled(figure, 120 + 5 * len(order))
     step_axis(figure.update_xaxes, steps[-1], "Training step")
-    figure.update_yaxes(title="Features, by birth", range=[len(order), -1], showgrid=False, showticklabels=False)
+    figure.update_yaxes(
+        title="Features, by birth", range=[len(order), -1], showgrid=False, showticklabels=False
+    )
     figure.update_layout(legend_traceorder="normal")
-    return captioned(figure, f"One run, {len(order)} features; in colour those that detect a concept; cross: where it came when asked.")
+    return captioned(
+        figure,
+        (
+            f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
+            "it came when asked."
+        ),
+    )
 
 
 def representation(run: LanguageRun) -> go.Figure:
-    """How like the last checkpoint's every representation is: CKA, relative, and what a rotation explains, with none and a random one.
+    """How like the last checkpoint's every representation is: CKA, relative, and what a rotation
+    explains, with none and a random one.
 
     Example:
         >>> representation(run).show()
@@ -309,12 +452,32 @@ def representation(run: LanguageRun) -> go.Figure:
     }
     figure = go.Figure()
     for number, (title, values) in enumerate(curves.items()):
-        figure.add_trace(line(track.steps, np.array(values), title, {"color": PALETTE[number], "width": 2.25}))
-    control = np.array([0.0 if score.control is None else score.control for score in track.transport])
-    figure.add_trace(line(track.steps, control, "explained by a random rotation", {"color": GREY, "width": 1.5, "dash": "dash"}))
+        figure.add_trace(
+            line(track.steps, np.array(values), title, {"color": PALETTE[number], "width": 2.25})
+        )
+    control = np.array(
+        [0.0 if score.control is None else score.control for score in track.transport]
+    )
+    figure.add_trace(
+        line(
+            track.steps,
+            control,
+            "explained by a random rotation",
+            {"color": GREY, "width": 1.5, "dash": "dash"},
+        )
+    )
     figure = _styled(figure, 380)
     step_axis(figure.update_xaxes, track.steps[-1], "Training step")
-    figure.update_yaxes(title="Likeness (1: the same)", range=[min(-0.05, min(curves["explained without one"])) - 0.02, 1.05])
+    figure.update_yaxes(
+        title="Likeness (1: the same)",
+        range=[min(-0.05, min(curves["explained without one"])) - 0.02, 1.05],
+    )
     figure.update_layout(legend_traceorder="normal")
     n = track.transport[0].n
-    return captioned(figure, f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random rotation (control).")
+    return captioned(
+        figure,
+        (
+            f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random "
+            "rotation (control)."
+        ),
+    )

@@ -1,4 +1,6 @@
-"""What the figures of learning dynamics share: an axis of training steps, lines with bands, a shaded lag."""
+"""What the figures of learning dynamics share: an axis of training steps, lines with bands, a
+shaded lag.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -34,26 +36,44 @@ def step_ticks(last: int) -> list[int]:
         [0, 50, 200, 500, 1000, 1500, 2400]
     """
     size = 10 ** max(0, math.floor(math.log10(max(last, 1))) - 2)
-    round_steps = [size * factor * ten for ten in (1, 10, 100) for factor in (1, 2, 3, 5)] + [150 * size]
+    round_steps = [size * factor * ten for ten in (1, 10, 100) for factor in (1, 2, 3, 5)] + [
+        150 * size
+    ]
     ticks = [0]
     for step in sorted(step for step in round_steps if step < last):
-        if math.sqrt(step) - math.sqrt(ticks[-1]) >= ROOM * math.sqrt(last) <= math.sqrt(last) - math.sqrt(step):
+        if (
+            math.sqrt(step) - math.sqrt(ticks[-1])
+            >= ROOM * math.sqrt(last)
+            <= math.sqrt(last) - math.sqrt(step)
+        ):
             ticks.append(step)
     return [*ticks, last]
 
 
 def step_axis(update: Callable[..., Any], last: int, title: str, *, beyond: bool = False) -> None:
-    """Give an axis (`figure.update_xaxes`, …) steps spaced by their square roots, as checkpoints are; `beyond` adds “> last”."""
+    """Give an axis (`figure.update_xaxes`, …) steps spaced by their square roots, as checkpoints
+    are; `beyond` adds “> last”.
+    """
     ticks = step_ticks(last)
     places, words = [math.sqrt(step) for step in ticks], [f"{step:,}" for step in ticks]
     end = math.sqrt(last)
     if beyond:
         places, words = [*places, height(None, last)], [*words, f"> {last:,}"]
-    update(title=title, tickvals=places, ticktext=words, range=[-0.02 * end, (BEYOND + 0.03 if beyond else 1.02) * end])
+    update(
+        title=title,
+        tickvals=places,
+        ticktext=words,
+        range=[-0.02 * end, (BEYOND + 0.03 if beyond else 1.02) * end],
+    )
 
 
 def line(
-    steps: Sequence[int], values: Float[np.ndarray, " checkpoint"], title: str, style: dict[str, object], *, hover: str | None = None
+    steps: Sequence[int],
+    values: Float[np.ndarray, " checkpoint"],
+    title: str,
+    style: dict[str, object],
+    *,
+    hover: str | None = None,
 ) -> go.Scatter:
     """A curve over steps; one without a title is not in the legend."""
     return go.Scatter(
@@ -78,36 +98,76 @@ def banded(
     dash: str = "solid",
     band: bool = True,
 ) -> None:
-    """Add the mean of cases over steps, with its bootstrap 95 % band over cases where there are several."""
+    """Add the mean of cases over steps, with its bootstrap 95 % band over cases where there are
+    several.
+    """
     x = np.sqrt(steps)
     if band and len(rows) > 1:
         scores = [bootstrap_mean(column, seed=0, resamples=500) for column in rows.T]
         edge = {"color": color, "width": 0}
         plain = {"x": x, "mode": "lines", "line": edge, "hoverinfo": "skip", "showlegend": False}
         figure.add_trace(go.Scatter(y=[score.low for score in scores], **plain))
-        figure.add_trace(go.Scatter(y=[score.high for score in scores], fill="tonexty", fillcolor=_clear(color, 0.16), **plain))
-    figure.add_trace(line(steps, rows.mean(axis=0), title, {"color": color, "width": 2.25 if band else 1.75, "dash": dash}))
+        figure.add_trace(
+            go.Scatter(
+                y=[score.high for score in scores],
+                fill="tonexty",
+                fillcolor=_clear(color, 0.16),
+                **plain,
+            )
+        )
+    figure.add_trace(
+        line(
+            steps,
+            rows.mean(axis=0),
+            title,
+            {"color": color, "width": 2.25 if band else 1.75, "dash": dash},
+        )
+    )
 
 
 def shade_lag(figure: go.Figure, made: float | None, asked: float | None, last: int) -> None:
-    """Shade from where an intervention works to where asking does, to the right end if it does not; nothing if asking came first."""
+    """Shade from where an intervention works to where asking does, to the right end if it does not;
+    nothing if asking came first.
+    """
     if made is None or (asked is not None and asked <= made):
         return
     end = last if asked is None else asked
     figure.add_shape(
-        type="rect", x0=math.sqrt(made), x1=math.sqrt(end), y0=0, y1=1, yref="paper", fillcolor=SHADE, line={"width": 0}, layer="below"
+        type="rect",
+        x0=math.sqrt(made),
+        x1=math.sqrt(end),
+        y0=0,
+        y1=1,
+        yref="paper",
+        fillcolor=SHADE,
+        line={"width": 0},
+        layer="below",
     )
     text = "lag, open" if asked is None else "lag"
     figure.add_annotation(
-        x=(math.sqrt(made) + math.sqrt(end)) / 2, y=1, yref="paper", yanchor="top", text=text, showarrow=False, font={"size": 11}
+        x=(math.sqrt(made) + math.sqrt(end)) / 2,
+        y=1,
+        yref="paper",
+        yanchor="top",
+        text=text,
+        showarrow=False,
+        font={"size": 11},
     )
 
 
 def over_steps(figure: go.Figure, last: int, rule: LearningRule, title: str) -> go.Figure:
-    """Style a figure of shares over steps, the rule's threshold dotted; the page has one legend for all of its kind."""
+    """Style a figure of shares over steps, the rule's threshold dotted; the page has one legend for
+    all of its kind.
+    """
     figure = _styled(figure, 320)
     figure.add_shape(
-        type="line", x0=0, x1=1, xref="paper", y0=rule.threshold, y1=rule.threshold, line={"color": GREY, "width": 1, "dash": "dot"}
+        type="line",
+        x0=0,
+        x1=1,
+        xref="paper",
+        y0=rule.threshold,
+        y1=rule.threshold,
+        line={"color": GREY, "width": 1, "dash": "dot"},
     )
     step_axis(figure.update_xaxes, last, "Training step")
     figure.update_yaxes(title=title, range=[-0.03, 1.05])

@@ -1,4 +1,6 @@
-"""Where the parts of a graph are drawn: a column for every layer, rows such that no two names overlap and edges run level."""
+"""Where the parts of a graph are drawn: a column for every layer, rows such that no two names
+overlap and edges run level.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +14,9 @@ LETTER, GAP = 6.6, 14.0
 WIDTH = 1060.0
 SWEEPS = 6
 CROSSED = 1.5
-"""What it costs, in rows, that an edge runs through a part that it does not belong to, less than `CLOSE` rows from it."""
+"""What it costs, in rows, that an edge runs through a part that it does not belong to, less than
+`CLOSE` rows from it.
+"""
 
 CLOSE = 0.45
 
@@ -24,11 +28,16 @@ def columns(layers: Mapping[str, int]) -> dict[str, float]:
 
 
 def rows(
-    layers: Mapping[str, int], edges: Sequence[tuple[str, str]], weights: Float[np.ndarray, " edge"], width: float = WIDTH
+    layers: Mapping[str, int],
+    edges: Sequence[tuple[str, str]],
+    weights: Float[np.ndarray, " edge"],
+    width: float = WIDTH,
 ) -> dict[str, int]:
-    """The row of every part, 0 in the middle: as near as possible to the parts it is connected with, beside no overlapping label.
+    """The row of every part, 0 in the middle: as near as possible to the parts it is connected
+    with, beside no overlapping label.
 
-    Parts are placed from left to right and then moved a few times, each to the best free row. Cost: sweeps × parts × rows × edges.
+    Parts are placed from left to right and then moved a few times, each to the best free row. Cost:
+    sweeps × parts × rows × edges.
 
     Example:
         >>> rows({"input": 0, "out": 1}, [("input", "out")], np.ones(1))
@@ -41,7 +50,9 @@ def rows(
     x = np.array([across[name] * width for name in names])
     half = np.array([(LETTER * len(name) + GAP) / 2 for name in names])
     number = {name: place for place, name in enumerate(names)}
-    ends = np.array([(number[one], number[other]) for one, other in edges], dtype=int).reshape(-1, 2)
+    ends = np.array([(number[one], number[other]) for one, other in edges], dtype=int).reshape(
+        -1, 2
+    )
     heavy = weights / weights.max() if len(weights) and weights.max() > 0 else np.ones(len(ends))
     found: dict[int, int] = {}
     for sweep in range(SWEEPS):
@@ -60,12 +71,20 @@ def _best_row(
     ends: Int[np.ndarray, "edge 2"],
     heavy: Float[np.ndarray, " edge"],
 ) -> int:
-    """The free row with the least distance to neighbours, edges that run through parts, and distance from the middle."""
-    taken = {row for other, row in placed.items() if abs(x[other] - x[part]) < half[other] + half[part]}
+    """The free row with the least distance to neighbours, edges that run through parts, and
+    distance from the middle.
+    """
+    taken = {
+        row for other, row in placed.items() if abs(x[other] - x[part]) < half[other] + half[part]
+    }
     reach = max([abs(row) for row in placed.values()], default=0) + 1
     free = np.array([row for row in range(-reach, reach + 1) if row not in taken])
     cost = 0.05 * np.abs(free).astype(float)
-    own = [(int(sum(pair)) - part, 0.2 + weight) for pair, weight in zip(ends, heavy, strict=True) if part in pair]
+    own = [
+        (int(sum(pair)) - part, 0.2 + weight)
+        for pair, weight in zip(ends, heavy, strict=True)
+        if part in pair
+    ]
     near = [(other, weight) for other, weight in own if other in placed]
     total = sum(weight for _, weight in near)
     others = [other for other in placed if other not in {end for end, _ in near}]
@@ -73,8 +92,15 @@ def _best_row(
         cost += weight * np.abs(free - placed[neighbour]) / total
         cost += CROSSED * _crossings(free, part, neighbour, others, placed, x)
     for one, other in ends:
-        if part not in (one, other) and one in placed and other in placed and x[one] < x[part] < x[other]:
-            level = placed[int(one)] + _bend((x[part] - x[one]) / (x[other] - x[one])) * (placed[int(other)] - placed[int(one)])
+        if (
+            part not in (one, other)
+            and one in placed
+            and other in placed
+            and x[one] < x[part] < x[other]
+        ):
+            level = placed[int(one)] + _bend((x[part] - x[one]) / (x[other] - x[one])) * (
+                placed[int(other)] - placed[int(one)]
+            )
             cost += CROSSED * (np.abs(free - level) < CLOSE)
     return int(free[np.argmin(cost)])
 
@@ -88,10 +114,16 @@ def _crossings(
     x: Float[np.ndarray, " part"],
 ) -> Float[np.ndarray, " row"]:
     """How many other parts the edge to a neighbour would run through, from every free row."""
-    between = [other for other in others if min(x[part], x[neighbour]) < x[other] < max(x[part], x[neighbour])]
+    between = [
+        other
+        for other in others
+        if min(x[part], x[neighbour]) < x[other] < max(x[part], x[neighbour])
+    ]
     share = _bend((x[between] - x[part]) / (x[neighbour] - x[part])) if between else np.empty(0)
     levels = free[:, None] + share * (placed[neighbour] - free[:, None])
-    return np.asarray((np.abs(levels - [placed[other] for other in between]) < CLOSE).sum(axis=1).astype(float))
+    return np.asarray(
+        (np.abs(levels - [placed[other] for other in between]) < CLOSE).sum(axis=1).astype(float)
+    )
 
 
 def _bend(share: Float[np.ndarray, " part"] | float) -> Any:
@@ -104,4 +136,6 @@ def curve(
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """An edge as a line that leaves and arrives level, `bow` rows higher in the middle."""
     share = np.linspace(0, 1, points)
-    return start[0] + share * (end[0] - start[0]), start[1] + _bend(share) * (end[1] - start[1]) + 4 * bow * share * (1 - share)
+    return start[0] + share * (end[0] - start[0]), start[1] + _bend(share) * (
+        end[1] - start[1]
+    ) + 4 * bow * share * (1 - share)

@@ -1,4 +1,6 @@
-"""Figures of causal graphs: the graph itself, how faithful it is, and what was predicted against what was measured."""
+"""Figures of causal graphs: the graph itself, how faithful it is, and what was predicted against
+what was measured.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,10 +27,14 @@ BOW = 0.45
 """Rows between edges of the same two parts."""
 
 
-def path_graph(graph: CausalGraph, count: int = 60, *, measured: Checked | None = None, seed: int = 0) -> go.Figure:
-    """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover tells effect, interval, n and value.
+def path_graph(
+    graph: CausalGraph, count: int = 60, *, measured: Checked | None = None, seed: int = 0
+) -> go.Figure:
+    """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover
+    tells effect, interval, n and value.
 
-    Where a method decides which edges it keeps, only these are drawn. `measured` adds to the hover what exact patching found.
+    Where a method decides which edges it keeps, only these are drawn. `measured` adds to the hover
+    what exact patching found.
 
     Example:
         >>> path_graph(graph, 40).show()
@@ -36,7 +42,11 @@ def path_graph(graph: CausalGraph, count: int = 60, *, measured: Checked | None 
     numbers = shown_edges(graph, count)
     layers, ways = _parts(graph, numbers)
     strength = np.abs(graph.effects[numbers]).astype(float)
-    height = path_layout.rows(layers, [way for group in ways for way in group], np.repeat(strength, [len(group) for group in ways]))
+    height = path_layout.rows(
+        layers,
+        [way for group in ways for way in group],
+        np.repeat(strength, [len(group) for group in ways]),
+    )
     places = {name: (x, float(height[name])) for name, x in path_layout.columns(layers).items()}
     figure = go.Figure()
     top = strength.max(initial=0.0) or 1.0
@@ -45,12 +55,17 @@ def path_graph(graph: CausalGraph, count: int = 60, *, measured: Checked | None 
         share = strength[place] / top
         color = CARRIES if _carries(graph, int(numbers[place])) else AGAINST
         line = {"color": color, "width": THINNEST + (WIDEST - THINNEST) * share}
-        figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.35 + 0.5 * share, hoverinfo="skip"))
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=y, mode="lines", line=line, opacity=0.35 + 0.5 * share, hoverinfo="skip"
+            )
+        )
     figure.add_trace(_hover(lines, _hover_texts(graph, numbers, measured, seed)))
     figure.add_trace(_names(places))
     levels = list(height.values()) or [0]
     caption = (
-        f"The {len(numbers)} strongest of {len(graph.edges):,} edges by {graph.method}, replaced by value {graph.value}; "
+        f"The {len(numbers)} strongest of {len(graph.edges):,} edges by {graph.method}, replaced "
+        f"by value {graph.value}; "
         f"n = {len(graph.per_example)} examples; hover: bootstrap 95 % interval, seed {seed}. "
         "Controls (random graphs) are in the faithfulness curve."
     )
@@ -58,7 +73,9 @@ def path_graph(graph: CausalGraph, count: int = 60, *, measured: Checked | None 
 
 
 def shown_edges(graph: CausalGraph, count: int) -> Int[np.ndarray, " edge"]:
-    """The numbers of the strongest edges, of those the method kept; edges without any effect are not drawn."""
+    """The numbers of the strongest edges, of those the method kept; edges without any effect are
+    not drawn.
+    """
     order = graph.strongest(len(graph.edges))
     drawn = np.abs(graph.effects[order]) > 0
     if graph.kept is not None:
@@ -67,7 +84,8 @@ def shown_edges(graph: CausalGraph, count: int) -> Int[np.ndarray, " edge"]:
 
 
 def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
-    """What is left with only the strongest edges, method by method, and the band of random graphs (those of the first) in grey.
+    """What is left with only the strongest edges, method by method, and the band of random graphs
+    (those of the first) in grey.
 
     Example:
         >>> faithfulness_curve([faithfulness(wiring, examples, metric, graph)]).show()
@@ -75,10 +93,16 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
     figure = go.Figure()
     first = judged[0]
     x = 100 * first.fractions[first.fractions > 0]
-    chance = [score for share, score in zip(first.fractions, first.random_curve, strict=True) if share > 0]
+    chance = [
+        score for share, score in zip(first.fractions, first.random_curve, strict=True) if share > 0
+    ]
     _band(figure, x, chance)
     for number, item in enumerate(judged):
-        points = [(100 * share, score) for share, score in zip(item.fractions, item.curve, strict=True) if share > 0]
+        points = [
+            (100 * share, score)
+            for share, score in zip(item.fractions, item.curve, strict=True)
+            if share > 0
+        ]
         figure.add_trace(
             go.Scatter(
                 x=[share for share, _ in points],
@@ -89,26 +113,38 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
                 name=as_label(item.method),
                 line={"color": PALETTE[number % len(PALETTE)], "width": 2.25},
                 marker={"size": 7, "symbol": SYMBOLS[number % len(SYMBOLS)]},
-                hovertemplate="%{fullData.name}<br>strongest %{x:g} %: %{y:.3f} %{customdata}<extra></extra>",
+                hovertemplate="%{fullData.name}<br>strongest %{x:g} %: %{y:.3f} "
+                "%{customdata}<extra></extra>",
             )
         )
     for level in (0, 1):
         figure.add_hline(level, line={"color": GREY, "width": 1, "dash": "dot"})
-    figure.update_xaxes(type="log", title="Edges kept, % of all", tickvals=list(x), ticktext=[f"{share:g}" for share in x])
+    figure.update_xaxes(
+        type="log",
+        title="Edges kept, % of all",
+        tickvals=list(x),
+        ticktext=[f"{share:g}" for share in x],
+    )
     figure.update_yaxes(title="f: 0 all replaced, 1 nothing")
     shown = [score.to_dict() for item in judged for score in item.curve]
-    caption = f"Grey band: {first.random} random graphs with as many edges per layer (control); {interval_words(shown)} (examples)."
+    caption = (
+        f"Grey band: {first.random} random graphs with as many edges per layer (control); "
+        f"{interval_words(shown)} (examples)."
+    )
     return captioned(_styled(figure, 420).update_layout(legend_traceorder="normal"), caption)
 
 
 def predicted_measured(found: Checked) -> go.Figure:
-    """Each edge's effect as predicted and as exact patching measured it, with intervals; on the dotted line both are equal.
+    """Each edge's effect as predicted and as exact patching measured it, with intervals; on the
+    dotted line both are equal.
 
     Example:
         >>> predicted_measured(checked(wiring, examples, metric, graph)).show()
     """
     figure = go.Figure()
-    for number, (own, title) in enumerate(((~found.is_top, "random others"), (found.is_top, "strongest"))):
+    for number, (own, title) in enumerate(
+        ((~found.is_top, "random others"), (found.is_top, "strongest"))
+    ):
         rows = np.flatnonzero(own)
         scores = [found.measured[row] for row in rows]
         figure.add_trace(
@@ -116,27 +152,50 @@ def predicted_measured(found: Checked) -> go.Figure:
                 x=found.predicted[rows],
                 y=[score.value for score in scores],
                 error_y=score_bars(scores),
-                customdata=[[as_label(str(found.names[row])), _interval(found.measured[row])] for row in rows],
+                customdata=[
+                    [as_label(str(found.names[row])), _interval(found.measured[row])]
+                    for row in rows
+                ],
                 mode="markers",
                 name=f"{title} ({len(rows)})",
-                marker={"color": PALETTE[1 - number], "size": 8, "symbol": SYMBOLS[1 - number], "opacity": 0.8},
-                hovertemplate="%{customdata[0]}<br>predicted %{x:.4g}<br>measured %{y:.4g} %{customdata[1]}<extra></extra>",
+                marker={
+                    "color": PALETTE[1 - number],
+                    "size": 8,
+                    "symbol": SYMBOLS[1 - number],
+                    "opacity": 0.8,
+                },
+                hovertemplate=(
+                    "%{customdata[0]}<br>predicted %{x:.4g}<br>measured %{y:.4g} "
+                    "%{customdata[1]}<extra></extra>"
+                ),
             )
         )
-    ends = [float(min(found.predicted.min(initial=0), 0)), float(max(found.predicted.max(initial=0), 0))]
+    ends = [
+        float(min(found.predicted.min(initial=0), 0)),
+        float(max(found.predicted.max(initial=0), 0)),
+    ]
     line = {"color": GREY, "width": 1, "dash": "dot"}
-    figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False))
+    figure.add_trace(
+        go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    )
     figure.update_xaxes(title="Predicted effect")
     figure.update_yaxes(title="Measured effect")
     words = interval_words([score.to_dict() for score in found.measured])
-    caption = f"Every point is an edge replaced on its own (value {found.value}); {words} (examples). Control: as many random edges."
+    caption = (
+        f"Every point is an edge replaced on its own (value {found.value}); {words} (examples). "
+        "Control: as many random edges."
+    )
     return captioned(_styled(figure, 440), caption)
 
 
-def _parts(graph: CausalGraph, numbers: Int[np.ndarray, " edge"]) -> tuple[dict[str, int], list[list[tuple[str, str]]]]:
-    """The layer of every part that is drawn, and for every edge the pairs of parts it leads between.
+def _parts(
+    graph: CausalGraph, numbers: Int[np.ndarray, " edge"]
+) -> tuple[dict[str, int], list[list[tuple[str, str]]]]:
+    """The layer of every part that is drawn, and for every edge the pairs of parts it leads
+    between.
 
-    A key that several heads share leads to those of them from which a drawn edge goes on; where there is none, to the key itself.
+    A key that several heads share leads to those of them from which a drawn edge goes on; where
+    there is none, to the key itself.
     """
     own = {node.name: node.layer for node in graph.nodes}
     sending = {graph.nodes[source].name for source in graph.edges[numbers, 0]}
@@ -156,8 +215,12 @@ def _carries(graph: CausalGraph, number: int) -> bool:
     return bool(graph.effects[number] * (graph.replaced.mean() - graph.clean.mean()) > 0)
 
 
-def _lines(ways: Sequence[Sequence[tuple[str, str]]], places: dict[str, tuple[float, float]]) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Every line with the place of its edge; edges between the same two parts (query, key, value) are bowed apart."""
+def _lines(
+    ways: Sequence[Sequence[tuple[str, str]]], places: dict[str, tuple[float, float]]
+) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Every line with the place of its edge; edges between the same two parts (query, key, value)
+    are bowed apart.
+    """
     flat = [(place, way) for place, group in enumerate(ways) for way in group]
     count = Counter(way for _, way in flat)
     drawn: Counter[tuple[str, str]] = Counter()
@@ -169,11 +232,20 @@ def _lines(ways: Sequence[Sequence[tuple[str, str]]], places: dict[str, tuple[fl
     return found
 
 
-def _hover_texts(graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured: Checked | None, seed: int) -> list[str]:
-    found = {} if measured is None else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
+def _hover_texts(
+    graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured: Checked | None, seed: int
+) -> list[str]:
+    found = (
+        {}
+        if measured is None
+        else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
+    )
     texts = []
     for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
-        text = f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} {_interval(score)}, n = {score.n}"
+        text = (
+            f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} "
+            f"{_interval(score)}, n = {score.n}"
+        )
         text += f"<br>{graph.method}, value {graph.value}"
         if number in found:
             text += f"<br>measured {found[number].value:+.4g} {_interval(found[number])}"
@@ -182,7 +254,9 @@ def _hover_texts(graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured
 
 
 def _hover(lines: Sequence[tuple[int, np.ndarray, np.ndarray]], texts: Sequence[str]) -> go.Scatter:
-    """Unseen points along every edge that say what it carries: a line itself can be hovered only at its ends."""
+    """Unseen points along every edge that say what it carries: a line itself can be hovered only at
+    its ends.
+    """
     inner = slice(2, -2)
     return go.Scatter(
         x=np.concatenate([x[inner] for _, x, _ in lines]) if lines else [],
@@ -219,17 +293,38 @@ def _framed(figure: go.Figure, lowest: int, highest: int, top: float) -> go.Figu
         + swatch.format(AGAINST, "works against it")
         + f"   widest: |effect| {top:.3g}"
     )
-    styled.add_annotation(text=text, x=0, y=0, xref="paper", yref="paper", xanchor="left", yanchor="top", yshift=-12, showarrow=False)
-    return styled.update_layout(showlegend=False, margin={"l": 24, "r": 24, "t": 12, "b": 44}, hovermode="closest")
+    styled.add_annotation(
+        text=text,
+        x=0,
+        y=0,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="top",
+        yshift=-12,
+        showarrow=False,
+    )
+    return styled.update_layout(
+        showlegend=False, margin={"l": 24, "r": 24, "t": 12, "b": 44}, hovermode="closest"
+    )
 
 
 def _band(figure: go.Figure, x: np.ndarray, scores: Sequence[Score]) -> None:
     edge = {"color": GREY, "width": 0}
     low, high = [score.low for score in scores], [score.high for score in scores]
-    figure.add_trace(go.Scatter(x=x, y=low, mode="lines", line=edge, hoverinfo="skip", showlegend=False))
+    figure.add_trace(
+        go.Scatter(x=x, y=low, mode="lines", line=edge, hoverinfo="skip", showlegend=False)
+    )
     figure.add_trace(
         go.Scatter(
-            x=x, y=high, mode="lines", line=edge, fill="tonexty", fillcolor="rgba(134,139,148,.22)", hoverinfo="skip", showlegend=False
+            x=x,
+            y=high,
+            mode="lines",
+            line=edge,
+            fill="tonexty",
+            fillcolor="rgba(134,139,148,.22)",
+            hoverinfo="skip",
+            showlegend=False,
         )
     )
     figure.add_trace(

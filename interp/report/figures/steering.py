@@ -9,15 +9,19 @@ from interp.steering import SteeringResult
 
 
 def steering_curves(result: SteeringResult) -> go.Figure:
-    """Mean steering score of each family against the measured strength, with intervals; controls in grey.
+    """Mean steering score of each family against the measured strength, with intervals; controls in
+    grey.
 
-    The figure of a report's page (`interp.report.figures.features.dose_response`), from what `interp.evaluate_steering` gives: the score, 0 to 2, is
-    the mean over concepts of the harmonic mean of concept and fluency (Wu et al. 2025), the strength the KL divergence in nats. The caption
-    says n, seed and controls.
+    The figure of a report's page (`interp.report.figures.features.dose_response`), from what
+    `interp.evaluate_steering` gives: the score, 0 to 2, is the mean over concepts of the harmonic
+    mean of concept and fluency (Wu et al. 2025), the strength the KL divergence in nats. The
+    caption says n, seed and controls.
 
     Example:
         >>> steering_curves(interp.evaluate_steering(model, targets, judge=judge)).show()
     """
     families = [family_data(family, METHOD_TITLES) for family in result.families]
     steering = {"strengths_kl": list(result.protocol.strengths), "families": families}
-    return dose_response({"methods": [], "detection": {"summary": [], "concepts": []}, "steering": steering})
+    return dose_response(
+        {"methods": [], "detection": {"summary": [], "concepts": []}, "steering": steering}
+    )

@@ -20,11 +20,13 @@ COMPANIONS = "companions.safetensors"
 FORMAT = "interp companions 1"
 
 
-def save_companions(path: str | Path, companions: Mapping[str, Float[Tensor, "feature d_site"]], site: str) -> None:
+def save_companions(
+    path: str | Path, companions: Mapping[str, Float[Tensor, "feature d_site"]], site: str
+) -> None:
     """Write the companion directions of some dictionaries, whole or not at all.
 
-    One float32 tensor `[feature, d_site]` per method, under the method's name; the site they live at is in the file's metadata. A row of
-    zeros is a feature without a companion (it never fired).
+    One float32 tensor `[feature, d_site]` per method, under the method's name; the site they live
+    at is in the file's metadata. A row of zeros is a feature without a companion (it never fired).
 
     Args:
         path: the file; a report folder's is `companions.safetensors`.
@@ -38,7 +40,11 @@ def save_companions(path: str | Path, companions: Mapping[str, Float[Tensor, "fe
     Cost: one write of `4·Σ feature·d_site` bytes.
 
     Example:
-        >>> save_companions("report/companions.safetensors", {"snmf": interp.companions(snmf, here, there)}, there.site)
+        >>> save_companions(
+        ...     "report/companions.safetensors",
+        ...     {"snmf": interp.companions(snmf, here, there)},
+        ...     there.site,
+        ... )
     """
     from safetensors.torch import save_file
 
@@ -46,8 +52,13 @@ def save_companions(path: str | Path, companions: Mapping[str, Float[Tensor, "fe
         raise InputError("there are no companions to write; give those of one dictionary at least")
     for method, directions in companions.items():
         if not bool(torch.isfinite(directions).all()):
-            raise InputError(f"the companions of {method} hold values that are not finite; compute them again")
-    tensors = {method: directions.detach().float().cpu().contiguous() for method, directions in companions.items()}
+            raise InputError(
+                f"the companions of {method} hold values that are not finite; compute them again"
+            )
+    tensors = {
+        method: directions.detach().float().cpu().contiguous()
+        for method, directions in companions.items()
+    }
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={"format": FORMAT, "site": site})
 
@@ -71,7 +82,10 @@ def load_companions(path: str | Path) -> tuple[dict[str, Float[Tensor, "feature 
     except (OSError, SafetensorError) as error:
         raise UnavailableError(f"cannot read {path}: {error}; make the report again") from error
     if note.get("format") != FORMAT or "site" not in note:
-        raise InputError(f"{path} is of format {note.get('format')!r}, expected {FORMAT!r}; make the report again with this version")
+        raise InputError(
+            f"{path} is of format {note.get('format')!r}, expected {FORMAT!r}; make the report "
+            "again with this version"
+        )
     return tensors, note["site"]
 
 
@@ -79,8 +93,9 @@ def load_companions(path: str | Path) -> tuple[dict[str, Float[Tensor, "feature 
 class Directions:
     """Every direction that a report folder holds, by feature id and route.
 
-    `data` is the report's own (`features.json`), `dictionaries` are its dictionaries by method, `companions` the directions
-    `[feature, d_site]` by method at `companion_site`; a report without the file has none.
+    `data` is the report's own (`features.json`), `dictionaries` are its dictionaries by method,
+    `companions` the directions `[feature, d_site]` by method at `companion_site`; a report without
+    the file has none.
 
     Example:
         >>> site, direction = Directions.read(Path("report")).of("snmf-12", "native")
@@ -96,21 +111,28 @@ class Directions:
         """Read a report folder.
 
         Raises:
-            InputError: it is no report folder, the report is of another schema, or a dictionary is missing.
+            InputError: it is no report folder, the report is of another schema, or a dictionary is
+                missing.
             UnavailableError: a file is damaged.
         """
         if not (folder / "features.json").is_file():
-            raise InputError(f"{folder} holds no report (no features.json); `interp report --out {folder}` makes one")
+            raise InputError(
+                f"{folder} holds no report (no features.json); `interp report --out {folder}` "
+                "makes one"
+            )
         data = read_json(folder / "features.json")
         validate(data)
         names = dict.fromkeys(feature["method"] for feature in data["features"])
         dictionaries = {name: _dictionary(folder / "dictionaries", name) for name in names}
         path = folder / COMPANIONS
-        companions, site = load_companions(path) if path.is_file() else ({}, data["model"]["companion_site"])
+        companions, site = (
+            load_companions(path) if path.is_file() else ({}, data["model"]["companion_site"])
+        )
         for method, directions in companions.items():
             if method in dictionaries and len(directions) != len(dictionaries[method]):
                 raise InputError(
-                    f"{path} has {len(directions)} companions of {method}, its dictionary {len(dictionaries[method])} features; "
+                    f"{path} has {len(directions)} companions of {method}, its dictionary "
+                    f"{len(dictionaries[method])} features; "
                     "make the report again"
                 )
         return cls(data, dictionaries, companions, site)
@@ -118,23 +140,33 @@ class Directions:
     @property
     def routes(self) -> dict[str, list[Route]]:
         """Which routes each method's features can be steered by."""
-        return {method: ["native", "companion"] if method in self.companions else ["native"] for method in self.dictionaries}
+        return {
+            method: ["native", "companion"] if method in self.companions else ["native"]
+            for method in self.dictionaries
+        }
 
     def of(self, feature: str, route: Route) -> tuple[str, Float[Tensor, " d"]]:
         """The site and the unit direction of a feature.
 
         Raises:
-            InputError: the report has no such feature, no such route for it, or its direction has no length.
+            InputError: the report has no such feature, no such route for it, or its direction has
+                no length.
         """
         require_known("route", route, get_args(Route))
         found = next((item for item in self.data["features"] if item["id"] == feature), None)
         if found is None:
-            require_known("feature", feature, [item["id"] for item in self.data["features"]], "give an id of the report")
+            require_known(
+                "feature",
+                feature,
+                [item["id"] for item in self.data["features"]],
+                "give an id of the report",
+            )
             raise AssertionError
         method, index = found["method"], found["index"]
         if route == "companion" and method not in self.companions:
             raise InputError(
-                f"this report holds no companion of {feature}; steer natively, or make the report again (companions are of "
+                f"this report holds no companion of {feature}; steer natively, or make the report "
+                "again (companions are of "
                 f"{', '.join(self.companions) or 'no method'})"
             )
         site, rows = (
@@ -147,15 +179,25 @@ class Directions:
 
 def _dictionary(folder: Path, method: str) -> Dictionary:
     # A name is looked for among the folders that are there: none is made into a path.
-    found = {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
+    found = (
+        {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
+    )
     if method not in found:
-        raise InputError(f"{folder} has no dictionary {method!r}, only {', '.join(sorted(found)) or 'none'}; make the report again")
+        raise InputError(
+            f"{folder} has no dictionary {method!r}, only {', '.join(sorted(found)) or 'none'}; "
+            "make the report again"
+        )
     return load_dictionary(found[method])
 
 
 def _unit(rows: Tensor, index: int, what: str) -> Float[Tensor, " d"]:
     if not 0 <= index < len(rows):
-        raise InputError(f"{what} has number {index} but there are {len(rows)} directions; make the report again")
+        raise InputError(
+            f"{what} has number {index} but there are {len(rows)} directions; make the report again"
+        )
     if not float(rows[index].norm()) > 0:
-        raise InputError(f"the direction of {what} has no length (the feature never fired); choose another feature")
+        raise InputError(
+            f"the direction of {what} has no length (the feature never fired); choose another "
+            "feature"
+        )
     return torch.nn.functional.normalize(rows[index].float(), dim=0)

@@ -1,4 +1,6 @@
-"""One thread that runs a model for many: a bounded queue, whose jobs can be given up while they wait and while they run."""
+"""One thread that runs a model for many: a bounded queue, whose jobs can be given up while they
+wait and while they run.
+"""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +15,9 @@ LIMIT = 16
 POLL_SECONDS = 0.2
 
 Check = Callable[[], None]
-"""What a running job calls between its steps; it raises CancelledError once nobody waits for the result any more."""
+"""What a running job calls between its steps; it raises CancelledError once nobody waits for the
+result any more.
+"""
 
 
 class QueueFullError(InterpError):
@@ -22,7 +26,9 @@ class QueueFullError(InterpError):
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A job in the queue: its name, the number of jobs that were before it, and its result to come."""
+    """A job in the queue: its name, the number of jobs that were before it, and its result to
+    come.
+    """
 
     name: str
     ahead: int
@@ -35,13 +41,15 @@ class Ticket:
         self.future.cancel()
 
     def result(self, gone: Callable[[], bool]) -> Any:
-        """Wait for the job; while waiting, `gone` is asked whether whoever wanted it still does, and if not the job is given up.
+        """Wait for the job; while waiting, `gone` is asked whether whoever wanted it still does,
+        and if not the job is given up.
 
         Raises:
             CancelledError: the job was given up, or the queue was closed.
             Exception: whatever the job raised.
         """
-        # Not futures.wait: it takes a cancelled job for done only once the worker comes to it, which after a shutdown is never.
+        # Not futures.wait: it takes a cancelled job for done only once the worker comes to it,
+        # which after a shutdown is never.
         while not self.future.done():
             with suppress(TimeoutError):
                 return self.future.result(timeout=POLL_SECONDS)
@@ -51,7 +59,8 @@ class Ticket:
 
 
 class ModelQueue:
-    """Jobs one after another in the order they came, on a thread of their own; at most `limit` wait.
+    """Jobs one after another in the order they came, on a thread of their own; at most `limit`
+    wait.
 
     Example:
         >>> with closing(ModelQueue()) as queue:
@@ -73,7 +82,8 @@ class ModelQueue:
             return [ticket.name for ticket in self._tickets]
 
     def submit(self, job: Callable[[Check], Any], name: str = "") -> Ticket:
-        """Put a job at the end of the queue; it is called with what it is to call between its steps.
+        """Put a job at the end of the queue; it is called with what it is to call between its
+        steps.
 
         Raises:
             QueueFullError: `limit` jobs wait already.
@@ -84,7 +94,11 @@ class ModelQueue:
                 raise CancelledError
             ahead = len(self._tickets)
             if ahead > self._limit:
-                raise QueueFullError(f"{ahead - 1} requests wait for the model, the most that may; try again in a while")
+                raise QueueFullError(
+                    f"{ahead - 1} requests wait for the model, the most that may; try again in "
+                    "a "
+                    "while"
+                )
             given_up = threading.Event()
             ticket = Ticket(name, ahead, self._worker.submit(_run, job, given_up), given_up)
             self._tickets.append(ticket)
@@ -92,7 +106,9 @@ class ModelQueue:
         return ticket
 
     def close(self) -> None:
-        """Give every job up and wait for the thread to end: the length of one step of the job that runs."""
+        """Give every job up and wait for the thread to end: the length of one step of the job that
+        runs.
+        """
         with self._lock:
             self._closed, tickets = True, list(self._tickets)
         for ticket in tickets:

@@ -16,12 +16,13 @@ LADDER = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 MAX_TOKENS, MAX_PROMPT, MAX_ALPHA, MAX_SEED = 200, 4000, 1e6, 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SteerRequest:
     """One thing to try: a feature, how strongly it is added, and the text to continue.
 
-    Either `kl`, a value of the ladder, or `alpha`, a multiple of the unit direction, is the strength. Temperature 0 is greedy decoding.
-    `ticket` is a name the client may give, to find its place in the queue.
+    Either `kl`, a value of the ladder, or `alpha`, a multiple of the unit direction, is the
+    strength. Temperature 0 is greedy decoding. `ticket` is a name the client may give, to find its
+    place in the queue.
     """
 
     feature: str
@@ -41,11 +42,13 @@ class SteerRequest:
         """Read a request.
 
         Raises:
-            InputError: it is not json, a key is missing or unknown, a value is of another type or out of range, or the strength is given
-                twice or not at all.
+            InputError: it is not json, a key is missing or unknown, a value is of another type or
+                out of range, or the strength is given twice or not at all.
 
         Example:
-            >>> SteerRequest.parse(b'{"feature": "snmf-3", "prompt": "I think that", "kl": 0.5}').route
+            >>> SteerRequest.parse(
+            ...     b'{"feature": "snmf-3", "prompt": "I think that", "kl": 0.5}'
+            ... ).route
             'native'
         """
         given = _object(body)
@@ -56,19 +59,32 @@ class SteerRequest:
             if key not in given:
                 raise InputError(f"the request lacks {key!r}; it takes {', '.join(known)}")
         if (given.get("kl") is None) == (given.get("alpha") is None):
-            raise InputError(f"give either kl or alpha, got kl={given.get('kl')!r:.40} and alpha={given.get('alpha')!r:.40}")
-        values = {key: value for key, value in given.items() if not (key in ("kl", "alpha") and value is None)}
+            raise InputError(
+                f"give either kl or alpha, got kl={given.get('kl')!r:.40} and "
+                f"alpha={given.get('alpha')!r:.40}"
+            )
+        values = {
+            key: value
+            for key, value in given.items()
+            if not (key in ("kl", "alpha") and value is None)
+        }
         for key, value in values.items():
             expected, fits = RULES[key]
             if not fits(value):
                 raise InputError(f"{key} is {value!r:.60}, expected {expected}; change it")
-        typed: dict[str, Any] = {key: float(value) if key in NUMBERS else value for key, value in values.items()}
+        typed: dict[str, Any] = {
+            key: float(value) if key in NUMBERS else value for key, value in values.items()
+        }
         return cls(**typed)
 
 
 def _is_text(value: Any, longest: int) -> bool:
     # A lone surrogate is valid json and no valid text.
-    return isinstance(value, str) and len(value) <= longest and not any("\ud800" <= character <= "\udfff" for character in value)
+    return (
+        isinstance(value, str)
+        and len(value) <= longest
+        and not any("\ud800" <= character <= "\udfff" for character in value)
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -84,15 +100,36 @@ NUMBERS = ("kl", "alpha", "temperature", "top_p")
 
 RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "feature": ("the id of a feature", lambda value: _is_text(value, 200)),
-    "prompt": (f"1 to {MAX_PROMPT:,} characters", lambda value: _is_text(value, MAX_PROMPT) and bool(value.strip())),
-    "route": ("'native' or 'companion'", lambda value: isinstance(value, str) and value in ("native", "companion")),
-    "kl": (f"one of {', '.join(f'{kl:g}' for kl in LADDER)}", lambda value: _is_number(value) and value in LADDER),
-    "alpha": (f"a number from 0 to {MAX_ALPHA:,.0f}", lambda value: _is_number(value) and 0 <= value <= MAX_ALPHA),
+    "prompt": (
+        f"1 to {MAX_PROMPT:,} characters",
+        lambda value: _is_text(value, MAX_PROMPT) and bool(value.strip()),
+    ),
+    "route": (
+        "'native' or 'companion'",
+        lambda value: isinstance(value, str) and value in ("native", "companion"),
+    ),
+    "kl": (
+        f"one of {', '.join(f'{kl:g}' for kl in LADDER)}",
+        lambda value: _is_number(value) and value in LADDER,
+    ),
+    "alpha": (
+        f"a number from 0 to {MAX_ALPHA:,.0f}",
+        lambda value: _is_number(value) and 0 <= value <= MAX_ALPHA,
+    ),
     "sign": ("1 or -1", lambda value: _is_whole(value) and value in (1, -1)),
-    "max_new_tokens": (f"a whole number from 1 to {MAX_TOKENS}", lambda value: _is_whole(value) and 1 <= value <= MAX_TOKENS),
-    "temperature": ("a number from 0 to 2", lambda value: _is_number(value) and (value == 0 or 0.01 <= value <= 2)),
+    "max_new_tokens": (
+        f"a whole number from 1 to {MAX_TOKENS}",
+        lambda value: _is_whole(value) and 1 <= value <= MAX_TOKENS,
+    ),
+    "temperature": (
+        "a number from 0 to 2",
+        lambda value: _is_number(value) and (value == 0 or 0.01 <= value <= 2),
+    ),
     "top_p": ("a number above 0 and at most 1", lambda value: _is_number(value) and 0 < value <= 1),
-    "seed": (f"a whole number from 0 to {MAX_SEED}", lambda value: _is_whole(value) and 0 <= value <= MAX_SEED),
+    "seed": (
+        f"a whole number from 0 to {MAX_SEED}",
+        lambda value: _is_whole(value) and 0 <= value <= MAX_SEED,
+    ),
     "ticket": ("at most 64 characters", lambda value: _is_text(value, 64)),
 }
 
@@ -101,9 +138,13 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         given = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the request is not json ({error!s:.80}); send an object such as {EXAMPLE}") from error
+        raise InputError(
+            f"the request is not json ({error!s:.80}); send an object such as {EXAMPLE}"
+        ) from error
     if not isinstance(given, dict):
-        raise InputError(f"the request is {type(given).__name__} in json; send an object such as {EXAMPLE}")
+        raise InputError(
+            f"the request is {type(given).__name__} in json; send an object such as {EXAMPLE}"
+        )
     return given
 
 

@@ -12,7 +12,14 @@ from socketserver import TCPServer
 from typing import Any, cast
 
 from interp.core import InputError, InterpError
-from interp.report.live.guard import HOST, NOTHING, SAFE_HEADERS, RefusedError, body_length, require_own
+from interp.report.live.guard import (
+    HOST,
+    NOTHING,
+    SAFE_HEADERS,
+    RefusedError,
+    body_length,
+    require_own,
+)
 from interp.report.live.queue import ModelQueue, QueueFullError
 from interp.report.live.request import LADDER, SteerRequest
 from interp.report.live.steering import LiveSteering
@@ -35,7 +42,10 @@ class LiveServer(ThreadingHTTPServer):
         self.steering, self.queue = steering, queue
         self._connections: set[Any] = set()
         data = steering.directions.data
-        self.page, self.policy = page(data, live=True).encode(), f"{live_policy()}; frame-ancestors 'none'"
+        self.page, self.policy = (
+            page(data, live=True).encode(),
+            f"{live_policy()}; frame-ancestors 'none'",
+        )
         self.features = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
         super().__init__((HOST, port), _Handler)
 
@@ -71,7 +81,8 @@ class LiveServer(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         self.queue.close()
-        # A browser keeps connections open that it has not used yet; their threads would wait for a first line.
+        # A browser keeps connections open that it has not used yet; their threads would wait for a
+        # first line.
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
@@ -99,18 +110,27 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         try:
             self._require_known_place()
-            answers = {"/": self._page, "/features.json": self._features, "/state": self._state, "/steer": self._steer}
+            answers = {
+                "/": self._page,
+                "/features.json": self._features,
+                "/state": self._state,
+                "/steer": self._steer,
+            }
             answers[self.path]()
         except RefusedError as refused:
             self._line(refused.status, refused.line, refused.headers)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
-            self._line(500, "something went wrong here that should not have; the server's log has more")
+            self._line(
+                500, "something went wrong here that should not have; the server's log has more"
+            )
             raise
 
     def _require_known_place(self) -> None:
-        require_own(self.headers, self._live.server_port, page=(self.command, self.path) == ("GET", "/"))
+        require_own(
+            self.headers, self._live.server_port, page=(self.command, self.path) == ("GET", "/")
+        )
         if self.path not in METHODS:
             raise RefusedError(404, "there is nothing here; the report is at /")
         allowed = METHODS[self.path]
@@ -122,7 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
         return cast("LiveServer", self.server)
 
     def _page(self) -> None:
-        self._send(200, self._live.page, "text/html; charset=utf-8", {"Content-Security-Policy": self._live.policy})
+        self._send(
+            200,
+            self._live.page,
+            "text/html; charset=utf-8",
+            {"Content-Security-Policy": self._live.policy},
+        )
 
     def _features(self) -> None:
         self._send(200, self._live.features, "application/json")
@@ -134,7 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = body_length(self.headers)
         body = self.rfile.read(length)
         if len(body) != length:
-            raise RefusedError(400, f"the request ended after {len(body)} of {length} bytes; send it again")
+            raise RefusedError(
+                400, f"the request ended after {len(body)} of {length} bytes; send it again"
+            )
         try:
             request = SteerRequest.parse(body)
         except InputError as error:
@@ -143,7 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _steered(self, request: SteerRequest) -> dict[str, Any]:
         try:
-            ticket = self._live.queue.submit(lambda check: self._live.steering(request, check), request.ticket)
+            ticket = self._live.queue.submit(
+                lambda check: self._live.steering(request, check), request.ticket
+            )
             return {**ticket.result(self._gone), "queued": ticket.ahead}
         except QueueFullError as error:
             raise RefusedError(503, str(error), Retry_After=RETRY_SECONDS) from error
@@ -165,14 +194,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.settimeout(SLOW_CLIENT_SECONDS)
 
     def _json(self, value: Mapping[str, Any]) -> None:
-        self._send(200, json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), "application/json")
+        self._send(
+            200, json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), "application/json"
+        )
 
     def _line(self, status: int, line: str, headers: Mapping[str, str] = {}) -> None:
-        self._send(status, f"{' '.join(line.split())}\n".encode(errors="replace"), "text/plain; charset=utf-8", headers)
+        self._send(
+            status,
+            f"{' '.join(line.split())}\n".encode(errors="replace"),
+            "text/plain; charset=utf-8",
+            headers,
+        )
         self._linger()
 
     def _linger(self) -> None:
-        """Read what of a refused request is still on its way: closing before it has come would take the answer back from the client."""
+        """Read what of a refused request is still on its way: closing before it has come would take
+        the answer back from the client.
+        """
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(LINGER_SECONDS)
@@ -181,7 +219,12 @@ class _Handler(BaseHTTPRequestHandler):
                     break
 
     def _send(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] = {}) -> None:
-        own = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close", "Content-Security-Policy": NOTHING}
+        own = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            "Content-Security-Policy": NOTHING,
+        }
         self.send_response(status)
         for name, value in {**SAFE_HEADERS, **own, **headers}.items():
             self.send_header(name, value)
@@ -190,7 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library refuses (no http, a header too long, a method without an answer), in our form."""
+        """What the standard library refuses (no http, a header too long, a method without an
+        answer), in our form.
+        """
         if code == 501:
             self._line(405, "only GET and POST are answered here", {"Allow": "GET, POST"})
         else:

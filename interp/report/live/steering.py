@@ -1,4 +1,6 @@
-"""Steering on request: a report's directions, a loaded model, and the strengths that were found so far."""
+"""Steering on request: a report's directions, a loaded model, and the strengths that were found so
+far.
+"""
 
 import math
 import time
@@ -24,7 +26,9 @@ from interp.steering.strengths import calibrate, steering_kl
 
 @dataclass(frozen=True)
 class Strength:
-    """How much of a direction is added, the divergence that was measured for it, and whether that is the one asked for."""
+    """How much of a direction is added, the divergence that was measured for it, and whether that
+    is the one asked for.
+    """
 
     alpha: float
     kl: float
@@ -34,32 +38,40 @@ class Strength:
 class LiveSteering:
     """Continues prompts with and without a feature of a report; only one thread may use it.
 
-    Strength in KL is that of `interp.steer`: the divergence of the next-token distribution, mean over the prompts on which the report
-    chose its strengths. It is found once for every feature, route and sign, for all values of the ladder together, and kept.
+    Strength in KL is that of `interp.steer`: the divergence of the next-token distribution, mean
+    over the prompts on which the report chose its strengths. It is found once for every feature,
+    route and sign, for all values of the ladder together, and kept.
 
     Raises:
         InputError: the report is of another model's weights, or the model has no tokenizer.
 
-    Cost: a request costs one cached forward call of two rows per new token; the first for a feature, route and sign besides up to about 30
-    short forward calls from the site on.
+    Cost: a request costs one cached forward call of two rows per new token; the first for a
+    feature, route and sign besides up to about 30 short forward calls from the site on.
     """
 
     def __init__(self, directions: Directions, model: TransformerModel) -> None:
         _require_same_weights(directions.data["model"], model)
         if model.tokenizer is None:
-            raise InputError(f"{model.name} was wrapped without a tokenizer and cannot continue texts; use wrap(module, tokenizer)")
+            raise InputError(
+                f"{model.name} was wrapped without a tokenizer and cannot continue texts; use "
+                "wrap(module, tokenizer)"
+            )
         self.directions, self.model = directions, model
-        self.prompts: tuple[str, ...] = tuple(directions.data["steering"]["prompts_selection"]) or PROMPTS
+        self.prompts: tuple[str, ...] = (
+            tuple(directions.data["steering"]["prompts_selection"]) or PROMPTS
+        )
         self._known: dict[tuple[str, Route, int], dict[float, Strength]] = {}
 
     @torch.no_grad()
     def __call__(self, request: SteerRequest, check: Check) -> dict[str, Any]:
-        """The continuation with and without the feature, from the same random numbers, as plain values.
+        """The continuation with and without the feature, from the same random numbers, as plain
+        values.
 
         `check` is called at every step and may raise to stop.
 
         Raises:
-            InputError: the report has no such feature or route, or the prompt is too long for the network.
+            InputError: the report has no such feature or route, or the prompt is too long for the
+                network.
         """
         start = time.perf_counter()
         site, direction = self.directions.of(request.feature, request.route)
@@ -88,15 +100,23 @@ class LiveSteering:
         tokens, longest = batch.inputs["input_ids"].shape[1], self.model.context_length
         if tokens + request.max_new_tokens > longest:
             raise InputError(
-                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, but the network takes {longest}; shorten it"
+                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, "
+                "but "
+                f"the network takes {longest}; shorten it"
             )
 
-    def _strength(self, request: SteerRequest, site: str, direction: Float[Tensor, " d"], check: Check) -> Strength:
+    def _strength(
+        self, request: SteerRequest, site: str, direction: Float[Tensor, " d"], check: Check
+    ) -> Strength:
         check()
         if request.kl is None:
             assert request.alpha is not None
             vector = request.sign * request.alpha * direction
-            return Strength(request.alpha, float(steering_kl(self.model, self.prompts, site, vector[None])), reached=True)
+            return Strength(
+                request.alpha,
+                float(steering_kl(self.model, self.prompts, site, vector[None])),
+                reached=True,
+            )
         if request.kl == 0:
             return Strength(0.0, 0.0, reached=True)
         key = (request.feature, request.route, request.sign)
@@ -104,26 +124,51 @@ class LiveSteering:
             self._known[key] = self._calibrated(site, request.sign * direction, check)
         return self._known[key][request.kl]
 
-    def _calibrated(self, site: str, direction: Float[Tensor, " d"], check: Check) -> dict[float, Strength]:
+    def _calibrated(
+        self, site: str, direction: Float[Tensor, " d"], check: Check
+    ) -> dict[float, Strength]:
         targets = tuple(kl for kl in LADDER if kl > 0)
-        found = calibrate(self.model, self.prompts, site, direction[None], targets, progress=lambda *_: check())
-        columns = zip(targets, found.alpha[0].tolist(), found.kl[0].tolist(), found.reached[0].tolist(), strict=True)
+        found = calibrate(
+            self.model, self.prompts, site, direction[None], targets, progress=lambda *_: check()
+        )
+        columns = zip(
+            targets,
+            found.alpha[0].tolist(),
+            found.kl[0].tolist(),
+            found.reached[0].tolist(),
+            strict=True,
+        )
         return {target: Strength(alpha, kl, reached) for target, alpha, kl, reached in columns}
 
-    def _texts(self, request: SteerRequest, site: str, vector: Float[Tensor, " d"], check: Check) -> tuple[str, str]:
+    def _texts(
+        self, request: SteerRequest, site: str, vector: Float[Tensor, " d"], check: Check
+    ) -> tuple[str, str]:
         """With the vector and without, as two rows of one batch."""
         cells = [_cell(site, one) for one in (vector, torch.zeros_like(vector))]
         with self.model.hooked({site: _watching(check)}):
-            steered, plain = continuations(self.model, cells, [request.prompt], 1, _sampling(request), request.seed)
+            steered, plain = continuations(
+                self.model, cells, [request.prompt], 1, _sampling(request), request.seed
+            )
         return steered[0].text, plain[0].text
 
 
 def _cell(site: str, vector: Float[Tensor, " d"]) -> Cell:
-    return Cell(None, site, vector, kl=math.nan, sign=1, alpha=math.nan, measured_kl=math.nan, reached=True)
+    return Cell(
+        target=None,
+        site=site,
+        vector=vector,
+        kl=math.nan,
+        sign=1,
+        alpha=math.nan,
+        measured_kl=math.nan,
+        reached=True,
+    )
 
 
 def _watching(check: Check) -> Callable[[Tensor, Call], Tensor]:
-    """A hook that changes nothing: the network is asked at every token whether somebody still waits."""
+    """A hook that changes nothing: the network is asked at every token whether somebody still
+    waits.
+    """
 
     def hook(value: Tensor, call: Call) -> Tensor:
         check()
@@ -142,6 +187,7 @@ def _require_same_weights(described: dict[str, Any], model: TransformerModel) ->
     expected = described["weight_hash"]
     if model.weight_hash != expected:
         raise InputError(
-            f"{model.name} has weights {model.weight_hash[:12]}, the report is about {described['name']} with {str(expected)[:12]}; "
+            f"{model.name} has weights {model.weight_hash[:12]}, the report is about "
+            f"{described['name']} with {str(expected)[:12]}; "
             "give the model that the report was made of"
         )

@@ -1,4 +1,6 @@
-"""The page of a comparison: what every way of steering scores, beside its controls, and the differences in pairs."""
+"""The page of a comparison: what every way of steering scores, beside its controls, and the
+differences in pairs.
+"""
 
 import json
 from collections.abc import Mapping
@@ -28,8 +30,15 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
     """
     ways = [_labelled(row) for row in data["steering"]]
     drawn = {
-        "score": figures.ways_of_steering(ways, "report", "Steering score (0 to 2) at the strength chosen on other prompts", FULL_SCORE),
-        "lift": figures.ways_of_steering(ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT),
+        "score": figures.ways_of_steering(
+            ways,
+            "report",
+            "Steering score (0 to 2) at the strength chosen on other prompts",
+            FULL_SCORE,
+        ),
+        "lift": figures.ways_of_steering(
+            ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT
+        ),
     }
     values = {
         "title": f"Which features of {data['settings']['model']} steer?",
@@ -59,8 +68,10 @@ def findings(data: Mapping[str, Any]) -> list[str]:
 
 def _best(best: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return (
-        f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best['report'])} of 2, {score_cell(best['margin'], signed=True)} "
-        f"over the best control, with {best['n']} concepts; {best['beat_control']} of them beat their control on their own."
+        f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best['report'])} of 2, "
+        f"{score_cell(best['margin'], signed=True)} "
+        f"over the best control, with {best['n']} concepts; {best['beat_control']} of them beat "
+        "their control on their own."
     )
 
 
@@ -68,10 +79,15 @@ def _against_supervised(best: Mapping[str, Any], data: Mapping[str, Any]) -> lis
     found = [
         row["difference"]
         for row in data["differences"]
-        if row["second"]["method"] == SUPERVISED and all(row["first"][key] == best[key] for key in row["first"])
+        if row["second"]["method"] == SUPERVISED
+        and all(row["first"][key] == best[key] for key in row["first"])
     ]
     return [
-        f"Minus supervised difference in means at the same place, at equal KL: {score_cell(score, signed=True)}" + _verdict(score)
+        (
+            "Minus supervised difference in means at the same place, at equal KL: "
+            f"{score_cell(score, signed=True)}"
+        )
+        + _verdict(score)
         for score in found
     ]
 
@@ -83,25 +99,36 @@ def _verdict(score: Mapping[str, Any]) -> str:
 
 
 def _routes(data: Mapping[str, Any]) -> list[str]:
-    pairs = [row for row in data["differences"] if row["question"] == "companion minus own direction"]
+    pairs = [
+        row for row in data["differences"] if row["question"] == "companion minus own direction"
+    ]
     unsupervised = [row["difference"] for row in pairs if row["first"]["method"] != SUPERVISED]
     if not unsupervised:
         return []
     ahead = sum(score["low"] > 0 for score in unsupervised)
     behind = sum(score["high"] < 0 for score in unsupervised)
-    text = f"Companions against own directions, {len(unsupervised)} pairs at equal KL: ahead in {ahead}, behind in {behind}"
+    text = (
+        f"Companions against own directions, {len(unsupervised)} pairs at equal KL: ahead in "
+        f"{ahead}, behind in {behind}"
+    )
     return [text + ", undecided in the rest."]
 
 
 def _controls(data: Mapping[str, Any]) -> str:
-    scores = [row["report"]["value"] for row in data["controls"] if row["report"] and row["report"]["value"] is not None]
+    scores = [
+        row["report"]["value"]
+        for row in data["controls"]
+        if row["report"] and row["report"]["value"] is not None
+    ]
     top = max(scores, default=float("nan"))
     text = f"Random directions and no steering score at most {top:.2f} on the same prompts."
     return text + f" {data['failed']} of {data['judged']} judgements failed."
 
 
 def steering_table(data: Mapping[str, Any]) -> Table:
-    """Every way of steering: score, margin over the best control, lift percentile, and how many concepts."""
+    """Every way of steering: score, margin over the best control, lift percentile, and how many
+    concepts.
+    """
     rows = tuple(
         (
             _way(row),
@@ -132,17 +159,29 @@ def steering_table(data: Mapping[str, Any]) -> Table:
 
 def controls_table(data: Mapping[str, Any]) -> Table:
     """Random directions and no steering, place by place."""
-    rows = tuple((f"{row['family']} ({row['place']})", score_cell(row["report"])) for row in data["controls"])
+    rows = tuple(
+        (f"{row['family']} ({row['place']})", score_cell(row["report"])) for row in data["controls"]
+    )
     return Table("Controls", ("Control", "Score"), rows, frozenset(range(len(rows))))
 
 
 def differences_table(data: Mapping[str, Any]) -> Table:
     """Paired differences at equal KL."""
     rows = tuple(
-        (_way(row["first"]), _way(row["second"]), row["question"], score_cell(row["difference"], signed=True), f"{row['kl']:g}")
+        (
+            _way(row["first"]),
+            _way(row["second"]),
+            row["question"],
+            score_cell(row["difference"], signed=True),
+            f"{row['kl']:g}",
+        )
         for row in data["differences"]
     )
-    return Table("Paired differences at equal strength", ("First", "Second", "Question", "First minus second", "KL"), rows)
+    return Table(
+        "Paired differences at equal strength",
+        ("First", "Second", "Question", "First minus second", "KL"),
+        rows,
+    )
 
 
 def detection_table(data: Mapping[str, Any]) -> Table:
@@ -160,8 +199,19 @@ def detection_table(data: Mapping[str, Any]) -> Table:
         )
         for row in data["detection"]
     )
-    header = ("Dictionary", "Features", "AUROC ≥ 0.9", "Mean AUROC", "Shuffled labels", "Variance explained", "Active per token", "Time")
-    muted = frozenset(number for number, row in enumerate(data["detection"]) if row["method"] == "random")
+    header = (
+        "Dictionary",
+        "Features",
+        "AUROC ≥ 0.9",
+        "Mean AUROC",
+        "Shuffled labels",
+        "Variance explained",
+        "Active per token",
+        "Time",
+    )
+    muted = frozenset(
+        number for number, row in enumerate(data["detection"]) if row["method"] == "random"
+    )
     return Table("Detection of labelled concepts on held-out sentences", header, rows, muted)
 
 
@@ -173,6 +223,13 @@ def _way(row: Mapping[str, Any]) -> str:
 
 
 def _labelled(row: Mapping[str, Any]) -> dict[str, Any]:
-    label = f"own, {row['place']}" if row["route"] == "native" else f"{row['site']} → {row['place']}"
+    label = (
+        f"own, {row['place']}" if row["route"] == "native" else f"{row['site']} → {row['place']}"
+    )
     size = f" ({row['size']})" if row["size"] else ""
-    return {**row, "label": label, "method": f"{row['method']}{size}", "title": METHOD_TITLES[row["method"]] + size}
+    return {
+        **row,
+        "label": label,
+        "method": f"{row['method']}{size}",
+        "title": METHOD_TITLES[row["method"]] + size,
+    }

@@ -1,4 +1,6 @@
-"""The page of a generator's directions: whether the network is sound, what goes through its bottleneck, and what moves what."""
+"""The page of a generator's directions: whether the network is sound, what goes through its
+bottleneck, and what moves what.
+"""
 
 import base64
 import io
@@ -30,23 +32,40 @@ SURE = 0.95
 """The share of images that must move the asked way."""
 
 THROUGH, NOT_THROUGH = 0.5, 0.1
-"""A factor goes through a site where its slope's interval lies above the one, and does not where it lies below the other."""
+"""A factor goes through a site where its slope's interval lies above the one, and does not where it
+lies below the other.
+"""
 
 METHODS = {
-    "regression": "least squares of h on all factors at every step: what changes with one factor while the others stay",
-    "mean difference": "the mean h of the samples with most of a factor less that of those with least (Haas et al. 2024)",
+    "regression": (
+        "least squares of h on all factors at every step: what changes with one factor "
+        "while the others stay"
+    ),
+    "mean difference": (
+        "the mean h of the samples with most of a factor less that of those with "
+        "least (Haas et al. 2024)"
+    ),
     "pca": "principal components of h over all steps (Haas et al. 2024)",
     "ica": "independent components within the principal ones (FastICA; Hyvärinen 1999)",
     "snmf": "features of a semi-NMF of h, with sparse directions (Ding, Li & Jordan 2010)",
     "sae": "features of a sparse autoencoder of h (top-k)",
-    "noiseclr": "directions trained to do the same to different images and something else than each other (Dalva & Yanardag 2024)",
-    "jacobian": "singular vectors of the answer's derivative by h, for one image (Haas et al. 2024)",
-    "random": "normal numbers of equal norm at every step: the control, given a strength of equal effect as well",
+    "noiseclr": (
+        "directions trained to do the same to different images and something else than "
+        "each other (Dalva & Yanardag 2024)"
+    ),
+    "jacobian": (
+        "singular vectors of the answer's derivative by h, for one image (Haas et al. 2024)"
+    ),
+    "random": (
+        "normal numbers of equal norm at every step: the control, given a strength of equal "
+        "effect as well"
+    ),
 }
 
 
 def write_directions(result: DirectionsResult, folder: Path) -> Path:
-    """Write `index.html`, a self-contained page, and return its path; beside it `directions.json`, every number of the page.
+    """Write `index.html`, a self-contained page, and return its path; beside it `directions.json`,
+    every number of the page.
 
     Raises:
         UnavailableError: the folder cannot be written.
@@ -57,7 +76,10 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
         >>> write_directions(result, Path("directions"))
         PosixPath('directions/index.html')
     """
-    figures = {"effects": direction_figures.effect_map(result), "separations": direction_figures.separations(result)}
+    figures = {
+        "effects": direction_figures.effect_map(result),
+        "separations": direction_figures.separations(result),
+    }
     if result.curves:
         figures["dose"] = direction_figures.dose_curves(result)
     values = {
@@ -74,8 +96,13 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
         "comparison": comparison_table(result),
         "samples": data_uri(result.samples),
         "sheets": [_shown(sheet) for sheet in result.sheets],
-        "method_sheets": [(method_title(found.method), [_shown(sheet) for sheet in found.sheets]) for found in result.methods],
-        "methods": [(method_title(found.method), METHODS.get(found.method, "")) for found in result.methods],
+        "method_sheets": [
+            (method_title(found.method), [_shown(sheet) for sheet in found.sheets])
+            for found in result.methods
+        ],
+        "methods": [
+            (method_title(found.method), METHODS.get(found.method, "")) for found in result.methods
+        ],
         "scored": None if result.scored_method is None else method_title(result.scored_method),
         "protocol": result.provenance.parameters,
         "provenance": json.dumps(result.provenance.to_dict(), indent=1, ensure_ascii=False),
@@ -89,17 +116,30 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
 
 
 def verdict(result: DirectionsResult) -> str:
-    """Whether the network is sound, which factors go through the site, and how many of them are moved as asked.
+    """Whether the network is sound, which factors go through the site, and how many of them are
+    moved as asked.
 
     Example:
         >>> verdict(result)
-        'The network passes its sanity gate; all of x go through mid; 1 of 1 straight directions move as asked in at least 95 % of images.'
+        'The network passes its sanity gate; all of x go through mid; 1 of 1 straight directions
+        move as asked in at least 95 % of images.'
     """
     parts = [_gate(result), _through(result)]
-    for scores, how in ((result.scores, "straight directions"), (result.curved, "edits along curves")):
+    for scores, how in (
+        (result.scores, "straight directions"),
+        (result.curved, "edits along curves"),
+    ):
         if scores:
-            good = [score for score in scores.values() if score.reached and score.right_sign.value >= SURE]
-            parts.append(f"{len(good)} of {len(scores)} {how} move as asked in at least {100 * SURE:.0f} % of images")
+            good = [
+                score
+                for score in scores.values()
+                if score.reached and score.right_sign.value >= SURE
+            ]
+            parts.append(
+                f"{len(good)} of {len(scores)} {how} move as asked in at least "
+                f"{100 * SURE:.0f} % "
+                "of images"
+            )
     return "; ".join(parts) + "."
 
 
@@ -108,13 +148,16 @@ def findings(result: DirectionsResult) -> list[str]:
     said = []
     if result.gate is not None and not result.gate.passed:
         said.append(
-            f"The gate fails: {'; '.join(result.gate.failures)}. What follows is about the images that this network makes, not about "
+            f"The gate fails: {'; '.join(result.gate.failures)}. What follows is about the images "
+            "that this network makes, not about "
             "its data."
         )
     if not result.known:
         said.append(
-            "Nobody said which factors these images have. Plain measures of a picture (brightness, contrast, where the light is) stand in "
-            "for them: they tell what a direction does to the picture, not to what is in it. The contact sheets are there to be looked at."
+            "Nobody said which factors these images have. Plain measures of a picture (brightness, "
+            "contrast, where the light is) stand in "
+            "for them: they tell what a direction does to the picture, not to what is in it. The "
+            "contact sheets are there to be looked at."
         )
     return [*said, *_scored(result), *_best(result), *_spans(result), *result.notes]
 
@@ -122,7 +165,11 @@ def findings(result: DirectionsResult) -> list[str]:
 def _gate(result: DirectionsResult) -> str:
     if result.gate is None:
         return "Without its data the network could not be put through the sanity gate"
-    return "The network passes its sanity gate" if result.gate.passed else "The network FAILS its sanity gate"
+    return (
+        "The network passes its sanity gate"
+        if result.gate.passed
+        else "The network FAILS its sanity gate"
+    )
 
 
 def _through(result: DirectionsResult) -> str:
@@ -143,14 +190,19 @@ def _through(result: DirectionsResult) -> str:
 def _scored(result: DirectionsResult) -> list[str]:
     if not result.scores or result.scored_method is None:
         return []
-    moved = ", ".join(f"{name} by {cell(score.change, shown=True)}" for name, score in result.scores.items())
+    moved = ", ".join(
+        f"{name} by {cell(score.change, shown=True)}" for name, score in result.scores.items()
+    )
     worst = max(result.scores.values(), key=lambda score: score.leak.value)
     random = max(abs(score.change.control or 0.0) for score in result.scores.values())
     sure = min(score.right_sign.value for score in result.scores.values())
     return [
-        f"Directions by {method_title(result.scored_method)}, with strengths chosen on other images, move {moved} ({unit_words(result)}, "
-        f"n = {worst.leak.n}), the asked way in at least {100 * sure:.0f} % of images. The other factors change by at most "
-        f"{cell(worst.leak)} on average (under {worst.target}); random directions of equal norm move a target by at most {random:.2f}.",
+        f"Directions by {method_title(result.scored_method)}, with strengths chosen on other "
+        f"images, move {moved} ({unit_words(result)}, "
+        f"n = {worst.leak.n}), the asked way in at least {100 * sure:.0f} % of images. The other "
+        "factors change by at most "
+        f"{cell(worst.leak)} on average (under {worst.target}); random directions of equal norm "
+        f"move a target by at most {random:.2f}.",
         *_curved(result),
     ]
 
@@ -160,24 +212,35 @@ def _curved(result: DirectionsResult) -> list[str]:
         return []
     worst = max(result.curved.values(), key=lambda score: score.leak.value)
     sure = min(score.right_sign.value for score in result.curved.values())
-    low, high = (found(abs(score.change.value) for score in result.curved.values()) for found in (min, max))
+    low, high = (
+        found(abs(score.change.value) for score in result.curved.values()) for found in (min, max)
+    )
     return [
-        f"Edits along curves (the site as a polynomial of the factors, at the last steps only) move each factor by {low:.2f} to {high:.2f} "
-        f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others change by at most {cell(worst.leak)} "
+        "Edits along curves (the site as a polynomial of the factors, at the last steps only) "
+        f"move each factor by {low:.2f} to {high:.2f} "
+        f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others "
+        f"change by at most {cell(worst.leak)} "
         f"(under {worst.target})."
     ]
 
 
 def _best(result: DirectionsResult) -> list[str]:
-    unsupervised = [found for found in result.methods if not found.supervised and found.method != "random"]
+    unsupervised = [
+        found for found in result.methods if not found.supervised and found.method != "random"
+    ]
     if not unsupervised:
         return []
     best = max(unsupervised, key=lambda found: found.separation.value)
     said = (
-        f"Without labels, {method_title(best.method)} separates the factors best: {cell(best.separation)} (1: every factor has a "
+        f"Without labels, {method_title(best.method)} separates the factors best: "
+        f"{cell(best.separation)} (1: every factor has a "
         f"direction of its own; random tables reach {control_cell(best.separation)})"
     )
-    tied = [method_title(found.method) for found in unsupervised if found is not best and found.separation.high > best.separation.low]
+    tied = [
+        method_title(found.method)
+        for found in unsupervised
+        if found is not best and found.separation.high > best.separation.low
+    ]
     said += f", not clearly better than {', '.join(tied)}" if tied else ""
     rows = [_pure(best, factor) for factor in result.factors]
     return [f"{said}. It moves {'; '.join(row for row in rows if row)}."]
@@ -190,13 +253,16 @@ def _pure(found: MethodResult, factor: str) -> str:
 
 
 def _spans(result: DirectionsResult) -> list[str]:
-    unsupervised = [found for found in result.methods if not found.supervised and found.method != "random"]
+    unsupervised = [
+        found for found in result.methods if not found.supervised and found.method != "random"
+    ]
     if not unsupervised:
         return []
     best = max(unsupervised, key=lambda found: float(np.mean(list(found.spanned.values()))))
     shares = ", ".join(f"{factor} {share:.2f}" for factor, share in best.spanned.items())
     return [
-        f"The span of the {len(best.directions)} directions of {method_title(best.method)} holds, of the squared length of each regressed "
+        f"The span of the {len(best.directions)} directions of {method_title(best.method)} holds, "
+        "of the squared length of each regressed "
         f"direction, {shares} (by chance {best.chance:.3f}). What is spanned need not be separated."
     ]
 
@@ -228,5 +294,12 @@ def data_uri(picture: UInt8[np.ndarray, "down across 3"]) -> str:
 
 
 def _shown(sheet: Contact) -> dict[str, object]:
-    strengths = ["as it is" if strength == 0 else f"{strength:+.3g}".replace("-", "−") for strength in sheet.strengths]
-    return {"direction": sheet.direction, "strengths": strengths, "picture": data_uri(sheet.picture)}
+    strengths = [
+        "as it is" if strength == 0 else f"{strength:+.3g}".replace("-", "−")
+        for strength in sheet.strengths
+    ]
+    return {
+        "direction": sheet.direction,
+        "strengths": strengths,
+        "picture": data_uri(sheet.picture),
+    }

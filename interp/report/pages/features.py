@@ -1,4 +1,6 @@
-"""A report as one self-contained page: nothing is loaded from anywhere, and no text of a corpus or a model can act in it."""
+"""A report as one self-contained page: nothing is loaded from anywhere, and no text of a corpus or
+a model can act in it.
+"""
 
 import base64
 import functools
@@ -28,13 +30,15 @@ LIVE_SCRIPTS = (*SCRIPTS[:-1], "live.js", SCRIPTS[-1])
 
 
 def write_report(data: Mapping[str, Any], folder: Path) -> Path:
-    """Write `features.json` (the data, exactly) and `index.html` (the page that shows it), and return the page's path.
+    """Write `features.json` (the data, exactly) and `index.html` (the page that shows it), and
+    return the page's path.
 
-    The page works from disk and offline: styles, scripts, data and plotly are inside it, and its content security policy forbids
-    loading anything or running any other script.
+    The page works from disk and offline: styles, scripts, data and plotly are inside it, and its
+    content security policy forbids loading anything or running any other script.
 
     Raises:
-        InputError: the data lacks something or holds what cannot be written (`interp.report.data.schema`).
+        InputError: the data lacks something or holds what cannot be written
+            (`interp.report.data.schema`).
         UnavailableError: the folder cannot be written.
 
     Cost: about half a second and 2 MB, most of it plotly, beside twice the size of the data.
@@ -51,8 +55,14 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
 
 
 def page(data: Mapping[str, Any], *, live: bool = False) -> str:
-    """The page's html for checked data; with `live`, also the panel that asks the server it came from (`interp.report.serve`) to steer."""
-    drawn = {"dose": figures.dose_response(data), "detection": figures.detection(data), "reconstruction": figures.reconstruction(data)}
+    """The page's html for checked data; with `live`, also the panel that asks the server it came
+    from (`interp.report.serve`) to steer.
+    """
+    drawn = {
+        "dose": figures.dose_response(data),
+        "detection": figures.detection(data),
+        "reconstruction": figures.reconstruction(data),
+    }
     values = {
         "data": data,
         "live": live,
@@ -68,19 +78,31 @@ def page(data: Mapping[str, Any], *, live: bool = False) -> str:
         "embedded_view": embed_json(_view(data, json_for_page(drawn))),
     }
     styles = ("page.css", "live.css") if live else ("page.css",)
-    return self_contained("page.html.j2", LIVE_SCRIPTS if live else SCRIPTS, values, styles=styles, connect=live)
+    return self_contained(
+        "page.html.j2", LIVE_SCRIPTS if live else SCRIPTS, values, styles=styles, connect=live
+    )
 
 
 def self_contained(
-    template: str, scripts: Sequence[str], values: Mapping[str, Any], *, styles: Sequence[str] = ("page.css",), connect: bool = False
+    template: str,
+    scripts: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    styles: Sequence[str] = ("page.css",),
+    connect: bool = False,
 ) -> str:
-    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a policy that lets only these run.
+    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a
+    policy that lets only these run.
 
     With `connect` the page may ask the server that it came from, and nobody else.
     """
     script = "".join(_asset(name) for name in scripts)
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(count=lambda value: f"{value:,}", score=tables.score_cell)
     own = {
@@ -93,12 +115,17 @@ def self_contained(
 
 
 def live_policy() -> str:
-    """The content security policy of the page with live steering, for the server to send as a header too."""
-    return policy("".join(_asset(name) for name in LIVE_SCRIPTS), figures.plotly_source(), connect=True)
+    """The content security policy of the page with live steering, for the server to send as a
+    header too.
+    """
+    return policy(
+        "".join(_asset(name) for name in LIVE_SCRIPTS), figures.plotly_source(), connect=True
+    )
 
 
 def embed_json(value: Any) -> str:
-    r"""Json that can stand inside a script element: no text in it can end the element, open a comment or break a line.
+    r"""Json that can stand inside a script element: no text in it can end the element, open a
+    comment or break a line.
 
     Example:
         >>> embed_json("</script>")
@@ -111,7 +138,9 @@ def embed_json(value: Any) -> str:
 
 
 def _view(data: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page's script needs beside the data: titles, colours and figures, so that page and notebook show the same."""
+    """What the page's script needs beside the data: titles, colours and figures, so that page and
+    notebook show the same.
+    """
     return {
         "titles": tables.method_titles(data),
         "colors": figures.method_colors(data),
@@ -121,9 +150,21 @@ def _view(data: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score_top(features: Sequence[Mapping[str, Any]]) -> float:
-    """One upper end for every feature's steering chart, so that charts can be compared; at least 0.5, in steps of 0.5, at most 2."""
-    doses = [dose["score"] for item in features if item["steering"] for route in item["steering"]["routes"] for dose in route["dose"]]
-    ends = [score["high"] if score["high"] is not None else score["value"] for score in doses if score["value"] is not None]
+    """One upper end for every feature's steering chart, so that charts can be compared; at least
+    0.5, in steps of 0.5, at most 2.
+    """
+    doses = [
+        dose["score"]
+        for item in features
+        if item["steering"]
+        for route in item["steering"]["routes"]
+        for dose in route["dose"]
+    ]
+    ends = [
+        score["high"] if score["high"] is not None else score["value"]
+        for score in doses
+        if score["value"] is not None
+    ]
     return min(2.0, max(0.5, math.ceil(2 * max(ends, default=0.0)) / 2))
 
 
@@ -134,8 +175,13 @@ def _packed_plotly() -> str:
 
 
 def policy(*scripts: str, connect: bool = False) -> str:
-    """Only these scripts may run; plotly writes style elements and draws its downloads through blobs."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
+    """Only these scripts may run; plotly writes style elements and draws its downloads through
+    blobs.
+    """
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
     asked = " connect-src 'self';" if connect else ""
     rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     return f"default-src 'none'; script-src {hashes};{asked} {rest}"

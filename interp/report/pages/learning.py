@@ -1,4 +1,6 @@
-"""The page of learning dynamics: when each concept was learned, how a run turned, and from when on it could have been elicited."""
+"""The page of learning dynamics: when each concept was learned, how a run turned, and from when on
+it could have been elicited.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +25,18 @@ CORNERS = ("red, large", "blue, large", "red, small", "blue, small")
 
 
 def write_dynamics(
-    runs: Sequence[ImageRun], folder: Path, *, language: LanguageRun | None = None, rule: LearningRule = learning.RULE
+    runs: Sequence[ImageRun],
+    folder: Path,
+    *,
+    language: LanguageRun | None = None,
+    rule: LearningRule = learning.RULE,
 ) -> Path:
-    """Write `index.html`, a self-contained page, and return its path; beside it `dynamics.json`, every number of its tables.
+    """Write `index.html`, a self-contained page, and return its path; beside it `dynamics.json`,
+    every number of its tables.
 
     Args:
-        runs: of the shapes experiment (`interp.studies.learning.files.load_image_runs`); none for a language model alone.
+        runs: of the shapes experiment (`interp.studies.learning.files.load_image_runs`); none for a
+            language model alone.
         language: a language model's tracks and features; None for image runs alone.
         rule: what counts as learned.
 
@@ -59,7 +67,10 @@ def write_dynamics(
         "signals": {f"{signal:g}": len(group) for signal, group in by_signal(own).items()},
         "language": language,
         "planes": [name for name in planes if name.startswith("language")],
-        "legends": {"image": dynamics_figures.image_legend(own), "language": dynamics_figures.language_legend()},
+        "legends": {
+            "image": dynamics_figures.image_legend(own),
+            "language": dynamics_figures.language_legend(),
+        },
         "tables": tables,
         "sliders": sliders,
         "embedded_sliders": embed_json(sliders),
@@ -68,8 +79,14 @@ def write_dynamics(
         "embedded_figures": embed_json(json_for_page(figures)),
     }
     text = self_contained("dynamics.html.j2", SCRIPTS, values)
-    shown = {name: {"caption": table.caption, "header": table.header, "rows": table.rows} for name, table in tables.items()}
-    write_json(folder / "dynamics.json", {**found, "rule": str(rule), "facts": dict(about), "tables": shown})
+    shown = {
+        name: {"caption": table.caption, "header": table.header, "rows": table.rows}
+        for name, table in tables.items()
+    }
+    write_json(
+        folder / "dynamics.json",
+        {**found, "rule": str(rule), "facts": dict(about), "tables": shown},
+    )
     write_text(folder / "index.html", text)
     return folder / "index.html"
 
@@ -78,12 +95,12 @@ def _image_planes(runs: Sequence[ImageRun]) -> dict[str, Plane]:
     axes = ("Colour: from red to blue", "Size: from large to small")
     return {
         f"space {signal:g}": Plane(
-            axes,
-            [run.steps for run in group],
-            [run.way for run in group],
-            [run.turn for run in group],
-            [str(run) for run in group],
-            CORNERS,
+            axes=axes,
+            steps=[run.steps for run in group],
+            ways=[run.way for run in group],
+            turns=[run.turn for run in group],
+            names=[str(run) for run in group],
+            corners=CORNERS,
         )
         for signal, group in by_signal(runs).items()
     }
@@ -97,20 +114,27 @@ def _language_planes(language: LanguageRun | None) -> dict[str, Plane]:
     pairs = [(concepts[place], concepts[place + 1]) for place in range(0, len(concepts) - 1, 2)]
     return {
         f"language {place}": Plane(
-            (f"“{first.name}”, asked", f"“{second.name}”, asked"),
-            [language.track.steps],
-            [np.stack([first.naive.mean(axis=1), second.naive.mean(axis=1)], axis=1)],
-            [None],
-            [language.name],
+            axes=(f"“{first.name}”, asked", f"“{second.name}”, asked"),
+            steps=[language.track.steps],
+            ways=[np.stack([first.naive.mean(axis=1), second.naive.mean(axis=1)], axis=1)],
+            turns=[None],
+            names=[language.name],
         )
         for place, (first, second) in enumerate(pairs)
     }
 
 
-def _figures(runs: Sequence[ImageRun], language: LanguageRun | None, planes: dict[str, Plane], rule: LearningRule) -> dict[str, Any]:
+def _figures(
+    runs: Sequence[ImageRun],
+    language: LanguageRun | None,
+    planes: dict[str, Plane],
+    rule: LearningRule,
+) -> dict[str, Any]:
     last = max([run.steps[-1] for run in runs], default=0)
     figures = {
-        name: dynamics_figures.concept_space(plane, plane.grid[-1] if name.startswith("language") else last)
+        name: dynamics_figures.concept_space(
+            plane, plane.grid[-1] if name.startswith("language") else last
+        )
         for name, plane in planes.items()
     }
     for signal, group in by_signal(runs).items():
@@ -119,7 +143,8 @@ def _figures(runs: Sequence[ImageRun], language: LanguageRun | None, planes: dic
         figures["times"] = dynamics_figures.learning_against_signal(runs, rule)
     if language is not None:
         figures |= {
-            f"concept {concept.name}": dynamics_figures.concept_curves(language, concept.name, rule) for concept in language.track.concepts
+            f"concept {concept.name}": dynamics_figures.concept_curves(language, concept.name, rule)
+            for concept in language.track.concepts
         }
         figures["likeness"] = dynamics_figures.representation(language)
         if language.history is not None:
@@ -127,22 +152,38 @@ def _figures(runs: Sequence[ImageRun], language: LanguageRun | None, planes: dic
     return figures
 
 
-def _tables(runs: Sequence[ImageRun], language: LanguageRun | None, rule: LearningRule) -> dict[str, Table]:
+def _tables(
+    runs: Sequence[ImageRun], language: LanguageRun | None, rule: LearningRule
+) -> dict[str, Table]:
     tables: dict[str, Table | None] = {}
     if runs:
         own = main_runs(runs)
-        tables |= {"times": dynamics_tables.times_table(own, rule), "turns": dynamics_tables.turns_table(own)}
-        tables |= {"lags": dynamics_tables.lags_table(own, rule), "runs": dynamics_tables.runs_table(own, rule)}
+        tables |= {
+            "times": dynamics_tables.times_table(own, rule),
+            "turns": dynamics_tables.turns_table(own),
+        }
+        tables |= {
+            "lags": dynamics_tables.lags_table(own, rule),
+            "runs": dynamics_tables.runs_table(own, rule),
+        }
         tables |= {"variants": dynamics_tables.variants_table(runs, rule)}
     if language is not None:
         tables |= {"onsets": dynamics_tables.onsets_table(language, rule)}
-        tables |= {"right": dynamics_tables.onsets_table(language, rule, right=True), "shifts": dynamics_tables.shifts_table(language)}
-        tables |= {"births": dynamics_tables.births_table(language, rule), "likeness": dynamics_tables.likeness_table(language)}
+        tables |= {
+            "right": dynamics_tables.onsets_table(language, rule, right=True),
+            "shifts": dynamics_tables.shifts_table(language),
+        }
+        tables |= {
+            "births": dynamics_tables.births_table(language, rule),
+            "likeness": dynamics_tables.likeness_table(language),
+        }
     return {name: table for name, table in tables.items() if table is not None}
 
 
 def _sliders(runs: Sequence[ImageRun], planes: dict[str, Plane]) -> list[dict[str, Any]]:
-    """What each slider of the page moves: points of figures and, where a run has them, generated samples."""
+    """What each slider of the page moves: points of figures and, where a run has them, generated
+    samples.
+    """
     sheets = next((run for run in runs if run.sheets), None)
     sliders: list[dict[str, Any]] = []
     for kind in ("space", "language"):

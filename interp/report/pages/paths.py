@@ -1,4 +1,6 @@
-"""The page of causal paths: the graph, whether it is right, and every number that says so beside its control."""
+"""The page of causal paths: the graph, whether it is right, and every number that says so beside
+its control.
+"""
 
 import json
 from collections.abc import Iterable
@@ -26,25 +28,54 @@ LISTED = 30
 """Edges in tables."""
 
 METHODS = {
-    "exact": "every edge replaced on its own and the metric measured (direct path patching; Goldowsky-Dill et al. 2023)",
-    "eap": "edge attribution patching: the change of a contribution times the metric's gradient at the clean run (Syed et al. 2023)",
-    "eap-ig-inputs": "edge attribution patching with gradients averaged on the way from counterfactual to clean inputs (Hanna et al. 2024)",
-    "eap-ig-activations": "edge attribution patching with gradients averaged on the way of each part's own output (Hanna et al. 2024)",
-    "eap-qk": "edge attribution patching with the softmax recomputed at queries and keys (AtP*; Kramár et al. 2024)",
-    "eap-graddrop": "edge attribution patching averaged over backward passes that each leave out a layer (AtP*; Kramár et al. 2024)",
-    "acdc": "ACDC: from the output backwards, edges whose removal changes the metric less than a threshold are dropped (Conmy et al. 2023)",
-    "interventional": "interventions from the output down, with paired Wilcoxon tests and Benjamini–Hochberg control of false discoveries",
-    "regression": "regression of each part's size on its inputs' (Narendra et al. 2018): a correlational baseline, not an intervention",
+    "exact": (
+        "every edge replaced on its own and the metric measured (direct path patching; "
+        "Goldowsky-Dill et al. 2023)"
+    ),
+    "eap": (
+        "edge attribution patching: the change of a contribution times the metric's gradient at "
+        "the clean run (Syed et al. 2023)"
+    ),
+    "eap-ig-inputs": (
+        "edge attribution patching with gradients averaged on the way from "
+        "counterfactual to clean inputs (Hanna et al. 2024)"
+    ),
+    "eap-ig-activations": (
+        "edge attribution patching with gradients averaged on the way of each "
+        "part's own output (Hanna et al. 2024)"
+    ),
+    "eap-qk": (
+        "edge attribution patching with the softmax recomputed at queries and keys (AtP*; "
+        "Kramár et al. 2024)"
+    ),
+    "eap-graddrop": (
+        "edge attribution patching averaged over backward passes that each leave out a "
+        "layer (AtP*; Kramár et al. 2024)"
+    ),
+    "acdc": (
+        "ACDC: from the output backwards, edges whose removal changes the metric less than a "
+        "threshold are dropped (Conmy et al. 2023)"
+    ),
+    "interventional": (
+        "interventions from the output down, with paired Wilcoxon tests and "
+        "Benjamini–Hochberg control of false discoveries"
+    ),
+    "regression": (
+        "regression of each part's size on its inputs' (Narendra et al. 2018): a "
+        "correlational baseline, not an intervention"
+    ),
 }
 
 
 def write_paths(result: PathsResult, folder: Path) -> Path:
-    """Write `index.html`, a self-contained page, and return its path; beside it `paths.json`, `graph.json` and `graph.graphml`.
+    """Write `index.html`, a self-contained page, and return its path; beside it `paths.json`,
+    `graph.json` and `graph.graphml`.
 
     Raises:
         UnavailableError: the folder cannot be written.
 
-    Cost: bootstrap intervals of the edges shown; about a second and 2 MB, beside the graph's own size.
+    Cost: bootstrap intervals of the edges shown; about a second and 2 MB, beside the graph's own
+    size.
 
     Example:
         >>> write_paths(result, Path("paths"))
@@ -84,15 +115,23 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
 
 def findings(result: PathsResult) -> list[str]:
     """The verdict first, then what it rests on; no sentence is stronger than its interval."""
-    return [verdict(result), *_task(result), _carried(result.faithfulness), _areas(result.faithfulness), *_checks(result)]
+    return [
+        verdict(result),
+        *_task(result),
+        _carried(result.faithfulness),
+        _areas(result.faithfulness),
+        *_checks(result),
+    ]
 
 
 def verdict(result: PathsResult) -> str:
-    """Whether the graph stands: whether it beats random graphs, its predictions are confirmed, and it is found again on other examples.
+    """Whether the graph stands: whether it beats random graphs, its predictions are confirmed, and
+    it is found again on other examples.
 
     Example:
         >>> verdict(result)
-        'The graph stands every check made: it is more faithful than random graphs, and its predictions were confirmed.'
+        'The graph stands every check made: it is more faithful than random graphs, and its
+        predictions were confirmed.'
     """
     passed: list[str] = []
     failed: list[str] = []
@@ -107,16 +146,41 @@ def verdict(result: PathsResult) -> str:
 
 def _tests(result: PathsResult) -> Iterable[tuple[bool, bool, str, str]]:
     """Was it tested, does it hold, what is said if so, and what if not."""
-    judged, found, again, accuracy = result.faithfulness, result.checked, result.stability, result.accuracy
+    judged, found, again, accuracy = (
+        result.faithfulness,
+        result.checked,
+        result.stability,
+        result.accuracy,
+    )
     better = judged.beats_random
-    yield True, better, "it is more faithful than random graphs", "it is not clearly more faithful than random graphs"
+    yield (
+        True,
+        better,
+        "it is more faithful than random graphs",
+        "it is not clearly more faithful than random graphs",
+    )
     confirmed = found is not None and found.spearman.low > 0
-    yield found is not None, confirmed, "measured effects rank as predicted", "measured effects do not rank as predicted"
+    yield (
+        found is not None,
+        confirmed,
+        "measured effects rank as predicted",
+        "measured effects do not rank as predicted",
+    )
     stable = again is not None and again.halves.low > (again.halves.control or 0.0)
-    yield again is not None, stable, "other examples give it again more than chance", "other examples do not give it again more than chance"
+    yield (
+        again is not None,
+        stable,
+        "other examples give it again more than chance",
+        "other examples do not give it again more than chance",
+    )
     tested = accuracy is not None and accuracy.control is not None
     able = accuracy is not None and accuracy.low > (accuracy.control or 0.0)
-    yield tested, able, "the model does the task", "the model does not do the task better than chance"
+    yield (
+        tested,
+        able,
+        "the model does the task",
+        "the model does not do the task better than chance",
+    )
 
 
 def _listed(parts: list[str]) -> str:
@@ -127,23 +191,32 @@ def _task(result: PathsResult) -> list[str]:
     if result.accuracy is None:
         return []
     chance = "" if result.accuracy.control is None else f"; chance is {result.accuracy.control:.2f}"
-    return [f"The model itself is right on {score_cell(result.accuracy.to_dict())} of {result.accuracy.n} examples of the task{chance}."]
+    return [
+        (
+            f"The model itself is right on {score_cell(result.accuracy.to_dict())} of "
+            f"{result.accuracy.n} examples of the task{chance}."
+        )
+    ]
 
 
 def _carried(judged: Faithfulness) -> str:
     place = int(np.argmin(np.abs(judged.fractions - SHARE)))
     own, chance = judged.curve[place], judged.random_curve[place]
     return (
-        f"The strongest {100 * judged.fractions[place]:g} % of the edges ({judged.edges[place]:,} on paths) keep "
-        f"{score_cell(own.to_dict())} of what replacing everything takes away; random graphs with as many edges per layer keep "
+        f"The strongest {100 * judged.fractions[place]:g} % of the edges ({judged.edges[place]:,} "
+        "on paths) keep "
+        f"{score_cell(own.to_dict())} of what replacing everything takes away; random graphs with "
+        "as many edges per layer keep "
         f"{score_cell(chance.to_dict())}."
     )
 
 
 def _areas(judged: Faithfulness) -> str:
     return (
-        f"Over all sizes CMD is {score_cell(judged.cmd.to_dict(), 3)} (0 is best) against {score_cell(judged.random_cmd.to_dict(), 3)} of "
-        f"random graphs, and CPR {score_cell(judged.cpr.to_dict(), 3)} against {score_cell(judged.random_cpr.to_dict(), 3)}."
+        f"Over all sizes CMD is {score_cell(judged.cmd.to_dict(), 3)} (0 is best) against "
+        f"{score_cell(judged.random_cmd.to_dict(), 3)} of "
+        f"random graphs, and CPR {score_cell(judged.cpr.to_dict(), 3)} against "
+        f"{score_cell(judged.random_cpr.to_dict(), 3)}."
     )
 
 
@@ -152,22 +225,35 @@ def _checks(result: PathsResult) -> list[str]:
     if result.checked is not None:
         found = result.checked
         said.append(
-            f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, {int((~found.is_top).sum())} random others) that were "
-            f"measured, the rank correlation with the prediction is {score_cell(found.spearman.to_dict())}, Pearson's "
-            f"{score_cell(found.pearson.to_dict())}; predictions dealt at random reach {_control(found.spearman)}."
+            f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, "
+            f"{int((~found.is_top).sum())} random others) that were "
+            "measured, the rank correlation with the prediction is "
+            f"{score_cell(found.spearman.to_dict())}, Pearson's "
+            f"{score_cell(found.pearson.to_dict())}; predictions dealt at random reach "
+            f"{_control(found.spearman)}."
         )
     if result.stability is not None:
         again = result.stability
-        seeds = "" if again.seeds is None else f"; over seeds {score_cell(again.seeds.to_dict())}, by chance {_control(again.seeds)}"
+        seeds = (
+            ""
+            if again.seeds is None
+            else (
+                f"; over seeds {score_cell(again.seeds.to_dict())}, by chance "
+                f"{_control(again.seeds)}"
+            )
+        )
         said.append(
-            f"Graphs of two halves of the examples overlap by {score_cell(again.halves.to_dict())} (Jaccard, {again.edges:.0f} edges, "
+            f"Graphs of two halves of the examples overlap by {score_cell(again.halves.to_dict())} "
+            f"(Jaccard, {again.edges:.0f} edges, "
             f"{again.splits} splits), random ones by {_control(again.halves)}{seeds}."
         )
     if result.sufficiency is not None:
         both = result.sufficiency
         said.append(
-            f"With only the graph ({both.edges:,} of {both.total:,} edges) {both.metric} is {_standing(both.only)}, without it "
-            f"{_standing(both.without)}; it is {_standing(both.whole)} in the whole network, {_standing(both.nothing)} with all replaced."
+            f"With only the graph ({both.edges:,} of {both.total:,} edges) {both.metric} is "
+            f"{_standing(both.only)}, without it "
+            f"{_standing(both.without)}; it is {_standing(both.whole)} in the whole network, "
+            f"{_standing(both.nothing)} with all replaced."
         )
     return said
 
@@ -184,12 +270,18 @@ def edges_table(result: PathsResult) -> Table:
     """The strongest edges in numbers."""
     graph = result.graph
     numbers = path_figures.shown_edges(graph, LISTED)
-    found = {} if result.checked is None else dict(zip(result.checked.numbers.tolist(), result.checked.measured, strict=True))
+    found = (
+        {}
+        if result.checked is None
+        else dict(zip(result.checked.numbers.tolist(), result.checked.measured, strict=True))
+    )
     rows = tuple(
         (str(graph.edge(number)), _effect(score), _effect(found.get(number)))
         for number, score in zip(numbers.tolist(), edge_scores(graph, numbers), strict=True)
     )
-    return Table(f"The {len(rows)} strongest edges", ("Edge", f"Effect ({graph.method})", "Measured"), rows)
+    return Table(
+        f"The {len(rows)} strongest edges", ("Edge", f"Effect ({graph.method})", "Measured"), rows
+    )
 
 
 def _effect(score: Score | None) -> str:
@@ -212,13 +304,29 @@ def curve_table(result: PathsResult) -> Table:
         )
         for place, share in enumerate(judged.fractions)
     ]
-    rows.append(("CPR", "", *(score_cell(item.cpr.to_dict(), 3) for item in methods), score_cell(judged.random_cpr.to_dict(), 3)))
-    rows.append(("CMD", "", *(score_cell(item.cmd.to_dict(), 3) for item in methods), score_cell(judged.random_cmd.to_dict(), 3)))
+    rows.append(
+        (
+            "CPR",
+            "",
+            *(score_cell(item.cpr.to_dict(), 3) for item in methods),
+            score_cell(judged.random_cpr.to_dict(), 3),
+        )
+    )
+    rows.append(
+        (
+            "CMD",
+            "",
+            *(score_cell(item.cmd.to_dict(), 3) for item in methods),
+            score_cell(judged.random_cmd.to_dict(), 3),
+        )
+    )
     return Table("Faithfulness f, and the areas under it (CPR) and to 1 (CMD)", header, tuple(rows))
 
 
 def standing_table(result: PathsResult) -> Table | None:
-    """Metric and accuracy of the whole network, only the graph, without it, and nothing; random graphs beside."""
+    """Metric and accuracy of the whole network, only the graph, without it, and nothing; random
+    graphs beside.
+    """
     both = result.sufficiency
     if both is None:
         return None
@@ -238,7 +346,9 @@ def standing_table(result: PathsResult) -> Table | None:
         )
         for title, state in states
     )
-    return Table("What is left", ("State", both.metric, "Random graphs", "Accuracy", "Random graphs"), rows)
+    return Table(
+        "What is left", ("State", both.metric, "Random graphs", "Accuracy", "Random graphs"), rows
+    )
 
 
 def sides_table(result: PathsResult) -> Table | None:
@@ -247,10 +357,20 @@ def sides_table(result: PathsResult) -> Table | None:
     if both is None:
         return None
     rows = tuple(
-        (f"{100 * share:g} %", score_cell(only.to_dict()), _control(only), score_cell(without.to_dict()), _control(without))
+        (
+            f"{100 * share:g} %",
+            score_cell(only.to_dict()),
+            _control(only),
+            score_cell(without.to_dict()),
+            _control(without),
+        )
         for share, only, without in zip(both.fractions, both.insertion, both.deletion, strict=True)
     )
-    return Table("f by size", ("Strongest edges", "Only these", "Random graphs", "Without these", "Random graphs"), rows)
+    return Table(
+        "f by size",
+        ("Strongest edges", "Only these", "Random graphs", "Without these", "Random graphs"),
+        rows,
+    )
 
 
 def checked_table(result: PathsResult) -> Table | None:
@@ -265,7 +385,11 @@ def checked_table(result: PathsResult) -> Table | None:
         ("Spearman among random others", found.among_random),
     )
     rows = tuple(
-        (title, MISSING, MISSING, MISSING) if score is None else (title, score_cell(score.to_dict()), str(score.n), _control(score))
+        (title, MISSING, MISSING, MISSING)
+        if score is None
+        else (title, score_cell(score.to_dict()), str(score.n), _control(score))
         for title, score in pairs
     )
-    return Table("Predicted against measured", ("Correlation", "Value", "Edges", "Dealt at random"), rows)
+    return Table(
+        "Predicted against measured", ("Correlation", "Value", "Edges", "Dealt at random"), rows
+    )

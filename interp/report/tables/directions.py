@@ -28,8 +28,19 @@ def gate_table(result: DirectionsResult) -> Table | None:
         )
         for name, found in gate.factors.items()
     )
-    title = f"Generated images against the data: off-range pixels {gate.off_range:.2%}, unreadable images {gate.unreadable:.2%}"
-    header = ("Factor", "Mean, sd of the data", "Data's own", "Sd, of the data's", "Data's own", "KS", "Verdict")
+    title = (
+        f"Generated images against the data: off-range pixels {gate.off_range:.2%}, "
+        f"unreadable images {gate.unreadable:.2%}"
+    )
+    header = (
+        "Factor",
+        "Mean, sd of the data",
+        "Data's own",
+        "Sd, of the data's",
+        "Data's own",
+        "KS",
+        "Verdict",
+    )
     return Table(title.replace("%", " %"), header, rows)
 
 
@@ -38,7 +49,12 @@ def interchange_table(result: DirectionsResult) -> Table:
     test = result.interchange
     windows = list(dict.fromkeys(row.window for row in test.rows))
     slopes = {(row.factor, row.window): row.slope for row in test.rows}
-    header = ("Factor", "All steps", "Third image's", *(f"Steps {window.start}–{window.stop - 1}" for window in windows[1:]))
+    header = (
+        "Factor",
+        "All steps",
+        "Third image's",
+        *(f"Steps {window.start}–{window.stop - 1}" for window in windows[1:]),
+    )
     rows = tuple(
         (
             factor,
@@ -48,7 +64,9 @@ def interchange_table(result: DirectionsResult) -> Table:
         )
         for factor in exchanged(result)
     )
-    return Table("Slope of what moved on what was exchanged: 1 goes through, 0 does not", header, rows)
+    return Table(
+        "Slope of what moved on what was exchanged: 1 goes through, 0 does not", header, rows
+    )
 
 
 def scores_table(result: DirectionsResult) -> Table | None:
@@ -56,13 +74,31 @@ def scores_table(result: DirectionsResult) -> Table | None:
     if not result.scores:
         return None
     slopes = {factor: result.interchange[factor] for factor in exchanged(result)}
-    straight = tuple(_scored_row(name, name, score, slopes, result) for name, score in result.scores.items())
-    bent = tuple(_scored_row(f"{name}, along curves", name, score, slopes, result) for name, score in result.curved.items())
-    header = ("Factor", "Goes through", "Strength", "Change", "Random", "Right sign", "Random", "Leak", "Random", "Monotone")
+    straight = tuple(
+        _scored_row(name, name, score, slopes, result) for name, score in result.scores.items()
+    )
+    bent = tuple(
+        _scored_row(f"{name}, along curves", name, score, slopes, result)
+        for name, score in result.curved.items()
+    )
+    header = (
+        "Factor",
+        "Goes through",
+        "Strength",
+        "Change",
+        "Random",
+        "Right sign",
+        "Random",
+        "Leak",
+        "Random",
+        "Monotone",
+    )
     return Table("Scored directions", header, straight + bent)
 
 
-def _scored_row(title: str, name: str, score: EditScore, slopes: Mapping[str, Score], result: DirectionsResult) -> tuple[str, ...]:
+def _scored_row(
+    title: str, name: str, score: EditScore, slopes: Mapping[str, Score], result: DirectionsResult
+) -> tuple[str, ...]:
     curve = None if title != name else result.curves.get(name)
     return (
         title,
@@ -90,7 +126,11 @@ def effects_table(result: DirectionsResult) -> Table:
         for found in result.methods
         for place, name in enumerate(found.directions.names)
     )
-    return Table(f"Changes in {unit_words(result)}", ("Direction", "Strength", *result.factors, "Purity"), rows)
+    return Table(
+        f"Changes in {unit_words(result)}",
+        ("Direction", "Strength", *result.factors, "Purity"),
+        rows,
+    )
 
 
 def comparison_table(result: DirectionsResult) -> Table:
@@ -110,7 +150,17 @@ def comparison_table(result: DirectionsResult) -> Table:
         )
         for method in found
     )
-    header = ("Method", "Separation", "Random tables", "Purity", "Coverage", "Spans", "By chance", "Reached", "Seconds")
+    header = (
+        "Method",
+        "Separation",
+        "Random tables",
+        "Purity",
+        "Coverage",
+        "Spans",
+        "By chance",
+        "Reached",
+        "Seconds",
+    )
     muted = frozenset(place for place, method in enumerate(found) if method.method == "random")
     return Table("Methods at equal effect", header, rows, muted)
 

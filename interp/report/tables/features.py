@@ -31,7 +31,10 @@ class Table:
     def markdown(self) -> str:
         """The table in GitHub's markdown."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+        return "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+            for line in lines
+        )
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
@@ -42,7 +45,10 @@ class Table:
     def _html_row(self, number: int) -> str:
         first, *rest = (html.escape(cell) for cell in self.rows[number])
         cells = "".join(f"<td>{cell}</td>" for cell in rest)
-        return f'<tr{" class=muted" if number in self.muted else ""}><th scope="row">{first}</th>{cells}</tr>'
+        return (
+            f"<tr{' class=muted' if number in self.muted else ''}><th "
+            f'scope="row">{first}</th>{cells}</tr>'
+        )
 
 
 def score_cell(score: Mapping[str, Any] | None, digits: int = 2, *, signed: bool = False) -> str:
@@ -57,7 +63,10 @@ def score_cell(score: Mapping[str, Any] | None, digits: int = 2, *, signed: bool
     value = _number(score["value"], digits, signed)
     if score["low"] is None or score["high"] is None:
         return value
-    return f"{value} [{_number(score['low'], digits, signed)}, {_number(score['high'], digits, signed)}]"
+    return (
+        f"{value} [{_number(score['low'], digits, signed)}, "
+        f"{_number(score['high'], digits, signed)}]"
+    )
 
 
 def _number(value: float, digits: int, signed: bool = False) -> str:
@@ -72,21 +81,29 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def method_titles(data: Mapping[str, Any]) -> dict[str, str]:
-    """Each method's name to its title; one that no decomposition of the report carries (a control) keeps its name, in words."""
+    """Each method's name to its title; one that no decomposition of the report carries (a control)
+    keeps its name, in words.
+    """
     titles = {item["method"]: item["title"] for item in data["methods"]}
     others = [item["method"] for item in data["detection"]["summary"]]
     others += [best["method"] for item in data["detection"]["concepts"] for best in item["best"]]
-    return titles | {name: name.replace("-", " ").replace("_", " ") for name in others if name not in titles}
+    return titles | {
+        name: name.replace("-", " ").replace("_", " ") for name in others if name not in titles
+    }
 
 
 def control_methods(data: Mapping[str, Any]) -> frozenset[str]:
     """The methods of the detection part that are controls: those that never name a feature."""
     best = [best for item in data["detection"]["concepts"] for best in item["best"]]
-    return frozenset(item["method"] for item in best) - frozenset(item["method"] for item in best if item["feature"] is not None)
+    return frozenset(item["method"] for item in best) - frozenset(
+        item["method"] for item in best if item["feature"] is not None
+    )
 
 
 def families_table(data: Mapping[str, Any]) -> Table:
-    """Each steering family at the strength that the selection prompts chose, scored on the report prompts."""
+    """Each steering family at the strength that the selection prompts chose, scored on the report
+    prompts.
+    """
     families = data["steering"]["families"]
     rows = tuple(
         (
@@ -107,7 +124,9 @@ def families_table(data: Mapping[str, Any]) -> Table:
 
 
 def methods_table(data: Mapping[str, Any]) -> Table:
-    """Each decomposition: how much it explains, how sparse it is and, where that was measured, how surely its features are found again."""
+    """Each decomposition: how much it explains, how sparse it is and, where that was measured, how
+    surely its features are found again.
+    """
     measured = any(method["stability"] for method in data["methods"])
     rows = tuple(
         (
@@ -123,29 +142,64 @@ def methods_table(data: Mapping[str, Any]) -> Table:
         for method in data["methods"]
     )
     header = (
-        *("Method", "Features", "Variance explained", "Active per token", "Neurons per direction", "Never active", "Time"),
+        *(
+            "Method",
+            "Features",
+            "Variance explained",
+            "Active per token",
+            "Neurons per direction",
+            "Never active",
+            "Time",
+        ),
         *(("Found by other seeds", "Found on halves", "Control") if measured else ()),
     )
-    muted = frozenset(number for number, method in enumerate(data["methods"]) if method["method"] in control_methods(data))
+    muted = frozenset(
+        number
+        for number, method in enumerate(data["methods"])
+        if method["method"] in control_methods(data)
+    )
     return Table("Reconstruction and sparsity", header, rows, muted)
 
 
 def _stability_cells(stability: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if stability is None:
         return MISSING, MISSING, MISSING
-    control = next((score["control"] for score in stability.values() if score is not None and score["control"] is not None), None)
-    return score_cell(stability["seeds"]), score_cell(stability["halves"]), MISSING if control is None else _number(control, 2)
+    control = next(
+        (
+            score["control"]
+            for score in stability.values()
+            if score is not None and score["control"] is not None
+        ),
+        None,
+    )
+    return (
+        score_cell(stability["seeds"]),
+        score_cell(stability["halves"]),
+        MISSING if control is None else _number(control, 2),
+    )
 
 
 def detection_table(data: Mapping[str, Any]) -> Table:
-    """Each method as a detector of concepts: the best feature of each concept, averaged over concepts."""
+    """Each method as a detector of concepts: the best feature of each concept, averaged over
+    concepts.
+    """
     titles, controls = method_titles(data), control_methods(data)
     summary = data["detection"]["summary"]
     rows = tuple(
-        (titles[item["method"]], score_cell(item["mean_auroc"], 3), f"{item['at_least_0.9']} of {item['concepts']}") for item in summary
+        (
+            titles[item["method"]],
+            score_cell(item["mean_auroc"], 3),
+            f"{item['at_least_0.9']} of {item['concepts']}",
+        )
+        for item in summary
     )
     muted = frozenset(number for number, item in enumerate(summary) if item["method"] in controls)
-    return Table("Detection of labelled concepts", ("Method", "Mean AUROC", "Concepts at AUROC ≥ 0.9"), rows, muted)
+    return Table(
+        "Detection of labelled concepts",
+        ("Method", "Mean AUROC", "Concepts at AUROC ≥ 0.9"),
+        rows,
+        muted,
+    )
 
 
 def curve_table(data: Mapping[str, Any]) -> Table:
@@ -164,7 +218,9 @@ def curve_table(data: Mapping[str, Any]) -> Table:
 def concepts_table(data: Mapping[str, Any]) -> Table:
     """The numbers behind the detection figure: the best feature of each method for each concept."""
     titles, controls = method_titles(data), control_methods(data)
-    best = [(item["concept"], found) for item in data["detection"]["concepts"] for found in item["best"]]
+    best = [
+        (item["concept"], found) for item in data["detection"]["concepts"] for found in item["best"]
+    ]
     rows = tuple(
         (
             concept,
@@ -177,6 +233,16 @@ def concepts_table(data: Mapping[str, Any]) -> Table:
         )
         for concept, found in best
     )
-    header = ("Concept", "Method", "Feature", "AUROC", "AUROC against other concepts", "Average precision", "Log activation ratio")
-    muted = frozenset(number for number, (_, found) in enumerate(best) if found["method"] in controls)
+    header = (
+        "Concept",
+        "Method",
+        "Feature",
+        "AUROC",
+        "AUROC against other concepts",
+        "Average precision",
+        "Log activation ratio",
+    )
+    muted = frozenset(
+        number for number, (_, found) in enumerate(best) if found["method"] in controls
+    )
     return Table("Best feature of each method for each concept", header, rows, muted)

@@ -1,4 +1,6 @@
-"""Answers kept on disk under the hash of what was asked, so that nothing is asked and paid for twice."""
+"""Answers kept on disk under the hash of what was asked, so that nothing is asked and paid for
+twice.
+"""
 
 import hashlib
 import json
@@ -11,9 +13,11 @@ from interp.core.files import read_json, require_writable, write_json
 
 @dataclass(frozen=True)
 class AnswerStore:
-    """A folder with one json file per answer; each is written whole or not at all, so a killed run keeps all answers it had.
+    """A folder with one json file per answer; each is written whole or not at all, so a killed run
+    keeps all answers it had.
 
-    The key is the sha256 of the model's name, the version of the questions and the question; the endpoint's address is no part of it.
+    The key is the sha256 of the model's name, the version of the questions and the question; the
+    endpoint's address is no part of it.
 
     Raises:
         InputError: `folder` is a file.
@@ -46,7 +50,9 @@ class AnswerStore:
         Raises:
             UnavailableError: the disk is full or the folder cannot be written.
         """
-        write_json(self._path(question), {"model": self.model, "questions": self.version, "answer": answer})
+        write_json(
+            self._path(question), {"model": self.model, "questions": self.version, "answer": answer}
+        )
 
     def _path(self, question: str) -> Path:
         key = hashlib.sha256(json.dumps([self.model, self.version, question]).encode()).hexdigest()

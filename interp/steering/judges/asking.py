@@ -1,4 +1,6 @@
-"""Asking many questions at a time, no more than the endpoint is to bear, and never longer than the call may take."""
+"""Asking many questions at a time, no more than the endpoint is to bear, and never longer than the
+call may take.
+"""
 
 import time
 from collections.abc import Generator, Sequence
@@ -8,8 +10,11 @@ from threading import Event
 from interp.steering.judges.chat import Call, Endpoint, Reply, ask, door
 
 
-def ask_all(endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, deadline: float) -> Generator[tuple[str, Reply], None, None]:
-    """Questions with their replies, in the order in which they come; what has none after `deadline` seconds is given one that says so.
+def ask_all(
+    endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, deadline: float
+) -> Generator[tuple[str, Reply], None, None]:
+    """Questions with their replies, in the order in which they come; what has none after `deadline`
+    seconds is given one that says so.
 
     Whoever stops early closes the generator: what has not been asked by then is not asked any more.
 
@@ -28,7 +33,10 @@ def ask_all(endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, d
                 yield futures[future], future.result()
         except TimeoutError:
             for question in waiting:
-                yield question, Reply(None, 0, "deadline", f"the {deadline:g} s of the call were over")
+                yield (
+                    question,
+                    Reply(None, 0, "deadline", f"the {deadline:g} s of the call were over"),
+                )
     finally:
         call.stop.set()
         # A request under way ends by its own timeout; waiting for it here would break the deadline.

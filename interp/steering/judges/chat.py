@@ -1,4 +1,6 @@
-"""One question to a language model behind an OpenAI-compatible endpoint: what is sent, what is tried again, and what stops everything."""
+"""One question to a language model behind an OpenAI-compatible endpoint: what is sent, what is
+tried again, and what stops everything.
+"""
 
 import email.utils
 import http.client
@@ -21,7 +23,16 @@ import numpy as np
 
 from interp.core import InputError, UnavailableError
 
-Reason = Literal["connection", "deadline", "invalid response", "no rating", "rate limit", "server error", "timeout", "too large"]
+Reason = Literal[
+    "connection",
+    "deadline",
+    "invalid response",
+    "no rating",
+    "rate limit",
+    "server error",
+    "timeout",
+    "too large",
+]
 """Why a question has no rating."""
 
 AGAIN: dict[int, Reason] = {408: "timeout", 425: "server error", 429: "rate limit"}
@@ -30,9 +41,11 @@ LONGEST_WAIT = 60.0
 KEY_WANTED = "it wants a key; set the environment variable and give its name as key_from"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a model answers, and how patient to be with it; see `EndpointJudge` for the arguments."""
+    """Where a model answers, and how patient to be with it; see `EndpointJudge` for the
+    arguments.
+    """
 
     url: str
     model: str
@@ -46,12 +59,24 @@ class Endpoint:
     def __post_init__(self) -> None:
         _require_address(self.url, self.key_from)
         if not self.model.strip():
-            raise InputError("the model's name is empty; give the name that the endpoint knows it by")
-        for name, value, least in (("retries", self.retries, 0), ("max_tokens", self.max_tokens, 1), ("seed", self.seed, 0)):
+            raise InputError(
+                "the model's name is empty; give the name that the endpoint knows it by"
+            )
+        for name, value, least in (
+            ("retries", self.retries, 0),
+            ("max_tokens", self.max_tokens, 1),
+            ("seed", self.seed, 0),
+        ):
             if value < least:
                 raise InputError(f"{name} is {value}; give {least} or more")
-        if not (math.isfinite(self.timeout) and self.timeout > 0) or not (math.isfinite(self.backoff) and self.backoff >= 0):
-            raise InputError(f"timeout is {self.timeout} s and backoff {self.backoff} s; give a time above 0 and a wait of 0 or more")
+        if not (math.isfinite(self.timeout) and self.timeout > 0) or not (
+            math.isfinite(self.backoff) and self.backoff >= 0
+        ):
+            raise InputError(
+                f"timeout is {self.timeout} s and backoff {self.backoff} s; give a time above "
+                "0 "
+                "and a wait of 0 or more"
+            )
 
     @property
     def address(self) -> str:
@@ -69,15 +94,23 @@ class Endpoint:
             return None
         key = os.environ.get(self.key_from, "").strip()
         if not key:
-            raise InputError(f"the environment variable {self.key_from} holds no key; set it, or give key_from=None if none is needed")
+            raise InputError(
+                f"the environment variable {self.key_from} holds no key; set it, or give "
+                "key_from=None if none is needed"
+            )
         if not (key.isascii() and key.isprintable()):
-            raise InputError(f"the environment variable {self.key_from} holds characters that no key has; set it to the key alone")
+            raise InputError(
+                f"the environment variable {self.key_from} holds characters that no key has; set "
+                "it to the key alone"
+            )
         return key
 
 
 @dataclass(frozen=True)
 class Call:
-    """What the questions of one call of the judge share: the key, when the call must be over, whether it was given up, and the door."""
+    """What the questions of one call of the judge share: the key, when the call must be over,
+    whether it was given up, and the door.
+    """
 
     key: str | None = field(repr=False)
     until: float
@@ -104,9 +137,11 @@ class _Fault:
 
 
 def door(url: str) -> urllib.request.OpenerDirector:
-    """What opens connections: through the proxies of the environment, with certificates checked, and without following redirects.
+    """What opens connections: through the proxies of the environment, with certificates checked,
+    and without following redirects.
 
-    Made once for many requests, because reading the trusted certificates takes longer than a request.
+    Made once for many requests, because reading the trusted certificates takes longer than a
+    request.
     """
     if not url.startswith("https:"):
         return urllib.request.build_opener(_NoRedirect)
@@ -116,12 +151,15 @@ def door(url: str) -> urllib.request.OpenerDirector:
 
 
 def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
-    """Ask one question at temperature 0, again after faults that may pass: 408, 425, 429, 5xx, timeouts, broken connections and answers.
+    """Ask one question at temperature 0, again after faults that may pass: 408, 425, 429, 5xx,
+    timeouts, broken connections and answers.
 
-    The wait before attempt k is `backoff · 2^k` times a random number in [.5, 1), at most a minute; or what Retry-After says, if longer.
+    The wait before attempt k is `backoff · 2^k` times a random number in [.5, 1), at most a minute;
+    or what Retry-After says, if longer.
 
     Raises:
-        UnavailableError: the endpoint refuses such questions altogether (400, 401, 403, 404, …, a redirect, a bad certificate).
+        UnavailableError: the endpoint refuses such questions altogether (400, 401, 403, 404, …, a
+            redirect, a bad certificate).
     """
     body = _body(endpoint, question)
     jitter = np.random.default_rng([endpoint.seed, zlib.crc32(body)])
@@ -134,21 +172,39 @@ def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
         if isinstance(outcome, str):
             return Reply(outcome, attempt + 1)
         fault = outcome
-        wait = max(min(endpoint.backoff * 2**attempt, LONGEST_WAIT) * jitter.uniform(0.5, 1.0), fault.wait)
+        wait = max(
+            min(endpoint.backoff * 2**attempt, LONGEST_WAIT) * jitter.uniform(0.5, 1.0), fault.wait
+        )
         # Waiting is vain when nothing is left to try or the time ends before it.
-        if not fault.again or attempt == endpoint.retries or time.monotonic() + wait >= call.until or call.stop.wait(wait):
+        if (
+            not fault.again
+            or attempt == endpoint.retries
+            or time.monotonic() + wait >= call.until
+            or call.stop.wait(wait)
+        ):
             return Reply(None, attempt + 1, fault.reason, fault.detail)
     raise AssertionError("the last attempt returns")
 
 
 def _body(endpoint: Endpoint, question: str) -> bytes:
     messages = [{"role": "user", "content": question}]
-    return json.dumps({"model": endpoint.model, "messages": messages, "temperature": 0, "max_tokens": endpoint.max_tokens}).encode()
+    return json.dumps(
+        {
+            "model": endpoint.model,
+            "messages": messages,
+            "temperature": 0,
+            "max_tokens": endpoint.max_tokens,
+        }
+    ).encode()
 
 
 def _attempt(endpoint: Endpoint, body: bytes, call: Call, seconds: float) -> str | _Fault:
     key = call.key
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "interp"}
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "User-Agent": "interp",
+    }
     headers |= {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(endpoint.address, data=body, headers=headers, method="POST")
     try:
@@ -169,7 +225,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _read(response: Any, until: float) -> bytes | None:
-    """The body; None if it is larger than any answer. Parts that come one by one must not add up to more time than one request has."""
+    """The body; None if it is larger than any answer. Parts that come one by one must not add up to
+    more time than one request has.
+    """
     size, parts, expected = 0, [], response.length
     while size != expected and (part := response.read1(2**16)):
         parts.append(part)
@@ -199,15 +257,28 @@ def _content(raw: bytes | None, key: str | None) -> str | _Fault:
 def _refused(endpoint: Endpoint, error: urllib.error.HTTPError, key: str | None) -> _Fault:
     status = error.code
     if status in AGAIN or status >= 500:
-        return _Fault(AGAIN.get(status, "server error"), f"HTTP {status}", _retry_after(error.headers.get("Retry-After", "")))
+        return _Fault(
+            AGAIN.get(status, "server error"),
+            f"HTTP {status}",
+            _retry_after(error.headers.get("Retry-After", "")),
+        )
     if status in (401, 403):
         # What the server says here may repeat the key.
-        why = f"it refuses the key in {endpoint.key_from}; check the key and its rights" if endpoint.key_from else KEY_WANTED
+        why = (
+            f"it refuses the key in {endpoint.key_from}; check the key and its rights"
+            if endpoint.key_from
+            else KEY_WANTED
+        )
     elif status < 400:
-        why = "it redirects to another address; give that address, if you trust it with the texts and the key"
+        why = (
+            "it redirects to another address; give that address, if you trust it with the texts "
+            "and the key"
+        )
     else:
         why = f"{_complaint(error, key)}; check the url, the model's name and what it accepts"
-    raise UnavailableError(f"{endpoint.url} answers {endpoint.model!r} with HTTP {status}: {why}") from None
+    raise UnavailableError(
+        f"{endpoint.url} answers {endpoint.model!r} with HTTP {status}: {why}"
+    ) from None
 
 
 def _complaint(error: urllib.error.HTTPError, key: str | None) -> str:
@@ -221,10 +292,15 @@ def _complaint(error: urllib.error.HTTPError, key: str | None) -> str:
 def _broken(endpoint: Endpoint, error: Exception, key: str | None) -> _Fault:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        raise UnavailableError(f"{endpoint.url} has a certificate that cannot be trusted: {cause.verify_message}; check the url") from None
+        raise UnavailableError(
+            f"{endpoint.url} has a certificate that cannot be trusted: {cause.verify_message}; "
+            "check the url"
+        ) from None
     if isinstance(cause, TimeoutError):
         return _Fault("timeout", f"no answer within {endpoint.timeout:g} s")
-    return _Fault("connection", _line(f"{type(cause).__name__}: {cause}".encode(errors="replace"), key))
+    return _Fault(
+        "connection", _line(f"{type(cause).__name__}: {cause}".encode(errors="replace"), key)
+    )
 
 
 def _retry_after(value: str) -> float:
@@ -250,7 +326,9 @@ def _require_address(url: str, key_from: str | None) -> None:
         host, _ = parts.hostname or "", parts.port
         host.encode("idna")
     except ValueError:
-        raise InputError("the url cannot be read; give the base address, such as https://host/v1") from None
+        raise InputError(
+            "the url cannot be read; give the base address, such as https://host/v1"
+        ) from None
     # The message must not repeat what may be a password.
     if (
         parts.scheme not in ("http", "https")
@@ -260,9 +338,15 @@ def _require_address(url: str, key_from: str | None) -> None:
         or parts.fragment
         or not re.fullmatch("[!-~]+", url)
     ):
-        raise InputError("the url must be a base address with a host and without user, query or spaces, in ASCII, such as https://host/v1")
+        raise InputError(
+            "the url must be a base address with a host and without user, query or spaces, in "
+            "ASCII, such as https://host/v1"
+        )
     if parts.scheme == "http" and key_from is not None and not _is_here(host):
-        raise InputError(f"http://{host} would send the key in {key_from} unencrypted; use https, or key_from=None if none is needed")
+        raise InputError(
+            f"http://{host} would send the key in {key_from} unencrypted; use https, or "
+            "key_from=None if none is needed"
+        )
 
 
 def _is_here(host: str) -> bool:

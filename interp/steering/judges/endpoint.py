@@ -1,4 +1,6 @@
-"""A judge that is a language model behind an OpenAI-compatible endpoint: two ratings per text, failures counted, answers kept."""
+"""A judge that is a language model behind an OpenAI-compatible endpoint: two ratings per text,
+failures counted, answers kept.
+"""
 
 import math
 import urllib.parse
@@ -22,12 +24,16 @@ from interp.steering.judges.reliability import UNMEASURED, reliability_of
 from interp.steering.judges.rubric import VERSION, concept_question, fluency_question, rating
 
 GIVE_UP = 20
-"""So many questions in vain and none answered: the endpoint is not there, and asking on would take hours to say so."""
+"""So many questions in vain and none answered: the endpoint is not there, and asking on would take
+hours to say so.
+"""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a judge has done so far: different questions, how many of them the cache knew, requests sent, and failures by their reason."""
+    """What a judge has done so far: different questions, how many of them the cache knew, requests
+    sent, and failures by their reason.
+    """
 
     questions: int
     from_cache: int
@@ -37,17 +43,20 @@ class Usage:
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """Concept and fluency, each rated 0, 1 or 2 by a language model at temperature 0, in one question each.
+    """Concept and fluency, each rated 0, 1 or 2 by a language model at temperature 0, in one
+    question each.
 
-    The scale is AxBench's in our words (Wu et al. 2025; its third rating, whether an instruction was followed, has no meaning for a
-    continuation): concept 0 absent, 1 in part or out of place, 2 plainly and naturally there; fluency 0 gibberish, 1 odd, 2 smooth. The
-    model explains itself and ends with `Rating: [[n]]`; nothing else is taken for a rating. An empty text has 0 in both, without asking. A
-    text one of whose questions gets no rating is failed.
+    The scale is AxBench's in our words (Wu et al. 2025; its third rating, whether an instruction
+    was followed, has no meaning for a continuation): concept 0 absent, 1 in part or out of place, 2
+    plainly and naturally there; fluency 0 gibberish, 1 odd, 2 smooth. The model explains itself and
+    ends with `Rating: [[n]]`; nothing else is taken for a rating. An empty text has 0 in both,
+    without asking. A text one of whose questions gets no rating is failed.
 
-    Arguments:
+    Args:
         url: the base address, such as `https://host/v1`; `/chat/completions` is appended.
         model: its name there.
-        key_from: the environment variable that holds the key, read at each call and kept nowhere; None sends no key.
+        key_from: the environment variable that holds the key, read at each call and kept nowhere;
+            None sends no key.
         concurrency: requests under way at the same time, at most.
         timeout: seconds that one request may wait.
         retries: attempts after the first; see `ask` for what is tried again and when.
@@ -56,7 +65,8 @@ class EndpointJudge:
         max_tokens: of an answer.
         seed: of the jitter in the waits.
         descriptions: what a concept's name stands for, where the name alone does not say it.
-        cache: a folder for the rated answers; what is there is not asked again, even after a run was killed.
+        cache: a folder for the rated answers; what is there is not asked again, even after a run
+            was killed.
         reliability: what `measured` found; without it the judge refuses no concept.
 
     Raises:
@@ -65,7 +75,9 @@ class EndpointJudge:
     Cost: one short request per different text and concept, and one per different prompt and text.
 
     Example:
-        >>> judge = EndpointJudge("https://api.openai.com/v1", "gpt-4o-mini", cache="answers").measured(interp.load_concepts())
+        >>> judge = EndpointJudge(
+        ...     "https://api.openai.com/v1", "gpt-4o-mini", cache="answers"
+        ... ).measured(interp.load_concepts())
         >>> judge.reliability.auroc, judge.usage
     """
 
@@ -89,48 +101,66 @@ class EndpointJudge:
     def __post_init__(self) -> None:
         self._endpoint()
         if self.concurrency < 1:
-            raise InputError(f"concurrency is {self.concurrency}; give 1 or more requests at the same time")
+            raise InputError(
+                f"concurrency is {self.concurrency}; give 1 or more requests at the same time"
+            )
         if not (math.isfinite(self.deadline) and self.deadline > 0):
             raise InputError(f"deadline is {self.deadline} s; give a time above 0")
 
     @property
     def name(self) -> str:
         """What the judge is, for a report."""
-        return f"language model: {self.model} at {urllib.parse.urlsplit(self.url).hostname}; concept and fluency rated 0 to 2"
+        return (
+            f"language model: {self.model} at {urllib.parse.urlsplit(self.url).hostname}; concept "
+            "and fluency rated 0 to 2"
+        )
 
     @property
     def usage(self) -> Usage:
         """What this judge has done so far, over all calls."""
         counts = self._counts
-        return Usage(counts["questions"], counts["from_cache"], counts["requests"], dict(self._failures))
+        return Usage(
+            counts["questions"], counts["from_cache"], counts["requests"], dict(self._failures)
+        )
 
     @property
     def failures(self) -> dict[str, int]:
         """How many questions got no rating so far, by reason."""
         return self.usage.failures
 
-    def judge(self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]) -> Judgement:
+    def judge(
+        self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]
+    ) -> Judgement:
         """Scores of continuations, each for its own concept.
 
         Raises:
             InputError: a concept is one the judge refuses, or there is no key.
-            UnavailableError: the endpoint refuses to be asked, or nothing was answered at all; or the cache cannot be written.
+            UnavailableError: the endpoint refuses to be asked, or nothing was answered at all; or
+                the cache cannot be written.
         """
         for concept in dict.fromkeys(concepts):
             if concept in self.reliability.refused:
                 accepted = ", ".join(self.reliability.accepted) or "none"
-                raise InputError(f"the judge cannot tell {concept!r} apart; choose among those it can: {accepted}")
+                raise InputError(
+                    f"the judge cannot tell {concept!r} apart; choose among those it can: "
+                    f"{accepted}"
+                )
         rows = list(zip(prompts, texts, concepts, strict=True))
         about = [self._about(text, concept) for _, text, concept in rows]
-        reading = [fluency_question(prompt, text) if text.strip() else None for prompt, text, _ in rows]
+        reading = [
+            fluency_question(prompt, text) if text.strip() else None for prompt, text, _ in rows
+        ]
         # Text by text, so that a call that is cut off has whole judgements.
-        ratings = self._ratings(question for both in zip(about, reading, strict=True) for question in both)
+        ratings = self._ratings(
+            question for both in zip(about, reading, strict=True) for question in both
+        )
         shown, fluent = _column(about, ratings), _column(reading, ratings)
         failed = np.isnan(shown) | np.isnan(fluent)
         return Judgement(np.where(failed, np.nan, shown), np.where(failed, np.nan, fluent), failed)
 
     def measured(self, concepts: ConceptSet, *, seed: int = 0) -> "EndpointJudge":
-        """This judge with its reliability, so that it refuses what it cannot tell apart; see `measure`.
+        """This judge with its reliability, so that it refuses what it cannot tell apart; see
+        `measure`.
 
         What measuring cost and where it failed is part of the new judge's `usage`.
         """
@@ -140,27 +170,52 @@ class EndpointJudge:
         return found
 
     def _endpoint(self) -> Endpoint:
-        return Endpoint(self.url, self.model, self.key_from, self.timeout, self.retries, self.backoff, self.max_tokens, self.seed)
+        return Endpoint(
+            url=self.url,
+            model=self.model,
+            key_from=self.key_from,
+            timeout=self.timeout,
+            retries=self.retries,
+            backoff=self.backoff,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+        )
 
     def _about(self, text: str, concept: str) -> str | None:
-        return concept_question(text, concept, self.descriptions.get(concept, "")) if text.strip() else None
+        return (
+            concept_question(text, concept, self.descriptions.get(concept, ""))
+            if text.strip()
+            else None
+        )
 
     def _ratings(self, questions: Iterable[str | None]) -> dict[str, int]:
         """Ratings of all questions that have one; from the cache, then from the endpoint."""
         wanted = list(dict.fromkeys(question for question in questions if question is not None))
-        store = AnswerStore(Path(self.cache), self.model, VERSION) if self.cache is not None and wanted else None
+        store = (
+            AnswerStore(Path(self.cache), self.model, VERSION)
+            if self.cache is not None and wanted
+            else None
+        )
         known = {question: _rating(store.get(question)) for question in wanted} if store else {}
         ratings = {question: value for question, value in known.items() if value is not None}
         self._counts.update(questions=len(wanted), from_cache=len(ratings))
         missing = [question for question in wanted if question not in ratings]
         return {**ratings, **self._asked(missing, store, alone=not ratings)} if missing else ratings
 
-    def _asked(self, questions: Sequence[str], store: AnswerStore | None, *, alone: bool) -> dict[str, int]:
-        """Ratings from the endpoint; `alone` says that there are no others, so that no answer at all is an error."""
+    def _asked(
+        self, questions: Sequence[str], store: AnswerStore | None, *, alone: bool
+    ) -> dict[str, int]:
+        """Ratings from the endpoint; `alone` says that there are no others, so that no answer at
+        all is an error.
+        """
         ratings: dict[str, int] = {}
         in_vain: Counter[str] = Counter()
         detail = ""
-        with closing(ask_all(self._endpoint(), questions, concurrency=self.concurrency, deadline=self.deadline)) as replies:
+        with closing(
+            ask_all(
+                self._endpoint(), questions, concurrency=self.concurrency, deadline=self.deadline
+            )
+        ) as replies:
             for question, reply in replies:
                 value = _rating(reply.answer)
                 self._count(reply, value)
@@ -186,31 +241,45 @@ class EndpointJudge:
     def _nothing_answered(self, in_vain: Counter[str], detail: str) -> str:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in in_vain.most_common())
         return (
-            f"{self.url} answered none of {in_vain.total()} questions to {self.model!r} ({reasons}; the last: {detail}), each tried up to "
-            f"{self.retries + 1} times with {self.timeout:g} s; check that it is up, or give more timeout, retries or deadline"
+            f"{self.url} answered none of {in_vain.total()} questions to {self.model!r} "
+            f"({reasons}; the last: {detail}), each tried up to "
+            f"{self.retries + 1} times with {self.timeout:g} s; check that it is up, or give more "
+            "timeout, retries or deadline"
         )
 
 
-def measure(judge: EndpointJudge, concepts: ConceptSet, *, seed: int = 0, negatives: int = 40) -> Reliability:
-    """How well a judge's concept rating tells each concept's held-out sentences from others; below an AUROC of .9 a concept is refused.
+def measure(
+    judge: EndpointJudge, concepts: ConceptSet, *, seed: int = 0, negatives: int = 40
+) -> Reliability:
+    """How well a judge's concept rating tells each concept's held-out sentences from others; below
+    an AUROC of .9 a concept is refused.
 
-    The others are `negatives` held-out sentences: half of them neutral, half of other concepts (all neutral if there are none), drawn anew
-    for every concept. Sentences whose rating failed are left out; the judge's `usage` counts them. A concept of which none is left has NaN
-    and is refused. The control is the mean AUROC with shuffled labels.
+    The others are `negatives` held-out sentences: half of them neutral, half of other concepts (all
+    neutral if there are none), drawn anew for every concept. Sentences whose rating failed are left
+    out; the judge's `usage` counts them. A concept of which none is left has NaN and is refused.
+    The control is the mean AUROC with shuffled labels.
 
     Raises:
-        InputError: `negatives` is below 2, or a concept or the neutral ones have no held-out sentence, or there is no key.
+        InputError: `negatives` is below 2, or a concept or the neutral ones have no held-out
+            sentence, or there is no key.
         UnavailableError: the endpoint refuses to be asked, or nothing was answered at all.
 
-    Cost: one request per concept and sentence: concepts × (20 + `negatives`) for the concepts that ship with the package.
+    Cost: one request per concept and sentence: concepts × (20 + `negatives`) for the concepts that
+    ship with the package.
 
     Example:
         >>> measure(judge, interp.load_concepts()).by_concept
     """
     _require_measurable(concepts, negatives)
     generator = np.random.default_rng(seed)
-    cases = {concept.name: (concept.held_out, _others(concepts, concept.name, negatives, generator)) for concept in concepts.concepts}
-    questions = {name: [judge._about(text, name) for text in (*own, *others)] for name, (own, others) in cases.items()}
+    cases = {
+        concept.name: (concept.held_out, _others(concepts, concept.name, negatives, generator))
+        for concept in concepts.concepts
+    }
+    questions = {
+        name: [judge._about(text, name) for text in (*own, *others)]
+        for name, (own, others) in cases.items()
+    }
     ratings = judge._ratings(question for asked in questions.values() for question in asked)
     by_concept, chance = {}, []
     for name, asked in questions.items():
@@ -222,14 +291,22 @@ def measure(judge: EndpointJudge, concepts: ConceptSet, *, seed: int = 0, negati
 
 def _require_measurable(concepts: ConceptSet, negatives: int) -> None:
     if negatives < 2:
-        raise InputError(f"negatives is {negatives}; give at least 2 sentences to tell a concept from")
+        raise InputError(
+            f"negatives is {negatives}; give at least 2 sentences to tell a concept from"
+        )
     for concept in (*concepts.concepts, concepts.neutral):
         if not concept.held_out:
-            raise InputError(f"{concept.name!r} has no held-out sentence to measure the judge on; give it some")
+            raise InputError(
+                f"{concept.name!r} has no held-out sentence to measure the judge on; give it some"
+            )
 
 
-def _others(concepts: ConceptSet, name: str, count: int, generator: np.random.Generator) -> tuple[str, ...]:
-    foreign = [text for concept in concepts.concepts if concept.name != name for text in concept.held_out]
+def _others(
+    concepts: ConceptSet, name: str, count: int, generator: np.random.Generator
+) -> tuple[str, ...]:
+    foreign = [
+        text for concept in concepts.concepts if concept.name != name for text in concept.held_out
+    ]
     drawn = _draw(foreign, count // 2, generator)
     return (*drawn, *_draw(concepts.neutral.held_out, count - len(drawn), generator))
 
@@ -247,9 +324,18 @@ def _rating(answer: str | None) -> int | None:
     return None if answer is None else rating(answer)
 
 
-def _column(questions: Sequence[str | None], ratings: Mapping[str, int]) -> Float[np.ndarray, " text"]:
-    """The rating of every question, NaN where there is none; 0 where an empty text left nothing to ask."""
-    return np.array([0.0 if question is None else float(ratings.get(question, np.nan)) for question in questions])
+def _column(
+    questions: Sequence[str | None], ratings: Mapping[str, int]
+) -> Float[np.ndarray, " text"]:
+    """The rating of every question, NaN where there is none; 0 where an empty text left nothing to
+    ask.
+    """
+    return np.array(
+        [
+            0.0 if question is None else float(ratings.get(question, np.nan))
+            for question in questions
+        ]
+    )
 
 
 def _auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"]) -> float:

@@ -1,4 +1,6 @@
-"""Fluency without a language-model judge: how surprising a text is to the unsteered model, and how much it repeats itself."""
+"""Fluency without a language-model judge: how surprising a text is to the unsteered model, and how
+much it repeats itself.
+"""
 
 import re
 from collections.abc import Sequence
@@ -22,25 +24,33 @@ PROMPT_WORDS = 4
 class Fluency:
     """Maps a continuation to 0–2 by quantiles of real text.
 
-    `surprise [text]` are the mean negative log-probabilities per token of real continuations under the same model, sorted; `repetition` is
-    the 99th percentile of their share of repeated word pairs. A continuation no more surprising than the median real one scores 2; the
-    score falls linearly with its quantile to 0 beyond the most surprising one, times the share of its word pairs that are not excess
-    repetition.
+    `surprise [text]` are the mean negative log-probabilities per token of real continuations under
+    the same model, sorted; `repetition` is the 99th percentile of their share of repeated word
+    pairs. A continuation no more surprising than the median real one scores 2; the score falls
+    linearly with its quantile to 0 beyond the most surprising one, times the share of its word
+    pairs that are not excess repetition.
     """
 
     surprise: Float[np.ndarray, " text"]
     repetition: float
 
-    def score(self, surprise: Float[np.ndarray, " text"], repetition: Float[np.ndarray, " text"]) -> Float[np.ndarray, " text"]:
-        """Scores of continuations from their surprise and repetition; an empty continuation (NaN surprise) scores 0."""
-        below = np.searchsorted(self.surprise, np.nan_to_num(surprise, nan=np.inf), side="left") / len(self.surprise)
+    def score(
+        self, surprise: Float[np.ndarray, " text"], repetition: Float[np.ndarray, " text"]
+    ) -> Float[np.ndarray, " text"]:
+        """Scores of continuations from their surprise and repetition; an empty continuation (NaN
+        surprise) scores 0.
+        """
+        below = np.searchsorted(
+            self.surprise, np.nan_to_num(surprise, nan=np.inf), side="left"
+        ) / len(self.surprise)
         natural = np.clip(2 * (1 - below), 0, 1)
         excess = np.clip((repetition - self.repetition) / max(1 - self.repetition, 1e-9), 0, 1)
         return np.asarray(SCALE * natural * (1 - excess))
 
 
 def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
-    """Learn what real text looks like to a model: each text is cut after four words and its next words are the continuation.
+    """Learn what real text looks like to a model: each text is cut after four words and its next
+    words are the continuation.
 
     Raises:
         InputError: fewer than 20 texts are long enough for quantiles.
@@ -50,23 +60,37 @@ def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
     words = [text.split() for text in texts]
     usable = [own for own in words if len(own) >= PROMPT_WORDS + 5]
     if len(usable) < 20:
-        raise InputError(f"{len(usable)} texts have 9 words or more; at least 20 are needed for quantiles of real text")
+        raise InputError(
+            f"{len(usable)} texts have 9 words or more; at least 20 are needed for quantiles "
+            "of "
+            "real text"
+        )
     prompts = [" ".join(own[:PROMPT_WORDS]) for own in usable]
     continuations = [" " + " ".join(own[PROMPT_WORDS:REAL_WORDS]) for own in usable]
     real = np.sort(surprises(model, prompts, continuations))
-    return Fluency(real, float(np.quantile([repetition_rate(text) for text in continuations], 0.99)))
+    return Fluency(
+        real, float(np.quantile([repetition_rate(text) for text in continuations], 0.99))
+    )
 
 
-def surprises(model: TransformerModel, prompts: Sequence[str], texts: Sequence[str]) -> Float[np.ndarray, " text"]:
-    """Mean negative log-probability per continuation token (nats) given its prompt, under the model as it is; NaN where there is no token.
+def surprises(
+    model: TransformerModel, prompts: Sequence[str], texts: Sequence[str]
+) -> Float[np.ndarray, " text"]:
+    """Mean negative log-probability per continuation token (nats) given its prompt, under the model
+    as it is; NaN where there is no token.
 
     Cost: one forward pass over prompts and continuations.
     """
     distinct = list(dict.fromkeys(prompts))
-    lengths = {prompt: len(tokens) for prompt, tokens in zip(distinct, model.prepare(distinct).tokens, strict=True)}
+    lengths = {
+        prompt: len(tokens)
+        for prompt, tokens in zip(distinct, model.prepare(distinct).tokens, strict=True)
+    }
     start = np.array([lengths[prompt] for prompt in prompts])
     total, count = np.zeros(len(texts)), np.zeros(len(texts))
-    for batch in model.prepare([prompt + text for prompt, text in zip(prompts, texts, strict=True)]).batches:
+    for batch in model.prepare(
+        [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+    ).batches:
         surprise, tokens = _batch_surprise(model, batch, start[batch.items] - batch.offsets)
         # A text longer than the network takes comes in several pieces.
         np.add.at(total, batch.items, surprise)
@@ -75,7 +99,9 @@ def surprises(model: TransformerModel, prompts: Sequence[str], texts: Sequence[s
 
 
 def repetition_rate(text: str) -> float:
-    """The share of pairs of neighbouring words (or punctuation marks) that occurred before in the text."""
+    """The share of pairs of neighbouring words (or punctuation marks) that occurred before in the
+    text.
+    """
     words = WORD.findall(text.lower())
     pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
@@ -84,7 +110,9 @@ def repetition_rate(text: str) -> float:
 def _batch_surprise(
     model: TransformerModel, batch: Batch, starts: Int[np.ndarray, " batch"]
 ) -> tuple[Float[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-    """Summed negative log-probability of every element's tokens from `starts` on, and how many they are; a first token has none."""
+    """Summed negative log-probability of every element's tokens from `starts` on, and how many they
+    are; a first token has none.
+    """
     logprobs = model.token_logprobs(batch, start=max(1, int(starts.min()))).cpu().double().numpy()
     assert batch.keep is not None
     column = np.arange(logprobs.shape[1])

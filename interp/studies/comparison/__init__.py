@@ -1,4 +1,6 @@
-"""Methods by layers by sizes: which decomposition's features detect and steer, in one resumable run."""
+"""Methods by layers by sizes: which decomposition's features detect and steer, in one resumable
+run.
+"""
 
 from interp.studies.comparison.protocol import Comparison, LiftProtocol
 from interp.studies.comparison.result import Compared

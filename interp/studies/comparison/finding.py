@@ -1,4 +1,6 @@
-"""The first half of a comparison: fit every method at every site, and find each concept's feature and its directions."""
+"""The first half of a comparison: fit every method at every site, and find each concept's feature
+and its directions.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,7 +15,14 @@ from interp.capture import record
 from interp.core import Activations, Progress, silent
 from interp.core.files import replacing
 from interp.corpus import ConceptSet, labelled
-from interp.decompose import Dictionary, Unsupervised, fit_unsupervised, random_dictionary, reconstruction, save_dictionary
+from interp.decompose import (
+    Dictionary,
+    Unsupervised,
+    fit_unsupervised,
+    random_dictionary,
+    reconstruction,
+    save_dictionary,
+)
 from interp.detection import Detection, LabelledActivations, detect
 from interp.features import companions, concept_means
 from interp.models import TransformerModel
@@ -26,7 +35,9 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Fit:
-    """One dictionary of a comparison; `size` is None for the supervised one, which has a direction per concept."""
+    """One dictionary of a comparison; `size` is None for the supervised one, which has a direction
+    per concept.
+    """
 
     site: str
     method: str
@@ -38,9 +49,11 @@ class Fit:
         return f"{self.site}-{self.method}" + (f"-{self.size}" if self.size else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A network, labelled sentences, and what the sites held on them; recorded when it is first needed."""
+    """A network, labelled sentences, and what the sites held on them; recorded when it is first
+    needed.
+    """
 
     model: TransformerModel
     concepts: ConceptSet
@@ -63,7 +76,9 @@ class Bench:
 
 
 def fits_of(settings: Comparison, sites: tuple[str, ...], places: tuple[str, ...]) -> list[Fit]:
-    """Every dictionary of a comparison, the random control of each site and the supervised one of each site and place included."""
+    """Every dictionary of a comparison, the random control of each site and the supervised one of
+    each site and place included.
+    """
     fits = []
     for site in sites:
         fits += [Fit(site, method, size) for size in settings.sizes for method in settings.methods]
@@ -72,12 +87,16 @@ def fits_of(settings: Comparison, sites: tuple[str, ...], places: tuple[str, ...
 
 
 def find(bench: Bench, fit: Fit, parts: Parts) -> dict[str, Any]:
-    """One dictionary's part: how it reconstructs and detects; its directions go to files beside it."""
+    """One dictionary's part: how it reconstructs and detects; its directions go to files beside
+    it.
+    """
     return dict(parts.get(f"found-{fit.name}", lambda: _found(bench, fit, parts.folder)))
 
 
 def directions_of(fit: Fit, folder: Path) -> dict[str, Tensor]:
-    """The directions of a dictionary's chosen features `[concept, d]`, its own under its site's name and the companions under theirs."""
+    """The directions of a dictionary's chosen features `[concept, d]`, its own under its site's
+    name and the companions under theirs.
+    """
     from safetensors.torch import load_file
 
     return {name: tensor.clone() for name, tensor in load_file(_steering_file(folder, fit)).items()}
@@ -99,22 +118,29 @@ def _found(bench: Bench, fit: Fit, folder: Path) -> dict[str, Any]:
     save_dictionary(dictionary, folder / "dictionaries" / fit.name)
     chosen = [row.feature for row in rows]
     away = {
-        place: companions(dictionary, acts, bench.fit[place], coefficients=codes)[chosen].contiguous()
+        place: companions(dictionary, acts, bench.fit[place], coefficients=codes)[
+            chosen
+        ].contiguous()
         for place in bench.places
         if place != fit.site and fit.site in bench.sites and fit.method != RANDOM
     }
-    _write_directions(_steering_file(folder, fit), {fit.site: dictionary.directions[chosen].float().cpu(), **away})
+    _write_directions(
+        _steering_file(folder, fit), {fit.site: dictionary.directions[chosen].float().cpu(), **away}
+    )
     return {
         "site": fit.site,
         "method": fit.method,
         "size": fit.size or len(dictionary),
-        "reconstruction": asdict(quality) | {"explained_variance": quality.explained_variance.to_dict()},
+        "reconstruction": asdict(quality)
+        | {"explained_variance": quality.explained_variance.to_dict()},
         "seconds": float(dictionary.provenance.cost.get("seconds", 0.0)),
         "detections": [_plain(row) for row in rows],
     }
 
 
-def _fitted(bench: Bench, fit: Fit, acts: Activations, labels: tuple[str | None, ...]) -> Dictionary:
+def _fitted(
+    bench: Bench, fit: Fit, acts: Activations, labels: tuple[str | None, ...]
+) -> Dictionary:
     settings = bench.settings
     if fit.size is None:
         return concept_means(acts, labels)

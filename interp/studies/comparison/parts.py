@@ -1,4 +1,6 @@
-"""Parts of a long computation on disk: each is computed once, so that a run that was stopped goes on where it was."""
+"""Parts of a long computation on disk: each is computed once, so that a run that was stopped goes
+on where it was.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -57,5 +59,6 @@ def _require_same(found: Any, wanted: Any, folder: Path) -> None:
     differing = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
     key = differing[0] if differing else "format"
     raise InputError(
-        f"{folder} holds a run with {key}={known.get(key)!r}, not {wanted.get(key)!r}; choose another folder, or delete it to start anew"
+        f"{folder} holds a run with {key}={known.get(key)!r}, not {wanted.get(key)!r}; choose "
+        "another folder, or delete it to start anew"
     )

@@ -1,4 +1,6 @@
-"""What is compared: every method at every layer and size, by its own directions and by companions at every place."""
+"""What is compared: every method at every layer and size, by its own directions and by companions
+at every place.
+"""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
@@ -12,10 +14,10 @@ from interp.steering import Protocol
 EVERY_METHOD: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LiftProtocol:
-    """How likelihood lift is measured: at `kl` nats, against `n_random` random directions, on that many held-out
-    sentences cut to `tokens` tokens."""
+    """How likelihood lift is measured: at `kl` nats, against `n_random` random directions, on that
+    many held-out sentences cut to `tokens` tokens."""
 
     kl: float = 0.5
     n_random: int = 50
@@ -24,14 +26,15 @@ class LiftProtocol:
     tokens: int = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A comparison of decompositions, beside supervised difference in means and random directions.
 
-    `sites` are where dictionaries are fitted and steered by their own directions, `places` where they are steered by companions; left
-    empty they are the MLPs at a sixth, a half and five sixths of the depth, and the residual stream at a third and a half. `sizes` are
-    numbers of features. All methods steer with the same `concepts` concepts, those that all dictionaries together tell apart best on the
-    fit sentences.
+    `sites` are where dictionaries are fitted and steered by their own directions, `places` where
+    they are steered by companions; left empty they are the MLPs at a sixth, a half and five sixths
+    of the depth, and the residual stream at a third and a half. `sizes` are numbers of features.
+    All methods steer with the same `concepts` concepts, those that all dictionaries together tell
+    apart best on the fit sentences.
 
     Raises:
         InputError: a part is empty or out of range, or a method is not known.
@@ -55,7 +58,11 @@ class Comparison:
         for method in self.methods:
             require_known("method", method, get_args(Unsupervised))
         if not self.methods or not self.sizes or min(self.sizes) < 1 or self.concepts < 1:
-            raise InputError(f"methods {self.methods}, sizes {self.sizes}, concepts {self.concepts}: at least one of each is needed")
+            raise InputError(
+                f"methods {self.methods}, sizes {self.sizes}, concepts {self.concepts}: at "
+                "least "
+                "one of each is needed"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

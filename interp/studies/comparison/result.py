@@ -1,4 +1,6 @@
-"""A comparison's result: plain values, as they are written to disk, that show themselves in a notebook."""
+"""A comparison's result: plain values, as they are written to disk, that show themselves in a
+notebook.
+"""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +15,8 @@ NUMBERS = ("value", "low", "high")
 
 @final
 class Compared(dict[str, Any]):
-    """What `compare` found, as json-ready values: `settings`, `concepts`, `judge`, `detection`, `steering`, `controls`, `differences`.
+    """What `compare` found, as json-ready values: `settings`, `concepts`, `judge`, `detection`,
+    `steering`, `controls`, `differences`.
 
     Example:
         >>> result = interp.compare(interp.Comparison(sites=("L5.mlp",)), "comparison")
@@ -21,24 +24,46 @@ class Compared(dict[str, Any]):
     """
 
     def __repr__(self) -> str:
-        return f"Compared({len(self['steering'])} ways of steering {self['settings']['model']} with {len(self['concepts'])} concepts)"
+        return (
+            f"Compared({len(self['steering'])} ways of steering {self['settings']['model']} "
+            f"with {len(self['concepts'])} concepts)"
+        )
 
     def _repr_html_(self) -> str:
         ways = sorted(self["steering"], key=lambda row: -_value(row["report"]))
-        named = [(f"{row['method']} of {row['site']}, {row['route']} at {row['place']}{_size(row)}", row) for row in ways]
+        named = [
+            (f"{row['method']} of {row['site']}, {row['route']} at {row['place']}{_size(row)}", row)
+            for row in ways
+        ]
         controls = [(f"{row['family']}, for {row['place']}", row) for row in self["controls"]]
         rows = [*named, *controls]
-        scores, margins = ([_score(row.get(key)) for _, row in rows] for key in ("report", "margin"))
+        scores, margins = (
+            [_score(row.get(key)) for _, row in rows] for key in ("report", "margin")
+        )
         cells = zip(rows, score_cells(scores), score_cells(margins, signed=True), strict=True)
         counts = (MISSING if score is None else f"{score.n:,}" for score in scores)
-        lines = [(foreign(name), score, margin, n) for ((name, _), score, margin), n in zip(cells, counts, strict=True)]
-        caption = f"Steering score, 0 to 2, at strengths chosen on other prompts ({axis_note(scores)}); margin over the best control"
+        lines = [
+            (foreign(name), score, margin, n)
+            for ((name, _), score, margin), n in zip(cells, counts, strict=True)
+        ]
+        caption = (
+            "Steering score, 0 to 2, at strengths chosen on other prompts "
+            f"({axis_note(scores)}); margin over the best control"
+        )
         muted = set(range(len(named), len(rows)))
         header = ("way", "score", "margin", "n")
-        failed = element("p", f"{self['failed']:,} of {self['judged']:,} judgements failed", kind="muted")
-        about = facts([("concepts", foreign(", ".join(self["concepts"]))), ("seed", self["settings"]["seed"])])
+        failed = element(
+            "p", f"{self['failed']:,} of {self['judged']:,} judgements failed", kind="muted"
+        )
+        about = facts(
+            [("concepts", foreign(", ".join(self["concepts"]))), ("seed", self["settings"]["seed"])]
+        )
         return block(
-            "Comparison", about, table(header, lines, caption=caption, muted=muted, wrapped={0}), failed, name=self["settings"]["model"]
+            "Comparison",
+            about,
+            table(header, lines, caption=caption, muted=muted, wrapped={0}),
+            failed,
+            name=self["settings"]["model"],
         )
 
 
@@ -46,7 +71,9 @@ def _score(values: Mapping[str, Any] | None) -> Score | None:
     """A score that was written as json, where an undefined number is null."""
     if values is None or values["value"] is None:
         return None
-    numbers: dict[str, Any] = {key: math.nan if values[key] is None else values[key] for key in NUMBERS}
+    numbers: dict[str, Any] = {
+        key: math.nan if values[key] is None else values[key] for key in NUMBERS
+    }
     return Score(**{**values, **numbers})
 
 

@@ -1,4 +1,6 @@
-"""From the parts of a comparison to its table: means over concepts with intervals, and paired differences at equal strength."""
+"""From the parts of a comparison to its table: means over concepts with intervals, and paired
+differences at equal strength.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +18,9 @@ Group = tuple[Any, ...]
 
 
 def detection_rows(found: Sequence[Mapping[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """One row per dictionary: what it reconstructs and how many concepts one of its features detects."""
+    """One row per dictionary: what it reconstructs and how many concepts one of its features
+    detects.
+    """
     rows = []
     for part in found:
         values = np.array([row["auroc"]["value"] for row in part["detections"]])
@@ -35,13 +39,19 @@ def detection_rows(found: Sequence[Mapping[str, Any]], seed: int) -> list[dict[s
 
 
 def steering_rows(
-    places: Sequence[Mapping[str, Any]], lifts: Sequence[Mapping[str, Any]], side_effects: Sequence[Mapping[str, Any]], seed: int
+    places: Sequence[Mapping[str, Any]],
+    lifts: Sequence[Mapping[str, Any]],
+    side_effects: Sequence[Mapping[str, Any]],
+    seed: int,
 ) -> list[dict[str, Any]]:
     """One row per way of steering (dictionary, route and place): means over concepts."""
     groups = _grouped([target for part in places for target in part["targets"]])
     lifted = _grouped([row for part in lifts for row in part["targets"]])
     disturbed = _grouped([row for part in side_effects for row in part["targets"]])
-    return [_row(key, members, lifted.get(key, []), disturbed.get(key, []), seed) for key, members in groups.items()]
+    return [
+        _row(key, members, lifted.get(key, []), disturbed.get(key, []), seed)
+        for key, members in groups.items()
+    ]
 
 
 def control_rows(places: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -49,15 +59,26 @@ def control_rows(places: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"place": part["place"], **control} for part in places for control in part["controls"]]
 
 
-def difference_rows(places: Sequence[Mapping[str, Any]], kl: float, seed: int) -> list[dict[str, Any]]:
-    """Paired differences at one KL: companions minus own directions, every unsupervised way minus difference in means at the same place,
-    and semi-NMF minus every other unsupervised method in the same way."""
+def difference_rows(
+    places: Sequence[Mapping[str, Any]], kl: float, seed: int
+) -> list[dict[str, Any]]:
+    """Paired differences at one KL: companions minus own directions, every unsupervised way minus
+    difference in means at the same place, and semi-NMF minus every other unsupervised method in the
+    same way."""
     groups = _grouped([target for part in places for target in part["targets"]])
     rows = []
     for first, second, question in _questions(list(groups)):
         score = _difference(groups[first], groups[second], kl, seed)
         if score is not None:
-            rows.append({"question": question, "first": _named(first), "second": _named(second), "kl": kl, "difference": score.to_dict()})
+            rows.append(
+                {
+                    "question": question,
+                    "first": _named(first),
+                    "second": _named(second),
+                    "kl": kl,
+                    "difference": score.to_dict(),
+                }
+            )
     return rows
 
 
@@ -68,12 +89,21 @@ def _questions(keys: Sequence[Group]) -> list[tuple[Group, Group, str]]:
         site, method, size, route, place = first
         for second in keys:
             other = dict(zip(KEY, second, strict=True))
-            same_way = (other["site"], other["route"], other["place"], other["size"]) == (site, route, place, size)
+            same_way = (other["site"], other["route"], other["place"], other["size"]) == (
+                site,
+                route,
+                place,
+                size,
+            )
             if route == "companion" and other["route"] == "native" and second[:3] == first[:3]:
                 pairs.append((first, second, "companion minus own direction"))
             elif method != SUPERVISED and second == (place, SUPERVISED, None, "native", place):
                 pairs.append((first, second, "unsupervised minus difference in means, same place"))
-            elif method == "snmf" and same_way and other["method"] not in ("snmf", SUPERVISED, RANDOM):
+            elif (
+                method == "snmf"
+                and same_way
+                and other["method"] not in ("snmf", SUPERVISED, RANDOM)
+            ):
                 pairs.append((first, second, f"semi-NMF minus {other['method']}, same way"))
     return pairs
 
@@ -105,7 +135,18 @@ def _row(
         "beat_control": sum(bool(member["beats_control"]) for member in members),
         "unreachable": sum(len(member["unreachable"]) for member in members),
         "curve": [
-            {"kl": kl, "score": _mean([dose["score"] for member in members for dose in member["curve"] if dose["kl"] == kl], seed)}
+            {
+                "kl": kl,
+                "score": _mean(
+                    [
+                        dose["score"]
+                        for member in members
+                        for dose in member["curve"]
+                        if dose["kl"] == kl
+                    ],
+                    seed,
+                ),
+            }
             for kl in strengths
         ],
         "benign_kl": _mean([row["kl"] for row in disturbed], seed),
@@ -124,20 +165,36 @@ def _plain_mean(values: Sequence[float | None], seed: int) -> dict[str, Any] | N
     return bootstrap_mean(kept, seed=seed).to_dict() if len(kept) else None
 
 
-def _difference(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], kl: float, seed: int) -> Score | None:
-    """The paired difference over the concepts that both have texts for; None where there are none."""
+def _difference(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], kl: float, seed: int
+) -> Score | None:
+    """The paired difference over the concepts that both have texts for; None where there are
+    none.
+    """
     one, other = _by_concept(first, kl), _by_concept(second, kl)
     shared = [concept for concept in one if concept in other]
     if not shared:
         return None
-    return paired_difference(np.stack([one[concept] for concept in shared]), np.stack([other[concept] for concept in shared]), seed=seed)
+    return paired_difference(
+        np.stack([one[concept] for concept in shared]),
+        np.stack([other[concept] for concept in shared]),
+        seed=seed,
+    )
 
 
-def _by_concept(members: Sequence[Mapping[str, Any]], kl: float) -> dict[str, Float[np.ndarray, " text"]]:
+def _by_concept(
+    members: Sequence[Mapping[str, Any]], kl: float
+) -> dict[str, Float[np.ndarray, " text"]]:
     """Each concept's text scores at a KL, of the sign that was chosen on the selection prompts."""
     found: dict[str, Float[np.ndarray, " text"]] = {}
     for member in members:
-        doses = [dose for dose in member["curve"] if dose["kl"] == kl and dose["values"] and dose["sign"] == (member["sign"] or 1)]
+        doses = [
+            dose
+            for dose in member["curve"]
+            if dose["kl"] == kl and dose["values"] and dose["sign"] == (member["sign"] or 1)
+        ]
         if doses:
-            found[member["concept"]] = np.array([np.nan if value is None else value for value in doses[0]["values"]])
+            found[member["concept"]] = np.array(
+                [np.nan if value is None else value for value in doses[0]["values"]]
+            )
     return found

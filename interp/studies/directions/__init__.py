@@ -1,4 +1,6 @@
-"""A generator's directions: is it sound, what goes through its bottleneck, and what do directions there move?"""
+"""A generator's directions: is it sound, what goes through its bottleneck, and what do directions
+there move?
+"""
 
 from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import DirectionsResult

@@ -8,17 +8,20 @@ from interp.diffusion.directions.by_name import METHODS, Method
 from interp.diffusion.sampling.ddim import STEPS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DirectionsProtocol:
     """How directions are found and judged.
 
-    They are found in `samples` images, their strengths chosen on `choose` others (half of them for the table of effects), and reported on
-    others still: `report` for the scores, the first `matrix` of these for the table and the first `curve` for dose and response. `wanted`
-    is the effect in sd of the data at which all are compared. `gate` images go through the sanity gate. The interchange test takes `pairs`
-    pairs, over the whole run and in `windows` equal parts of it. `per_side` labelled samples make a mean difference, `controls` random
-    directions are the control, `shown` samples stand in a contact sheet. Each method gives `count` directions, or as many as there are
-    factors; `iterations` is what training a method's directions takes (`find_directions`).
-    At the last `curved_steps` steps edits along curves of `degree` are scored too (`interp.diffusion.edits.curved`; 0 steps: none).
+    They are found in `samples` images, their strengths chosen on `choose` others (half of them for
+    the table of effects), and reported on others still: `report` for the scores, the first `matrix`
+    of these for the table and the first `curve` for dose and response. `wanted` is the effect in sd
+    of the data at which all are compared. `gate` images go through the sanity gate. The interchange
+    test takes `pairs` pairs, over the whole run and in `windows` equal parts of it. `per_side`
+    labelled samples make a mean difference, `controls` random directions are the control, `shown`
+    samples stand in a contact sheet. Each method gives `count` directions, or as many as there are
+    factors; `iterations` is what training a method's directions takes (`find_directions`). At the
+    last `curved_steps` steps edits along curves of `degree` are scored too
+    (`interp.diffusion.edits.curved`; 0 steps: none).
     """
 
     methods: tuple[Method, ...] = METHODS
@@ -48,18 +51,32 @@ class DirectionsProtocol:
 
     def __post_init__(self) -> None:
         if not self.methods:
-            raise InputError("no method was given; give at least one, methods=('regression', 'pca')")
+            raise InputError(
+                "no method was given; give at least one, methods=('regression', 'pca')"
+            )
         for method in self.methods:
             require_known("method", method, METHODS)
-        if min(self.choose, self.matrix, self.curve, self.pairs) < 8 or self.report < max(self.matrix, self.curve):
+        if min(self.choose, self.matrix, self.curve, self.pairs) < 8 or self.report < max(
+            self.matrix, self.curve
+        ):
             raise InputError(
-                f"choose={self.choose}, matrix={self.matrix}, curve={self.curve}, pairs={self.pairs}, report={self.report}; give at least "
+                f"choose={self.choose}, matrix={self.matrix}, curve={self.curve}, "
+                f"pairs={self.pairs}, report={self.report}; give at least "
                 "8 of each, and report as many as matrix and curve or more"
             )
-        if not 0 <= self.windows <= self.steps or self.controls < 1 or self.shown < 1 or self.wanted <= 0:
+        if (
+            not 0 <= self.windows <= self.steps
+            or self.controls < 1
+            or self.shown < 1
+            or self.wanted <= 0
+        ):
             raise InputError(
-                f"windows={self.windows}, controls={self.controls}, shown={self.shown}, wanted={self.wanted}; give positive numbers"
+                f"windows={self.windows}, controls={self.controls}, shown={self.shown}, "
+                f"wanted={self.wanted}; give positive numbers"
             )
         seeds = (self.directions_seed, self.strengths_seed, self.report_seed)
         if len(set(seeds)) < len(seeds):
-            raise InputError(f"seeds {seeds} of directions, strengths and report; what is chosen on images must be reported on others")
+            raise InputError(
+                f"seeds {seeds} of directions, strengths and report; what is chosen on images must "
+                "be reported on others"
+            )

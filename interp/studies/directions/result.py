@@ -1,4 +1,6 @@
-"""DirectionsResult: everything one study of a generator's directions measured, as the page and the command line show it."""
+"""DirectionsResult: everything one study of a generator's directions measured, as the page and the
+command line show it.
+"""
 
 import math
 from collections.abc import Mapping
@@ -27,14 +29,16 @@ class Contact:
     picture: UInt8[np.ndarray, "down across 3"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MethodResult:
     """What one method's directions do.
 
-    `directions` have length 1 over all steps. `strengths` bring each to the same measured effect, `wanted` sd of the factor that it moves
-    most (`reached`: whether it came within a fifth of it). `effects` are the mean changes of every factor at that strength, less those at
-    the opposite one, halved; a cell's control is what a random direction of equal norm does. `spanned` is, per factor, the share of the
-    supervised direction that lies in the span of these; by chance it would be `chance`.
+    `directions` have length 1 over all steps. `strengths` bring each to the same measured effect,
+    `wanted` sd of the factor that it moves most (`reached`: whether it came within a fifth of it).
+    `effects` are the mean changes of every factor at that strength, less those at the opposite one,
+    halved; a cell's control is what a random direction of equal norm does. `spanned` is, per
+    factor, the share of the supervised direction that lies in the span of these; by chance it would
+    be `chance`.
     """
 
     method: str
@@ -52,15 +56,17 @@ class MethodResult:
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class DirectionsResult:
     """What goes through a site of a generator, and what directions there do.
 
-    `gate` is None where no data was given to hold the images against. `known` tells whether the factors were given (else they are plain
-    measures of a picture, `interp.diffusion.images.plain_measures`). `scores` judge the directions of `scored_method` at strengths chosen on other
-    seeds, one per factor, and `curves` are their dose-response curves; both are empty where no supervised method was asked for. `curved`
-    judges edits along curves fitted to the same labels, with strengths of all factors at once that move one of them only. `samples`
-    is a sheet of images without edits, `notes` say what was left out and why.
+    `gate` is None where no data was given to hold the images against. `known` tells whether the
+    factors were given (else they are plain measures of a picture,
+    `interp.diffusion.images.plain_measures`). `scores` judge the directions of `scored_method` at
+    strengths chosen on other seeds, one per factor, and `curves` are their dose-response curves;
+    both are empty where no supervised method was asked for. `curved` judges edits along curves
+    fitted to the same labels, with strengths of all factors at once that move one of them only.
+    `samples` is a sheet of images without edits, `notes` say what was left out and why.
     """
 
     model: str
@@ -84,62 +90,128 @@ class DirectionsResult:
         for found in self.methods:
             if found.method == method:
                 return found
-        raise InputError(f"no method {method!r} was measured; there are {', '.join(found.method for found in self.methods)}")
+        raise InputError(
+            f"no method {method!r} was measured; there are "
+            f"{', '.join(found.method for found in self.methods)}"
+        )
 
     def _repr_html_(self) -> str:
-        gate = "not measured: no data was given" if self.gate is None else "passed" if self.gate.passed else "FAILED"
+        gate = (
+            "not measured: no data was given"
+            if self.gate is None
+            else "passed"
+            if self.gate.passed
+            else "FAILED"
+        )
         sure = sum(score.reached and score.beats_control for score in self.scores.values())
-        verdict = f"{sure} of {len(self.scores)} factors are moved as far as was asked, and by more than random directions move them."
+        verdict = (
+            f"{sure} of {len(self.scores)} factors are moved as far as was asked, and by "
+            "more than random directions move them."
+        )
         about = [
             ("sanity gate", gate),
-            ("factors", foreign(", ".join(self.factors)) if self.known else "unknown; plain measures of a picture stand in"),
+            (
+                "factors",
+                foreign(", ".join(self.factors))
+                if self.known
+                else "unknown; plain measures of a picture stand in",
+            ),
             ("asked for, sd", f"{self.wanted:g}"),
             ("model", foreign(self.model)),
         ]
         notes = element("ul", *(element("li", note) for note in self.notes), kind="list")
         lead = element("p", element("b", verdict)) if self.scores else ""
-        shown = block("Directions", lead, facts(about), self._compared(), self._edits(), notes, name=self.site)
+        shown = block(
+            "Directions", lead, facts(about), self._compared(), self._edits(), notes, name=self.site
+        )
         return element("div", shown, Html(self.interchange._repr_html_()))
 
     def _compared(self) -> Html:
         scores = [found.separation for found in self.methods]
         rows = [
-            (found.method, cell, f"{found.coverage:.0%}", f"{sum(found.reached)} of {len(found.reached)}", score.n, f"{found.seconds:.1f}")
+            (
+                found.method,
+                cell,
+                f"{found.coverage:.0%}",
+                f"{sum(found.reached)} of {len(found.reached)}",
+                score.n,
+                f"{found.seconds:.1f}",
+            )
             for found, cell, score in zip(self.methods, score_cells(scores), scores, strict=True)
         ]
-        title = f"Do directions move one factor each, and is every factor moved? Control: tables of random numbers ({axis_note(scores)})"
+        title = (
+            "Do directions move one factor each, and is every factor moved? Control: tables "
+            f"of random numbers ({axis_note(scores)})"
+        )
         header = ("method", "separation", "factors covered", "reached", "n", "seconds")
-        return table(header, rows, caption=title, muted={number for number, found in enumerate(self.methods) if found.method == "random"})
+        return table(
+            header,
+            rows,
+            caption=title,
+            muted={number for number, found in enumerate(self.methods) if found.method == "random"},
+        )
 
     def _edits(self) -> Html:
-        named = [(name, score) for name, score in self.scores.items()] + [(f"{name}, curved", score) for name, score in self.curved.items()]
+        named = [(name, score) for name, score in self.scores.items()] + [
+            (f"{name}, curved", score) for name, score in self.curved.items()
+        ]
         if not named:
             return Html("")
         changes, leaks = [score.change for _, score in named], [score.leak for _, score in named]
         rows = [
-            (foreign(name), change, leak, numeral(score.selectivity), score.change.n, "" if score.reached else "NOT REACHED")
-            for (name, score), change, leak in zip(named, score_cells(changes, signed=True), score_cells(leaks), strict=True)
+            (
+                foreign(name),
+                change,
+                leak,
+                numeral(score.selectivity),
+                score.change.n,
+                "" if score.reached else "NOT REACHED",
+            )
+            for (name, score), change, leak in zip(
+                named, score_cells(changes, signed=True), score_cells(leaks), strict=True
+            )
         ]
-        title = f"Edits, in sd of the data; change: {axis_note(changes)}; leak into other factors: {axis_note(leaks)}"
+        title = (
+            f"Edits, in sd of the data; change: {axis_note(changes)}; leak into other "
+            f"factors: {axis_note(leaks)}"
+        )
         return table(("factor", "change", "leak", "selectivity", "n", ""), rows, caption=title)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but pictures and the directions' own numbers, as json-ready values; NaN becomes None."""
+        """Everything but pictures and the directions' own numbers, as json-ready values; NaN
+        becomes None.
+        """
         left_out = {"samples", "sheets", "provenance"}
-        own = {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.name not in left_out}
+        own = {
+            item.name: plain(getattr(self, item.name))
+            for item in fields(self)
+            if item.name not in left_out
+        }
         return own | {"provenance": self.provenance.to_dict()}
 
 
 def plain(value: Any) -> Any:
-    """Json-ready values of results: scores as their dictionaries, step windows as first and last, directions by name and length."""
+    """Json-ready values of results: scores as their dictionaries, step windows as first and last,
+    directions by name and length.
+    """
     if isinstance(value, Score):
         return value.to_dict()
     if isinstance(value, range):
         return list(value)
     if isinstance(value, StepDirections):
-        return {"names": list(value.names), "method": value.method, "site": value.site, "steps": list(value.steps), "seed": value.seed}
+        return {
+            "names": list(value.names),
+            "method": value.method,
+            "site": value.site,
+            "steps": list(value.steps),
+            "seed": value.seed,
+        }
     if is_dataclass(value):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.name not in ("sheets", "picture")}
+        return {
+            item.name: plain(getattr(value, item.name))
+            for item in fields(value)
+            if item.name not in ("sheets", "picture")
+        }
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,6 @@
-"""A generator's directions from beginning to end: is it sound, what goes through its bottleneck, and what do directions there move?"""
+"""A generator's directions from beginning to end: is it sound, what goes through its bottleneck,
+and what do directions there move?
+"""
 
 import itertools
 import time
@@ -28,16 +30,34 @@ from interp.diffusion.sampling.ddim import sample, unclipped
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.decoupling import decoupled_strengths
 from interp.diffusion.scores.dose import DoseResponse, dose_response
-from interp.diffusion.scores.effects import EditScore, Trial, fresh_trial, judge_of, random_edit, score_edit
+from interp.diffusion.scores.effects import (
+    EditScore,
+    Trial,
+    fresh_trial,
+    judge_of,
+    random_edit,
+    score_edit,
+)
 from interp.diffusion.scores.matching_strength import strength_for
 from interp.diffusion.scores.separation import separation, separation_at
 from interp.models import UNetModel
-from interp.studies.directions.measures import NEAR, both_ways, common_strength, contact, contact_sheet, counting, head, odd_part
+from interp.studies.directions.measures import (
+    NEAR,
+    both_ways,
+    common_strength,
+    contact,
+    contact_sheet,
+    counting,
+    head,
+    odd_part,
+)
 from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
 COLUMNS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-"""Of a contact sheet of a scored direction, in multiples of the strength that has the wanted effect."""
+"""Of a contact sheet of a scored direction, in multiples of the strength that has the wanted
+effect.
+"""
 
 DOSES = (-2.0, -1.0, 1.0, 2.0)
 
@@ -51,35 +71,49 @@ def study_directions(
     labels: Labels | None = None,
     progress: Progress = silent,
 ) -> DirectionsResult:
-    """Ask a generator whether it is sound, which factors go through a site, and what every method's directions there move.
+    """Ask a generator whether it is sound, which factors go through a site, and what every method's
+    directions there move.
 
-    In this order: the sanity gate, the interchange test, recording, each method's directions, strengths of equal measured effect, the table
-    of effects, and the scores and dose-response curves of the first supervised method asked for.
+    In this order: the sanity gate, the interchange test, recording, each method's directions,
+    strengths of equal measured effect, the table of effects, and the scores and dose-response
+    curves of the first supervised method asked for.
 
     Args:
-        read: what measures the images' factors. None: plain measures of a picture (`read_layout`) take their place, and the result says so.
-        data: the images that the generator was trained on, for the gate and the units. None: no gate, and units are sd of generated images.
-        labels: one per image of the largest number that the protocol asks for, where the network takes them.
+        read: what measures the images' factors. None: plain measures of a picture (`read_layout`)
+            take their place, and the result says so.
+        data: the images that the generator was trained on, for the gate and the units. None: no
+            gate, and units are sd of generated images.
+        labels: one per image of the largest number that the protocol asks for, where the network
+            takes them.
 
     Raises:
         InputError: a site, number or label that does not fit, or images that cannot be read.
 
-    Cost: about 360,000 evaluations of the UNet with the protocol's defaults and four factors; 3 to 5 minutes for the shipped networks.
+    Cost: about 360,000 evaluations of the UNet with the protocol's defaults and four factors; 3 to
+    5 minutes for the shipped networks.
 
     Example:
-        >>> study_directions(load_generator("data/models/shapes_study"), read_shapes, shape_images(2000, seed=99).images)
+        >>> study_directions(
+        ...     load_generator("data/models/shapes_study"),
+        ...     read_shapes,
+        ...     shape_images(2000, seed=99).images,
+        ... )
     """
     start = time.perf_counter()
     # Once, so that a scheduler that clips is complained of once.
     model = unclipped(model)
     with counting(model.module) as counted:
-        result = _Study(model, read, data, protocol or DirectionsProtocol(), labels, progress).result()
+        result = _Study(
+            model, read, data, protocol or DirectionsProtocol(), labels, progress
+        ).result()
     cost = {"seconds": round(time.perf_counter() - start, 1), "evaluations": float(counted[0])}
     return replace(result, provenance=replace(result.provenance, cost=cost))
 
 
 class _Study:
-    """One run: what is recorded, what judges, and the images that strengths are chosen and reported on."""
+    """One run: what is recorded, what judges, and the images that strengths are chosen and reported
+    on.
+    """
 
     def __init__(
         self,
@@ -90,9 +124,13 @@ class _Study:
         labels: Labels | None,
         progress: Progress,
     ) -> None:
-        most = max(protocol.samples, protocol.gate, protocol.pairs, protocol.choose, protocol.report)
+        most = max(
+            protocol.samples, protocol.gate, protocol.pairs, protocol.choose, protocol.report
+        )
         if labels is not None and len(labels) < most:
-            raise InputError(f"{len(labels)} labels were given; give {most}, one per image of the largest set")
+            raise InputError(
+                f"{len(labels)} labels were given; give {most}, one per image of the largest set"
+            )
         self.model, self.protocol, self.labels, self.progress = model, protocol, labels, progress
         self.known, self.read, self.data = read is not None, read or read_layout, data
         self.notes: list[str] = []
@@ -100,35 +138,51 @@ class _Study:
     def result(self) -> DirectionsResult:
         gate, swapped = self._gate(), self._interchange()
         self._record()
-        methods = tuple(found for method in self.protocol.methods if (found := self._method(method)) is not None)
+        methods = tuple(
+            found for method in self.protocol.methods if (found := self._method(method)) is not None
+        )
         scored = next((found for found in methods if found.supervised), None)
         scores, curves, sheets = self._scored(scored)
         curved = {} if scored is None else self._curved()
         seed, model = self.protocol.directions_seed, self.model
         return DirectionsResult(
-            model.name,
-            self.acts.site,
-            self.judge.factors,
-            self.known,
-            gate,
-            swapped,
-            methods,
-            None if scored is None else scored.method,
-            scores,
-            curved,
-            curves,
-            sheets,
-            sheet(self.report.images[:24], 12),
-            self.protocol.wanted,
-            tuple(self.notes),
-            Provenance("directions", asdict(self.protocol), seed, model.name, model.weight_hash, site=self.acts.site),
+            model=model.name,
+            site=self.acts.site,
+            factors=self.judge.factors,
+            known=self.known,
+            gate=gate,
+            interchange=swapped,
+            methods=methods,
+            scored_method=None if scored is None else scored.method,
+            scores=scores,
+            curved=curved,
+            curves=curves,
+            sheets=sheets,
+            samples=sheet(self.report.images[:24], 12),
+            wanted=self.protocol.wanted,
+            notes=tuple(self.notes),
+            provenance=Provenance(
+                "directions",
+                parameters=asdict(self.protocol),
+                seed=seed,
+                model=model.name,
+                weight_hash=model.weight_hash,
+                site=self.acts.site,
+            ),
         )
 
     def _gate(self) -> Gate | None:
         if self.data is None:
             return None
         protocol, labels = self.protocol, self._labels(self.protocol.gate)
-        made = sample(self.model, protocol.gate, seed=protocol.gate_seed, steps=protocol.steps, labels=labels, progress=self.progress)
+        made = sample(
+            self.model,
+            protocol.gate,
+            seed=protocol.gate_seed,
+            steps=protocol.steps,
+            labels=labels,
+            progress=self.progress,
+        )
         return sanity_gate(made, self.data, self.read, seed=protocol.gate_seed)
 
     def _interchange(self) -> Interchange:
@@ -146,7 +200,9 @@ class _Study:
         )
 
     def _record(self) -> None:
-        """Images to find directions in, who judges, and other images to choose strengths and to report on."""
+        """Images to find directions in, who judges, and other images to choose strengths and to
+        report on.
+        """
         protocol = self.protocol
         self.acts = record_steps(
             self.model,
@@ -160,11 +216,15 @@ class _Study:
         self.judge = judge_of(self.read, self.acts.images if self.data is None else self.data)
         table = factor_table(self.read, self.acts.images)
         self.values = {name: table[name] for name in self.judge.factors}
-        unreadable = float(torch.stack(list(self.values.values())).isnan().any(dim=0).double().mean())
+        unreadable = float(
+            torch.stack(list(self.values.values())).isnan().any(dim=0).double().mean()
+        )
         if unreadable >= UNREADABLE:
             self.notes.append(
-                f"Of the {protocol.samples} images that directions were found in (seed {protocol.directions_seed}), {100 * unreadable:.1f} "
-                f"% have a factor that cannot be read; the gate, on other images, allows less than {100 * UNREADABLE:.0f} %."
+                f"Of the {protocol.samples} images that directions were found in (seed "
+                f"{protocol.directions_seed}), {100 * unreadable:.1f} "
+                "% have a factor that cannot be read; the gate, on other images, allows less than "
+                f"{100 * UNREADABLE:.0f} %."
             )
         self.truth = regressed_directions(self.acts, self.values)
         self.choose = self._trial(protocol.choose, protocol.strengths_seed)
@@ -174,13 +234,22 @@ class _Study:
         return None if self.labels is None else self.labels[:count]
 
     def _trial(self, count: int, seed: int) -> Trial:
-        return fresh_trial(self.model, self.judge, count, seed=seed, steps=self.protocol.steps, labels=self._labels(count))
+        return fresh_trial(
+            self.model,
+            self.judge,
+            count,
+            seed=seed,
+            steps=self.protocol.steps,
+            labels=self._labels(count),
+        )
 
     def _method(self, method: Method) -> MethodResult | None:
         """One method's directions and their table, or None and a note where it finds none."""
         start = time.perf_counter()
         if self.labels is not None and method in UNLABELLED:
-            self.notes.append(f"{method}: left out, it runs the network without labels and this one needs them.")
+            self.notes.append(
+                f"{method}: left out, it runs the network without labels and this one needs them."
+            )
             return None
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always", ConvergenceWarning)
@@ -206,7 +275,10 @@ class _Study:
         )
 
     def _measured(self, method: Method, directions: StepDirections, start: float) -> MethodResult:
-        choose, report = head(self.choose, max(8, self.protocol.choose // 2)), head(self.report, self.protocol.matrix)
+        choose, report = (
+            head(self.choose, max(8, self.protocol.choose // 2)),
+            head(self.report, self.protocol.matrix),
+        )
         length = self._length()
         found: list[tuple[float, bool]] = []
         moved, sheets = {}, []
@@ -214,7 +286,9 @@ class _Study:
             direction = directions[name]
             # Directions of one method are alike: what one needed is where the next begins.
             first = found[-1][0] if found else 0.1 * length
-            strength, reached = common_strength(choose, direction, self.protocol.wanted, first, 4 * length)
+            strength, reached = common_strength(
+                choose, direction, self.protocol.wanted, first, 4 * length
+            )
             images = both_ways(report, direction, strength)
             moved[name] = odd_part(report, images)
             found.append((strength, reached))
@@ -224,7 +298,9 @@ class _Study:
         control = self._control(directions, [strength for strength, _ in found], report)
         effects = {
             name: {
-                factor: bootstrap_mean(values[:, i], seed=self.protocol.report_seed, control=control[i])
+                factor: bootstrap_mean(
+                    values[:, i], seed=self.protocol.report_seed, control=control[i]
+                )
                 for i, factor in enumerate(self.judge.factors)
             }
             for name, values in moved.items()
@@ -232,32 +308,39 @@ class _Study:
         shares = overlap(self.truth, directions)
         table = separation(effects)
         return MethodResult(
-            method,
-            method in SUPERVISED,
-            directions,
-            tuple(strength for strength, _ in found),
-            tuple(reached for _, reached in found),
-            effects,
-            table.purity,
-            table.coverage,
-            separation_at(moved, seed=self.protocol.report_seed),
-            dict(zip(self.judge.factors, shares.tolist(), strict=True)),
-            min(1.0, len(directions) / directions.flat.shape[1]),
-            tuple(sheets),
-            round(time.perf_counter() - start, 1),
+            method=method,
+            supervised=method in SUPERVISED,
+            directions=directions,
+            strengths=tuple(strength for strength, _ in found),
+            reached=tuple(reached for _, reached in found),
+            effects=effects,
+            purity=table.purity,
+            coverage=table.coverage,
+            separation=separation_at(moved, seed=self.protocol.report_seed),
+            spanned=dict(zip(self.judge.factors, shares.tolist(), strict=True)),
+            chance=min(1.0, len(directions) / directions.flat.shape[1]),
+            sheets=tuple(sheets),
+            seconds=round(time.perf_counter() - start, 1),
         )
 
     def _length(self) -> float:
         """How far samples are apart: where strengths begin and end."""
         return float(self.acts.values.std(dim=0).norm())
 
-    def _control(self, directions: StepDirections, strengths: Sequence[float], report: Trial) -> list[float]:
+    def _control(
+        self, directions: StepDirections, strengths: Sequence[float], report: Trial
+    ) -> list[float]:
         """What one random direction, as long as the directions' median, does to every factor."""
         random = random_like(directions[directions.names[0]], seed=self.protocol.report_seed)
         strength = float(np.median(strengths))
-        return [float(value) for value in odd_part(report, both_ways(report, random, strength)).mean(axis=0)]
+        return [
+            float(value)
+            for value in odd_part(report, both_ways(report, random, strength)).mean(axis=0)
+        ]
 
-    def _scored(self, found: MethodResult | None) -> tuple[dict[str, EditScore], dict[str, DoseResponse], tuple[Contact, ...]]:
+    def _scored(
+        self, found: MethodResult | None
+    ) -> tuple[dict[str, EditScore], dict[str, DoseResponse], tuple[Contact, ...]]:
         if found is None:
             return {}, {}, ()
         scores, curves, sheets = {}, {}, []
@@ -275,40 +358,61 @@ class _Study:
     def _score(self, direction: StepDirections, factor: str, near: float) -> EditScore:
         """What the direction does to its factor at the strength chosen on other images."""
         protocol, seed = self.protocol, self.protocol.report_seed
-        chosen = strength_for(self.choose, direction, factor, protocol.wanted, start=near, most=10 * self._length())
+        chosen = strength_for(
+            self.choose, direction, factor, protocol.wanted, start=near, most=10 * self._length()
+        )
         edit = Edit(direction, (chosen.strength,))
         controls = [random_edit(edit, seed=seed + i) for i in range(protocol.controls)]
         return score_edit(self.report, edit, controls, factor, seed=seed, reached=chosen.reached)
 
     def _curve(self, direction: StepDirections, factor: str, strength: float) -> DoseResponse:
         trial, seed = head(self.report, self.protocol.curve), self.protocol.report_seed
-        return dose_response(trial, direction, factor, [dose * strength for dose in DOSES], seed=seed)
+        return dose_response(
+            trial, direction, factor, [dose * strength for dose in DOSES], seed=seed
+        )
 
     def _sheet(self, direction: StepDirections, strength: float) -> Contact:
         shown, doses = head(self.report, self.protocol.shown), [dose * strength for dose in COLUMNS]
-        return contact_sheet(self.model, shown.images, direction, doses, seed=shown.seed, labels=shown.labels)
+        return contact_sheet(
+            self.model, shown.images, direction, doses, seed=shown.seed, labels=shown.labels
+        )
 
     def _curved(self) -> dict[str, EditScore]:
-        """Edits along curves at the last steps, each with strengths of all factors that move its own only."""
+        """Edits along curves at the last steps, each with strengths of all factors that move its
+        own only.
+        """
         protocol, scores = self.protocol, {}
         if protocol.curved_steps == 0:
             return {}
         window = range(max(0, protocol.steps - protocol.curved_steps), protocol.steps)
         try:
-            curves = fit_curves(self.acts, self.values, degree=protocol.degree, seed=protocol.directions_seed)
+            curves = fit_curves(
+                self.acts, self.values, degree=protocol.degree, seed=protocol.directions_seed
+            )
         except InputError as error:
             self.notes.append(f"curved edits: left out, {error}.")
             return {}
 
         def edit(strengths: tuple[float, ...]) -> CurvedEdit:
-            return CurvedEdit(curves, strengths, window=window)
+            return CurvedEdit(curves=curves, strengths=strengths, window=window)
 
         for place, factor in enumerate(curves.factors):
-            found = decoupled_strengths(self.choose, edit, len(curves.factors), factor, protocol.wanted, tolerance=0.05 * protocol.wanted)
+            found = decoupled_strengths(
+                self.choose,
+                edit,
+                len(curves.factors),
+                factor,
+                protocol.wanted,
+                tolerance=0.05 * protocol.wanted,
+            )
             chosen = edit(found.strengths)
-            controls = [random_edit(chosen, seed=protocol.report_seed + i) for i in range(protocol.controls)]
+            controls = [
+                random_edit(chosen, seed=protocol.report_seed + i) for i in range(protocol.controls)
+            ]
             reached = found.missed <= NEAR * protocol.wanted
-            scores[factor] = score_edit(self.report, chosen, controls, factor, seed=protocol.report_seed, reached=reached)
+            scores[factor] = score_edit(
+                self.report, chosen, controls, factor, seed=protocol.report_seed, reached=reached
+            )
             self.progress("curved edits", place + 1, len(curves.factors), "factor")
         return scores
 

@@ -11,14 +11,16 @@ from interp.steering import Protocol
 DEFAULT_METHODS: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the main job does; the defaults are sized for two CPU cores and five minutes.
 
-    `site` and `companion_site` default to a sixth and half of the network's depth, where measurement on the default model put them
-    (benchmarks/layers.py). `texts` are what the dictionaries are fitted on; the shipped concept sentences if left out.
-    `concept_names` restricts the shipped concepts to some of them. With `stability` above 0 every method is fitted again from that many
-    other seeds and on halves of the texts, and every feature says how well it is found again.
+    `site` and `companion_site` default to a sixth and half of the network's depth, where
+    measurement on the default model put them (benchmarks/layers.py). `texts` are what the
+    dictionaries are fitted on; the shipped concept sentences if left out. `concept_names` restricts
+    the shipped concepts to some of them. With `stability` above 0 every method is fitted again from
+    that many other seeds and on halves of the texts, and every feature says how well it is found
+    again.
     """
 
     model: str = DEFAULT_MODEL
@@ -41,5 +43,7 @@ class Settings:
 
 
 def default_sites(model: TransformerModel) -> tuple[str, str]:
-    """Where features are found and where companions steer: the MLP at a sixth of the depth, the residual stream at half."""
+    """Where features are found and where companions steer: the MLP at a sixth of the depth, the
+    residual stream at half.
+    """
     return f"L{model.n_layers // 6}.mlp", f"L{model.n_layers // 2}.resid_post"

@@ -1,4 +1,6 @@
-"""Pictures for the slider of the page of learning dynamics: what a run's kept checkpoints make when asked, and when shifted."""
+"""Pictures for the slider of the page of learning dynamics: what a run's kept checkpoints make when
+asked, and when shifted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +21,11 @@ ENLARGED = 4
 GAP = 1
 
 
-def with_samples(runs: Sequence[ImageRun], *, images: int = 8, progress: Progress = silent) -> list[ImageRun]:
-    """The runs; of those that kept their checkpoints, the one of the strongest signal has a sheet for each: the page's slider shows them.
+def with_samples(
+    runs: Sequence[ImageRun], *, images: int = 8, progress: Progress = silent
+) -> list[ImageRun]:
+    """The runs; of those that kept their checkpoints, the one of the strongest signal has a sheet
+    for each: the page's slider shows them.
 
     Raises:
         UnavailableError: a checkpoint cannot be read.
@@ -39,20 +44,27 @@ def with_samples(runs: Sequence[ImageRun], *, images: int = 8, progress: Progres
     paths = sorted(run.checkpoints.glob("step_*.safetensors"))
     signals, sheets = ConceptSignals(run.signal, run.size), {}
     for number, path in enumerate(paths):
-        sheets[int(path.stem.removeprefix("step_"))] = sample_sheet(path, signals, images=images, seed=run.seed)
+        sheets[int(path.stem.removeprefix("step_"))] = sample_sheet(
+            path, signals, images=images, seed=run.seed
+        )
         progress("samples of checkpoints", number + 1, len(paths), "checkpoint")
     return [*runs[:place], replace(run, sheets=sheets), *runs[place + 1 :]]
 
 
 @torch.no_grad()
-def sample_sheet(path: Path, signals: ConceptSignals, *, images: int = 8, seed: int = 0) -> UInt8[np.ndarray, "down across 3"]:
-    """Images of a checkpoint from the same noise: asked for the held-out class above, with the colour's linear shift (2×) below.
+def sample_sheet(
+    path: Path, signals: ConceptSignals, *, images: int = 8, seed: int = 0
+) -> UInt8[np.ndarray, "down across 3"]:
+    """Images of a checkpoint from the same noise: asked for the held-out class above, with the
+    colour's linear shift (2×) below.
 
     Raises:
         UnavailableError: the checkpoint cannot be read.
     """
     network = load_network(path)
-    asked, red, blue = network.embed(torch.stack([signals.prompt(index) for index in (HELD_OUT, RED_LARGE, BLUE_LARGE)]))
+    asked, red, blue = network.embed(
+        torch.stack([signals.prompt(index) for index in (HELD_OUT, RED_LARGE, BLUE_LARGE)])
+    )
     told = torch.stack([asked, asked + FACTOR * (blue - red)]).repeat_interleave(images, dim=0)
     made = sample_images(network, told, starting_noise(images, seed=seed).repeat(2, 1, 1, 1))
     pixels = ((made + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()

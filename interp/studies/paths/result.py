@@ -1,4 +1,6 @@
-"""PathsResult: a graph with everything that was measured to judge it, as the page and the command line show it."""
+"""PathsResult: a graph with everything that was measured to judge it, as the page and the command
+line show it.
+"""
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
@@ -17,12 +19,14 @@ from interp.core.display.markup import Html, block, element, facts, foreign
 from interp.core.display.scores import score_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PathsResult:
-    """What one run on one task found: the graph, how well the model does the task, and the graph's judgements.
+    """What one run on one task found: the graph, how well the model does the task, and the graph's
+    judgements.
 
-    `task` is the task's name, `accuracy` the model's on it (None where there is no right answer), `items` the examples' texts. `others` are
-    faithfulness curves of other methods on the same examples, drawn beside the graph's own. What was not measured is None.
+    `task` is the task's name, `accuracy` the model's on it (None where there is no right answer),
+    `items` the examples' texts. `others` are faithfulness curves of other methods on the same
+    examples, drawn beside the graph's own. What was not measured is None.
     """
 
     graph: CausalGraph
@@ -44,16 +48,46 @@ class PathsResult:
             ("predicted with measured, Spearman", None if found is None else found.spearman),
             ("overlap with graphs of other examples", None if again is None else again.halves),
         ]
-        about = [("examples judged on", f"{judged.clean.n:,}"), ("random graphs", judged.random), ("metric", foreign(self.graph.metric))]
+        about = [
+            ("examples judged on", f"{judged.clean.n:,}"),
+            ("random graphs", judged.random),
+            ("metric", foreign(self.graph.metric)),
+        ]
         body = score_table(("", "score"), rows, about="The graph and its checks", muted={2})
-        shown = block("Causal paths", element("p", element("b", f"The graph is {judged.verdict}.")), body, facts(about), name=self.task)
+        shown = block(
+            "Causal paths",
+            element("p", element("b", f"The graph is {judged.verdict}.")),
+            body,
+            facts(about),
+            name=self.task,
+        )
         return element("div", shown, Html(self.graph._repr_html_()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the graph's arrays (`interp.causal.graph.export.to_json` holds these) as json-ready values; NaN becomes None."""
-        own = ("task", "accuracy", "faithfulness", "others", "checked", "stability", "sufficiency", "items")
-        about = {"method": self.graph.method, "value": self.graph.value, "metric": self.graph.metric, "edges": len(self.graph.edges)}
-        return about | {"provenance": self.graph.provenance.to_dict()} | {name: _plain(getattr(self, name)) for name in own}
+        """Everything but the graph's arrays (`interp.causal.graph.export.to_json` holds these) as
+        json-ready values; NaN becomes None.
+        """
+        own = (
+            "task",
+            "accuracy",
+            "faithfulness",
+            "others",
+            "checked",
+            "stability",
+            "sufficiency",
+            "items",
+        )
+        about = {
+            "method": self.graph.method,
+            "value": self.graph.value,
+            "metric": self.graph.metric,
+            "edges": len(self.graph.edges),
+        }
+        return (
+            about
+            | {"provenance": self.graph.provenance.to_dict()}
+            | {name: _plain(getattr(self, name)) for name in own}
+        )
 
 
 def _plain(value: Any) -> Any:

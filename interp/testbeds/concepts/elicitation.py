@@ -1,4 +1,6 @@
-"""Ways to elicit a class that a network was never shown: asking, asking for more, and shifting what it is told or what it holds."""
+"""Ways to elicit a class that a network was never shown: asking, asking for more, and shifting what
+it is told or what it holds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +10,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.testbeds.concepts.network import SAMPLING_STEPS, ConceptNetwork, sample_bottlenecks, sample_images, starting_noise
+from interp.testbeds.concepts.network import (
+    SAMPLING_STEPS,
+    ConceptNetwork,
+    sample_bottlenecks,
+    sample_images,
+    starting_noise,
+)
 from interp.testbeds.images.concept_shapes import HELD_OUT, ConceptSignals, concept_hits
 
 ARMS = ("naive", "over_prompt", "linear", "linear_size", "mid", "random", "random_mid")
-CONTROL_OF = {"over_prompt": "random", "linear": "random", "linear_size": "random", "mid": "random_mid"}
+CONTROL_OF = {
+    "over_prompt": "random",
+    "linear": "random",
+    "linear_size": "random",
+    "mid": "random_mid",
+}
 """The arm of random shifts beside which each is to be read."""
 _RED_LARGE, _RED_SMALL, _BLUE_LARGE = 0, 1, 2
 _DIRECTIONS = 1_000_003
@@ -20,7 +33,8 @@ _DIRECTIONS = 1_000_003
 
 @dataclass(frozen=True)
 class ElicitationGrid:
-    """The factors of each arm, and how many images each is judged by; the random arms have the grids of what they control.
+    """The factors of each arm, and how many images each is judged by; the random arms have the
+    grids of what they control.
 
     Raises:
         InputError: no factor, or no images.
@@ -32,12 +46,16 @@ class ElicitationGrid:
 
     def __post_init__(self) -> None:
         if not self.over_prompt or not self.shift or self.images < 1:
-            raise InputError(f"{self} has an arm without factors, or no images; give at least one of each")
+            raise InputError(
+                f"{self} has an arm without factors, or no images; give at least one of each"
+            )
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """One arm at one factor: what the network is told, and what is added to its bottleneck at every step."""
+    """One arm at one factor: what the network is told, and what is added to its bottleneck at every
+    step.
+    """
 
     arm: str
     factor: float
@@ -47,17 +65,25 @@ class _Setting:
 
 @torch.no_grad()
 def elicited(
-    network: ConceptNetwork, signals: ConceptSignals, grid: ElicitationGrid | None = None, *, seed: int = 0
+    network: ConceptNetwork,
+    signals: ConceptSignals,
+    grid: ElicitationGrid | None = None,
+    *,
+    seed: int = 0,
 ) -> dict[str, dict[float, Bool[Tensor, " image"]]]:
-    """Whether each image is of the held-out class (small, blue), by arm and factor; all arms start from the same noise.
+    """Whether each image is of the held-out class (small, blue), by arm and factor; all arms start
+    from the same noise.
 
     - `naive`: asked for it, `e(c)`. Its one factor is 0.
     - `over_prompt`: asked for a blue whose distance from grey is `f` times as large.
-    - `linear`: `e(c) + f · (e(blue) − e(red))`, both of the large class, which the network is shown.
+    - `linear`: `e(c) + f · (e(blue) − e(red))`, both of the large class, which the network is
+    shown.
     - `linear_size`: `e(c) + f · (e(small) − e(large))`, both of red: where size is what lags.
-    - `mid`: `f` times the mean difference of the bottleneck, step by step, between images of large blue and large red from the same noise.
+    - `mid`: `f` times the mean difference of the bottleneck, step by step, between images of large
+    blue and large red from the same noise.
     - `random`: `linear` with a direction drawn at random for every factor, of equal norm.
-    - `random_mid`: `mid` with a direction drawn at random for every factor, of the norm of the mean difference at every step.
+    - `random_mid`: `mid` with a direction drawn at random for every factor, of the norm of the mean
+    difference at every step.
 
     Every direction is this network's own; nothing is fitted to the held-out class.
 
@@ -66,14 +92,23 @@ def elicited(
     Source: Park et al. 2024 for over-prompting and latent shifts; Kwon et al. 2023 for h-space.
 
     Example:
-        >>> {arm: {factor: hits.float().mean() for factor, hits in by.items()} for arm, by in elicited(network, signals).items()}
+        >>> {
+        ...     arm: {factor: hits.float().mean() for factor, hits in by.items()}
+        ...     for arm, by in elicited(network, signals).items()
+        ... }
     """
     grid = grid or ElicitationGrid()
     settings = _settings(network, signals, grid, seed)
     noise = starting_noise(grid.images, seed=seed)
     told = torch.cat([setting.embedding.expand(grid.images, -1) for setting in settings])
-    # All at once: on a small network most of the time goes into starting operations, not into arithmetic.
-    images = sample_images(network, told, noise.repeat(len(settings), 1, 1, 1), mid_shifts=_shifts(settings, grid.images))
+    # All at once: on a small network most of the time goes into starting operations, not into
+    # arithmetic.
+    images = sample_images(
+        network,
+        told,
+        noise.repeat(len(settings), 1, 1, 1),
+        mid_shifts=_shifts(settings, grid.images),
+    )
     hits = torch.split(concept_hits(images, signals, HELD_OUT).all(dim=1), grid.images)
     found: dict[str, dict[float, Tensor]] = {arm: {} for arm in ARMS}
     for setting, hit in zip(settings, hits, strict=True):
@@ -84,7 +119,8 @@ def elicited(
 def best_factor(arm: Mapping[float, float]) -> float:
     """The factor with the highest accuracy, the smallest of equal ones.
 
-    The best of a grid is biased upwards, so it is only to be set beside the best of a control with as large a grid.
+    The best of a grid is biased upwards, so it is only to be set beside the best of a control with
+    as large a grid.
 
     Raises:
         InputError: there are no factors.
@@ -94,7 +130,9 @@ def best_factor(arm: Mapping[float, float]) -> float:
     return max(sorted(arm), key=lambda factor: arm[factor])
 
 
-def prompt_embedding(network: ConceptNetwork, prompt: Float[Tensor, "4"]) -> Float[Tensor, " width"]:
+def prompt_embedding(
+    network: ConceptNetwork, prompt: Float[Tensor, "4"]
+) -> Float[Tensor, " width"]:
     """What the network makes of one prompt."""
     return torch.as_tensor(network.embed(prompt[None])[0])
 
@@ -108,26 +146,39 @@ def over_prompted(signals: ConceptSignals, factor: float) -> Float[Tensor, "4"]:
 def mid_difference(
     network: ConceptNetwork, signals: ConceptSignals, *, images: int = 24, seed: int = 0
 ) -> Float[Tensor, "step channel h w"]:
-    """The bottleneck's mean for large blue less that for large red, at every sampling step, from the same noise.
+    """The bottleneck's mean for large blue less that for large red, at every sampling step, from
+    the same noise.
 
     Cost: sampling `2 · images` images.
     """
-    pair = torch.stack([prompt_embedding(network, signals.prompt(index)) for index in (_BLUE_LARGE, _RED_LARGE)])
+    pair = torch.stack(
+        [prompt_embedding(network, signals.prompt(index)) for index in (_BLUE_LARGE, _RED_LARGE)]
+    )
     noise = starting_noise(images, seed=seed + 1)
-    _, held = sample_bottlenecks(network, pair.detach().repeat_interleave(images, dim=0), noise.repeat(2, 1, 1, 1))
+    _, held = sample_bottlenecks(
+        network, pair.detach().repeat_interleave(images, dim=0), noise.repeat(2, 1, 1, 1)
+    )
     blue, red = torch.split(held, images, dim=1)
     return torch.as_tensor(blue.mean(dim=1) - red.mean(dim=1))
 
 
-def _settings(network: ConceptNetwork, signals: ConceptSignals, grid: ElicitationGrid, seed: int) -> list[_Setting]:
+def _settings(
+    network: ConceptNetwork, signals: ConceptSignals, grid: ElicitationGrid, seed: int
+) -> list[_Setting]:
     asked = prompt_embedding(network, signals.prompt(HELD_OUT))
-    seen = {index: prompt_embedding(network, signals.prompt(index)) for index in (_RED_LARGE, _RED_SMALL, _BLUE_LARGE)}
+    seen = {
+        index: prompt_embedding(network, signals.prompt(index))
+        for index in (_RED_LARGE, _RED_SMALL, _BLUE_LARGE)
+    }
     colour, size = seen[_BLUE_LARGE] - seen[_RED_LARGE], seen[_RED_SMALL] - seen[_RED_LARGE]
     mid = mid_difference(network, signals, images=grid.images, seed=seed)
     # Not the seed of the noise: the directions would be its first numbers.
     generator = torch.Generator().manual_seed(seed + _DIRECTIONS)
     settings = [_Setting("naive", 0.0, asked)]
-    settings += [_Setting("over_prompt", f, prompt_embedding(network, over_prompted(signals, f))) for f in grid.over_prompt]
+    settings += [
+        _Setting("over_prompt", f, prompt_embedding(network, over_prompted(signals, f)))
+        for f in grid.over_prompt
+    ]
     for f in grid.shift:
         settings += [
             _Setting("linear", f, asked + f * colour),
@@ -148,5 +199,8 @@ def _random_like(directions: Tensor, generator: torch.Generator) -> Tensor:
 
 def _shifts(settings: list[_Setting], images: int) -> list[Float[Tensor, "image channel h w"]]:
     like = next(setting.mid for setting in settings if setting.mid is not None)
-    every = torch.stack([torch.zeros_like(like) if setting.mid is None else setting.mid for setting in settings], dim=1)
+    every = torch.stack(
+        [torch.zeros_like(like) if setting.mid is None else setting.mid for setting in settings],
+        dim=1,
+    )
     return [every[step].repeat_interleave(images, dim=0) for step in range(SAMPLING_STEPS)]

@@ -1,4 +1,6 @@
-"""A conditional diffusion network of 32,000 parameters whose conditions all pass through one embedding, and how it is sampled."""
+"""A conditional diffusion network of 32,000 parameters whose conditions all pass through one
+embedding, and how it is sampled.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,18 +20,22 @@ _GROUPS = 4
 
 
 class ConceptNetwork(nn.Module):
-    """A UNet of two levels that predicts the clean image from a noisy one, its time, and an embedded condition (red, green, blue, radius).
+    """A UNet of two levels that predicts the clean image from a noisy one, its time, and an
+    embedded condition (red, green, blue, radius).
 
-    `embed` has two layers, and is all through which a condition gets in: a shift of it is a shift of the condition at every block. What
-    `encode` returns first is the bottleneck, "h-space". With a linear embedding the held-out class is learned together with the seen
-    ones, and there is nothing to see. The image is predicted, not v: with v small circles stay blurred at this size.
+    `embed` has two layers, and is all through which a condition gets in: a shift of it is a shift
+    of the condition at every block. What `encode` returns first is the bottleneck, "h-space". With
+    a linear embedding the held-out class is learned together with the seen ones, and there is
+    nothing to see. The image is predicted, not v: with v small circles stay blurred at this size.
 
     Raises:
         InputError: `channels` is no multiple of 4.
 
     Example:
         >>> network = ConceptNetwork(seed=0)
-        >>> sample_images(network, network.embed(ConceptSignals().prompt(3)[None]), starting_noise(1))
+        >>> sample_images(
+        ...     network, network.embed(ConceptSignals().prompt(3)[None]), starting_noise(1)
+        ... )
     """
 
     def __init__(self, channels: int = 8, *, seed: int = 0) -> None:
@@ -39,7 +45,9 @@ class ConceptNetwork(nn.Module):
         self.channels = channels
         with torch.random.fork_rng(devices=[]):
             self.embed = nn.Sequential(nn.Linear(4, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
-            self.embed_time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH))
+            self.embed_time = nn.Sequential(
+                nn.Linear(2 * _FREQUENCIES, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH)
+            )
             self.enter = nn.Conv2d(3, channels, 3, padding=1)
             self.down = _Block(channels, channels)
             self.shrink = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
@@ -61,29 +69,49 @@ class ConceptNetwork(nn.Module):
         return self.decode(mid if mid_shift is None else mid + mid_shift, skip, code)
 
     def encode(
-        self, images: Float[Tensor, "image 3 y x"], times: Float[Tensor, " image"], embedding: Float[Tensor, "image width"]
-    ) -> tuple[Float[Tensor, "image channel h w"], Float[Tensor, "image half y x"], Float[Tensor, "image width"]]:
+        self,
+        images: Float[Tensor, "image 3 y x"],
+        times: Float[Tensor, " image"],
+        embedding: Float[Tensor, "image width"],
+    ) -> tuple[
+        Float[Tensor, "image channel h w"],
+        Float[Tensor, "image half y x"],
+        Float[Tensor, "image width"],
+    ]:
         """The bottleneck, the skip and the code of condition and time that every block is told."""
         code = nn.functional.silu(embedding + self.embed_time(_waves(times)))
         skip = self.down(self.enter(images), code)
         return self.mid(self.shrink(skip), code), skip, code
 
     def decode(
-        self, mid: Float[Tensor, "image channel h w"], skip: Float[Tensor, "image half y x"], code: Float[Tensor, "image width"]
+        self,
+        mid: Float[Tensor, "image channel h w"],
+        skip: Float[Tensor, "image half y x"],
+        code: Float[Tensor, "image width"],
     ) -> Float[Tensor, "image 3 y x"]:
         """The predicted clean images of what `encode` returned."""
         raised = nn.functional.interpolate(self.rise(mid, code), scale_factor=2.0, mode="nearest")
-        return torch.as_tensor(self.leave(nn.functional.silu(self.up(torch.cat([raised, skip], dim=1), code))))
+        return torch.as_tensor(
+            self.leave(nn.functional.silu(self.up(torch.cat([raised, skip], dim=1), code)))
+        )
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut; the code scales and shifts (FiLM; Perez et al. 2018) what is between them."""
+    """Two convolutions beside a shortcut; the code scales and shifts (FiLM; Perez et al. 2018) what
+    is between them.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first_norm, self.first = nn.GroupNorm(_GROUPS, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.first_norm, self.first = (
+            nn.GroupNorm(_GROUPS, inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        )
         self.film = nn.Linear(WIDTH, 2 * outputs)
-        self.second_norm, self.second = nn.GroupNorm(_GROUPS, outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.second_norm, self.second = (
+            nn.GroupNorm(_GROUPS, outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+        )
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, inner: Tensor, code: Tensor) -> Tensor:
@@ -93,8 +121,12 @@ class _Block(nn.Module):
         return torch.as_tensor(self.shortcut(inner) + changed)
 
 
-def signal_and_noise(times: Float[Tensor, " image"]) -> tuple[Float[Tensor, "image 1 1 1"], Float[Tensor, "image 1 1 1"]]:
-    """The cosine schedule: `z = cos(πt/2) · image + sin(πt/2) · noise`, at times from 0 (an image) to 1 (noise)."""
+def signal_and_noise(
+    times: Float[Tensor, " image"],
+) -> tuple[Float[Tensor, "image 1 1 1"], Float[Tensor, "image 1 1 1"]]:
+    """The cosine schedule: `z = cos(πt/2) · image + sin(πt/2) · noise`, at times from 0 (an image)
+    to 1 (noise).
+    """
     angle = times[:, None, None, None] * (math.pi / 2)
     return angle.cos(), angle.sin()
 
@@ -115,8 +147,8 @@ def sample_images(
 ) -> Float[Tensor, "image 3 y x"]:
     """Images by DDIM without noise of its own (Song et al. 2021) from embedded conditions.
 
-    With the image predicted at `z = a·image + s·noise`, the noise is `(z − a·image) / s`; both are mixed again for the next time.
-    `mid_shifts` are added to the bottleneck, one per sampling step.
+    With the image predicted at `z = a·image + s·noise`, the noise is `(z − a·image) / s`; both are
+    mixed again for the next time. `mid_shifts` are added to the bottleneck, one per sampling step.
 
     Cost: one forward pass a step; 10 steps of 100 images take .15 s on a slow core.
 
@@ -128,7 +160,11 @@ def sample_images(
 
 @torch.no_grad()
 def sample_bottlenecks(
-    network: ConceptNetwork, embedding: Float[Tensor, "image width"], noise: Float[Tensor, "image 3 y x"], *, steps: int = SAMPLING_STEPS
+    network: ConceptNetwork,
+    embedding: Float[Tensor, "image width"],
+    noise: Float[Tensor, "image 3 y x"],
+    *,
+    steps: int = SAMPLING_STEPS,
 ) -> tuple[Float[Tensor, "image 3 y x"], Float[Tensor, "step image channel h w"]]:
     """The images of `sample_images`, and what the bottleneck held at every step."""
     held: list[Tensor] = []
@@ -144,8 +180,15 @@ def _sampled(
     steps: int,
     held: list[Tensor] | None,
 ) -> Tensor:
-    if steps < 1 or len(embedding) != len(noise) or (mid_shifts is not None and len(mid_shifts) != steps):
-        raise InputError(f"{len(embedding)} conditions, {len(noise)} noises, {steps} steps; give as many of each, and a shift per step")
+    if (
+        steps < 1
+        or len(embedding) != len(noise)
+        or (mid_shifts is not None and len(mid_shifts) != steps)
+    ):
+        raise InputError(
+            f"{len(embedding)} conditions, {len(noise)} noises, {steps} steps; give as many of "
+            "each, and a shift per step"
+        )
     times = torch.linspace(1, 0, steps + 1)
     a, s = signal_and_noise(times)
     state = noise
@@ -163,7 +206,13 @@ def save_network(network: ConceptNetwork, path: Path) -> None:
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        save_file({name: value.detach().half().contiguous() for name, value in network.state_dict().items()}, temporary)
+        save_file(
+            {
+                name: value.detach().half().contiguous()
+                for name, value in network.state_dict().items()
+            },
+            temporary,
+        )
 
 
 def load_network(path: str | Path) -> ConceptNetwork:
@@ -184,7 +233,11 @@ def load_network(path: str | Path) -> ConceptNetwork:
         network.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UnavailableError(f"cannot read a concept network from {path}: {reason}; give a file that save_network wrote") from error
+        raise UnavailableError(
+            f"cannot read a concept network from {path}: {reason}; give a file that "
+            "save_network "
+            "wrote"
+        ) from error
     return network.eval()
 
 
@@ -196,7 +249,9 @@ def _waves(times: Float[Tensor, " image"]) -> Float[Tensor, "image wave"]:
 
 @torch.no_grad()
 def _draw(network: nn.Module, generator: torch.Generator) -> None:
-    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours; norms start as they are."""
+    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
+    norms start as they are.
+    """
     for part in network.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             bound = part.weight[0].numel() ** -0.5

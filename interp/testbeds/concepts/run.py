@@ -19,13 +19,14 @@ Hidden = Literal["none", "colour", "size"]
 MEASURES = ("colour", "size", "joint", "seen")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConceptTrainingSettings:
     """A run: the data's signals, the network, its training, and how it is measured.
 
-    `hidden` is a concept that the prompts of a share `hide` of the training images do not speak of (those parts are zero):
-    underspecified prompts. `arms_every` is how many checkpoints lie between two at which every arm of `elicitation` is measured. A run
-    stops `stop_after` checkpoints after all has been learned (None: it does not).
+    `hidden` is a concept that the prompts of a share `hide` of the training images do not speak of
+    (those parts are zero): underspecified prompts. `arms_every` is how many checkpoints lie between
+    two at which every arm of `elicitation` is measured. A run stops `stop_after` checkpoints after
+    all has been learned (None: it does not).
 
     Raises:
         InputError: fewer than two checkpoints, a share outside 0…1, or a count below 1.
@@ -54,9 +55,16 @@ class ConceptTrainingSettings:
         if not 0 <= self.hide <= 1:
             raise InputError(f"hide is {self.hide}; give a share from 0 to 1")
         if (self.hidden == "none") != (self.hide == 0):
-            raise InputError(f"{self.hidden!r} is hidden from a share {self.hide:g} of prompts; give a concept and a share, or neither")
+            raise InputError(
+                f"{self.hidden!r} is hidden from a share {self.hide:g} of prompts; give a "
+                "concept "
+                "and a share, or neither"
+            )
         if self.checkpoints < 2 or not 1 <= self.first < self.steps:
-            raise InputError(f"{self.checkpoints} checkpoints from step {self.first} to {self.steps}; give at least 2 rising ones")
+            raise InputError(
+                f"{self.checkpoints} checkpoints from step {self.first} to {self.steps}; give at "
+                "least 2 rising ones"
+            )
         for name in ("batch_size", "per_class", "images", "arm_images", "arms_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give at least 1")
@@ -72,19 +80,22 @@ class ConceptTrainingSettings:
         return sorted({round(float(root) ** 2) for root in roots})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ConceptRun:
     """What a run did at each of its checkpoints.
 
-    `naive` has the accuracies of 64 images asked for the held-out class (`colour`, `size`, `joint`: both at once), and of images of the
-    three classes that are trained on (`seen`: both at once). `coordinates` are the same images' mean places between the classes, from 0
-    to 1. `arms[arm][factor]` are joint accuracies at the steps `arm_steps`.
+    `naive` has the accuracies of 64 images asked for the held-out class (`colour`, `size`, `joint`:
+    both at once), and of images of the three classes that are trained on (`seen`: both at once).
+    `coordinates` are the same images' mean places between the classes, from 0 to 1.
+    `arms[arm][factor]` are joint accuracies at the steps `arm_steps`.
     """
 
     settings: ConceptTrainingSettings
     steps: list[int] = field(default_factory=list)
     naive: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
-    coordinates: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CONCEPTS})
+    coordinates: dict[str, list[float]] = field(
+        default_factory=lambda: {name: [] for name in CONCEPTS}
+    )
     arm_steps: list[int] = field(default_factory=list)
     arms: dict[str, dict[float, list[float]]] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
@@ -97,14 +108,17 @@ class ConceptRun:
         return run_name(self.settings)
 
     def learned(self, rule: LearningRule, measure: str) -> LearningTime:
-        """When one of `naive` was learned. Take a rule `for_good`: the one grey of a network that does not look at the colour yet, if it is
-        a little blue, is read as blue for some checkpoints."""
+        """When one of `naive` was learned. Take a rule `for_good`: the one grey of a network that
+        does not look at the colour yet, if it is a little blue, is read as blue for some
+        checkpoints."""
         require_known("measure", measure, MEASURES)
         values = np.array(self.naive[measure])
         return learning_time(self.steps, values, rule)
 
     def onset(self, rule: LearningRule, arm: str, factor: float | None = None) -> LearningTime:
-        """From when on an arm elicits the held-out class at one factor, or at the best of each checkpoint if left out."""
+        """From when on an arm elicits the held-out class at one factor, or at the best of each
+        checkpoint if left out.
+        """
         require_known("arm", arm, self.arms)
         by = self.arms[arm]
         if factor is not None and factor not in by:
@@ -113,9 +127,13 @@ class ConceptRun:
         return learning_time(self.arm_steps, values, rule)
 
     def trajectories(self) -> Trajectories:
-        """The soft coordinates as a run in concept space (one value a checkpoint: the mean over images)."""
+        """The soft coordinates as a run in concept space (one value a checkpoint: the mean over
+        images).
+        """
         samples = {name: np.array(values)[:, None] for name, values in self.coordinates.items()}
-        return Trajectories(tuple(self.steps), samples, self.name, self.settings.seed)
+        return Trajectories(
+            steps=tuple(self.steps), samples=samples, name=self.name, seed=self.settings.seed
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Json-ready values."""
@@ -127,7 +145,10 @@ class ConceptRun:
             "naive": self.naive,
             "coordinates": self.coordinates,
             "arm_steps": self.arm_steps,
-            "arms": {arm: {f"{factor:g}": values for factor, values in by.items()} for arm, by in self.arms.items()},
+            "arms": {
+                arm: {f"{factor:g}": values for factor, values in by.items()}
+                for arm, by in self.arms.items()
+            },
             "losses": self.losses,
             "settings": asdict(settings),
             "seconds": round(self.seconds, 1),
@@ -147,11 +168,20 @@ def load_concept_run(path: str | Path) -> ConceptRun:
     """
     found = read_json(Path(path))
     try:
-        arms = {arm: {float(factor): values for factor, values in by.items()} for arm, by in found["arms"].items()}
+        arms = {
+            arm: {float(factor): values for factor, values in by.items()}
+            for arm, by in found["arms"].items()
+        }
         names = ("steps", "naive", "coordinates", "arm_steps", "losses", "seconds", "finished")
-        return ConceptRun(ConceptTrainingSettings(**found["settings"]), arms=arms, **{name: found[name] for name in names})
+        return ConceptRun(
+            settings=ConceptTrainingSettings(**found["settings"]),
+            arms=arms,
+            **{name: found[name] for name in names},
+        )
     except (KeyError, TypeError, AttributeError) as error:
-        raise UnavailableError(f"{path} holds no run of train_concepts ({error}); give a file that it wrote") from error
+        raise UnavailableError(
+            f"{path} holds no run of train_concepts ({error}); give a file that it wrote"
+        ) from error
 
 
 def run_name(settings: ConceptTrainingSettings) -> str:

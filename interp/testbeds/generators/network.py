@@ -22,13 +22,16 @@ _BETAS = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
 _PREDICTIONS = ("sample", "epsilon", "v_prediction")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
-    """What a generator is and how it is trained; the defaults are those of the ordinary network that ships.
+    """What a generator is and how it is trained; the defaults are those of the ordinary network
+    that ships.
 
-    `prediction` is what the network answers: the clean image (`sample`), the noise, or v (Salimans & Ho 2022). `skip_dropout` is the
-    probability with which an image is run without any skip in training, `removed_skips` how many of the highest-resolution skips are
-    left out for good. `label_dropout` is the share of images trained without their label (for classifier-free guidance).
+    `prediction` is what the network answers: the clean image (`sample`), the noise, or v (Salimans
+    & Ho 2022). `skip_dropout` is the probability with which an image is run without any skip in
+    training, `removed_skips` how many of the highest-resolution skips are left out for good.
+    `label_dropout` is the share of images trained without their label (for classifier-free
+    guidance).
     """
 
     channels: tuple[int, ...] = (8, 16, 32, 64)
@@ -52,7 +55,11 @@ class GeneratorSettings:
         require_known("prediction", self.prediction, _PREDICTIONS)
         require_known("schedule", self.schedule, _BETAS)
         if self.prediction == "epsilon" and self.schedule == "cosine":
-            raise InputError("prediction 'epsilon' with schedule 'cosine' divides by 5e-5 at the first step; use 'linear' or 'sample'")
+            raise InputError(
+                "prediction 'epsilon' with schedule 'cosine' divides by 5e-5 at the first "
+                "step; "
+                "use 'linear' or 'sample'"
+            )
         for name in ("skip_dropout", "label_dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 0 or more, less than 1")
@@ -60,18 +67,24 @@ class GeneratorSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give at least 1")
         if not self.channels or any(width % self.groups for width in self.channels):
-            raise InputError(f"channels {self.channels} cannot be normalised in {self.groups} groups; give multiples of it")
+            raise InputError(
+                f"channels {self.channels} cannot be normalised in {self.groups} groups; give "
+                "multiples of it"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Json-ready values."""
         return {**asdict(self), "channels": list(self.channels)}
 
 
-def build_network(settings: GeneratorSettings, shape: tuple[int, int, int], classes: int | None, width: int | None) -> Any:
+def build_network(
+    settings: GeneratorSettings, shape: tuple[int, int, int], classes: int | None, width: int | None
+) -> Any:
     """A `UNet2DModel` with weights drawn from the settings' seed, for images `[channel, y, x]`.
 
-    With `classes` it has one label embedding each, and one more for "no label". With `width` it takes label vectors, which are padded with
-    zeros and added to the embedding of the time. Global random state is left as it is.
+    With `classes` it has one label embedding each, and one more for "no label". With `width` it
+    takes label vectors, which are padded with zeros and added to the embedding of the time. Global
+    random state is left as it is.
 
     Raises:
         InputError: the images are not square, or too small for the number of levels.
@@ -82,7 +95,8 @@ def build_network(settings: GeneratorSettings, shape: tuple[int, int, int], clas
     levels = len(settings.channels)
     if height != breadth or height % 2 ** (levels - 1):
         raise InputError(
-            f"images of {height} × {breadth} do not fit {levels} levels; give square ones, the side a multiple of {2 ** (levels - 1)}"
+            f"images of {height} × {breadth} do not fit {levels} levels; give square ones, the "
+            f"side a multiple of {2 ** (levels - 1)}"
         )
     with torch.random.fork_rng(devices=[]):
         module = UNet2DModel(
@@ -101,13 +115,18 @@ def build_network(settings: GeneratorSettings, shape: tuple[int, int, int], clas
         )
     room = settings.channels[0] * 4
     if width and width > room:
-        raise InputError(f"label vectors of {width} numbers do not fit the time embedding of {room}; give at most {room}")
+        raise InputError(
+            f"label vectors of {width} numbers do not fit the time embedding of {room}; give at "
+            f"most {room}"
+        )
     _draw(module, torch.Generator().manual_seed(settings.seed))
     return remove_skips(module, settings.removed_skips)
 
 
 def build_scheduler(settings: GeneratorSettings) -> Any:
-    """The DDIM scheduler that a network of these settings is trained for: no clipping, trailing steps (sampling begins at pure noise)."""
+    """The DDIM scheduler that a network of these settings is trained for: no clipping, trailing
+    steps (sampling begins at pure noise).
+    """
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -120,7 +139,8 @@ def build_scheduler(settings: GeneratorSettings) -> Any:
 
 
 def load_generator(folder: str | Path) -> UNetModel:
-    """A UNet from a folder of diffusers; skips that its `recipe.json` says it was trained without are left out.
+    """A UNet from a folder of diffusers; skips that its `recipe.json` says it was trained without
+    are left out.
 
     Raises:
         UnavailableError: the folder holds no UNet that can be loaded.
@@ -131,13 +151,18 @@ def load_generator(folder: str | Path) -> UNetModel:
     """
     located = locate(Path(folder))
     if not is_unet_folder(located.folder):
-        raise InputError(f"{folder} holds no UNet; give the folder of one, as diffusers or `train_generator` saves it")
+        raise InputError(
+            f"{folder} holds no UNet; give the folder of one, as diffusers or `train_generator` "
+            "saves it"
+        )
     return load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
 
 
 @torch.no_grad()
 def _draw(module: nn.Module, generator: torch.Generator) -> None:
-    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours; norms start as they are."""
+    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
+    norms start as they are.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             bound = part.weight[0].numel() ** -0.5

@@ -13,8 +13,11 @@ from interp.testbeds.generators.network import load_generator
 SEED = 1234
 
 
-def write_sheet(folder: Path, path: Path, *, labels: Labels | None = None, rows: int = COLUMNS) -> None:
-    """Sample the network of a folder and write the sheet as png; of a network of classes every row is one class.
+def write_sheet(
+    folder: Path, path: Path, *, labels: Labels | None = None, rows: int = COLUMNS
+) -> None:
+    """Sample the network of a folder and write the sheet as png; of a network of classes every row
+    is one class.
 
     Cost: 64 images.
     """

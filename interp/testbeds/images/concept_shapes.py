@@ -1,4 +1,6 @@
-"""Circles whose colour and size differ by a known signal, one class of which is held out, and the closed forms that read them back."""
+"""Circles whose colour and size differ by a known signal, one class of which is held out, and the
+closed forms that read them back.
+"""
 
 from dataclasses import dataclass
 
@@ -26,8 +28,9 @@ LEAST_AREA = 0.004
 class ConceptSignals:
     """How far apart the values of each concept are: the strength with which the data speaks of it.
 
-    Red is `(½ + h, ½ − h, ½ − h)` and blue `(½ − h, ½ − h, ½ + h)` with `h = colour / 2`; the radius is `0.45 ± size / 2` of half the
-    image's side. Every image's own colour and radius are jittered evenly, by up to `colour / 8` a channel and `3 size / 8`.
+    Red is `(½ + h, ½ − h, ½ − h)` and blue `(½ − h, ½ − h, ½ + h)` with `h = colour / 2`; the
+    radius is `0.45 ± size / 2` of half the image's side. Every image's own colour and radius are
+    jittered evenly, by up to `colour / 8` a channel and `3 size / 8`.
 
     Raises:
         InputError: a signal below 0, colour above .8 or size above .4.
@@ -52,7 +55,7 @@ class ConceptSignals:
         return torch.tensor([*colour, radius])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConceptImages:
     """Images from −1 to 1, each with its class and with its own red, green, blue and radius."""
 
@@ -66,11 +69,13 @@ class ConceptImages:
         return len(self.images)
 
 
-def concept_images(signals: ConceptSignals, per_class: int, *, classes: tuple[int, ...] = SEEN, seed: int = 0) -> ConceptImages:
+def concept_images(
+    signals: ConceptSignals, per_class: int, *, classes: tuple[int, ...] = SEEN, seed: int = 0
+) -> ConceptImages:
     """Images of 12 × 12 pixels of a circle in the middle, `per_class` of each class.
 
-    A pixel whose middle is `d` pixels outside the circle is covered by `clip(½ − d, 0, 1)`; coverage mixes the colour over a background
-    of .9.
+    A pixel whose middle is `d` pixels outside the circle is covered by `clip(½ − d, 0, 1)`;
+    coverage mixes the colour over a background of .9.
 
     Raises:
         InputError: no images, or an unknown class.
@@ -82,19 +87,32 @@ def concept_images(signals: ConceptSignals, per_class: int, *, classes: tuple[in
         >>> concept_readings(data.images, data.signals)["radius"]
     """
     if per_class < 1 or not classes:
-        raise InputError(f"{per_class} images of {len(classes)} classes were asked for; give at least 1 of 1")
+        raise InputError(
+            f"{per_class} images of {len(classes)} classes were asked for; give at least 1 of 1"
+        )
     generator = torch.Generator().manual_seed(seed)
-    middle = torch.stack([signals.prompt(index) for index in classes]).repeat_interleave(per_class, dim=0)
+    middle = torch.stack([signals.prompt(index) for index in classes]).repeat_interleave(
+        per_class, dim=0
+    )
     spread = torch.tensor([signals.colour / 8] * 3 + [3 * signals.size / 8])
     conditions = middle + spread * (2 * torch.rand(len(middle), 4, generator=generator) - 1)
-    return ConceptImages(_render(conditions), conditions, torch.tensor(classes).repeat_interleave(per_class), signals, seed)
+    return ConceptImages(
+        images=_render(conditions),
+        conditions=conditions,
+        classes=torch.tensor(classes).repeat_interleave(per_class),
+        signals=signals,
+        seed=seed,
+    )
 
 
-def concept_readings(images: Float[Tensor, "image 3 y x"], signals: ConceptSignals) -> dict[str, Float[Tensor, " image"]]:
+def concept_readings(
+    images: Float[Tensor, "image 3 y x"], signals: ConceptSignals
+) -> dict[str, Float[Tensor, " image"]]:
     """Each image's `red_less_blue` and `radius` by closed forms; NaN where there is no circle.
 
-    Green is the same for red and blue, so `coverage = (.9 − green) / (.9 − ½ + h)`. Its sum is `π (radius² + 1/12)` in pixels (the soft
-    edge adds the 1/12); red minus blue, which the background has none of, is divided by that sum.
+    Green is the same for red and blue, so `coverage = (.9 − green) / (.9 − ½ + h)`. Its sum is
+    `π (radius² + 1/12)` in pixels (the soft edge adds the 1/12); red minus blue, which the
+    background has none of, is divided by that sum.
 
     Cost: a few passes over the images.
     """
@@ -105,11 +123,17 @@ def concept_readings(images: Float[Tensor, "image 3 y x"], signals: ConceptSigna
     none = area < LEAST_AREA * green[0].numel()
     difference = ((red - blue) * (coverage > 0)).sum(dim=(1, 2)) / area.clamp(min=1e-9)
     radius = (area / torch.pi - 1 / 12).clamp(min=0).sqrt() * 2 / images.shape[-1]
-    return {"red_less_blue": torch.where(none, torch.nan, difference), "radius": torch.where(none, torch.nan, radius)}
+    return {
+        "red_less_blue": torch.where(none, torch.nan, difference),
+        "radius": torch.where(none, torch.nan, radius),
+    }
 
 
-def concept_coordinates(images: Float[Tensor, "image 3 y x"], signals: ConceptSignals) -> Float[Tensor, "image 2"]:
-    """How blue (0: the middle red, 1: the middle blue) and how small (0: large, 1: small) each image is, clipped to 0…1.
+def concept_coordinates(
+    images: Float[Tensor, "image 3 y x"], signals: ConceptSignals
+) -> Float[Tensor, "image 2"]:
+    """How blue (0: the middle red, 1: the middle blue) and how small (0: large, 1: small) each
+    image is, clipped to 0…1.
 
     Where there is no circle both are ½: neither. The held-out class lies at (1, 1).
 
@@ -117,15 +141,20 @@ def concept_coordinates(images: Float[Tensor, "image 3 y x"], signals: ConceptSi
         InputError: a signal is 0.
     """
     if min(signals.colour, signals.size) == 0:
-        raise InputError(f"{signals} has a signal of 0, along which nothing can be measured; give positive ones")
+        raise InputError(
+            f"{signals} has a signal of 0, along which nothing can be measured; give positive ones"
+        )
     read = concept_readings(images, signals)
     blue = 0.5 - read["red_less_blue"] / (2 * signals.colour)
     small = 0.5 + (MIDDLE_RADIUS - read["radius"]) / signals.size
     return torch.stack([blue, small], dim=1).nan_to_num(0.5).clamp(0, 1)
 
 
-def concept_hits(images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, index: int) -> Bool[Tensor, "image 2"]:
-    """Whether each image is read as the class' colour and as its size; an image without a circle is read as neither.
+def concept_hits(
+    images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, index: int
+) -> Bool[Tensor, "image 2"]:
+    """Whether each image is read as the class' colour and as its size; an image without a circle is
+    read as neither.
 
     Raises:
         InputError: an unknown class.
@@ -137,22 +166,33 @@ def concept_hits(images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, 
     return torch.stack([colour, size], dim=1)
 
 
-def reader_accuracy(signals: ConceptSignals, *, per_class: int = 64, seed: int = 0) -> dict[str, Score]:
-    """How often the readers are right about images of all four classes; the control is their accuracy about shuffled classes.
+def reader_accuracy(
+    signals: ConceptSignals, *, per_class: int = 64, seed: int = 0
+) -> dict[str, Score]:
+    """How often the readers are right about images of all four classes; the control is their
+    accuracy about shuffled classes.
 
     Example:
         >>> reader_accuracy(ConceptSignals(colour=0.1))["colour"]
     """
     data = concept_images(signals, per_class, classes=(0, 1, 2, 3), seed=seed)
-    shuffled = data.classes[torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))]
+    shuffled = data.classes[
+        torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    ]
     right, control = (_right(data.images, signals, classes) for classes in (data.classes, shuffled))
     return {
-        name: bootstrap_mean(right[:, place].double().numpy(), seed=seed, control=float(control[:, place].double().mean()))
+        name: bootstrap_mean(
+            right[:, place].double().numpy(),
+            seed=seed,
+            control=float(control[:, place].double().mean()),
+        )
         for place, name in enumerate(CONCEPTS)
     }
 
 
-def require_told_apart(signals: ConceptSignals, *, at_least: float = 0.95, seed: int = 0) -> dict[str, Score]:
+def require_told_apart(
+    signals: ConceptSignals, *, at_least: float = 0.95, seed: int = 0
+) -> dict[str, Score]:
     """The readers' accuracies, if all are good enough.
 
     Raises:
@@ -162,7 +202,9 @@ def require_told_apart(signals: ConceptSignals, *, at_least: float = 0.95, seed:
     for name, score in scores.items():
         if score.value < at_least:
             raise InputError(
-                f"{name} is not told apart by its reader at {signals}: accuracy {score}, expected {at_least}; raise its signal"
+                f"{name} is not told apart by its reader at {signals}: accuracy {score}, "
+                "expected "
+                f"{at_least}; raise its signal"
             )
     return scores
 
@@ -174,7 +216,9 @@ def require_class(index: int) -> None:
         InputError: it does not.
     """
     if not 0 <= index < len(CLASSES):
-        raise InputError(f"class {index} is unknown; give 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}")
+        raise InputError(
+            f"class {index} is unknown; give 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}"
+        )
 
 
 def _render(conditions: Float[Tensor, "image 4"]) -> Float[Tensor, "image 3 y x"]:
@@ -184,6 +228,8 @@ def _render(conditions: Float[Tensor, "image 4"]) -> Float[Tensor, "image 3 y x"
     return 2 * (BACKGROUND + coverage * (conditions[:, :3, None, None] - BACKGROUND)) - 1
 
 
-def _right(images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, classes: Int[Tensor, " image"]) -> Bool[Tensor, "image 2"]:
+def _right(
+    images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, classes: Int[Tensor, " image"]
+) -> Bool[Tensor, "image 2"]:
     every = torch.stack([concept_hits(images, signals, index) for index in range(len(CLASSES))])
     return every[classes, torch.arange(len(images))]

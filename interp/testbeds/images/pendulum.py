@@ -1,4 +1,6 @@
-"""A pendulum, a light and the shadow that follows from them: factors with known causes (the scene of CausalVAE; Yang et al. 2021)."""
+"""A pendulum, a light and the shadow that follows from them: factors with known causes (the scene
+of CausalVAE; Yang et al. 2021).
+"""
 
 import math
 from collections.abc import Mapping
@@ -31,7 +33,9 @@ LEAST = 0.002
 
 @dataclass(frozen=True)
 class PendulumImages:
-    """Images from −1 to 1 with the light's place, the pendulum's angle, and the shadow's middle and length that follow."""
+    """Images from −1 to 1 with the light's place, the pendulum's angle, and the shadow's middle and
+    length that follow.
+    """
 
     images: Float[Tensor, "image 3 y x"]
     factors: Mapping[str, Float[Tensor, " image"]]
@@ -49,10 +53,12 @@ def pendulum_images(
     angles: tuple[float, float] = ANGLES,
     seed: int = 0,
 ) -> PendulumImages:
-    """Images `[count, 3, size, size]`: the light in red, rod and ball in green, the ball's shadow on the ground in blue, all soft-edged.
+    """Images `[count, 3, size, size]`: the light in red, rod and ball in green, the ball's shadow
+    on the ground in blue, all soft-edged.
 
-    `light` (its x, in shares of the side) and `angle` (radians, positive to the right) are drawn uniformly and independently; the shadow's
-    middle and length follow by `shadow_of`. All lengths are shares of the side.
+    `light` (its x, in shares of the side) and `angle` (radians, positive to the right) are drawn
+    uniformly and independently; the shadow's middle and length follow by `shadow_of`. All lengths
+    are shares of the side.
 
     Raises:
         InputError: no images, less than 24 pixels, or ranges whose shadows would leave the image.
@@ -64,20 +70,30 @@ def pendulum_images(
         >>> data.factors["shadow"]
     """
     if count < 1 or size < 32:
-        raise InputError(f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at least 32 × 32")
+        raise InputError(
+            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image "
+            "of at "
+            "least 32 × 32"
+        )
     _require_inside(lights, angles)
     generator = torch.Generator().manual_seed(seed)
-    light, angle = (low + (high - low) * torch.rand(count, generator=generator) for low, high in (lights, angles))
+    light, angle = (
+        low + (high - low) * torch.rand(count, generator=generator)
+        for low, high in (lights, angles)
+    )
     shadow, length = shadow_of(light, angle)
     factors = {"light": light, "angle": angle, "shadow": shadow, "length": length}
     return PendulumImages(_render(factors, size), MappingProxyType(factors), seed)
 
 
-def shadow_of(light: Float[Tensor, " image"], angle: Float[Tensor, " image"]) -> tuple[Float[Tensor, " image"], Float[Tensor, " image"]]:
+def shadow_of(
+    light: Float[Tensor, " image"], angle: Float[Tensor, " image"]
+) -> tuple[Float[Tensor, " image"], Float[Tensor, " image"]]:
     """The middle and the length of the ball's shadow on the ground.
 
-    The ball's centre is seen from the light at `φ = atan2(right, down)` from straight down and covers `φ ± arcsin(radius / distance)`; a
-    ray at `ψ` meets the ground at `light + height · tan ψ`.
+    The ball's centre is seen from the light at `φ = atan2(right, down)` from straight down and
+    covers `φ ± arcsin(radius / distance)`; a ray at `ψ` meets the ground at
+    `light + height · tan ψ`.
 
     Example:
         >>> shadow_of(torch.tensor([0.5]), torch.tensor([0.0]))
@@ -90,10 +106,12 @@ def shadow_of(light: Float[Tensor, " image"], angle: Float[Tensor, " image"]) ->
 
 
 def read_pendulum(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor, " image"]]:
-    """Each image's light, angle, shadow and length, by closed forms; NaN where the light, the pendulum or the shadow is missing.
+    """Each image's light, angle, shadow and length, by closed forms; NaN where the light, the
+    pendulum or the shadow is missing.
 
-    Every thing has a colour of its own. The light and the shadow lie at their centres of mass; the pendulum is symmetric about its rod, so
-    its centre of mass lies on the rod's line through the pivot; the shadow's length is its area by its thickness.
+    Every thing has a colour of its own. The light and the shadow lie at their centres of mass; the
+    pendulum is symmetric about its rod, so its centre of mass lies on the rod's line through the
+    pivot; the shadow's length is its area by its thickness.
 
     Cost: a few passes over the images.
 
@@ -118,17 +136,31 @@ def read_pendulum(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tenso
 
 
 def _require_inside(lights: tuple[float, float], angles: tuple[float, float]) -> None:
-    if not (0 <= lights[0] <= lights[1] <= 1 and -math.pi / 2 < angles[0] <= angles[1] < math.pi / 2):
-        raise InputError(f"lights {lights} and angles {angles} were given; give ends in order, lights in 0..1, angles within ±π/2")
-    # The shadow moves with the light and the angle steadily, so its extremes lie at the corners of their ranges.
-    corners = [torch.tensor(values) for values in zip(*((light, angle) for light in lights for angle in angles), strict=True)]
+    if not (
+        0 <= lights[0] <= lights[1] <= 1 and -math.pi / 2 < angles[0] <= angles[1] < math.pi / 2
+    ):
+        raise InputError(
+            f"lights {lights} and angles {angles} were given; give ends in order, lights in 0..1, "
+            "angles within ±π/2"
+        )
+    # The shadow moves with the light and the angle steadily, so its extremes lie at the corners of
+    # their ranges.
+    corners = [
+        torch.tensor(values)
+        for values in zip(*((light, angle) for light in lights for angle in angles), strict=True)
+    ]
     middle, length = shadow_of(corners[0], corners[1])
     low, high = float((middle - length / 2).min()), float((middle + length / 2).max())
     if low < 0 or high > 1:
-        raise InputError(f"the shadow would run from {low:.2f} to {high:.2f} of the image's side; narrow the lights or angles")
+        raise InputError(
+            f"the shadow would run from {low:.2f} to {high:.2f} of the image's side; narrow the "
+            "lights or angles"
+        )
 
 
-def _render(factors: Mapping[str, Float[Tensor, " image"]], size: int) -> Float[Tensor, "image 3 y x"]:
+def _render(
+    factors: Mapping[str, Float[Tensor, " image"]], size: int
+) -> Float[Tensor, "image 3 y x"]:
     places = (torch.arange(size) + 0.5) / size
     x, y = places[None, None, :], places[None, :, None]
     light, angle, shadow, length = (factors[name][:, None, None] for name in PENDULUM_FACTORS)
@@ -138,7 +170,9 @@ def _render(factors: Mapping[str, Float[Tensor, " image"]], size: int) -> Float[
     beside = ((x - PIVOT[0]) * cosine - (y - PIVOT[1]) * sine).abs()
     rod = torch.maximum(beside - ROD_HALF_WIDTH, (along - ROD / 2).abs() - ROD / 2)
     lamp = torch.hypot(x - light, y - LIGHT_HEIGHT) - LIGHT_RADIUS
-    bar = _soft((x - shadow).abs() - length / 2, size) * _soft((y - GROUND).abs() - THICKNESS / 2, size)
+    bar = _soft((x - shadow).abs() - length / 2, size) * _soft(
+        (y - GROUND).abs() - THICKNESS / 2, size
+    )
     parts = [_soft(lamp, size), _soft(torch.minimum(ball, rod), size), bar]
     return 2 * torch.stack(parts, dim=1) - 1
 

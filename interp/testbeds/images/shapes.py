@@ -1,4 +1,6 @@
-"""Images of one soft-edged shape whose factors are known, and the closed forms that read the factors back."""
+"""Images of one soft-edged shape whose factors are known, and the closed forms that read the
+factors back.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,9 @@ Kind = Literal["circle", "square", "triangle"]
 SHAPE_FACTORS = ("x", "y", "radius", "colour")
 
 HAZE = 0.05
-"""Coverage below this is read as background: a generator's faint haze over the whole image would move every mean."""
+"""Coverage below this is read as background: a generator's faint haze over the whole image would
+move every mean.
+"""
 LEAST_AREA = 0.004
 """A shape covering less than this share of the image is none: its factors are NaN."""
 BRIGHTEST = 0.4
@@ -34,8 +38,9 @@ _AREA = {"circle": torch.pi, "square": 4.0, "triangle": 3 * 3**0.5}
 class ShapeRanges:
     """From where to where each factor is drawn, uniformly and independently.
 
-    `centre` (x and y) and `radius` are shares of the image's side; `colour` runs from 0 (blue) to 1 (red), `background` from 0 (black) to
-    at most 0.4. A factor whose two ends are equal is constant.
+    `centre` (x and y) and `radius` are shares of the image's side; `colour` runs from 0 (blue) to 1
+    (red), `background` from 0 (black) to at most 0.4. A factor whose two ends are equal is
+    constant.
     """
 
     centre: tuple[float, float] = (0.3, 0.7)
@@ -44,15 +49,26 @@ class ShapeRanges:
     background: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        for name, most in {"centre": 1.0, "radius": 0.5, "colour": 1.0, "background": BRIGHTEST}.items():
+        for name, most in {
+            "centre": 1.0,
+            "radius": 0.5,
+            "colour": 1.0,
+            "background": BRIGHTEST,
+        }.items():
             low, high = getattr(self, name)
             if not 0 <= low <= high <= most:
-                raise InputError(f"{name} is drawn from {low} to {high}; give two ends in order between 0 and {most}")
+                raise InputError(
+                    f"{name} is drawn from {low} to {high}; give two ends in order between 0 "
+                    "and "
+                    f"{most}"
+                )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShapeImages:
-    """Images from −1 to 1, and the factors that each was drawn from (in pixels where they are lengths)."""
+    """Images from −1 to 1, and the factors that each was drawn from (in pixels where they are
+    lengths).
+    """
 
     images: Float[Tensor, "image 3 y x"]
     factors: Mapping[str, Float[Tensor, " image"]]
@@ -64,11 +80,20 @@ class ShapeImages:
         return len(self.images)
 
 
-def shape_images(count: int, *, size: int = 16, kind: Kind = "circle", ranges: ShapeRanges | None = None, seed: int = 0) -> ShapeImages:
-    """Images `[count, 3, size, size]` of one shape each, with its x, y, radius, colour and the background's brightness.
+def shape_images(
+    count: int,
+    *,
+    size: int = 16,
+    kind: Kind = "circle",
+    ranges: ShapeRanges | None = None,
+    seed: int = 0,
+) -> ShapeImages:
+    """Images `[count, 3, size, size]` of one shape each, with its x, y, radius, colour and the
+    background's brightness.
 
-    `radius` is that of the circle of equal area. A pixel at signed distance `d` from the outline is covered by `clip(½ − d, 0, 1)`, so
-    edges are one pixel soft; coverage mixes the shape's colour `(colour, 0, 1 − colour)` over the background's grey.
+    `radius` is that of the circle of equal area. A pixel at signed distance `d` from the outline is
+    covered by `clip(½ − d, 0, 1)`, so edges are one pixel soft; coverage mixes the shape's colour
+    `(colour, 0, 1 − colour)` over the background's grey.
 
     Raises:
         InputError: no images, a side of less than 8 pixels, or an unknown kind.
@@ -81,7 +106,10 @@ def shape_images(count: int, *, size: int = 16, kind: Kind = "circle", ranges: S
     """
     require_known("kind", kind, _AREA)
     if count < 1 or size < 8:
-        raise InputError(f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at least 8 × 8")
+        raise InputError(
+            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at "
+            "least 8 × 8"
+        )
     ranges = ranges or ShapeRanges()
     generator = torch.Generator().manual_seed(seed)
     drawn = {
@@ -91,14 +119,21 @@ def shape_images(count: int, *, size: int = 16, kind: Kind = "circle", ranges: S
         "colour": _uniform(ranges.colour, count, generator),
         "background": _uniform(ranges.background, count, generator),
     }
-    return ShapeImages(_render(drawn, size, kind), MappingProxyType(drawn), kind, seed, ranges)
+    return ShapeImages(
+        images=_render(drawn, size, kind),
+        factors=MappingProxyType(drawn),
+        kind=kind,
+        seed=seed,
+        ranges=ranges,
+    )
 
 
 def read_shapes(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor, " image"]]:
     """Each image's x, y, radius and colour, by closed forms; NaN where there is no shape.
 
-    The background `g` is the median of the frame's pixels. Red plus blue is `2g + coverage · (1 − 2g)`; the coverage's sum is
-    `π (radius² + 1/12)` for a circle (the soft edge adds the 1/12), its centre of mass is the centre, and the red under it, less the
+    The background `g` is the median of the frame's pixels. Red plus blue is
+    `2g + coverage · (1 − 2g)`; the coverage's sum is `π (radius² + 1/12)` for a circle (the soft
+    edge adds the 1/12), its centre of mass is the centre, and the red under it, less the
     background's, is `colour · coverage`.
 
     Cost: a few passes over the images.
@@ -113,7 +148,9 @@ def read_shapes(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor,
     area = coverage.sum(dim=(1, 2))
     none = area < LEAST_AREA * red[0].numel()
     share = coverage / area.clamp(min=1e-9)[:, None, None]
-    rows, columns = (torch.arange(n, dtype=images.dtype, device=images.device) + 0.5 for n in red.shape[1:])
+    rows, columns = (
+        torch.arange(n, dtype=images.dtype, device=images.device) + 0.5 for n in red.shape[1:]
+    )
     tinted = (red - ground * (1 - coverage)) * (coverage > 0)
     values = {
         "x": (share.sum(dim=1) * columns).sum(dim=1),
@@ -134,26 +171,36 @@ def read_background(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Ten
     return {"background": _frame((images + 1) / 2)}
 
 
-def _uniform(ends: tuple[float, float], count: int, generator: torch.Generator) -> Float[Tensor, " image"]:
+def _uniform(
+    ends: tuple[float, float], count: int, generator: torch.Generator
+) -> Float[Tensor, " image"]:
     return ends[0] + (ends[1] - ends[0]) * torch.rand(count, generator=generator)
 
 
-def _render(drawn: Mapping[str, Float[Tensor, " image"]], size: int, kind: Kind) -> Float[Tensor, "image 3 y x"]:
+def _render(
+    drawn: Mapping[str, Float[Tensor, " image"]], size: int, kind: Kind
+) -> Float[Tensor, "image 3 y x"]:
     places = torch.arange(size) + 0.5
     across = places[None, None, :] - drawn["x"][:, None, None]
     down = places[None, :, None] - drawn["y"][:, None, None]
     side = drawn["radius"] * (torch.pi / _AREA[kind]) ** 0.5
     coverage = (0.5 - (_distance(across, down, kind) - side[:, None, None])).clamp(0, 1)[:, None]
-    colour = torch.stack([drawn["colour"], torch.zeros_like(drawn["colour"]), 1 - drawn["colour"]], dim=1)[..., None, None]
+    colour = torch.stack(
+        [drawn["colour"], torch.zeros_like(drawn["colour"]), 1 - drawn["colour"]], dim=1
+    )[..., None, None]
     ground = drawn["background"][:, None, None, None]
     return 2 * (ground + coverage * (colour - ground)) - 1
 
 
-def _distance(across: Float[Tensor, "image 1 x"], down: Float[Tensor, "image y 1"], kind: Kind) -> Float[Tensor, "image y x"]:
+def _distance(
+    across: Float[Tensor, "image 1 x"], down: Float[Tensor, "image y 1"], kind: Kind
+) -> Float[Tensor, "image y x"]:
     """How far out a pixel lies, measured square to the nearest side."""
     if kind == "circle":
         return torch.hypot(across, down)
-    return torch.stack([across * right + down * below for right, below in _NORMALS[kind]]).amax(dim=0)
+    return torch.stack([across * right + down * below for right, below in _NORMALS[kind]]).amax(
+        dim=0
+    )
 
 
 def _frame(images: Float[Tensor, "image 3 y x"]) -> Float[Tensor, " image"]:

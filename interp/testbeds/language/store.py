@@ -30,16 +30,29 @@ def checkpoint_steps(folder: str | Path) -> list[int]:
     Raises:
         UnavailableError: there are none.
     """
-    steps = sorted(int(path.stem.removeprefix("step_")) for path in Path(folder).glob("step_*.safetensors"))
+    steps = sorted(
+        int(path.stem.removeprefix("step_")) for path in Path(folder).glob("step_*.safetensors")
+    )
     if not steps:
-        raise UnavailableError(f"{folder} holds no step_*.safetensors; train it with benchmarks/dynamics_language.py")
+        raise UnavailableError(
+            f"{folder} holds no step_*.safetensors; train it with benchmarks/dynamics_language.py"
+        )
     return steps
 
 
-def quantised(weights: Float[Tensor, "row column"]) -> tuple[Int8[Tensor, "row column"], Float[Tensor, " row"]]:
-    """Every row as whole numbers from −127 to 127 times the row's scale: `weights ≈ numbers · scale`, off by at most half a scale."""
+def quantised(
+    weights: Float[Tensor, "row column"],
+) -> tuple[Int8[Tensor, "row column"], Float[Tensor, " row"]]:
+    """Every row as whole numbers from −127 to 127 times the row's scale:
+    `weights ≈ numbers · scale`, off by at most half a scale.
+    """
     # The scale as it will be stored, so that rounding it costs nothing more.
-    scale = (weights.abs().amax(dim=1) / LEVELS).half().float().clamp(min=torch.finfo(torch.float16).tiny)
+    scale = (
+        (weights.abs().amax(dim=1) / LEVELS)
+        .half()
+        .float()
+        .clamp(min=torch.finfo(torch.float16).tiny)
+    )
     return (weights / scale[:, None]).round().clamp(-LEVELS, LEVELS).to(torch.int8), scale
 
 
@@ -72,7 +85,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise UnavailableError(f"cannot read {path}: {error}; train the run again") from error
     values = {name: value.float() for name, value in stored.items() if not name.startswith(SCALE)}
-    return {name: value * stored[SCALE + name].float()[:, None] if SCALE + name in stored else value for name, value in values.items()}
+    return {
+        name: value * stored[SCALE + name].float()[:, None] if SCALE + name in stored else value
+        for name, value in values.items()
+    }
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -98,7 +114,9 @@ def load_checkpoint(folder: str | Path, step: int) -> TransformerModel:
 
     steps = checkpoint_steps(folder)
     if step not in steps:
-        raise InputError(f"{folder} has no checkpoint of step {step}; there are {', '.join(map(str, steps))}")
+        raise InputError(
+            f"{folder} has no checkpoint of step {step}; there are {', '.join(map(str, steps))}"
+        )
     recipe = read_json(Path(folder) / RECIPE)
     module = empty_network(GPT2Config(**recipe["architecture"]))
     module.load_state_dict(read_checkpoint(checkpoint_path(folder, step)), strict=False)
@@ -118,13 +136,20 @@ def language_checkpoints(folder: str | Path) -> list[Checkpoint]:
     """All checkpoints of a run, rising; none is loaded yet.
 
     Raises:
-        UnavailableError: the recipe or one of the checkpoints that it announces is missing; the message names it.
+        UnavailableError: the recipe or one of the checkpoints that it announces is missing; the
+            message names it.
 
     Example:
         >>> [checkpoint.step for checkpoint in language_checkpoints("data/dynamics/language")]
     """
     announced = read_json(Path(folder) / RECIPE)["steps"]
-    missing = [checkpoint_path(folder, step).name for step in announced if not checkpoint_path(folder, step).is_file()]
+    missing = [
+        checkpoint_path(folder, step).name
+        for step in announced
+        if not checkpoint_path(folder, step).is_file()
+    ]
     if missing:
-        raise UnavailableError(f"{folder} lacks {', '.join(missing)}; restore it, or train the run again")
+        raise UnavailableError(
+            f"{folder} lacks {', '.join(missing)}; restore it, or train the run again"
+        )
     return [Checkpoint(step, partial(load_checkpoint, folder, step)) for step in announced]

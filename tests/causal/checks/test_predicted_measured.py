@@ -1,4 +1,6 @@
-"""Predicted against measured: exact predictions correlate wholly, wrong ones do not, and the sample is the one promised."""
+"""Predicted against measured: exact predictions correlate wholly, wrong ones do not, and the sample
+is the one promised.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,18 @@ def true_graph(**changed: Any) -> CausalGraph:
     """The closed form, without a measurement."""
     effects = WIRING.true_effects(*linear_inputs(10), READOUT).numpy()
     clean, replaced = clean_and_replaced(EXAMPLES, readout)
-    made = CausalGraph(WIRING.sources, WIRING.ports, WIRING.edges, effects, clean, replaced, "eap", "resample", "m", Provenance("eap"))
+    made = CausalGraph(
+        nodes=WIRING.sources,
+        ports=WIRING.ports,
+        edges=WIRING.edges,
+        per_example=effects,
+        clean=clean,
+        replaced=replaced,
+        method="eap",
+        value="resample",
+        metric="m",
+        provenance=Provenance("eap"),
+    )
     return replace(made, **changed)
 
 
@@ -47,11 +60,23 @@ def test_a_right_prediction_is_confirmed_edge_by_edge() -> None:
 def test_a_wrong_prediction_is_found_out() -> None:
     graph = true_graph()
     turned = replace(graph, per_example=-graph.per_example)
-    assert checked(WIRING, EXAMPLES, readout, turned, top=10, random=10).pearson.value == pytest.approx(-1)
-    shuffled = replace(graph, per_example=graph.per_example[:, np.random.default_rng(0).permutation(len(WIRING.edges))])
+    assert checked(
+        WIRING, EXAMPLES, readout, turned, top=10, random=10
+    ).pearson.value == pytest.approx(-1)
+    shuffled = replace(
+        graph,
+        per_example=graph.per_example[:, np.random.default_rng(0).permutation(len(WIRING.edges))],
+    )
     wrong = checked(WIRING, EXAMPLES, readout, shuffled, top=14, random=20)
     assert wrong.spearman.low < 0 < wrong.spearman.high
-    none = checked(WIRING, EXAMPLES, readout, replace(graph, per_example=np.zeros_like(graph.per_example)), top=5, random=5)
+    none = checked(
+        WIRING,
+        EXAMPLES,
+        readout,
+        replace(graph, per_example=np.zeros_like(graph.per_example)),
+        top=5,
+        random=5,
+    )
     assert np.isnan(none.spearman.value)
     assert none.spearman.to_dict()["value"] is None
 
@@ -60,7 +85,9 @@ def test_correlations_are_those_of_scipy() -> None:
     generator = np.random.default_rng(0)
     one = generator.standard_normal(300).round(1)
     other = one + generator.standard_normal(300)
-    assert correlation(one, other, ranks=True, seed=0).value == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert correlation(one, other, ranks=True, seed=0).value == pytest.approx(
+        stats.spearmanr(one, other).statistic
+    )
     pearson = correlation(one, other, ranks=False, seed=0)
     assert pearson.value == pytest.approx(stats.pearsonr(one, other).statistic)
     fisher = np.tanh(np.arctanh(pearson.value) + np.array([-1.96, 1.96]) / np.sqrt(297))

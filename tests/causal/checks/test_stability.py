@@ -1,4 +1,6 @@
-"""Stability: the same graph overlaps wholly, noise as much as chance, and one that depends on the examples in between."""
+"""Stability: the same graph overlaps wholly, noise as much as chance, and one that depends on the
+examples in between.
+"""
 
 from dataclasses import replace
 
@@ -16,7 +18,18 @@ WIRING = LinearWiring((4, 4, 3))
 
 def graph(effects: np.ndarray) -> CausalGraph:
     table, none = effects[None].astype(np.float32), np.zeros(1)
-    return CausalGraph(WIRING.sources, WIRING.ports, WIRING.edges, table, none, none + 1, "eap", "resample", "m", Provenance("eap"))
+    return CausalGraph(
+        nodes=WIRING.sources,
+        ports=WIRING.ports,
+        edges=WIRING.edges,
+        per_example=table,
+        clean=none,
+        replaced=none + 1,
+        method="eap",
+        value="resample",
+        metric="m",
+        provenance=Provenance("eap"),
+    )
 
 
 def random_graph(seed: int) -> CausalGraph:
@@ -41,10 +54,14 @@ def test_a_graph_that_ignores_the_examples_is_stable_and_chance_is_not() -> None
 
 def test_noise_overlaps_as_much_as_random_graphs() -> None:
     seeds = iter(range(1000))
-    found = stability(lambda part: random_graph(next(seeds)), linear_examples(WIRING), count=10, splits=150)
+    found = stability(
+        lambda part: random_graph(next(seeds)), linear_examples(WIRING), count=10, splits=150
+    )
     assert found.halves.value == pytest.approx(found.halves.control, abs=0.03)
     others = [random_graph(seed) for seed in range(2000, 2018)]
-    found = stability(lambda part: others[0], linear_examples(WIRING), count=10, splits=1, others=others)
+    found = stability(
+        lambda part: others[0], linear_examples(WIRING), count=10, splits=1, others=others
+    )
     assert found.seeds is not None
     assert found.seeds.n == 18 * 17 // 2
     assert found.seeds.value == pytest.approx(found.seeds.control, abs=0.03)

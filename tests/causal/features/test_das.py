@@ -10,12 +10,20 @@ from torch import Tensor, nn
 
 from interp.causal.features.das import Alignment, align
 from interp.causal.features.high_level import HighLevel
-from interp.causal.features.interchange import Interchanges, Place, interchange_accuracy, random_subspace
+from interp.causal.features.interchange import (
+    Interchanges,
+    Place,
+    interchange_accuracy,
+    random_subspace,
+)
 from interp.core import InputError
 from interp.models import ModuleModel
 
 BASE, WIDTH = 3, 16
-MODULAR = HighLevel({"sum": lambda v: (v["a"] + v["b"]) % BASE, "answer": lambda v: (v["sum"] + v["c"]) % BASE}, "answer")
+MODULAR = HighLevel(
+    {"sum": lambda v: (v["a"] + v["b"]) % BASE, "answer": lambda v: (v["sum"] + v["c"]) % BASE},
+    "answer",
+)
 """(a + b) + c modulo 3: the variable that is looked for is the sum of the first two."""
 
 
@@ -28,7 +36,10 @@ class Hidden(nn.Module):
 
     def forward(self, digits: Int[Tensor, "row 3"]) -> Float[Tensor, "row d"]:
         total = (digits[:, 0] + digits[:, 1]) % BASE
-        parts = [nn.functional.one_hot(part, BASE).float() for part in (total, digits[:, 2], digits[:, 0])]
+        parts = [
+            nn.functional.one_hot(part, BASE).float()
+            for part in (total, digits[:, 2], digits[:, 0])
+        ]
         return nn.functional.pad(torch.cat(parts, dim=1), (0, WIDTH - 3 * BASE)) @ self.turn
 
 
@@ -61,13 +72,26 @@ def named(digits: Tensor) -> dict[str, int]:
 
 def pairs(n: int, seed: int) -> Interchanges:
     base, source = torch.randint(BASE, (2, n, 3), generator=torch.Generator().manual_seed(seed))
-    expected = [MODULAR.interchanged(named(one), named(other), "sum") for one, other in zip(base, source, strict=True)]
+    expected = [
+        MODULAR.interchanged(named(one), named(other), "sum")
+        for one, other in zip(base, source, strict=True)
+    ]
     return Interchanges(base, source, torch.tensor(expected))
 
 
-def found(seed: int = 0, *, n: int = 1000, n_dims: int = 2, epochs: int = 3) -> tuple[Modular, Alignment]:
+def found(
+    seed: int = 0, *, n: int = 1000, n_dims: int = 2, epochs: int = 3
+) -> tuple[Modular, Alignment]:
     module = Modular(seed)
-    return module, align(ModuleModel(module), pairs(n, 1), pairs(300, 2), "hidden", n_dims=n_dims, epochs=epochs, seed=seed)
+    return module, align(
+        ModuleModel(module),
+        pairs(n, 1),
+        pairs(300, 2),
+        "hidden",
+        n_dims=n_dims,
+        epochs=epochs,
+        seed=seed,
+    )
 
 
 def largest_angle(subspace: Tensor | None, planted: Tensor) -> float:
@@ -78,7 +102,9 @@ def largest_angle(subspace: Tensor | None, planted: Tensor) -> float:
 
 def test_the_network_does_the_task() -> None:
     every = torch.tensor(list(product(range(BASE), repeat=3)))
-    assert Modular()(every).argmax(-1).tolist() == [MODULAR.run(named(digits))["answer"] for digits in every]
+    assert Modular()(every).argmax(-1).tolist() == [
+        MODULAR.run(named(digits))["answer"] for digits in every
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -107,7 +133,10 @@ def test_with_more_epochs_the_subspace_is_the_planted_one() -> None:
 def test_the_planted_subspace_itself_is_right_and_its_complement_wrong() -> None:
     """What the search is looking for exists, and the interchange tells it from everything else."""
     module, held_out = Modular(), pairs(300, 2)
-    assert interchange_accuracy(ModuleModel(module), held_out, Place("hidden", module.planted)).value == 1.0
+    assert (
+        interchange_accuracy(ModuleModel(module), held_out, Place("hidden", module.planted)).value
+        == 1.0
+    )
     rest = torch.linalg.qr(torch.cat([module.planted, torch.eye(WIDTH)]).T).Q.T[2:]
     assert interchange_accuracy(ModuleModel(module), held_out, Place("hidden", rest)).value < 0.6
     # All of the site carries c along.
@@ -143,7 +172,9 @@ def test_the_same_seed_gives_the_same_numbers_and_nothing_else_is_touched() -> N
     assert first.provenance.cost["steps"] == len(first.losses) == 3 * 4
 
 
-@pytest.mark.parametrize(("option", "value"), [("n_dims", 0), ("epochs", 0), ("batch_size", 0), ("learning_rate", 0.0)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("n_dims", 0), ("epochs", 0), ("batch_size", 0), ("learning_rate", 0.0)]
+)
 def test_options_out_of_range_are_refused(option: str, value: float) -> None:
     with pytest.raises(InputError, match=option):
         align(ModuleModel(Modular()), pairs(4, 0), pairs(4, 1), "hidden", **{option: value})

@@ -1,4 +1,6 @@
-"""Interchange interventions where the answer is known: whole layers, padded texts, images, and variables of networks written by hand."""
+"""Interchange interventions where the answer is known: whole layers, padded texts, images, and
+variables of networks written by hand.
+"""
 
 from typing import Any
 
@@ -11,7 +13,14 @@ from torch import Tensor, nn
 from written_networks import LENGTH, SHARP, VOCABULARY, induction, repeats
 
 from interp.causal.features.high_level import HighLevel
-from interp.causal.features.interchange import Interchanges, Place, held_values, interchange_accuracy, interchanged_output, random_subspace
+from interp.causal.features.interchange import (
+    Interchanges,
+    Place,
+    held_values,
+    interchange_accuracy,
+    interchanged_output,
+    random_subspace,
+)
 from interp.core import InputError
 from interp.models import ModuleModel, wrap
 
@@ -35,12 +44,21 @@ def last_logits(model: Any, inputs: Any) -> Tensor:
 def asked_elsewhere() -> tuple[Circuit, Interchanges]:
     """Bases, and sources of other tokens that end in a token which the base holds too."""
     data, generator = repeats(60, seed=5), torch.Generator().manual_seed(6)
-    sources = torch.stack([torch.randperm(VOCABULARY, generator=generator)[:LENGTH] for _ in range(60)])
+    sources = torch.stack(
+        [torch.randperm(VOCABULARY, generator=generator)[:LENGTH] for _ in range(60)]
+    )
     # A token of the base that is followed by another: the one before the counterfactual's answer.
-    sources[:, -1] = torch.stack([row[int((row == wrong).nonzero()[0, 0]) - 1] for row, wrong in zip(data.inputs, data.wrong, strict=True)])
+    sources[:, -1] = torch.stack(
+        [
+            row[int((row == wrong).nonzero()[0, 0]) - 1]
+            for row, wrong in zip(data.inputs, data.wrong, strict=True)
+        ]
+    )
     pairs = zip(data.inputs.tolist(), sources.tolist(), strict=True)
     # The sources' own answers do not matter: only what they ask is taken.
-    expected = [INDUCTION.run({"ids": base}, {"asked": source[-1]})["answer"] for base, source in pairs]
+    expected = [
+        INDUCTION.run({"ids": base}, {"asked": source[-1]})["answer"] for base, source in pairs
+    ]
     assert expected == data.wrong.tolist()
     return induction(SHARP), Interchanges(data.inputs, sources, torch.tensor(expected))
 
@@ -48,7 +66,9 @@ def asked_elsewhere() -> tuple[Circuit, Interchanges]:
 def test_a_variable_lies_where_it_was_put() -> None:
     module, pairs = asked_elsewhere()
     model = ModuleModel(module)
-    asked = interchange_accuracy(model, pairs, Place("blocks.0", TOKEN), control=Place("blocks.0", UNREAD))
+    asked = interchange_accuracy(
+        model, pairs, Place("blocks.0", TOKEN), control=Place("blocks.0", UNREAD)
+    )
     assert asked.value == 1.0
     assert asked.control == 0.0
     assert asked.low == pytest.approx(0.025 ** (1 / 60))
@@ -61,26 +81,42 @@ def test_a_variable_lies_where_it_was_put() -> None:
 def test_the_control_is_a_random_subspace_of_the_same_size_by_default() -> None:
     module, pairs = asked_elsewhere()
     line = interchange_accuracy(ModuleModel(module), pairs, Place("blocks.0", TOKEN[:1]), seed=3)
-    drawn = interchange_accuracy(ModuleModel(module), pairs, Place("blocks.0", random_subspace(1, TOKEN.shape[1], seed=3)))
+    drawn = interchange_accuracy(
+        ModuleModel(module), pairs, Place("blocks.0", random_subspace(1, TOKEN.shape[1], seed=3))
+    )
     assert line.control == drawn.value
-    assert line.control == interchange_accuracy(ModuleModel(module), pairs, Place("blocks.0", TOKEN[:1]), seed=3).control
+    assert (
+        line.control
+        == interchange_accuracy(
+            ModuleModel(module), pairs, Place("blocks.0", TOKEN[:1]), seed=3
+        ).control
+    )
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "opt"])
 def test_a_whole_stream_interchanged_is_the_sources_run(name: str) -> None:
-    """At every position; with texts of different lengths at the last one of the last layer. Batches are padded and in another order."""
+    """At every position; with texts of different lengths at the last one of the last layer. Batches
+    are padded and in another order.
+    """
     model = wrap(language(name), tokenizer())
     base = [[3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 16], [20, 21, 22]]
     same = [[13, 4, 15, 6, 17, 8], [19, 20, 11, 22, 13, 14, 15, 26], [30, 31, 32]]
     other = [[13, 4, 15], [19, 20, 11, 22, 13], [30, 31, 32, 33, 34, 35, 36]]
-    for sources, place in ((same, Place("L0.resid_post", None, None)), (other, Place("L2.resid_post"))):
+    for sources, place in (
+        (same, Place("L0.resid_post", None, None)),
+        (other, Place("L2.resid_post")),
+    ):
         held = held_values(model, sources, place)
         expected = last_logits(model, sources)
         for batch in model.prepare(base, 2).batches:
             with torch.no_grad():
                 found = interchanged_output(model, batch, held, place)
-            torch.testing.assert_close(found, expected[torch.from_numpy(batch.items)], rtol=1e-4, atol=1e-4)
-        score = interchange_accuracy(model, Interchanges(base, sources, expected.argmax(-1)), place, batch_size=2)
+            torch.testing.assert_close(
+                found, expected[torch.from_numpy(batch.items)], rtol=1e-4, atol=1e-4
+            )
+        score = interchange_accuracy(
+            model, Interchanges(base, sources, expected.argmax(-1)), place, batch_size=2
+        )
         assert score.value == 1.0
         unchanged = (last_logits(model, base).argmax(-1) == expected.argmax(-1)).float().mean()
         assert score.control == pytest.approx(float(unchanged))
@@ -115,13 +151,18 @@ def test_images_are_interchanged_pixel_by_pixel() -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=torch_generator))
     base, source = torch.randn(2, 20, 1, 6, 6, generator=torch_generator)
     expected = module(source).argmax(-1)
-    score = interchange_accuracy(ModuleModel(module), Interchanges(base, source, expected), Place("1"), batch_size=7)
+    score = interchange_accuracy(
+        ModuleModel(module), Interchanges(base, source, expected), Place("1"), batch_size=7
+    )
     assert score.value == 1.0
     assert score.control < 0.8
 
 
 def test_a_high_level_model_with_a_variable_set() -> None:
-    sums = HighLevel({"carry": lambda v: v["a"] + v["b"] > 9, "answer": lambda v: int(v["carry"]) + v["c"]}, "answer")
+    sums = HighLevel(
+        {"carry": lambda v: v["a"] + v["b"] > 9, "answer": lambda v: int(v["carry"]) + v["c"]},
+        "answer",
+    )
     assert sums.run({"a": 8, "b": 4, "c": 3})["answer"] == 4
     assert sums.interchanged({"a": 1, "b": 2, "c": 3}, {"a": 8, "b": 4, "c": 0}, "carry") == 4
     assert sums.interchanged({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 4, "c": 0}, "carry") == 3

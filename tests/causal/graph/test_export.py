@@ -1,4 +1,6 @@
-"""Exports: nothing is lost in json, GraphML says what networkx says, and damaged files are refused."""
+"""Exports: nothing is lost in json, GraphML says what networkx says, and damaged files are
+refused.
+"""
 
 import json
 from dataclasses import fields, replace
@@ -23,8 +25,19 @@ def graph(**changed: Any) -> CausalGraph:
     generator = np.random.default_rng(0)
     table = generator.standard_normal((6, TOTAL)).astype(np.float32)
     clean = generator.standard_normal(6)
-    provenance = Provenance("eap", {"value": "zero"}, 3, cost={"seconds": 1.5})
-    made = CausalGraph(WIRING.sources, WIRING.ports, WIRING.edges, table, clean, clean / 3, "eap", "zero", "<b>margin</b>", provenance)
+    provenance = Provenance("eap", parameters={"value": "zero"}, seed=3, cost={"seconds": 1.5})
+    made = CausalGraph(
+        nodes=WIRING.sources,
+        ports=WIRING.ports,
+        edges=WIRING.edges,
+        per_example=table,
+        clean=clean,
+        replaced=clean / 3,
+        method="eap",
+        value="zero",
+        metric="<b>margin</b>",
+        provenance=provenance,
+    )
     return replace(made, **changed)
 
 
@@ -73,7 +86,9 @@ def test_a_shared_port_leads_to_each_of_its_parts() -> None:
 
 def test_graphml_is_read_back_as_the_same_graph(tmp_path: Path) -> None:
     made = to_networkx(graph(), np.arange(TOTAL))
-    read = networkx.read_graphml(to_graphml(graph(), tmp_path / "graph.graphml", np.arange(TOTAL)), force_multigraph=True)
+    read = networkx.read_graphml(
+        to_graphml(graph(), tmp_path / "graph.graphml", np.arange(TOTAL)), force_multigraph=True
+    )
     assert dict(read.nodes(data=True)) == dict(made.nodes(data=True))
     assert {(a, b, key): data for a, b, key, data in read.edges(keys=True, data=True)} == {
         (a, b, key): data for a, b, key, data in made.edges(keys=True, data=True)

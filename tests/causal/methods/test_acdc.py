@@ -32,14 +32,20 @@ def test_the_planted_graph_is_found_for_every_threshold_below_its_weakest_edge(s
     truth = wiring.true_edges()
     assert 0 < truth.sum() < len(truth)
     inputs, others = linear_inputs()
-    strength = wiring.true_effects(inputs, others, torch.tensor([1.0, -0.5, 0.25])).mean(dim=0).abs().numpy()
+    strength = (
+        wiring.true_effects(inputs, others, torch.tensor([1.0, -0.5, 0.25]))
+        .mean(dim=0)
+        .abs()
+        .numpy()
+    )
     weakest = float(strength[truth].min())
     for threshold in (1e-5, 0.1 * weakest, 0.9 * weakest):
         graph = acdc(wiring, examples, readout, threshold=threshold)
         assert graph.kept is not None
         np.testing.assert_array_equal(graph.kept, truth)
         assert auroc_of_edges(graph.effects, truth) == 1.0
-    # Nothing that is needed has been removed at any time, so that every change is the edge's own product of weights.
+    # Nothing that is needed has been removed at any time, so that every change is the edge's own
+    # product of weights.
     np.testing.assert_allclose(np.abs(graph.effects)[truth], strength[truth], rtol=1e-3)
 
 
@@ -75,11 +81,14 @@ def test_with_curved_parts_what_is_kept_suffices(value: Any) -> None:
     threshold = 1e-4
     graph = acdc(wiring, examples, readout, threshold=threshold)
     assert graph.kept is not None
-    # Edges that are in no way from the input to the output are never kept; mean and zero also feel ways that do not start at the input.
+    # Edges that are in no way from the input to the output are never kept; mean and zero also feel
+    # ways that do not start at the input.
     if value == "resample":
         assert not (graph.kept & ~wiring.true_edges()).any()
     part = next(iter(examples))
-    only = readout(wiring.output(part.batch, part.changes, wiring.mask(wiring.edges[~graph.kept])), part.rows)
+    only = readout(
+        wiring.output(part.batch, part.changes, wiring.mask(wiring.edges[~graph.kept])), part.rows
+    )
     removed = int((~graph.kept).sum())
     assert abs(float(only.mean()) - float(graph.clean.mean())) <= removed * threshold + 1e-5
 
@@ -99,7 +108,9 @@ def test_changes_are_measured_in_the_graph_that_is_left_last_edges_first() -> No
             number = int(np.flatnonzero((wiring.edges == (source, port)).all(axis=1))[0])
             mask = wiring.mask(np.array([*gone, (source, port)]).reshape(-1, 2))
             after = readout(wiring.output(part.batch, part.changes, mask), part.rows)
-            np.testing.assert_allclose(graph.per_example[:, number], (after - before).numpy(), atol=1e-5)
+            np.testing.assert_allclose(
+                graph.per_example[:, number], (after - before).numpy(), atol=1e-5
+            )
             small = abs(float((after - before).mean())) < threshold
             assert graph.kept[number] == (not small)
             if small:
@@ -123,7 +134,9 @@ def test_batches_do_not_matter_and_it_is_called_by_its_name() -> None:
     wiring = planted(0.3, (3, 3), seed=2, bent=True)
     inputs, others = linear_inputs()
     whole = path_effects(wiring, inputs, others, metric=readout, method="acdc", threshold=1e-3)
-    parts = path_effects(wiring, inputs, others, metric=readout, method="acdc", threshold=1e-3, batch_size=3)
+    parts = path_effects(
+        wiring, inputs, others, metric=readout, method="acdc", threshold=1e-3, batch_size=3
+    )
     np.testing.assert_allclose(whole.per_example, parts.per_example, atol=1e-5)
     assert whole.method == "acdc"
     assert whole.provenance.parameters["threshold"] == 1e-3

@@ -1,4 +1,6 @@
-"""path_effects(): every method by its name, on one network whose answer is known: a linear one; and what it refuses."""
+"""path_effects(): every method by its name, on one network whose answer is known: a linear one; and
+what it refuses.
+"""
 
 from typing import Any, get_args
 
@@ -55,7 +57,9 @@ def test_on_a_linear_network_every_method_is_the_product_of_weights(value: str) 
 
     exact = found(wiring, "exact", value=value)
     readout = (module.lm_head.weight[5] - module.lm_head.weight[7]).detach()
-    maps = [(block.mlp.c_fc.weight @ block.mlp.c_proj.weight).detach() for block in module.transformer.h]
+    maps = [
+        (block.mlp.c_fc.weight @ block.mlp.c_proj.weight).detach() for block in module.transformer.h
+    ]
     onward = [torch.eye(16) + matrix for matrix in maps]
     expected = {
         Edge("embed", "L1.mlp.in"): maps[1] @ onward[2] @ readout,
@@ -71,15 +75,22 @@ def test_on_a_linear_network_every_method_is_the_product_of_weights(value: str) 
         truth[part.rows] = changes[:, source] @ product
         assert exact.per_example[:, names.index(edge)] == pytest.approx(truth.numpy(), abs=1e-5)
     for method in ESTIMATES:
-        np.testing.assert_allclose(found(wiring, method, value=value).per_example, exact.per_example, atol=1e-5)
+        np.testing.assert_allclose(
+            found(wiring, method, value=value).per_example, exact.per_example, atol=1e-5
+        )
     assert np.abs(exact.effects).max() > 0.1
 
 
 @pytest.mark.parametrize(
-    ("method", "node"), [("eap-ig-inputs", "embed"), ("eap-ig-activations", "embed"), ("eap-ig-activations", "L0.mlp")]
+    ("method", "node"),
+    [("eap-ig-inputs", "embed"), ("eap-ig-activations", "embed"), ("eap-ig-activations", "L0.mlp")],
 )
-def test_integrated_gradients_add_up_to_the_nodes_effect(wiring: ResidualWiring, method: Method, node: str) -> None:
-    """Completeness (Sundararajan et al. 2017): what a moved source does through all its edges is what replacing it does."""
+def test_integrated_gradients_add_up_to_the_nodes_effect(
+    wiring: ResidualWiring, method: Method, node: str
+) -> None:
+    """Completeness (Sundararajan et al. 2017): what a moved source does through all its edges is
+    what replacing it does.
+    """
     number = [source.name for source in wiring.sources].index(node)
     measured = node_effects(Examples(wiring, INPUTS, OTHERS), metric)[:, number]
     own = wiring.edges[:, 0] == number
@@ -93,8 +104,11 @@ def test_graddrop_has_the_sign_of_eap_and_finds_what_cancels(wiring: ResidualWir
     plain, dropped = found(wiring, "eap").per_example, found(wiring, "eap-graddrop").per_example
     assert bool((np.sign(dropped) == np.sign(plain))[np.abs(plain) > 1e-7].all())
     into_logits = wiring.edges[:, 1] == len(wiring.ports) - 1
-    # Nothing lies between a source and the logits, so that dropping any layer changes nothing: L / (L − 1) of EAP.
-    np.testing.assert_allclose(dropped[:, into_logits], 1.5 * plain[:, into_logits], rtol=1e-4, atol=1e-7)
+    # Nothing lies between a source and the logits, so that dropping any layer changes nothing: L /
+    # (L − 1) of EAP.
+    np.testing.assert_allclose(
+        dropped[:, into_logits], 1.5 * plain[:, into_logits], rtol=1e-4, atol=1e-7
+    )
 
 
 def test_a_graph_says_how_it_was_made(wiring: ResidualWiring) -> None:
@@ -123,7 +137,9 @@ def test_add_and_project_out_change_named_sources_only(wiring: ResidualWiring) -
     direction = torch.randn(16, generator=torch.Generator().manual_seed(1))
     for value in ("add", "project out"):
         graph = found(wiring, "exact", value=value, directions={"L0.mlp": direction})
-        own = np.array([graph.edge(number).source == "L0.mlp" for number in range(len(graph.edges))])
+        own = np.array(
+            [graph.edge(number).source == "L0.mlp" for number in range(len(graph.edges))]
+        )
         assert np.abs(graph.effects[own]).max() > 1e-3
         assert np.abs(graph.effects[~own]).max() < 1e-5
 
@@ -136,7 +152,9 @@ def test_what_cannot_be_answered_is_refused(wiring: ResidualWiring) -> None:
     with pytest.raises(InputError, match="needs directions"):
         found(wiring, "eap", value="add")
     with pytest.raises(InputError, match="choose a metric"):
-        path_effects(wiring, INPUTS, OTHERS, metric=lambda output, rows: 0 * output[:, 0], method="eap")
+        path_effects(
+            wiring, INPUTS, OTHERS, metric=lambda output, rows: 0 * output[:, 0], method="eap"
+        )
     with pytest.raises(InputError, match="choose a metric"):
         path_effects(wiring, INPUTS, INPUTS, metric=metric, method="eap")
 

@@ -1,4 +1,6 @@
-"""Interventional graphs: the planted edges and only them, tests that are calibrated, and what correlation alone gets wrong."""
+"""Interventional graphs: the planted edges and only them, tests that are calibrated, and what
+correlation alone gets wrong.
+"""
 
 import gzip
 import zipfile
@@ -26,13 +28,23 @@ from interp.models import ModuleModel
 from interp.testbeds.images.files import mnist_digits
 
 
-def probability(output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]) -> Float[Tensor, " case"]:
+def probability(
+    output: Float[Tensor, "case class"], rows: Int[Tensor, " case"]
+) -> Float[Tensor, " case"]:
     return output.softmax(dim=-1)[:, 0]
 
 
 def sparse(seed: int, share: float = 0.5) -> ChannelWiring:
     """Positive kernels of 1 × 1, some of them zero; biases of zero."""
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4, 2))
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 1),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -47,14 +59,18 @@ def positive_images(rows: int = 30) -> Float[Tensor, "row 3 2 2"]:
 
 
 def true_edges(wiring: ChannelWiring) -> Bool[np.ndarray, " edge"]:
-    """Weights that are not zero, on a way of such weights from the image to the logits: read off the network."""
+    """Weights that are not zero, on a way of such weights from the image to the logits: read off
+    the network.
+    """
     alive = [layer.weight.detach().flatten(2).abs().sum(2).T.numpy() > 0 for layer in wiring.layers]
     reached, useful = [np.ones(3, bool)], [np.ones(2, bool)]
     for table in alive:
         reached.append((table & reached[-1][:, None]).any(axis=0))
     for table in reversed(alive):
         useful.insert(0, (table & useful[0]).any(axis=1))
-    on_way = [table & reached[place][:, None] & useful[place + 1] for place, table in enumerate(alive)]
+    on_way = [
+        table & reached[place][:, None] & useful[place + 1] for place, table in enumerate(alive)
+    ]
     return np.concatenate([table.T.ravel() for table in on_way])
 
 
@@ -62,7 +78,13 @@ def true_edges(wiring: ChannelWiring) -> Bool[np.ndarray, " edge"]:
 @pytest.mark.parametrize("test", ["wilcoxon", "t"])
 def test_planted_edges_are_kept_and_no_others(seed: int, test: str) -> None:
     wiring = sparse(seed)
-    graph = interventional_graph(wiring, Examples(wiring, positive_images(), value="zero"), probability, epsilon=1e-5, test=test)
+    graph = interventional_graph(
+        wiring,
+        Examples(wiring, positive_images(), value="zero"),
+        probability,
+        epsilon=1e-5,
+        test=test,
+    )
     truth = true_edges(wiring)
     np.testing.assert_array_equal(graph.kept, truth)
     assert 3 < truth.sum() < len(truth) - 3
@@ -74,18 +96,26 @@ def test_only_edges_into_kept_parts_are_tested() -> None:
     graph = interventional_graph(wiring, examples, probability, epsilon=1e-5)
     kept, tested = graph.kept, graph.details["tested"] == 1
     leaving = {wiring.sources[source].name for source, _ in wiring.edges[kept]} | {"6.c0", "6.c1"}
-    np.testing.assert_array_equal(tested, [wiring.ports[port].name in leaving for _, port in wiring.edges])
+    np.testing.assert_array_equal(
+        tested, [wiring.ports[port].name in leaving for _, port in wiring.edges]
+    )
     assert (~tested).any()
     assert not graph.per_example[:, ~tested].any()
     assert (graph.details["p"][~tested] == 1).all()
     # What was tested is what exact patching measures.
-    exact = path_effects(wiring, positive_images(), metric=probability, method="exact", value="zero")
-    np.testing.assert_allclose(graph.per_example[:, tested], exact.per_example[:, tested], atol=1e-6)
+    exact = path_effects(
+        wiring, positive_images(), metric=probability, method="exact", value="zero"
+    )
+    np.testing.assert_allclose(
+        graph.per_example[:, tested], exact.per_example[:, tested], atol=1e-6
+    )
 
 
 def test_the_call_for_all_networks_gives_it_too() -> None:
     wiring = sparse(1)
-    graph = path_effects(wiring.model, positive_images(), metric=probability, method="interventional", value="zero")
+    graph = path_effects(
+        wiring.model, positive_images(), metric=probability, method="interventional", value="zero"
+    )
     assert graph.method == "interventional"
     assert graph.provenance.parameters["epsilon"] == 0.005
     assert graph.kept is not None
@@ -95,7 +125,10 @@ def test_the_call_for_all_networks_gives_it_too() -> None:
 def test_epsilon_is_in_units_of_the_metric() -> None:
     wiring = sparse(2)
     examples = Examples(wiring, positive_images(), value="zero")
-    some, fewer = (interventional_graph(wiring, examples, probability, epsilon=epsilon) for epsilon in (1e-5, 0.05))
+    some, fewer = (
+        interventional_graph(wiring, examples, probability, epsilon=epsilon)
+        for epsilon in (1e-5, 0.05)
+    )
     assert 0 < fewer.kept.sum() < some.kept.sum()
     assert (np.abs(fewer.effects[fewer.kept]) > 0.05).all()
 
@@ -113,7 +146,9 @@ def test_rounding_errors_are_no_effects() -> None:
     """Of replaced values that are the same but for their last digits, with signs all alike."""
     wiring = sparse(2)
     inputs = positive_images()
-    graph = interventional_graph(wiring, Examples(wiring, inputs, inputs * (1 + 1e-7)), probability, epsilon=0.0)
+    graph = interventional_graph(
+        wiring, Examples(wiring, inputs, inputs * (1 + 1e-7)), probability, epsilon=0.0
+    )
     assert not graph.kept.any()
 
 
@@ -143,7 +178,10 @@ def test_families_are_layers() -> None:
     wiring = sparse(1)
     examples = Examples(wiring, positive_images(12), positive_images(24)[12:])
     graph = interventional_graph(wiring, examples, probability, epsilon=0.0, alpha=0.3)
-    layers, tested = np.array([wiring.ports[port].layer for _, port in wiring.edges]), graph.details["tested"] == 1
+    layers, tested = (
+        np.array([wiring.ports[port].layer for _, port in wiring.edges]),
+        graph.details["tested"] == 1,
+    )
     for layer in np.unique(layers[tested]):
         here = tested & (layers == layer)
         np.testing.assert_allclose(graph.details["q"][here], adjusted(graph.details["p"][here]))
@@ -158,7 +196,9 @@ def test_effects_of_either_sign_are_not_kept() -> None:
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
         inputs, others = torch.rand(2, 40, 3, 2, 2, generator=generator)
-        graph = interventional_graph(wiring, Examples(wiring, inputs, others), probability, epsilon=0.0)
+        graph = interventional_graph(
+            wiring, Examples(wiring, inputs, others), probability, epsilon=0.0
+        )
         assert graph.details["tested"].sum() >= 8
         assert np.abs(graph.per_example).max() > 0.01
         kept.append(bool(graph.kept.any()))
@@ -193,7 +233,9 @@ def test_least_squares_in_closed_form() -> None:
     assert (coefficients[1], p[1]) == (0, 1)
     # Without noise: the slopes, in standard deviations. Copies share.
     exact, _ = least_squares(np.stack([first, second], axis=1), 2 * first - second)
-    np.testing.assert_allclose(exact, np.array([2 * first.std(), -second.std()]) / (2 * first - second).std())
+    np.testing.assert_allclose(
+        exact, np.array([2 * first.std(), -second.std()]) / (2 * first - second).std()
+    )
     shared, _ = least_squares(np.stack([first, first, second], axis=1), 2 * first - second)
     np.testing.assert_allclose(shared, [exact[0] / 2, exact[0] / 2, exact[1]])
 
@@ -219,7 +261,9 @@ def test_regression_credits_a_copy_that_does_nothing_and_intervention_does_not()
 
 @dataclass(frozen=True)
 class Found:
-    """A trained network's graph, on examples marked as in training, and counter-examples beside them."""
+    """A trained network's graph, on examples marked as in training, and counter-examples beside
+    them.
+    """
 
     wiring: ChannelWiring
     examples: Examples
@@ -229,7 +273,9 @@ class Found:
     correct: Correct
 
     def from_channel(self, name: str) -> Bool[np.ndarray, " edge"]:
-        return np.array([self.wiring.sources[source].name == name for source, _ in self.wiring.edges])
+        return np.array(
+            [self.wiring.sources[source].name == name for source, _ in self.wiring.edges]
+        )
 
 
 @pytest.fixture(scope="module", params=[0, 1])
@@ -238,11 +284,20 @@ def found(request: pytest.FixtureRequest) -> Found:
     usual, counter = marked(test, 0.9, request.param + 100), marked(test, 0.0, request.param + 200)
     examples, metric = Examples(wiring, usual.images, value="mean"), Probability(usual.labels)
     graph = interventional_graph(wiring, examples, metric)
-    return Found(wiring, examples, metric, graph, Examples(wiring, counter.images, value="mean"), Correct(counter.labels))
+    return Found(
+        wiring,
+        examples,
+        metric,
+        graph,
+        Examples(wiring, counter.images, value="mean"),
+        Correct(counter.labels),
+    )
 
 
 def test_the_spurious_channel_is_found_and_the_random_one_is_not(found: Found) -> None:
-    """Every kept edge is on a way of kept edges to the logits, because only edges into kept parts are tested."""
+    """Every kept edge is on a way of kept edges to the logits, because only edges into kept parts
+    are tested.
+    """
     kept = found.graph.kept
     assert kept[found.from_channel(SPURIOUS)].any()
     assert not kept[found.from_channel(RANDOM)].any()
@@ -253,7 +308,9 @@ def test_removing_the_spurious_edges_repairs_counter_examples(found: Found) -> N
     removed = found.graph.kept & found.from_channel(SPURIOUS)
     random = [random_like(found.graph, removed, seed=seed) for seed in seeds_of(0, 10)]
     masks = [np.ones_like(removed), ~removed, *(~graph for graph in random)]
-    before, after, *others = readings(found.wiring, found.counter, masks, [found.correct])[0].mean(axis=1)
+    before, after, *others = readings(found.wiring, found.counter, masks, [found.correct])[0].mean(
+        axis=1
+    )
     assert after > before + 0.2
     assert np.mean(others) < before + 0.1
 
@@ -281,7 +338,10 @@ def test_digits_are_read_from_a_wheel_or_a_file(tmp_path: Path) -> None:
         torch.testing.assert_close(digits.images.flatten(1), torch.from_numpy(pixels / 255).float())
         assert digits.labels.tolist() == [0, 1, 2, 3, 4]
     fit, others = digits.split(3, seed=0)
-    assert (len(fit), sorted([*fit.labels.tolist(), *others.labels.tolist()])) == (3, [0, 1, 2, 3, 4])
+    assert (len(fit), sorted([*fit.labels.tolist(), *others.labels.tolist()])) == (
+        3,
+        [0, 1, 2, 3, 4],
+    )
     with pytest.raises(InputError, match="5 of 5 images"):
         digits.split(5, seed=0)
     (tmp_path / "broken.csv.gz").write_bytes(packed[:100])

@@ -40,7 +40,9 @@ def streams(examples: Examples, sites: list[str]) -> dict[str, Tensor]:
 def test_a_path_of_one_edge_is_the_edge(examples: Examples) -> None:
     wiring, part = examples.wiring, next(iter(examples))
     edge = Edge("L1.head2", "logits")
-    single = wiring.one_by_one(part.batch, part.changes, wiring.numbers([edge]), metric, part.rows)[0]
+    single = wiring.one_by_one(part.batch, part.changes, wiring.numbers([edge]), metric, part.rows)[
+        0
+    ]
     expected = float((single - metric(wiring.output(part.batch), part.rows)).mean())
     found = whole_path_effect(examples, metric, [edge])
     assert found.value == pytest.approx(expected, abs=1e-5)
@@ -56,21 +58,34 @@ def test_a_path_through_an_mlp_is_recomputed_by_hand(examples: Examples) -> None
     with torch.no_grad():
         seen = streams(examples, ["L0.resid_mid", "L2.resid_post"])
         change = part.changes.change(1, wiring.observe(part.batch)[1])
-        moved = block.mlp(block.ln_2(seen["L0.resid_mid"] + change)) - block.mlp(block.ln_2(seen["L0.resid_mid"]))
-        logits = [ends.lm_head(ends.transformer.ln_f(seen["L2.resid_post"] + extra))[:, -1] for extra in (moved, 0)]
+        moved = block.mlp(block.ln_2(seen["L0.resid_mid"] + change)) - block.mlp(
+            block.ln_2(seen["L0.resid_mid"])
+        )
+        logits = [
+            ends.lm_head(ends.transformer.ln_f(seen["L2.resid_post"] + extra))[:, -1]
+            for extra in (moved, 0)
+        ]
     expected = float((metric(logits[0], part.rows) - metric(logits[1], part.rows)).mean())
-    found = whole_path_effect(examples, metric, [Edge("L0.head0", "L0.mlp.in"), Edge("L0.mlp", "logits")])
+    found = whole_path_effect(
+        examples, metric, [Edge("L0.head0", "L0.mlp.in"), Edge("L0.mlp", "logits")]
+    )
     assert found.value == pytest.approx(expected, abs=1e-5)
     assert abs(expected) > 1e-3
-    free = wiring.one_by_one(part.batch, part.changes, wiring.numbers([Edge("L0.head0", "L0.mlp.in")]), metric, part.rows)[0]
-    assert found.value != pytest.approx(float((free - metric(wiring.output(part.batch), part.rows)).mean()), abs=1e-3)
+    free = wiring.one_by_one(
+        part.batch, part.changes, wiring.numbers([Edge("L0.head0", "L0.mlp.in")]), metric, part.rows
+    )[0]
+    assert found.value != pytest.approx(
+        float((free - metric(wiring.output(part.batch), part.rows)).mean()), abs=1e-3
+    )
 
 
 def test_a_node_is_patched_for_all_its_readers(examples: Examples) -> None:
     model, part = examples.wiring.model, next(iter(examples))
     effects = node_effects(examples, metric)
     seen: list[Tensor] = []
-    model.run(model.prepare(OTHERS).batches[0], {"L1.mlp_out": lambda value, call: seen.append(value)})
+    model.run(
+        model.prepare(OTHERS).batches[0], {"L1.mlp_out": lambda value, call: seen.append(value)}
+    )
     with torch.no_grad():
         patched = model.run(part.batch, {"L1.mlp_out": lambda value, call: seen[0]})[:, -1]
         clean = model.run(part.batch)[:, -1]
@@ -82,7 +97,9 @@ def test_a_node_is_patched_for_all_its_readers(examples: Examples) -> None:
 
 def test_paths_that_lead_nowhere_are_named(examples: Examples) -> None:
     with pytest.raises(InputError, match=r"does not follow .*L1\.head0"):
-        whole_path_effect(examples, metric, [Edge("embed", "L1.head0.q"), Edge("L1.head1", "logits")])
+        whole_path_effect(
+            examples, metric, [Edge("embed", "L1.head0.q"), Edge("L1.head1", "logits")]
+        )
     with pytest.raises(InputError, match="add edges that lead to logits"):
         whole_path_effect(examples, metric, [Edge("embed", "L1.head0.q")])
     with pytest.raises(InputError, match="has no edges"):

@@ -1,4 +1,6 @@
-"""Classifiers as wiring: an edge is a kernel slice, in closed form on linear chains and against brute force on small networks."""
+"""Classifiers as wiring: an edge is a kernel slice, in closed form on linear chains and against
+brute force on small networks.
+"""
 
 import copy
 from collections.abc import Callable
@@ -66,7 +68,9 @@ def filled(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
-def images(rows: int, channels: int = 2, size: int = 8, seed: int = 0) -> Float[Tensor, "row channel y x"]:
+def images(
+    rows: int, channels: int = 2, size: int = 8, seed: int = 0
+) -> Float[Tensor, "row channel y x"]:
     return torch.randn(rows, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -83,7 +87,9 @@ def wired(value: Value = "resample", rows: int = 3) -> tuple[ChannelWiring, Part
     wiring = ChannelWiring(ModuleModel(filled(Net())))
     directions = DIRECTIONS if value in ("add", "project out") else None
     others = images(rows, seed=1) if value == "resample" else None
-    return wiring, next(iter(Examples(wiring, images(rows), others, value=value, directions=directions)))
+    return wiring, next(
+        iter(Examples(wiring, images(rows), others, value=value, directions=directions))
+    )
 
 
 def test_names_say_who_makes_a_channel() -> None:
@@ -96,7 +102,11 @@ def test_names_say_who_makes_a_channel() -> None:
     ]
     assert [port.name for port in wiring.ports][-4:] == ["conv2.c3", "fc.c0", "fc.c1", "fc.c2"]
     assert len(wiring.edges) == 2 * 3 + 3 * 4 + 4 * 3
-    assert [tuple(value.shape) for value in wiring.observe(part.batch)][::4] == [(3, 1, 8, 8), (3, 1, 4, 4), (3, 1, 4)]
+    assert [tuple(value.shape) for value in wiring.observe(part.batch)][::4] == [
+        (3, 1, 8, 8),
+        (3, 1, 4, 4),
+        (3, 1, 4),
+    ]
     with pytest.raises(InputError, match=r"no edge input\.c0 → conv2\.c0"):
         wiring.numbers([Edge("input.c0", "conv2.c0")])
 
@@ -106,12 +116,19 @@ def test_with_nothing_replaced_it_is_the_network_and_with_everything_the_counter
     module = wiring.model.module.eval()
     with torch.no_grad():
         torch.testing.assert_close(wiring.output(part.batch), module(images(3)))
-        torch.testing.assert_close(wiring.output(part.batch, part.changes, torch.zeros_like(wiring.connected)), module(images(3)))
-        torch.testing.assert_close(wiring.output(part.batch, part.changes, wiring.connected), module(images(3, seed=1)))
+        torch.testing.assert_close(
+            wiring.output(part.batch, part.changes, torch.zeros_like(wiring.connected)),
+            module(images(3)),
+        )
+        torch.testing.assert_close(
+            wiring.output(part.batch, part.changes, wiring.connected), module(images(3, seed=1))
+        )
 
 
 def test_zero_is_the_kernel_slice_set_to_zero() -> None:
-    """For every edge, and for half of the edges together; of a linear map, the columns of the channel."""
+    """For every edge, and for half of the edges together; of a linear map, the columns of the
+    channel.
+    """
     wiring, part = wired("zero")
     half = wiring.edges[::2]
     for edges in (*wiring.edges[:, None], half):
@@ -123,46 +140,82 @@ def test_zero_is_the_kernel_slice_set_to_zero() -> None:
                 weight[int(j), slice(4 * int(i), 4 * int(i) + 4) if port == "fc" else int(i)] = 0
                 assert source in ("input", "conv1", "conv2")
             expected = module(images(3))
-        torch.testing.assert_close(wiring.output(part.batch, part.changes, wiring.mask(edges)), expected)
+        torch.testing.assert_close(
+            wiring.output(part.batch, part.changes, wiring.mask(edges)), expected
+        )
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_one_by_one_is_the_live_run_with_one_edge(value: Value, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_by_one_is_the_live_run_with_one_edge(
+    value: Value, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wiring, part = wired(value)
     found = wiring.one_by_one(part.batch, part.changes, wiring.edges, metric, part.rows)
     clean = metric(wiring.output(part.batch), part.rows)
     for edge, values in zip(wiring.edges, found, strict=True):
-        torch.testing.assert_close(values, metric(wiring.output(part.batch, part.changes, wiring.mask(edge[None])), part.rows))
+        torch.testing.assert_close(
+            values,
+            metric(wiring.output(part.batch, part.changes, wiring.mask(edge[None])), part.rows),
+        )
     assert float((found - clean).abs().max()) > 0.05
     # In any order and by any portions.
     monkeypatch.setattr("interp.causal.wiring.channels.CELL_NUMBERS", 1)
     order = np.random.default_rng(0).permutation(len(found))
-    torch.testing.assert_close(wiring.one_by_one(part.batch, part.changes, wiring.edges[order], metric, part.rows), found[order])
+    torch.testing.assert_close(
+        wiring.one_by_one(part.batch, part.changes, wiring.edges[order], metric, part.rows),
+        found[order],
+    )
 
 
 def test_a_replacement_is_live() -> None:
-    """The change of a channel is from what it holds once its own inputs are replaced, and that is what a run shows."""
+    """The change of a channel is from what it holds once its own inputs are replaced, and that is
+    what a run shows.
+    """
     wiring, part = wired("zero")
-    into, out = (wiring.mask(wiring.numbers([edge])) for edge in (Edge("input.c0", "conv1.c2"), Edge("conv1.c2", "conv2.c1")))
+    into, out = (
+        wiring.mask(wiring.numbers([edge]))
+        for edge in (Edge("input.c0", "conv1.c2"), Edge("conv1.c2", "conv2.c1"))
+    )
     present = wiring.observe(part.batch, part.changes, into)
-    assert {wiring.sources[s].layer for s, clean in enumerate(wiring.observe(part.batch)) if not torch.equal(clean, present[s])} == {1, 2}
+    assert {
+        wiring.sources[s].layer
+        for s, clean in enumerate(wiring.observe(part.batch))
+        if not torch.equal(clean, present[s])
+    } == {1, 2}
     # With every edge out of a channel removed nobody sees what its inputs are.
     everything = wiring.connected.clone()
     everything[[node.name != "conv1.c2" for node in wiring.sources]] = False
     torch.testing.assert_close(
-        wiring.output(part.batch, part.changes, everything | into), wiring.output(part.batch, part.changes, everything)
+        wiring.output(part.batch, part.changes, everything | into),
+        wiring.output(part.batch, part.changes, everything),
     )
-    assert not torch.allclose(wiring.output(part.batch, part.changes, out | into), wiring.output(part.batch, part.changes, out), atol=1e-3)
+    assert not torch.allclose(
+        wiring.output(part.batch, part.changes, out | into),
+        wiring.output(part.batch, part.changes, out),
+        atol=1e-3,
+    )
 
 
 def test_linear_effects_are_the_slope_of_patching() -> None:
     wiring, part = wired("add")
     step = 1e-2
-    small = next(iter(Examples(wiring, images(3), value="add", directions={key: step * vector for key, vector in DIRECTIONS.items()})))
+    small = next(
+        iter(
+            Examples(
+                wiring,
+                images(3),
+                value="add",
+                directions={key: step * vector for key, vector in DIRECTIONS.items()},
+            )
+        )
+    )
     slope = (
-        wiring.one_by_one(part.batch, small.changes, wiring.edges, metric, part.rows) - metric(wiring.output(part.batch), part.rows)
+        wiring.one_by_one(part.batch, small.changes, wiring.edges, metric, part.rows)
+        - metric(wiring.output(part.batch), part.rows)
     ) / step
-    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[:, wiring.edges[:, 0], wiring.edges[:, 1]].T
+    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[
+        :, wiring.edges[:, 0], wiring.edges[:, 1]
+    ].T
     torch.testing.assert_close(linear, slope, rtol=0.05, atol=0.02)
     assert float(linear.abs().max()) > 0.2
 
@@ -175,29 +228,54 @@ def test_gradients_are_taken_where_the_moment_says() -> None:
     moved = Moment(wiring.source_groups[0], 1.0)
     held = part.changes
     own = wiring.linear_effects(part.batch, held, logit, part.rows)
-    assert not torch.allclose(wiring.linear_effects(part.batch, held, logit, part.rows, moved), own, atol=1e-3)
-    torch.testing.assert_close(wiring.linear_effects(part.batch, held, logit, part.rows, Moment(moved.moved, 0.0)), own)
+    assert not torch.allclose(
+        wiring.linear_effects(part.batch, held, logit, part.rows, moved), own, atol=1e-3
+    )
+    torch.testing.assert_close(
+        wiring.linear_effects(part.batch, held, logit, part.rows, Moment(moved.moved, 0.0)), own
+    )
     # A gradient alone: the change `add` makes is the same wherever it is made.
     [one], [other] = list(here), list(there)
     shifted = images(3)
     shifted[:, 0] += 1
     [beyond] = list(Examples(wiring, shifted, value="add", directions={"input.c0": torch.ones(1)}))
     at = wiring.linear_effects(one.batch, one.changes, logit, one.rows, Moment((0,), 1.0))
-    torch.testing.assert_close(at, wiring.linear_effects(beyond.batch, beyond.changes, logit, one.rows))
-    assert not torch.allclose(at, wiring.linear_effects(other.batch, other.changes, logit, one.rows), atol=1e-3)
+    torch.testing.assert_close(
+        at, wiring.linear_effects(beyond.batch, beyond.changes, logit, one.rows)
+    )
+    assert not torch.allclose(
+        at, wiring.linear_effects(other.batch, other.changes, logit, one.rows), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("value", ["zero", "mean", "resample"])
 def test_linear_chains_have_effects_in_closed_form(value: Value) -> None:
-    """1 × 1 images and kernels: an edge is one weight, its effect the product of weights along its ways, summed."""
+    """1 × 1 images and kernels: an edge is one weight, its effect the product of weights along its
+    ways, summed.
+    """
     module = filled(
-        nn.Sequential(nn.Conv2d(2, 3, 1, bias=False), nn.Conv2d(3, 4, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
+        nn.Sequential(
+            nn.Conv2d(2, 3, 1, bias=False),
+            nn.Conv2d(3, 4, 1, bias=False),
+            nn.Flatten(),
+            nn.Linear(4, 2, bias=False),
+        )
     )
-    wiring, inputs, others = ChannelWiring(ModuleModel(module)), images(5, size=1), images(5, size=1, seed=1)
+    wiring, inputs, others = (
+        ChannelWiring(ModuleModel(module)),
+        images(5, size=1),
+        images(5, size=1, seed=1),
+    )
     examples = Examples(wiring, inputs, others if value == "resample" else None, value=value)
-    first, second, third = (module[place].weight.detach().flatten(1).double() for place in (0, 1, 3))
+    first, second, third = (
+        module[place].weight.detach().flatten(1).double() for place in (0, 1, 3)
+    )
     readout = torch.tensor([1.0, -0.5], dtype=torch.double)
-    moved = {"zero": -inputs, "resample": others - inputs, "mean": inputs.mean(0) - inputs}[value].flatten(1).double()
+    moved = (
+        {"zero": -inputs, "resample": others - inputs, "mean": inputs.mean(0) - inputs}[value]
+        .flatten(1)
+        .double()
+    )
     pieces = [
         torch.einsum("ri,ji,j->rij", moved, first, readout @ third @ second),
         torch.einsum("ri,ji,j->rij", moved @ first.T, second, readout @ third),
@@ -214,7 +292,13 @@ def test_linear_chains_have_effects_in_closed_form(value: Value) -> None:
 
 def test_linear_chains_with_space_agree() -> None:
     module = filled(
-        nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.AvgPool2d(2), nn.Conv2d(3, 4, 3, stride=2), nn.Flatten(), nn.Linear(4, 2))
+        nn.Sequential(
+            nn.Conv2d(2, 3, 3, padding=1),
+            nn.AvgPool2d(2),
+            nn.Conv2d(3, 4, 3, stride=2),
+            nn.Flatten(),
+            nn.Linear(4, 2),
+        )
     )
     examples = Examples(ChannelWiring(ModuleModel(module)), images(4), images(4, seed=1))
     clean, _ = clean_and_replaced(examples, logit)
@@ -225,7 +309,9 @@ def test_linear_chains_with_space_agree() -> None:
     mask = torch.zeros_like(examples.wiring.connected)
     mask[:, ports[0]] = examples.wiring.connected[:, ports[0]]
     [part] = list(examples)
-    whole = logit(examples.wiring.output(part.batch, part.changes, mask), part.rows) - logit(examples.wiring.output(part.batch), part.rows)
+    whole = logit(examples.wiring.output(part.batch, part.changes, mask), part.rows) - logit(
+        examples.wiring.output(part.batch), part.rows
+    )
     np.testing.assert_allclose(measured[:, ports == ports[0]].sum(1), whole.numpy(), atol=1e-4)
 
 
@@ -238,7 +324,10 @@ def test_a_vector_network_reads_column_by_column() -> None:
     with torch.no_grad():
         without[0].weight[1, 3] = 0
         torch.testing.assert_close(
-            wiring.output(part.batch, part.changes, wiring.mask(wiring.numbers([Edge("input.c3", "0.c1")]))), without(inputs)
+            wiring.output(
+                part.batch, part.changes, wiring.mask(wiring.numbers([Edge("input.c3", "0.c1")]))
+            ),
+            without(inputs),
         )
 
 
@@ -256,9 +345,17 @@ def test_an_image_before_a_linear_map_is_read_by_its_channels() -> None:
 
 
 def test_the_order_is_the_one_that_runs() -> None:
-    module = filled(Chain(lambda own, x: own.l1(torch.flatten(own.l2(x), 1)), nn.Linear(3 * 64, 2), nn.Conv2d(2, 3, 3, padding=1)))
+    module = filled(
+        Chain(
+            lambda own, x: own.l1(torch.flatten(own.l2(x), 1)),
+            nn.Linear(3 * 64, 2),
+            nn.Conv2d(2, 3, 3, padding=1),
+        )
+    )
     with pytest.raises(InputError, match="layers ran in the order l2, l1, not l1, l2"):
-        ChannelWiring(ModuleModel(module)).observe(ModuleModel(module).prepare(images(2)).batches[0])
+        ChannelWiring(ModuleModel(module)).observe(
+            ModuleModel(module).prepare(images(2)).batches[0]
+        )
     wiring = ChannelWiring(ModuleModel(module), images(1))
     assert [layer.name for layer in wiring.layers] == ["l2", "l1"]
     assert [node.name for node in wiring.sources][-3:] == ["l2.c0", "l2.c1", "l2.c2"]
@@ -302,7 +399,10 @@ def _fixed(own: Chain, x: Tensor) -> Tensor:
         (_channels_last, "between l2 and l3 mixes channels"),
         (_soft, "between l1 and l2 mixes channels"),
         (_fixed, "what follows l1 reads more than its output"),
-        (lambda own, x: own.l3(torch.flatten(own.l1(x), 1)), "ran in the order l1, l3, not l1, l2, l3"),
+        (
+            lambda own, x: own.l3(torch.flatten(own.l1(x), 1)),
+            "ran in the order l1, l3, not l1, l2, l3",
+        ),
         (lambda own, x: (_plain(own, x), x), "returns tuple"),
     ],
 )
@@ -312,14 +412,20 @@ def test_what_is_no_chain_is_refused(run: Callable[[Chain, Tensor], Tensor], mes
     with pytest.raises(InputError, match=message):
         Examples(wiring, images(3), images(3, seed=1)).__iter__().__next__()
     # The control: the same layers in a plain chain are taken.
-    list(Examples(ChannelWiring(ModuleModel(filled(Chain(_plain, *layers)))), images(3), images(3, seed=1)))
+    list(
+        Examples(
+            ChannelWiring(ModuleModel(filled(Chain(_plain, *layers)))), images(3), images(3, seed=1)
+        )
+    )
 
 
 @pytest.mark.parametrize(("to", "come"), [(to, come) for to in range(3) for come in range(3)])
 def test_a_leak_from_any_channel_to_any_other_is_seen(to: int, come: int) -> None:
     def leaking(own: Chain, x: Tensor) -> Tensor:
         first = torch.relu(own.l1(x))
-        return own.l2((first + torch.eye(3)[to][:, None, None] * first[:, come : come + 1]).mean(dim=(2, 3)))
+        return own.l2(
+            (first + torch.eye(3)[to][:, None, None] * first[:, come : come + 1]).mean(dim=(2, 3))
+        )
 
     wiring = ChannelWiring(ModuleModel(filled(Chain(leaking, nn.Conv2d(2, 3, 3), nn.Linear(3, 2)))))
     if to == come:
@@ -333,8 +439,14 @@ def test_a_leak_from_any_channel_to_any_other_is_seen(to: int, come: int) -> Non
     ("module", "message"),
     [
         (nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)), "grouped convolution"),
-        (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3)), "1 reads 2 channels or columns, but 0 has 4"),
-        (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(10, 2)), "1 reads 10 channels or columns, but 0 has 4"),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3)),
+            "1 reads 2 channels or columns, but 0 has 4",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 3), nn.Linear(10, 2)),
+            "1 reads 10 channels or columns, but 0 has 4",
+        ),
         (nn.Sequential(nn.ReLU()), "has no nn.Conv2d or nn.Linear"),
     ],
 )

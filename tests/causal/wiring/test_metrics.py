@@ -97,7 +97,10 @@ def test_accuracy_counts_and_its_control_deals_the_answers_on() -> None:
     assert (score.value, score.n) == (0.7, 10)
     # What Clopper and Pearson's tables give for 7 of 10.
     assert (score.low, score.high) == pytest.approx((0.348, 0.933), abs=1e-3)
-    assert score.control == int((torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1]) == labels.roll(-1)).sum()) / 10
+    assert (
+        score.control
+        == int((torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1]) == labels.roll(-1)).sum()) / 10
+    )
     torch.testing.assert_close(outputs(wiring, examples), inputs)
 
 
@@ -114,7 +117,12 @@ def test_kl_of_a_network_is_zero_with_nothing_replaced() -> None:
     metric = KlFromClean.of(wiring, examples)
     parts = list(examples)
     clean = torch.cat([metric(wiring.output(part.batch), part.rows) for part in parts])
-    replaced = torch.cat([metric(wiring.output(part.batch, part.changes, wiring.connected), part.rows) for part in parts])
+    replaced = torch.cat(
+        [
+            metric(wiring.output(part.batch, part.changes, wiring.connected), part.rows)
+            for part in parts
+        ]
+    )
     torch.testing.assert_close(clean, torch.zeros(8), atol=1e-6, rtol=0)
     assert bool((replaced > 1e-3).all())
 
@@ -122,7 +130,9 @@ def test_kl_of_a_network_is_zero_with_nothing_replaced() -> None:
 def test_a_metric_without_right_answers_has_no_accuracy() -> None:
     wiring = LinearWiring((2,), seed=1)
     for metric, name in ((readout, "function"), (KlFromClean(torch.zeros(8, 3)), "KL from clean")):
-        with pytest.raises(InputError, match=f"metric '{name}' does not say which outputs are right"):
+        with pytest.raises(
+            InputError, match=f"metric '{name}' does not say which outputs are right"
+        ):
             accuracy(metric, wiring, linear_examples(wiring))
 
 
@@ -140,7 +150,10 @@ def test_a_constant_metric_is_refused_and_a_moving_one_is_not() -> None:
 
 def test_a_task_has_its_usual_metric() -> None:
     table = torch.zeros(2, 1, dtype=torch.int64)
-    kinds = {name: type(task_metric(Resolved(task(name, 2), table, table + 1))) for name in ("agreement", "greater-than")}
+    kinds = {
+        name: type(task_metric(Resolved(task(name, 2), table, table + 1)))
+        for name in ("agreement", "greater-than")
+    }
     assert kinds == {"agreement": LogitDifference, "greater-than": ProbabilityDifference}
 
 

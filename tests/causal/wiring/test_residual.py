@@ -1,4 +1,6 @@
-"""Transformers as wiring, over every architecture: a run with edges replaced is what the network itself would compute."""
+"""Transformers as wiring, over every architecture: a run with edges replaced is what the network
+itself would compute.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +58,9 @@ def test_with_nothing_replaced_it_is_the_network(case: tuple[ResidualWiring, Par
     torch.testing.assert_close(nothing, wiring.output(part.batch))
 
 
-def test_with_everything_replaced_it_is_the_counterfactual(case: tuple[ResidualWiring, Part]) -> None:
+def test_with_everything_replaced_it_is_the_counterfactual(
+    case: tuple[ResidualWiring, Part],
+) -> None:
     wiring, part = case
     other = wiring.model.prepare(OTHERS).batches[0]
     replaced = wiring.output(part.batch, part.changes, wiring.connected)
@@ -69,7 +73,10 @@ def test_one_by_one_is_the_live_run_with_one_edge(case: tuple[ResidualWiring, Pa
     edges = wiring.edges[::5]
     found = wiring.one_by_one(part.batch, part.changes, edges, metric, part.rows)
     for edge, values in zip(edges, found, strict=True):
-        torch.testing.assert_close(values, metric(wiring.output(part.batch, part.changes, wiring.mask(edge[None])), part.rows))
+        torch.testing.assert_close(
+            values,
+            metric(wiring.output(part.batch, part.changes, wiring.mask(edge[None])), part.rows),
+        )
 
 
 def test_nodes_one_by_one_are_all_their_edges_replaced(case: tuple[ResidualWiring, Part]) -> None:
@@ -84,9 +91,13 @@ def test_nodes_one_by_one_are_all_their_edges_replaced(case: tuple[ResidualWirin
 def test_linear_effects_are_the_slope_of_patching(case: tuple[ResidualWiring, Part]) -> None:
     wiring, part = case
     edges, step = wiring.edges[::7], 1e-3
-    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[:, edges[:, 0], edges[:, 1]].T
+    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[
+        :, edges[:, 0], edges[:, 1]
+    ].T
     clean = metric(wiring.output(part.batch), part.rows)
-    slope = (wiring.one_by_one(part.batch, Shrunk(part.changes, step), edges, metric, part.rows) - clean) / step
+    slope = (
+        wiring.one_by_one(part.batch, Shrunk(part.changes, step), edges, metric, part.rows) - clean
+    ) / step
     torch.testing.assert_close(linear, slope, rtol=0.02, atol=0.01)
     assert float(linear.abs().max()) > 0.05
 
@@ -96,24 +107,36 @@ def test_contributions_add_up_to_the_stream(case: tuple[ResidualWiring, Part]) -
     wiring, part = case
     seen: list[Tensor] = []
     for inputs in (INPUTS, OTHERS):
-        wiring.model.run(wiring.model.prepare(inputs).batches[0], {"L2.resid_post": lambda value, call: seen.append(value)})
+        wiring.model.run(
+            wiring.model.prepare(inputs).batches[0],
+            {"L2.resid_post": lambda value, call: seen.append(value)},
+        )
     total = wiring.changes_of(part.batch, part.changes).sum(dim=1)
     torch.testing.assert_close(total, seen[1] - seen[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "pythia", "bloom", "opt"])
 def test_a_port_is_its_own_heads(name: str) -> None:
-    """A query's edge moves one head's pattern and nobody else's; a value's edge leaves all patterns alone."""
+    """A query's edge moves one head's pattern and nobody else's; a value's edge leaves all patterns
+    alone.
+    """
     wiring, part = wired(name)
     heads = len(wiring.parts.attention[1].query.columns)  # type: ignore[union-attr]
     clean = wiring.observe(part.batch)
-    for port in (f"L1.head{heads - 1}.q", next(p.name for p in wiring.ports if p.name.startswith("L1.") and p.name.endswith("0.v"))):
+    for port in (
+        f"L1.head{heads - 1}.q",
+        next(p.name for p in wiring.ports if p.name.startswith("L1.") and p.name.endswith("0.v")),
+    ):
         mask = wiring.mask(wiring.numbers([Edge("embed", port)]))
         seen: dict[int, Tensor] = {}
         run_hooks = _live_hooks(wiring, part, mask)
         with torch.no_grad(), wiring.hooked(part.batch, run_hooks):
             seen = dict(enumerate(wiring.observe(part.batch)))
-        moved = {wiring.sources[s].name for s in range(len(clean)) if float((seen[s] - clean[s]).abs().max()) > 1e-5}
+        moved = {
+            wiring.sources[s].name
+            for s in range(len(clean))
+            if float((seen[s] - clean[s]).abs().max()) > 1e-5
+        }
         expected = set(next(p for p in wiring.ports if p.name == port).nodes)
         assert {name for name in moved if name.startswith("L1.head")} == expected
         assert not {name for name in moved if name.startswith(("L0", "embed"))}
@@ -126,7 +149,9 @@ def _live_hooks(wiring: ResidualWiring, part: Part, mask: Tensor) -> dict:
 
 
 def test_softmax_effects_are_exact_where_all_else_is_linear() -> None:
-    """Into the queries and keys of the last layer of a network without later MLP and norm only the softmax is curved."""
+    """Into the queries and keys of the last layer of a network without later MLP and norm only the
+    softmax is curved.
+    """
     module = language("gpt2")
     with torch.no_grad():
         for block in module.transformer.h:
@@ -135,10 +160,18 @@ def test_softmax_effects_are_exact_where_all_else_is_linear() -> None:
     wiring = ResidualWiring(wrap(module, tokenizer()))
     part = next(iter(Examples(wiring, INPUTS, OTHERS)))
     names = [wiring.ports[port].name for _, port in wiring.edges]
-    chosen = wiring.edges[[name.startswith("L2.head") and name.endswith((".q", ".k")) for name in names]]
-    exact = wiring.one_by_one(part.batch, part.changes, chosen, metric, part.rows) - metric(wiring.output(part.batch), part.rows)
-    fixed = wiring.softmax_effects(part.batch, part.changes, metric, part.rows)[:, chosen[:, 0], chosen[:, 1]].T
-    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[:, chosen[:, 0], chosen[:, 1]].T
+    chosen = wiring.edges[
+        [name.startswith("L2.head") and name.endswith((".q", ".k")) for name in names]
+    ]
+    exact = wiring.one_by_one(part.batch, part.changes, chosen, metric, part.rows) - metric(
+        wiring.output(part.batch), part.rows
+    )
+    fixed = wiring.softmax_effects(part.batch, part.changes, metric, part.rows)[
+        :, chosen[:, 0], chosen[:, 1]
+    ].T
+    linear = wiring.linear_effects(part.batch, part.changes, metric, part.rows)[
+        :, chosen[:, 0], chosen[:, 1]
+    ].T
     torch.testing.assert_close(fixed, exact, rtol=1e-3, atol=1e-5)
     assert float((linear - exact).abs().max()) > 20 * float((fixed - exact).abs().max())
 
@@ -150,7 +183,8 @@ def test_moved_inputs_give_the_gradient_there() -> None:
     again = wiring.linear_effects(part.batch, part.changes, metric, part.rows, Moment((0,), 0.0))
     torch.testing.assert_close(again, clean)
     assert not torch.allclose(whole, clean, atol=1e-2)
-    # With the input moved all the way every port's gradient is the counterfactual run's, for the same changes.
+    # With the input moved all the way every port's gradient is the counterfactual run's, for the
+    # same changes.
     other = wiring.model.prepare(OTHERS).batches[0]
     held = Held(wiring.changes_of(part.batch, part.changes))
     there = wiring.linear_effects(other, held, metric, part.rows)
@@ -170,11 +204,16 @@ class Held(Changes):
 
 def test_a_skipped_layer_lets_no_gradient_through() -> None:
     wiring, part = wired("gpt2")
-    effects = wiring.linear_effects(part.batch, part.changes, metric, part.rows, Moment(skipped=frozenset({1})))
+    effects = wiring.linear_effects(
+        part.batch, part.changes, metric, part.rows, Moment(skipped=frozenset({1}))
+    )
     inside = torch.tensor([port.name.startswith("L1.") for port in wiring.ports])
     assert not effects[..., inside].any()
     assert bool(effects[..., ~inside].any())
-    torch.testing.assert_close(effects[..., -1], wiring.linear_effects(part.batch, part.changes, metric, part.rows)[..., -1])
+    torch.testing.assert_close(
+        effects[..., -1],
+        wiring.linear_effects(part.batch, part.changes, metric, part.rows)[..., -1],
+    )
 
 
 def test_gemma_heads_are_one_source() -> None:

@@ -30,7 +30,10 @@ NAN = float("nan")
 
 def luminance(red: float, green: float, blue: float) -> float:
     """Relative luminance as WCAG 2 defines it, of a colour from 0 to 255."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red / 255, green / 255, blue / 255)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (red / 255, green / 255, blue / 255)
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -53,7 +56,9 @@ LIGHT, DARK = (rgb("#ffffff"), rgb("#222222")), (rgb("#111111"), rgb("#dddddd"))
 def test_text_becomes_text_and_markup_stays() -> None:
     assert escape("<b> & \"x\" 'y'") == "&lt;b&gt; &amp; &quot;x&quot; &#x27;y&#x27;"
     assert escape(escape("<")) == "&lt;", "markup is not escaped twice"
-    assert escape(f"{escape('<')}") == "&amp;lt;", "an f-string is text again: it fails on the safe side"
+    assert escape(f"{escape('<')}") == "&amp;lt;", (
+        "an f-string is text again: it fails on the safe side"
+    )
     assert escape("a\nb\tc\u202ed\ud800\x07\x7f") == "a↵b⇥c[U+202E]d[U+D800]␇[U+007F]"
     escape(ATTACK).encode("utf-8")
     assert Page(foreign(ATTACK)).text == SEEN
@@ -61,7 +66,10 @@ def test_text_becomes_text_and_markup_stays() -> None:
 
 
 def test_elements_escape_content_and_attributes() -> None:
-    assert element("p", "a < b", element("b", "c"), kind="muted") == '<p class="interp-muted">a &lt; b<b>c</b></p>'
+    assert (
+        element("p", "a < b", element("b", "c"), kind="muted")
+        == '<p class="interp-muted">a &lt; b<b>c</b></p>'
+    )
     page = Page(element("td", 7, attributes={"aria-label": ATTACK, "scope": "row"}))
     assert page.attributes == [("td", "aria-label", SEEN), ("td", "scope", "row")]
     assert page.text == "7"
@@ -69,17 +77,32 @@ def test_elements_escape_content_and_attributes() -> None:
 
 
 def test_a_block_is_scoped_small_and_readable_without_its_style() -> None:
-    page = checked(block("Thing", facts([("seed", 0), ("left out", None), ("empty", "")]), name=ATTACK, about="2 rows"))
+    page = checked(
+        block(
+            "Thing",
+            facts([("seed", 0), ("left out", None), ("empty", "")]),
+            name=ATTACK,
+            about="2 rows",
+        )
+    )
     assert page.text == f"Thing {SEEN} 2 rowsseed 0 "
     assert scoped(STYLE)
     assert not scoped("p{margin:0}")
     assert not scoped(".interp-box p,td{margin:0}")
     assert len(STYLE) < 1600
-    assert not re.search(r"(?<!-)color:|background:(?!#c2660c|#3b82c4)", STYLE), "text and page keep the theme's colours"
+    assert not re.search(r"(?<!-)color:|background:(?!#c2660c|#3b82c4)", STYLE), (
+        "text and page keep the theme's colours"
+    )
 
 
 def test_a_table_says_what_its_rows_are() -> None:
-    html = table(("family", "score"), [("one <i>", 0.5), ("two", element("b", "x"))], caption="All & every", muted={1}, wrapped={1})
+    html = table(
+        ("family", "score"),
+        [("one <i>", 0.5), ("two", element("b", "x"))],
+        caption="All & every",
+        muted={1},
+        wrapped={1},
+    )
     page = checked(html)
     assert page.text == "All & everyfamilyscoreone <i>0.5twox"
     assert page.elements.count("tr") == 3
@@ -92,15 +115,22 @@ def test_a_table_says_what_its_rows_are() -> None:
 
 
 def test_tokens_keep_their_text_and_their_order_of_tints() -> None:
-    tokens, weights = ("The", " sea", " <b>", " was", " calm", "\n"), (0.0, 0.5, 0.52, 1.0, 0.01, 7.0)
+    tokens, weights = (
+        ("The", " sea", " <b>", " was", " calm", "\n"),
+        (0.0, 0.5, 0.52, 1.0, 0.01, 7.0),
+    )
     page = Page(shaded(tokens, weights, peak=3, unknown={0}))
     assert page.text == "The sea <b> was calm↵"
     looks = [value for _, key, value in page.attributes]
     assert looks[0] == "interp-muted"
     tints = [value for value in looks if value.startswith("background")]
-    assert tints == ["background:#d714", "background:#d718", "background:#d718"], "half, full at the peak, and no more than full"
+    assert tints == ["background:#d714", "background:#d718", "background:#d718"], (
+        "half, full at the peak, and no more than full"
+    )
     assert "".join(text for tag, text in page.texts if tag == "b") == " was"
-    assert page.elements.count("span") == 3, "the two neighbours of one tint share an element, and faint weights have none"
+    assert page.elements.count("span") == 3, (
+        "the two neighbours of one tint share an element, and faint weights have none"
+    )
     assert shaded((), ()) == "<bdi></bdi>"
 
 
@@ -144,13 +174,18 @@ def test_numbers_with_intervals_and_signs() -> None:
         ([0.02, 0.031], (0, 0.04)),
     ],
 )
-def test_an_axis_holds_zero_and_every_number(values: list[float | None], ends: tuple[float, float]) -> None:
+def test_an_axis_holds_zero_and_every_number(
+    values: list[float | None], ends: tuple[float, float]
+) -> None:
     assert ends_of(values) == pytest.approx(ends)
 
 
 def drawn(html: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     """The circle, and every line, by their attributes."""
-    found = [dict(re.findall(r'([\w-]+)="([^"]*)"', text)) for text in re.findall(r"<(?:circle|line)[^>]*>", html)]
+    found = [
+        dict(re.findall(r'([\w-]+)="([^"]*)"', text))
+        for text in re.findall(r"<(?:circle|line)[^>]*>", html)
+    ]
     return next(one for one in found if "cx" in one), [one for one in found if "x1" in one]
 
 
@@ -175,7 +210,12 @@ def test_an_interval_is_drawn_where_it_is() -> None:
 
 
 def test_rows_of_scores_share_an_axis() -> None:
-    scores = [Score(0.5, 0.4, 0.6, 10, 3, 0.1), Score(2.0, 1.5, 2.5, 10, 3), None, Score(NAN, NAN, NAN, 0, 3, None, "none: no images")]
+    scores = [
+        Score(0.5, 0.4, 0.6, n=10, seed=3, control=0.1),
+        Score(2.0, 1.5, 2.5, n=10, seed=3),
+        None,
+        Score(NAN, NAN, NAN, n=0, seed=3, control=None, interval="none: no images"),
+    ]
     cells = score_cells(scores)
     assert [Page(cell).text.strip() for cell in cells] == [
         "0.500 [0.400, 0.600] control 0.100",
@@ -190,7 +230,16 @@ def test_rows_of_scores_share_an_axis() -> None:
 
 
 def test_a_curve_has_titled_axes_and_few_points() -> None:
-    page = checked(curve(range(1000), [i / 999 for i in range(1000)], title="<x>", x_title="step", y_title="share", at=500))
+    page = checked(
+        curve(
+            range(1000),
+            [i / 999 for i in range(1000)],
+            title="<x>",
+            x_title="step",
+            y_title="share",
+            at=500,
+        )
+    )
     assert page.text == "<x>10share0999step"
     points = [tuple(map(float, point.split(","))) for point in page.named("points")[0].split()]
     assert len(points) == 80
@@ -216,7 +265,9 @@ def test_lines_stand_out_in_both_themes(accent: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "text"), [LIGHT, DARK])
-def test_text_can_be_read_on_the_darkest_tint_and_where_it_is_faint(page: tuple[float, ...], text: tuple[float, ...]) -> None:
+def test_text_can_be_read_on_the_darkest_tint_and_where_it_is_faint(
+    page: tuple[float, ...], text: tuple[float, ...]
+) -> None:
     shown = "#" + "".join(2 * digit for digit in TINT[1:])
     assert contrast(text, mixed(rgb(shown), page, LEVELS / 15)) >= 4.5
     faint = float(re.findall(r"interp-muted\{opacity:([\d.]+)", STYLE)[0])

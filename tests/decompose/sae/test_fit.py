@@ -20,13 +20,17 @@ def acts():
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def fitted(request, acts):
-    return fit_sae(acts[0], 12, variant=request.param, k=K, steps=300, batch_size=128, learning_rate=1e-2)
+    return fit_sae(
+        acts[0], 12, variant=request.param, k=K, steps=300, batch_size=128, learning_rate=1e-2
+    )
 
 
 def test_planted_directions_are_recovered_under_an_offset(fitted, acts):
     values, truth = acts
     assert match_directions(fitted.directions, truth).mean_cosine > 0.8
-    assert match_directions(random_dictionary(values, 12, seed=99).directions, truth).mean_cosine < 0.5
+    assert (
+        match_directions(random_dictionary(values, 12, seed=99).directions, truth).mean_cosine < 0.5
+    )
     assert reconstruction(fitted, values).explained_variance.value > 0.95
 
 
@@ -37,7 +41,9 @@ def test_the_wanted_number_of_coefficients_is_active_on_average(fitted, acts):
     assert float(active.float().mean()) == pytest.approx(fitted.l0, rel=0.02)
     # Some rows of the planted mixture hold fewer than k features, so top-k stays below it.
     assert fitted.l0 == pytest.approx(K, rel=0.06)
-    assert int(active.max()) <= K if fitted.variant == "topk" else int(active.max()) > K, "only top-k bounds every row"
+    assert int(active.max()) <= K if fitted.variant == "topk" else int(active.max()) > K, (
+        "only top-k bounds every row"
+    )
 
 
 def test_only_its_own_threshold_decides_where_a_variant_has_one(fitted, acts):
@@ -67,7 +73,12 @@ def test_the_stored_scale_is_folded_back(variant, acts):
     options = {"variant": variant, "k": K, "steps": 40, "batch_size": 64}
     larger, same = fit_sae(acts[0] * 64.0, 12, **options), fit_sae(acts[0], 12, **options)
     torch.testing.assert_close(larger.directions.norm(dim=1), torch.ones(12))
-    torch.testing.assert_close(larger.decode(larger.encode(acts[0] * 64.0)), same.decode(same.encode(acts[0])) * 64.0, rtol=1e-3, atol=1e-1)
+    torch.testing.assert_close(
+        larger.decode(larger.encode(acts[0] * 64.0)),
+        same.decode(same.encode(acts[0])) * 64.0,
+        rtol=1e-3,
+        atol=1e-1,
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -109,8 +120,13 @@ def test_the_auxiliary_loss_revives_latents_that_never_win(monkeypatch):
     def silent_after(weight):
         monkeypatch.setattr(training, "AUXILIARY_WEIGHT", weight)
         generator = torch.Generator().manual_seed(0)
-        start, batches = torch.randn(32, 32, generator=generator), training.Batches(acts, 128, generator)
-        trainer = training.Trainer(training.TopK(2, 32, acts.device), start, batches.mean * batches.scale, 512)
+        start, batches = (
+            torch.randn(32, 32, generator=generator),
+            training.Batches(acts, 128, generator),
+        )
+        trainer = training.Trainer(
+            training.TopK(2, 32, acts.device), start, batches.mean * batches.scale, 512
+        )
         trainer.encoder[:16] *= 0.05
         for _ in range(60):
             trainer.step(batches.draw(), 3e-3)
@@ -119,7 +135,9 @@ def test_the_auxiliary_loss_revives_latents_that_never_win(monkeypatch):
     assert silent_after(1 / 32) < silent_after(0.0)
 
 
-@pytest.mark.parametrize("arguments", [{"k": 0}, {"k": 5}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "arguments", [{"k": 0}, {"k": 5}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}]
+)
 def test_wrong_arguments_are_refused(arguments):
     with pytest.raises(InputError, match=next(iter(arguments))):
         fit_sae(torch.ones(10, 4), 4, **{"k": 2, **arguments})

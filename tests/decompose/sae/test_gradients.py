@@ -1,4 +1,6 @@
-"""The gradients that training writes out are those of the losses that the docstrings state, by autograd."""
+"""The gradients that training writes out are those of the losses that the docstrings state, by
+autograd.
+"""
 
 import math
 
@@ -34,8 +36,17 @@ class Kept(sae_training.Trainer):
             self.encoder[[1, 4]] *= 0.05
             rule.bias += 2.0
             rule.bias[[1, 4]] = 0.05
-        self.before = {"decoder": self.decoder, "encoder": self.encoder, "bias": rule.bias, "offset": self.offset}
-        self.before |= {name: getattr(rule, name) for name in ("exponent", "log_gain", "magnitude_bias") if hasattr(rule, name)}
+        self.before = {
+            "decoder": self.decoder,
+            "encoder": self.encoder,
+            "bias": rule.bias,
+            "offset": self.offset,
+        }
+        self.before |= {
+            name: getattr(rule, name)
+            for name in ("exponent", "log_gain", "magnitude_bias")
+            if hasattr(rule, name)
+        }
         self.before = {name: value.clone().requires_grad_() for name, value in self.before.items()}
 
 
@@ -43,13 +54,24 @@ def written(trainer, batch):
     """The gradients of one step, that of the decoder without its part along the direction."""
     trainer.step(batch, 0.0)
     rule = trainer.rule
-    return {name: getattr(trainer if hasattr(trainer, name) else rule, name).grad for name in trainer.before}
+    return {
+        name: getattr(trainer if hasattr(trainer, name) else rule, name).grad
+        for name in trainer.before
+    }
 
 
 def stated(trainer, loss):
-    grads = dict(zip(trainer.before, torch.autograd.grad(loss, list(trainer.before.values()), allow_unused=True), strict=True))
+    grads = dict(
+        zip(
+            trainer.before,
+            torch.autograd.grad(loss, list(trainer.before.values()), allow_unused=True),
+            strict=True,
+        )
+    )
     decoder = trainer.before["decoder"].detach()
-    grads["decoder"] = grads["decoder"] - (grads["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
+    grads["decoder"] = (
+        grads["decoder"] - (grads["decoder"] * decoder).sum(dim=1, keepdim=True) * decoder
+    )
     return grads
 
 
@@ -57,12 +79,22 @@ def compare(trainer, batch, loss):
     ours, theirs = written(trainer, batch), stated(trainer, loss)
     for name, gradient in theirs.items():
         assert bool(gradient.abs().sum() > 0), f"{name}: a gradient of zero would prove nothing"
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            ours[name],
+            gradient,
+            rtol=1e-3,
+            atol=1e-5,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
 
 
 def forward(trainer, batch):
     parts = trainer.before
-    return parts, (batch - parts["offset"]) @ parts["encoder"].T + parts["bias"], (batch - batch.mean(dim=0)).square().sum()
+    return (
+        parts,
+        (batch - parts["offset"]) @ parts["encoder"].T + parts["bias"],
+        (batch - batch.mean(dim=0)).square().sum(),
+    )
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -88,7 +120,9 @@ def test_batch_top_k(batch):
     least = latents.flatten().sort(descending=True).values[K * ROWS - 1]
     codes = latents.relu() * (latents >= least)
     assert len(set((codes > 0).sum(dim=1).tolist())) > 1
-    compare(trainer, batch, (batch - codes @ parts["decoder"] - parts["offset"]).square().sum() / energy)
+    compare(
+        trainer, batch, (batch - codes @ parts["decoder"] - parts["offset"]).square().sum() / energy
+    )
 
 
 class Jump(torch.autograd.Function):
@@ -112,7 +146,9 @@ def test_jump_relu(batch, monkeypatch):
     monkeypatch.setattr(sae_rules, "BANDWIDTH", 1.5)
     trainer = Kept("jumprelu")
     parts, latents, energy = forward(trainer, batch)
-    codes, on = Jump.apply(latents, (sae_rules.SPEED * parts["exponent"]).exp(), trainer.rule.bandwidth)
+    codes, on = Jump.apply(
+        latents, (sae_rules.SPEED * parts["exponent"]).exp(), trainer.rule.bandwidth
+    )
     error = (batch - codes @ parts["decoder"] - parts["offset"]).square().sum() / energy
     l0 = on.sum() / ROWS
     assert l0.item() != K
@@ -123,13 +159,17 @@ def test_gated(batch):
     trainer = Kept("gated")
     trainer.rule.log_gain += torch.linspace(-0.3, 0.3, FEATURES)
     trainer.rule.magnitude_bias += torch.linspace(0.2, -0.2, FEATURES)
-    trainer.before |= {name: getattr(trainer.rule, name).clone().requires_grad_() for name in ("log_gain", "magnitude_bias")}
+    trainer.before |= {
+        name: getattr(trainer.rule, name).clone().requires_grad_()
+        for name in ("log_gain", "magnitude_bias")
+    }
     parts, gate, energy = forward(trainer, batch)
     magnitude = parts["log_gain"].exp() * (gate - parts["bias"]) + parts["magnitude_bias"]
     codes = (gate > 0) * magnitude.relu()
     error = (batch - codes @ parts["decoder"] - parts["offset"]).square().sum()
     shadow = batch - gate.relu() @ parts["decoder"].detach()
-    # The paper freezes the whole decoder here, its bias with it; as the encoder's input the bias still learns.
+    # The paper freezes the whole decoder here, its bias with it; as the encoder's input the bias
+    # still learns.
     auxiliary = (shadow - parts["offset"].detach()).square().sum()
     penalty = trainer.rule.l1 * math.sqrt(WIDTH) * gate.relu().sum()
     compare(trainer, batch, (error + auxiliary + penalty) / energy)
@@ -138,9 +178,14 @@ def test_gated(batch):
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.9])
 def test_products_of_entries_are_the_dense_products(density):
     generator = torch.Generator().manual_seed(3)
-    matrix = torch.randn(9, 6, generator=generator) * (torch.rand(9, 6, generator=generator) < density)
+    matrix = torch.randn(9, 6, generator=generator) * (
+        torch.rand(9, 6, generator=generator) < density
+    )
     matrix[4], matrix[8], matrix[:, 2], matrix[:, 5] = 0.0, 0.0, 0.0, 0.0
-    directions, rows = torch.randn(6, 4, generator=generator), torch.randn(9, 4, generator=generator)
+    directions, rows = (
+        torch.randn(6, 4, generator=generator),
+        torch.randn(9, 4, generator=generator),
+    )
     entries = Entries.where(matrix != 0)
     values = entries.take(matrix)
     product, dots = entries.decode(values, directions)

@@ -1,4 +1,6 @@
-"""Dictionaries to and from a small hub on this machine's loopback: what is uploaded, what comes back, what is refused."""
+"""Dictionaries to and from a small hub on this machine's loopback: what is uploaded, what comes
+back, what is refused.
+"""
 
 import base64
 import hashlib
@@ -17,17 +19,25 @@ from interp.decompose.sharing.card import dictionary_card
 
 ROWS = torch.randn(60, 6, generator=torch.Generator().manual_seed(0)).abs()
 REPOSITORY = "somebody/sea"
-SCORES = {"explained variance": Score(0.81, 0.79, 0.83, n=60, seed=4, control=0.1), "odd | <b>name</b>": Score(1.0, 0.5, 2.0, n=3, seed=0)}
+SCORES = {
+    "explained variance": Score(0.81, 0.79, 0.83, n=60, seed=4, control=0.1),
+    "odd | <b>name</b>": Score(1.0, 0.5, 2.0, n=3, seed=0),
+}
 
 
 class Hub(BaseHTTPRequestHandler):
-    """What huggingface_hub asks to make a repository, commit to it and read it. Commits are numbered; tensors carry their sha256."""
+    """What huggingface_hub asks to make a repository, commit to it and read it. Commits are
+    numbered; tensors carry their sha256.
+    """
 
     def log_message(self, *_):
         pass
 
     def do_POST(self):
-        body, path = self.rfile.read(int(self.headers["Content-Length"])), unquote(urlparse(self.path).path)
+        body, path = (
+            self.rfile.read(int(self.headers["Content-Length"])),
+            unquote(urlparse(self.path).path),
+        )
         self.server.sent.append((path, body, dict(self.headers)))
         if self.server.closed:
             self._reply(403, b"{}")
@@ -35,16 +45,38 @@ class Hub(BaseHTTPRequestHandler):
             self._json({"url": f"{self.server.address}/{REPOSITORY}", "name": REPOSITORY})
         elif path == "/api/validate-yaml":
             wrong = b"license: nonsense" in body
-            self._json({"errors": [{"message": "license must be one of"}] if wrong else [], "warnings": []}, 400 if wrong else 200)
+            self._json(
+                {
+                    "errors": [{"message": "license must be one of"}] if wrong else [],
+                    "warnings": [],
+                },
+                400 if wrong else 200,
+            )
         elif "/preupload/" in path:
             files = json.loads(body)["files"]
-            self._json({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]})
+            self._json(
+                {
+                    "files": [
+                        {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                        for file in files
+                    ]
+                }
+            )
         else:
             entries = [json.loads(line) for line in body.splitlines()]
-            files = {entry["value"]["path"]: base64.b64decode(entry["value"]["content"]) for entry in entries if entry["key"] == "file"}
+            files = {
+                entry["value"]["path"]: base64.b64decode(entry["value"]["content"])
+                for entry in entries
+                if entry["key"] == "file"
+            }
             commit = f"{len(self.server.commits) + 1:040x}"
             self.server.commits[commit] = {**self.server.newest(), **files}
-            self._json({"commitUrl": f"{self.server.address}/{REPOSITORY}/commit/{commit}", "commitOid": commit})
+            self._json(
+                {
+                    "commitUrl": f"{self.server.address}/{REPOSITORY}/commit/{commit}",
+                    "commitOid": commit,
+                }
+            )
 
     def do_HEAD(self):
         self.do_GET()
@@ -62,24 +94,56 @@ class Hub(BaseHTTPRequestHandler):
         elif path.startswith("/api/"):
             files = self.server.commits[commit].items()
             if "/tree/" in path:
-                self._json([{"type": "file", "path": name, "size": len(data), "oid": "b" * 40} for name, data in files])
+                self._json(
+                    [
+                        {"type": "file", "path": name, "size": len(data), "oid": "b" * 40}
+                        for name, data in files
+                    ]
+                )
             else:
-                siblings = [{"rfilename": name, "size": len(data), "blobId": "b" * 40, **self._lfs(name, data)} for name, data in files]
-                self._json({"id": REPOSITORY, "modelId": REPOSITORY, "sha": commit, "siblings": siblings, "tags": [], "private": True})
+                siblings = [
+                    {
+                        "rfilename": name,
+                        "size": len(data),
+                        "blobId": "b" * 40,
+                        **self._lfs(name, data),
+                    }
+                    for name, data in files
+                ]
+                self._json(
+                    {
+                        "id": REPOSITORY,
+                        "modelId": REPOSITORY,
+                        "sha": commit,
+                        "siblings": siblings,
+                        "tags": [],
+                        "private": True,
+                    }
+                )
         else:
             data = self.server.commits[commit][path.rsplit("/", 1)[-1]]
-            self._reply(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit})
+            self._reply(
+                200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}
+            )
 
     def _lfs(self, name, data):
         digest = "f" * 64 if self.server.lying else hashlib.sha256(data).hexdigest()
-        return {"lfs": {"sha256": digest, "size": len(data), "pointerSize": 100}} if name.endswith(".safetensors") else {}
+        return (
+            {"lfs": {"sha256": digest, "size": len(data), "pointerSize": 100}}
+            if name.endswith(".safetensors")
+            else {}
+        )
 
     def _json(self, value, status=200):
         self._reply(status, json.dumps(value).encode())
 
     def _reply(self, status, body, headers=()):
         self.send_response(status)
-        for key, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **dict(headers)}.items():
+        for key, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **dict(headers),
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -104,7 +168,11 @@ def hub(tmp_path, monkeypatch):
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    for name, value in {"HF_HUB_CACHE": "hub", "HF_XET_CACHE": "xet", "HF_TOKEN_PATH": "token"}.items():
+    for name, value in {
+        "HF_HUB_CACHE": "hub",
+        "HF_XET_CACHE": "xet",
+        "HF_TOKEN_PATH": "token",
+    }.items():
         monkeypatch.setattr(constants, name, str(tmp_path / value))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", "not-a-real-login")
@@ -120,7 +188,9 @@ def snmf():
 
 
 def pushed(hub, dictionary, **options):
-    return push_dictionary(dictionary, REPOSITORY, endpoint=hub.address, **{"licence": "mit", **options})
+    return push_dictionary(
+        dictionary, REPOSITORY, endpoint=hub.address, **{"licence": "mit", **options}
+    )
 
 
 def pulled(hub, **options):
@@ -134,7 +204,12 @@ def test_what_is_pushed_is_what_is_pulled(hub, snmf, capfd):
     assert torch.equal(loaded.encode(ROWS), snmf.encode(ROWS))
     assert loaded.provenance.to_dict() == snmf.provenance.to_dict()
     assert (made.url, made.revision) == (f"{hub.address}/{REPOSITORY}", f"{1:040x}")
-    assert set(hub.newest()) == {"README.md", "dictionary.json", "dictionary.safetensors", "sha256.json"}
+    assert set(hub.newest()) == {
+        "README.md",
+        "dictionary.json",
+        "dictionary.safetensors",
+        "sha256.json",
+    }
     assert capfd.readouterr() == ("", "")
 
 
@@ -152,16 +227,23 @@ def test_a_new_repository_is_private_and_the_login_is_in_no_file(hub, snmf):
     pushed(hub, snmf)
     path, body, headers = hub.sent[0]
     assert (path, json.loads(body)["visibility"]) == ("/api/repos/create", "private")
-    assert "not-a-real-login" in headers["authorization" if "authorization" in headers else "Authorization"]
+    assert (
+        "not-a-real-login"
+        in headers["authorization" if "authorization" in headers else "Authorization"]
+    )
     assert not any(b"not-a-real-login" in data for data in hub.newest().values())
 
 
 @pytest.mark.parametrize("name", ["dictionary.safetensors", "dictionary.json"])
-def test_a_file_that_is_not_the_one_that_was_pushed_is_refused_and_removed(hub, snmf, name, tmp_path):
+def test_a_file_that_is_not_the_one_that_was_pushed_is_refused_and_removed(
+    hub, snmf, name, tmp_path
+):
     pushed(hub, snmf)
     data = hub.newest()[name]
     hub.newest()[name] = data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]
-    with pytest.raises(UnavailableError, match=rf"{name} has sha256 .* sha256.json says; it was removed"):
+    with pytest.raises(
+        UnavailableError, match=rf"{name} has sha256 .* sha256.json says; it was removed"
+    ):
         pulled(hub)
     assert not list((tmp_path / "hub").rglob(name))
     hub.newest()[name] = data
@@ -184,7 +266,9 @@ def test_what_is_not_there_is_told_in_one_line(hub, snmf):
     with pytest.raises(UnavailableError, match="no such revision"):
         pulled(hub, revision="0" * 40)
     del hub.newest()["dictionary.json"]
-    with pytest.raises(UnavailableError, match=r"lacks dictionary\.json, which push_dictionary writes"):
+    with pytest.raises(
+        UnavailableError, match=r"lacks dictionary\.json, which push_dictionary writes"
+    ):
         pulled(hub)
     with pytest.raises(UnavailableError, match="the hub did not answer"):
         pull_dictionary(REPOSITORY, endpoint="http://127.0.0.1:9")
@@ -210,7 +294,9 @@ def front_matter(card):
 
 
 def test_the_card_says_where_it_came_from_what_was_measured_and_how_to_load_it(hub, snmf):
-    made = pushed(hub, snmf, scores=SCORES, summary="Features of the **sea**.", base_model="somebody/model")
+    made = pushed(
+        hub, snmf, scores=SCORES, summary="Features of the **sea**.", base_model="somebody/model"
+    )
     card = hub.newest()["README.md"].decode()
     assert front_matter(card) == {
         "license": "mit",
@@ -221,7 +307,10 @@ def test_the_card_says_where_it_came_from_what_was_measured_and_how_to_load_it(h
     assert "3 features, each a unit direction of 6 numbers, found by semi-NMF" in card
     assert "Features of the **sea**." in card
     assert "| explained variance | 0.81 | 0.79 to 0.83 (bootstrap 95%) | 60 | 4 | 0.1 |" in card
-    assert "| odd &#124; &lt;b&gt;name&lt;/b&gt; | 1 | 0.5 to 2 (bootstrap 95%) | 3 | 0 | none |" in card
+    assert (
+        "| odd &#124; &lt;b&gt;name&lt;/b&gt; | 1 | 0.5 to 2 (bootstrap 95%) | 3 | 0 | none |"
+        in card
+    )
     assert f"| dictionary.safetensors | {made.sha256} |" in card
     provenance = json.loads(re.search(r"```json\n(.*?)\n```", card, re.DOTALL)[1])
     assert provenance == json.loads(hub.newest()["dictionary.json"])["provenance"]
@@ -237,8 +326,16 @@ def test_the_card_s_example_is_python_and_names_what_to_load(snmf):
 
 def test_what_a_name_holds_is_shown_and_does_nothing():
     mean = "<script>alert(1)</script> [x](http://y) `z` | a\n# b"
-    dictionary = RandomDirections(torch.eye(2, 4), torch.zeros(4), Provenance("random", model=mean, site=mean))
-    card = dictionary_card(dictionary, "somebody/sea", licence="mit", scores={mean: SCORES["explained variance"]}, hashes={})
+    dictionary = RandomDirections(
+        torch.eye(2, 4), torch.zeros(4), Provenance("random", model=mean, site=mean)
+    )
+    card = dictionary_card(
+        dictionary,
+        "somebody/sea",
+        licence="mit",
+        scores={mean: SCORES["explained variance"]},
+        hashes={},
+    )
     before_provenance, _, rest = card.partition("```json")
     tables = before_provenance.partition("## Use")[0]
     assert "<script>" not in tables

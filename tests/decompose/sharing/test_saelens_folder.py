@@ -13,8 +13,15 @@ from interp.decompose.sharing.saelens_folder import load_saelens, save_saelens
 
 ROWS, D, N = 120, 7, 9
 VALUES = 2 * torch.randn(ROWS, D, generator=torch.Generator().manual_seed(1)) + 0.5
-CONTEXTS = Contexts(np.zeros(ROWS, int), np.arange(ROWS), np.zeros(ROWS, int), ("text",))
-ACTS = Activations(VALUES, CONTEXTS, "L3.resid_post", Provenance("record", model="gpt2", corpus_hash="abc", site="L3.resid_post"))
+CONTEXTS = Contexts(
+    item=np.zeros(ROWS, int), position=np.arange(ROWS), step=np.zeros(ROWS, int), items=("text",)
+)
+ACTS = Activations(
+    VALUES,
+    CONTEXTS,
+    "L3.resid_post",
+    Provenance("record", model="gpt2", corpus_hash="abc", site="L3.resid_post"),
+)
 
 
 def fitted(variant, acts=ACTS):
@@ -41,7 +48,10 @@ def made(variant="relu", threshold=0.0, gain=1.0, k=0, site=None):
 
 def their_forward(folder, x):
     """Codes and output by the format's definition, from the two files alone."""
-    config, w = json.loads((folder / "cfg.json").read_text()), load_file(folder / "sae_weights.safetensors")
+    config, w = (
+        json.loads((folder / "cfg.json").read_text()),
+        load_file(folder / "sae_weights.safetensors"),
+    )
     assert config["apply_b_dec_to_input"] is True
     assert config["normalize_activations"] == "none"
     assert (config["d_in"], config["d_sae"]) == tuple(w["W_enc"].shape) == tuple(w["W_dec"].T.shape)
@@ -57,7 +67,9 @@ def their_forward(folder, x):
 
 def same(sae, loaded, folder):
     codes = sae.encode(VALUES)
-    assert 0 < float((codes > 0).float().mean()) < 0.9, "some features are on and some off, so the test can fail"
+    assert 0 < float((codes > 0).float().mean()) < 0.9, (
+        "some features are on and some off, so the test can fail"
+    )
     output, scale = sae.decode(codes), float(codes.max())
     torch.testing.assert_close(loaded.encode(VALUES), codes, rtol=0, atol=1e-6 * scale)
     torch.testing.assert_close(loaded.decode(codes), output, rtol=0, atol=1e-6 * scale)
@@ -68,28 +80,38 @@ def same(sae, loaded, folder):
 
 
 @pytest.mark.parametrize(
-    ("variant", "written"), [("topk", "topk"), ("batch_topk", "jumprelu"), ("jumprelu", "jumprelu"), ("gated", "jumprelu")]
+    ("variant", "written"),
+    [("topk", "topk"), ("batch_topk", "jumprelu"), ("jumprelu", "jumprelu"), ("gated", "jumprelu")],
 )
 def test_a_trained_autoencoder_there_and_back(tmp_path, variant, written):
     sae = fitted(variant)
     save_saelens(sae, tmp_path / "sae")
     config = json.loads((tmp_path / "sae" / "cfg.json").read_text())
-    assert (config["architecture"], config["metadata"]["hook_name"]) == (written, "blocks.3.hook_resid_post")
+    assert (config["architecture"], config["metadata"]["hook_name"]) == (
+        written,
+        "blocks.3.hook_resid_post",
+    )
     assert config["metadata"]["model_name"] == "gpt2"
-    assert config["metadata"]["sae_lens_version"].startswith("6."), "without it SAELens reads no metadata"
+    assert config["metadata"]["sae_lens_version"].startswith("6."), (
+        "without it SAELens reads no metadata"
+    )
     assert config.get("k") == (3 if variant == "topk" else None)
     loaded = load_saelens(tmp_path / "sae")
     same(sae, loaded, tmp_path / "sae")
     assert (loaded.variant, loaded.site, loaded.l0) == (written, "L3.resid_post", sae.l0)
 
 
-@pytest.mark.parametrize("sae", [made(), made(threshold=0.7), made("topk", k=4), made("gated", threshold=-0.5)])
+@pytest.mark.parametrize(
+    "sae", [made(), made(threshold=0.7), made("topk", k=4), made("gated", threshold=-0.5)]
+)
 def test_decoder_norms_thresholds_and_offsets_are_kept(tmp_path, sae):
     save_saelens(sae, tmp_path / "sae")
     loaded = load_saelens(tmp_path / "sae")
     same(sae, loaded, tmp_path / "sae")
     torch.testing.assert_close(loaded.gain, sae.gain)
-    torch.testing.assert_close(load_file(tmp_path / "sae" / "sae_weights.safetensors")["W_dec"].norm(dim=1), sae.gain)
+    torch.testing.assert_close(
+        load_file(tmp_path / "sae" / "sae_weights.safetensors")["W_dec"].norm(dim=1), sae.gain
+    )
     forgotten = loaded.encode(VALUES) / sae.gain
     assert float((forgotten - sae.encode(VALUES)).abs().max()) > 0.1, "the norms matter here"
 
@@ -145,7 +167,10 @@ def test_sites_without_a_hook_name_need_one(tmp_path):
         with pytest.raises(InputError, match="has no hook name"):
             save_saelens(made(site=site), tmp_path / "sae")
     save_saelens(made(site="L2.head3"), tmp_path / "sae", hook_name="blocks.2.attn.hook_result")
-    assert json.loads((tmp_path / "sae" / "cfg.json").read_text())["metadata"]["hook_name"] == "blocks.2.attn.hook_result"
+    assert (
+        json.loads((tmp_path / "sae" / "cfg.json").read_text())["metadata"]["hook_name"]
+        == "blocks.2.attn.hook_result"
+    )
     assert load_saelens(tmp_path / "sae").site == "L2.head3"
     save_saelens(made(), tmp_path / "bare")
     assert load_saelens(tmp_path / "bare").site == ""

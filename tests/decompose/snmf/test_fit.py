@@ -7,7 +7,13 @@ import torch
 
 from interp.core import ConvergenceWarning, InputError
 from interp.decompose import fit_snmf, match_directions
-from interp.decompose.snmf.alternation import Alternation, Schedule, multiplicative_update, truncated_descent, winners
+from interp.decompose.snmf.alternation import (
+    Alternation,
+    Schedule,
+    multiplicative_update,
+    truncated_descent,
+    winners,
+)
 from interp.decompose.snmf.scaled import Scaled, massive_rows
 
 
@@ -20,9 +26,22 @@ def test_planted_factors_are_recovered_and_a_random_start_without_sparsity_does_
     cosines, controls = [], []
     for seed in range(5):
         acts, truth = planted.mixture(seed)
-        cosines.append(match_directions(fit_snmf(acts, 20, sparsity=0.05, seed=seed).directions, truth).mean_cosine)
+        cosines.append(
+            match_directions(
+                fit_snmf(acts, 20, sparsity=0.05, seed=seed).directions, truth
+            ).mean_cosine
+        )
         if seed == 0:
-            dense = fit_snmf(acts, 20, sparsity=1.0, init="svd", annealing=0, max_iterations=60, tolerance=1e-2, seed=seed)
+            dense = fit_snmf(
+                acts,
+                20,
+                sparsity=1.0,
+                init="svd",
+                annealing=0,
+                max_iterations=60,
+                tolerance=1e-2,
+                seed=seed,
+            )
             controls.append(match_directions(dense.directions, truth).mean_cosine)
     assert sum(cosine >= 0.95 for cosine in cosines) >= 4, cosines
     assert max(controls) < 0.9, controls
@@ -31,7 +50,10 @@ def test_planted_factors_are_recovered_and_a_random_start_without_sparsity_does_
 @pytest.mark.parametrize("seed", [0, 2])
 def test_correlated_features_are_recovered_under_noise_when_more_are_asked_for_than_there_are(seed):
     acts, truth = planted.mixture(seed, correlated=True, noise=0.1)
-    assert match_directions(fit_snmf(acts, 30, sparsity=0.05, seed=seed).directions, truth).mean_cosine >= 0.97
+    assert (
+        match_directions(fit_snmf(acts, 30, sparsity=0.05, seed=seed).directions, truth).mean_cosine
+        >= 0.97
+    )
 
 
 def test_every_direction_keeps_its_share_of_entries_and_no_coefficient_is_negative(small):
@@ -67,14 +89,19 @@ def test_the_last_error_is_that_of_encode_and_the_smallest(small):
 def test_a_row_is_encoded_the_same_whatever_its_company(small):
     acts, _ = small
     snmf = fit_snmf(acts, 8, sparsity=0.1)
-    torch.testing.assert_close(snmf.encode(acts[17:19]), snmf.encode(acts)[17:19], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        snmf.encode(acts[17:19]), snmf.encode(acts)[17:19], rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("solver", ["hals", "multiplicative"])
 def test_scaling_the_activations_changes_nothing_but_the_scale(small, solver):
     acts, _ = small
     # A power of two near 1e-4 only moves the exponent, so that every rounding is the same.
-    one, other = (fit_snmf(rows, 8, sparsity=0.1, solver=solver, tolerance=1e-2, max_iterations=200) for rows in (acts, acts * 2.0**-13))
+    one, other = (
+        fit_snmf(rows, 8, sparsity=0.1, solver=solver, tolerance=1e-2, max_iterations=200)
+        for rows in (acts, acts * 2.0**-13)
+    )
     assert one.n_iterations == other.n_iterations
     torch.testing.assert_close(one.directions, other.directions)
     torch.testing.assert_close(one.encode(acts) * 2.0**-13, other.encode(acts * 2.0**-13))
@@ -89,11 +116,16 @@ def test_a_massive_row_does_not_spoil_the_others(small):
     def error(rows):
         snmf = fit_snmf(rows, 8, sparsity=0.1)
         kept = acts[others]
-        return float((kept - snmf.decode(snmf.encode(kept))).square().sum() / kept.square().sum()), snmf
+        return float(
+            (kept - snmf.decode(snmf.encode(kept))).square().sum() / kept.square().sum()
+        ), snmf
 
     (clean, plain), (spoilt_error, robust) = error(acts), error(spoilt)
     assert spoilt_error < clean * 1.2 + 0.005
-    assert (plain.provenance.parameters["massive_rows"], robust.provenance.parameters["massive_rows"]) == (0, 1)
+    assert (
+        plain.provenance.parameters["massive_rows"],
+        robust.provenance.parameters["massive_rows"],
+    ) == (0, 1)
 
 
 def test_massive_rows_are_those_far_from_the_others_even_when_most_are_zero():
@@ -127,15 +159,23 @@ def test_a_descent_finds_the_planted_factors_too_and_says_so(small):
 def test_hals_ends_no_higher_than_the_published_algorithm():
     acts, _ = planted.mixture(3, n_rows=1000, width=128, n_features=12, support=6)
     ours = fit_snmf(acts, 12, sparsity=0.05)
-    published = fit_snmf(acts, 12, sparsity=0.05, solver="multiplicative", init="random", max_iterations=1000)
+    published = fit_snmf(
+        acts, 12, sparsity=0.05, solver="multiplicative", init="random", max_iterations=1000
+    )
     assert float(ours.trace[-1]) <= float(published.trace.min()) * 1.001
     assert ours.n_iterations < published.n_iterations
 
 
 def test_the_multiplicative_update_never_increases_the_error_at_fixed_directions():
     truth = planted.directions(6, 30, 10, 0)
-    acts = planted.coefficients(200, 6, 1, active=0.5) @ truth + 0.1 * torch.randn(200, 30, generator=torch.Generator().manual_seed(2))
-    codes, gram, target = torch.rand(6, 200, generator=torch.Generator().manual_seed(3)), truth @ truth.T, truth @ acts.T
+    acts = planted.coefficients(200, 6, 1, active=0.5) @ truth + 0.1 * torch.randn(
+        200, 30, generator=torch.Generator().manual_seed(2)
+    )
+    codes, gram, target = (
+        torch.rand(6, 200, generator=torch.Generator().manual_seed(3)),
+        truth @ truth.T,
+        truth @ acts.T,
+    )
     errors = []
     for _ in range(50):
         errors.append(float((acts - codes.T @ truth).square().sum()))
@@ -174,12 +214,16 @@ def test_a_descent_without_a_limit_is_least_squares_and_an_unused_feature_vanish
     acts = planted.noisy(codes @ planted.directions(5, 20, 6, 0), 0.1, 2)
     used = torch.tensor([0, 1, 3, 4])
     moved = truncated_descent(torch.ones(5, 20), *sums(acts, codes), 20, 100)
-    torch.testing.assert_close(moved[used], torch.linalg.lstsq(codes[:, used], acts).solution, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        moved[used], torch.linalg.lstsq(codes[:, used], acts).solution, atol=1e-4, rtol=1e-3
+    )
     assert float(moved[2].abs().max()) == 0
 
 
 def test_the_error_never_rises_in_a_descent_and_that_of_the_published_algorithm_does():
-    acts, _ = planted.mixture(1, n_rows=600, width=64, n_features=20, support=64, noise=0.2, correlated=True)
+    acts, _ = planted.mixture(
+        1, n_rows=600, width=64, n_features=20, support=64, noise=0.2, correlated=True
+    )
     trace = fit_snmf(acts, 12, sparsity=0.05, direction_step="descent").trace
     assert bool((trace[1:] <= trace[:-1] * (1 + 1e-5)).all())
     assert float(trace[-1]) < float(trace[0])
@@ -194,10 +238,20 @@ def test_the_feature_that_goes_is_one_of_two_that_share_a_role_and_not_the_small
     acts = codes @ truth
     share = torch.rand(400, generator=torch.Generator().manual_seed(2)) < 0.5
     shared = torch.stack([codes[:, 0] * share, codes[:, 0] * ~share], dim=1)
-    together = torch.cat([codes, shared], dim=1)[:, 1:] + 0.01 * torch.rand(400, 5, generator=torch.Generator().manual_seed(3))
+    together = torch.cat([codes, shared], dim=1)[:, 1:] + 0.01 * torch.rand(
+        400, 5, generator=torch.Generator().manual_seed(3)
+    )
     together = torch.cat([together, together[:, 3:4] * 0.9 + together[:, 4:5] * 0.9], dim=1)
     data = Scaled(acts, torch.ones(400), 1.0)
-    run = Alternation(data, [together.T.contiguous()], Schedule(30, 30, 6, 5, 0, 9, 1), "hals", torch.Generator())
+    run = Alternation(
+        data,
+        [together.T.contiguous()],
+        Schedule(
+            width=30, kept=30, n_started=6, n_features=5, steps=0, least_squares_steps=9, sweeps=1
+        ),
+        "hals",
+        torch.Generator(),
+    )
     run._prune(torch.cat([truth[1:], truth[:1], truth[:1], truth[:1]]), 5)
     left = run.coefficients[0]
     energies = together.square().sum(dim=0)
@@ -207,12 +261,18 @@ def test_the_feature_that_goes_is_one_of_two_that_share_a_role_and_not_the_small
 
 
 def test_more_restarts_never_end_higher_and_the_winner_is_named():
-    acts, _ = planted.mixture(2, n_rows=500, width=64, n_features=20, support=4, noise=0.3, correlated=True)
-    one, three = (fit_snmf(acts, 12, sparsity=0.06, annealing=2, restarts=restarts) for restarts in (1, 3))
+    acts, _ = planted.mixture(
+        2, n_rows=500, width=64, n_features=20, support=4, noise=0.3, correlated=True
+    )
+    one, three = (
+        fit_snmf(acts, 12, sparsity=0.06, annealing=2, restarts=restarts) for restarts in (1, 3)
+    )
     parameters = three.provenance.parameters
     assert len(set(parameters["restart_errors"])) == 3
     assert parameters["restart_errors"][0] == float(one.provenance.parameters["restart_errors"][0])
-    assert parameters["restart_errors"][parameters["best_restart"]] == min(parameters["restart_errors"])
+    assert parameters["restart_errors"][parameters["best_restart"]] == min(
+        parameters["restart_errors"]
+    )
     assert float(three.trace[-1]) == pytest.approx(min(parameters["restart_errors"]))
     again = fit_snmf(acts, 12, sparsity=0.06, annealing=2, restarts=3)
     assert bool((again.directions == three.directions).all())
@@ -268,7 +328,10 @@ def test_bfloat16_comes_close_to_float32(small):
     acts, _ = small
     snmf = fit_snmf(acts.to(torch.bfloat16), 8, sparsity=0.1)
     assert snmf.directions.dtype == torch.float32
-    assert match_directions(snmf.directions, fit_snmf(acts, 8, sparsity=0.1).directions).mean_cosine > 0.95
+    assert (
+        match_directions(snmf.directions, fit_snmf(acts, 8, sparsity=0.1).directions).mean_cosine
+        > 0.95
+    )
 
 
 def test_tightening_on_a_sample_of_the_rows_is_enough(monkeypatch):
@@ -279,14 +342,21 @@ def test_tightening_on_a_sample_of_the_rows_is_enough(monkeypatch):
 
 
 def test_entries_and_surplus_features_shrink_to_their_targets():
-    schedule = Schedule(width=200, kept=2, n_started=15, n_features=10, steps=10, least_squares_steps=12, sweeps=1)
+    schedule = Schedule(
+        width=200, kept=2, n_started=15, n_features=10, steps=10, least_squares_steps=12, sweeps=1
+    )
     supports = [schedule.support(step) for step in range(13)]
     features = [schedule.features(step) for step in range(13)]
     assert (supports[0], supports[10:]) == (200, [2, 2, 2])
     assert (features[:6], features[10:]) == ([15] * 6, [10, 10, 10])
     assert supports == sorted(supports, reverse=True)
     assert features == sorted(features, reverse=True)
-    assert Schedule(200, 2, 10, 10, 0, 0, 1).support(0) == 2
+    assert (
+        Schedule(
+            width=200, kept=2, n_started=10, n_features=10, steps=0, least_squares_steps=0, sweeps=1
+        ).support(0)
+        == 2
+    )
 
 
 def test_progress_counts_iterations(small):
@@ -318,8 +388,12 @@ def test_wrong_arguments_are_refused_in_one_line(small, arguments, message):
 
 
 def test_a_penalty_makes_coefficients_sparser_and_keeps_planted_factors():
-    rows, planted_directions = planted.mixture(0, n_rows=1500, width=64, n_features=8, support=6, noise=0.1)
-    plain, sparse = (fit_snmf(rows, 8, sparsity=6 / 64, coefficient_sparsity=s, seed=0) for s in (0.0, 0.05))
+    rows, planted_directions = planted.mixture(
+        0, n_rows=1500, width=64, n_features=8, support=6, noise=0.1
+    )
+    plain, sparse = (
+        fit_snmf(rows, 8, sparsity=6 / 64, coefficient_sparsity=s, seed=0) for s in (0.0, 0.05)
+    )
     active = [float((d.encode(rows) > 0).float().mean()) for d in (plain, sparse)]
     assert active[1] < 0.7 * active[0]
     assert match_directions(sparse.directions, planted_directions).mean_cosine > 0.98
@@ -331,7 +405,11 @@ def test_a_penalised_encoding_solves_its_own_problem():
     rows, _ = planted.mixture(1, n_rows=600, width=64, n_features=8, support=6, noise=0.1)
     sparse = fit_snmf(rows, 8, sparsity=6 / 64, coefficient_sparsity=0.1, seed=0)
     codes = sparse.encode(rows).T
-    slope = sparse.directions @ sparse.directions.T @ codes - sparse.directions @ rows.T + sparse.penalty
+    slope = (
+        sparse.directions @ sparse.directions.T @ codes
+        - sparse.directions @ rows.T
+        + sparse.penalty
+    )
     scale = (sparse.directions @ rows.T).abs().max()
     assert float(slope[codes > 0].abs().max()) < 1e-4 * scale
     assert float(slope[codes == 0].min()) > -1e-4 * scale
@@ -339,7 +417,10 @@ def test_a_penalised_encoding_solves_its_own_problem():
 
 def test_the_scale_of_the_rows_does_not_matter_to_a_penalty():
     rows, _ = planted.mixture(2, n_rows=600, width=64, n_features=8, support=6)
-    one, other = (fit_snmf(factor * rows, 8, sparsity=0.1, coefficient_sparsity=0.05, seed=0) for factor in (1.0, 64.0))
+    one, other = (
+        fit_snmf(factor * rows, 8, sparsity=0.1, coefficient_sparsity=0.05, seed=0)
+        for factor in (1.0, 64.0)
+    )
     assert torch.allclose(one.directions, other.directions, atol=1e-4)
 
 

@@ -1,4 +1,6 @@
-"""Semi-NMF of a stream: planted features are found, drift is followed, and nothing grows with the rows."""
+"""Semi-NMF of a stream: planted features are found, drift is followed, and nothing grows with the
+rows.
+"""
 
 import numpy as np
 import planted
@@ -13,14 +15,17 @@ WIDTH, SUPPORT = 128, 7
 
 
 def batches(truth: torch.Tensor, count: int, seed: int, rows: int = 1000) -> list[torch.Tensor]:
-    parts = (planted.coefficients(rows, len(truth), seed + 10 * number) @ truth for number in range(count))
+    parts = (
+        planted.coefficients(rows, len(truth), seed + 10 * number) @ truth
+        for number in range(count)
+    )
     return [planted.noisy(part, 0.1, seed + 10 * number + 5) for number, part in enumerate(parts)]
 
 
 def numbers_kept(stream: SnmfStream) -> int:
-    return sum(value.numel() for value in vars(stream).values() if isinstance(value, torch.Tensor)) + sum(
-        part.numel() for part in stream._gathered
-    )
+    return sum(
+        value.numel() for value in vars(stream).values() if isinstance(value, torch.Tensor)
+    ) + sum(part.numel() for part in stream._gathered)
 
 
 def test_planted_features_are_recovered_and_nothing_grows():
@@ -112,14 +117,22 @@ def test_a_massive_row_does_not_take_a_feature():
 def test_provenance_and_refusals():
     def recorded(values: torch.Tensor, site: str) -> Activations:
         n = np.arange(len(values))
-        return Activations(values, Contexts(n, n * 0, n * 0, ("text",) * len(n)), site, Provenance("record", model="tiny", site=site))
+        return Activations(
+            values,
+            Contexts(item=n, position=n * 0, step=n * 0, items=("text",) * len(n)),
+            site,
+            Provenance("record", model="tiny", site=site),
+        )
 
     rows = planted.mixture(0, n_rows=80, width=24, n_features=4, support=6)[0]
     stream = SnmfStream(4, sparsity=0.25)
     with pytest.raises(InputError, match="seen no rows"):
         stream.finish()
     stream.update(recorded(rows, "L1.mlp"))
-    for other, message in ((recorded(rows, "L2.mlp"), "a batch of L2.mlp, 24 wide, in a stream of L1.mlp"), (rows, "bare rows")):
+    for other, message in (
+        (recorded(rows, "L2.mlp"), "a batch of L2.mlp, 24 wide, in a stream of L1.mlp"),
+        (rows, "bare rows"),
+    ):
         with pytest.raises(InputError, match=message):
             stream.update(other)
     with pytest.raises(InputError, match="23 wide"):
@@ -129,7 +142,11 @@ def test_provenance_and_refusals():
     with pytest.raises(InputError, match="row 7"):
         stream.update(recorded(broken, "L1.mlp"))
     provenance = stream.finish().provenance
-    assert (provenance.site, provenance.model, provenance.parameters["rows"]) == ("L1.mlp", "tiny", 80)
+    assert (provenance.site, provenance.model, provenance.parameters["rows"]) == (
+        "L1.mlp",
+        "tiny",
+        80,
+    )
     for arguments in ({"window": 0}, {"sparsity": 0.0}):
         with pytest.raises(InputError):
             SnmfStream(4, **arguments)

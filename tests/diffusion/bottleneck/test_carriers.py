@@ -1,4 +1,6 @@
-"""Paths inside a UNet: what is known of the shares whatever the weights are, and one path against the network run by hand."""
+"""Paths inside a UNet: what is known of the shares whatever the weights are, and one path against
+the network run by hand.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +16,14 @@ from interp.core import InputError
 from interp.diffusion.bottleneck.carriers import CarrierShares, carrier_shares
 from interp.diffusion.bottleneck.clamped import HeldRuns
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
-from interp.diffusion.edits.straight import Edit, Rule, answer, edited_step, sample_edited, start_noise
+from interp.diffusion.edits.straight import (
+    Edit,
+    Rule,
+    answer,
+    edited_step,
+    sample_edited,
+    start_noise,
+)
 from interp.diffusion.records.activations import record_steps
 from interp.diffusion.sampling.ddim import image_seeds
 from interp.diffusion.sampling.guided import guided
@@ -31,7 +40,9 @@ SKIPS = tuple(f"skip{number}" for number in range(6))
 
 
 def removed(count: int) -> UNetModel:
-    return untrained(GeneratorSettings(channels=SETTINGS.channels, groups=2, removed_skips=count, seed=1))
+    return untrained(
+        GeneratorSettings(channels=SETTINGS.channels, groups=2, removed_skips=count, seed=1)
+    )
 
 
 def pushes(model: UNetModel, steps: int = STEPS, site: str = "mid") -> StepDirections:
@@ -45,7 +56,12 @@ def trial_of(model: UNetModel, eta: float = 0.0, batch_size: int = 64) -> Trial:
 
 
 def shares_of(model: UNetModel, *carriers: str, window: range | None = None) -> CarrierShares:
-    return carrier_shares(trial_of(model), Edit(pushes(model), (1.0,), window=window), factors=("mean",), carriers=carriers)
+    return carrier_shares(
+        trial_of(model),
+        Edit(pushes(model), (1.0,), window=window),
+        factors=("mean",),
+        carriers=carriers,
+    )
 
 
 def added(change: Tensor, value: Tensor, call: Call) -> Tensor:
@@ -86,14 +102,18 @@ def test_holding_everything_leaves_what_is_put_into_the_answers(rule: Rule) -> N
     for step, time in enumerate(levels.timesteps):
         with torch.no_grad():
             plain = answer(model, images, time)
-            last = answer(model, images, time, {"mid": partial(added, edit.directions.values[0, step])})
+            last = answer(
+                model, images, time, {"mid": partial(added, edit.directions.values[0, step])}
+            )
         images = edited_step(scheduler, levels, step, images, plain, plain, rule="symmetric")
     runs = HeldRuns(trial)
     (found,) = runs.changes([(edit, frozenset(runs.carriers))])
     assert np.allclose(found, (JUDGE.table(last) - trial.base).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("held", [{"skip0"}, {"skip2"}, {"skip5"}, {*SKIPS}, {"mid", *SKIPS} - {"skip3"}], ids=len)
+@pytest.mark.parametrize(
+    "held", [{"skip0"}, {"skip2"}, {"skip5"}, {*SKIPS}, {"mid", *SKIPS} - {"skip3"}], ids=len
+)
 def test_what_is_held_against_the_network_run_by_hand(held: set[str]) -> None:
     model = untrained()
     trial, edit = trial_of(model), Edit(pushes(model), (1.0,), "symmetric")
@@ -119,15 +139,30 @@ def by_block(model: UNetModel, held: set[str], edit: Edit) -> Tensor:
     return passed_through(model, put, edit)
 
 
-def passed_through(model: UNetModel, change: Callable[[str, Tensor], Tensor], edit: Edit | None) -> Tensor:
-    """Images of a network whose every carrier goes through a function; a block of the way up takes two skips."""
+def passed_through(
+    model: UNetModel, change: Callable[[str, Tensor], Tensor], edit: Edit | None
+) -> Tensor:
+    """Images of a network whose every carrier goes through a function; a block of the way up takes
+    two skips.
+    """
 
     def on_block(number: int, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         first = 2 * (2 - number)
-        return (args[0], tuple(change(f"skip{first + place}", skip) for place, skip in enumerate(args[1])), *args[2:])
+        return (
+            args[0],
+            tuple(change(f"skip{first + place}", skip) for place, skip in enumerate(args[1])),
+            *args[2:],
+        )
 
-    handles = [block.register_forward_pre_hook(partial(on_block, number)) for number, block in enumerate(model.module.up_blocks)]
-    handles.append(model.module.mid_block.register_forward_hook(lambda module, args, output: change("mid", output)))
+    handles = [
+        block.register_forward_pre_hook(partial(on_block, number))
+        for number, block in enumerate(model.module.up_blocks)
+    ]
+    handles.append(
+        model.module.mid_block.register_forward_hook(
+            lambda module, args, output: change("mid", output)
+        )
+    )
     images = sample_edited(model, COUNT, edit, seed=2, steps=STEPS)
     for handle in handles:
         handle.remove()
@@ -137,7 +172,9 @@ def passed_through(model: UNetModel, change: Callable[[str, Tensor], Tensor], ed
 def test_removed_skips_carry_nothing() -> None:
     found = shares_of(removed(2), "skip0", "skip1", "skip4")
     assert [found[name]["mean"].lost.value for name in ("skip0", "skip1")] == [0, 0]
-    assert [found[name]["mean"].kept.value for name in ("skip0", "skip1")] == [found.direct["mean"].value] * 2
+    assert [found[name]["mean"].kept.value for name in ("skip0", "skip1")] == [
+        found.direct["mean"].value
+    ] * 2
     assert abs(found["skip4"]["mean"].lost.value) > 1e-4, "control: one that is left"
 
 
@@ -159,22 +196,33 @@ def test_no_share_is_told_of_a_factor_that_is_not_moved() -> None:
     directions = pushes(model)
     nothing = carrier_shares(trial_of(model), Edit(directions, (0.0,)), carriers=("mid",))
     assert {row.factor for row in nothing.rows} == {"mean", "lean"}
-    assert all(np.isnan(row.lost.value) and "no sure effect" in row.lost.interval for row in nothing.rows)
+    assert all(
+        np.isnan(row.lost.value) and "no sure effect" in row.lost.interval for row in nothing.rows
+    )
     assert "mid" in str(nothing)
 
 
 def test_images_that_cannot_be_read_are_counted_out() -> None:
     model = untrained()
     trial = trial_of(model)
-    blind = Trial(**{**vars(trial), "base": torch.where(torch.arange(COUNT)[:, None] < 4, torch.nan, trial.base)})
-    found = carrier_shares(blind, Edit(pushes(model), (1.0,)), carriers=("skip0",), factors=("mean",))
+    blind = Trial(
+        **{
+            **vars(trial),
+            "base": torch.where(torch.arange(COUNT)[:, None] < 4, torch.nan, trial.base),
+        }
+    )
+    found = carrier_shares(
+        blind, Edit(pushes(model), (1.0,)), carriers=("skip0",), factors=("mean",)
+    )
     assert (found.whole["mean"].n, found["skip0"]["mean"].lost.n) == (COUNT - 4, COUNT - 4)
 
 
 def test_wrong_arguments_get_one_line() -> None:
     model = untrained()
     trial, edit = trial_of(model), Edit(pushes(model), (1.0,))
-    with pytest.raises(InputError, match="the edit is at up0; shares are of edits of the bottleneck"):
+    with pytest.raises(
+        InputError, match="the edit is at up0; shares are of edits of the bottleneck"
+    ):
         carrier_shares(trial, Edit(pushes(model, site="up0"), (1.0,)))
     with pytest.raises(InputError, match="skip9"):
         carrier_shares(trial, edit, carriers=("skip9",))
@@ -188,7 +236,9 @@ def test_a_guided_model_is_refused() -> None:
     model, labels = untrained(classes=3), torch.arange(COUNT) % 3
     trial = fresh_trial(guided(model, 2.0), JUDGE, COUNT, seed=2, steps=STEPS, labels=labels)
     acts = record_steps(model, 2, seed=5, steps=STEPS, labels=labels[:2])
-    edit = Edit(directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("d",), "by hand"), (1.0,))
+    edit = Edit(
+        directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("d",), "by hand"), (1.0,)
+    )
     with pytest.raises(InputError, match="is guided, and only one of its two passes could be held"):
         carrier_shares(trial, edit)
 

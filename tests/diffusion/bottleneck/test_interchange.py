@@ -1,4 +1,6 @@
-"""Interchange: 1 where all goes through the bottleneck, 0 where nothing does, the right number where half does."""
+"""Interchange: 1 where all goes through the bottleneck, 0 where nothing does, the right number
+where half does.
+"""
 
 import pytest
 import torch
@@ -13,7 +15,9 @@ from interp.models.adapters.skips import remove_skips
 
 
 class Halves(torch.nn.Module):
-    """A clean image that is `share` times what its bottleneck passes on, and the rest of its input itself: a network by hand."""
+    """A clean image that is `share` times what its bottleneck passes on, and the rest of its input
+    itself: a network by hand.
+    """
 
     def __init__(self, module: torch.nn.Module, share: float) -> None:
         super().__init__()
@@ -57,22 +61,32 @@ def test_a_real_network_without_skips_carries_all_by_its_bottleneck() -> None:
     model = untrained()
     assert interchange(model, brightness, pairs=24, seed=0, steps=3)["lean"].value < 0.9, "control"
     remove_skips(model.module, 6)
-    assert interchange(model, brightness, pairs=24, seed=0, steps=3)["lean"].value == pytest.approx(1.0, abs=1e-3)
+    assert interchange(model, brightness, pairs=24, seed=0, steps=3)["lean"].value == pytest.approx(
+        1.0, abs=1e-3
+    )
 
 
 def expected(model: UNetModel, window: range, steps: int) -> float:
-    """The slope of a network that answers with its own input: every image is a multiple of A's and of B's noise, step by step (DDIM)."""
+    """The slope of a network that answers with its own input: every image is a multiple of A's and
+    of B's noise, step by step (DDIM).
+    """
     alphas, times = model.scheduler.alphas_cumprod.double(), timesteps(model, steps)
     from_a, from_b, other = 1.0, 0.0, 1.0
     for step, (now, after) in enumerate(zip(times, [*times[1:], -1], strict=True)):
         kept, left = float(alphas[now]), float(alphas[after]) if after >= 0 else 1.0
         noise = ((1 - left) / (1 - kept)) ** 0.5
 
-        def moved(value: float, clean: float, kept: float = kept, left: float = left, noise: float = noise) -> float:
+        def moved(
+            value: float, clean: float, kept: float = kept, left: float = left, noise: float = noise
+        ) -> float:
             return left**0.5 * clean + noise * (value - kept**0.5 * clean)
 
         shown = (0.0, other) if step in window else (from_a, from_b)
-        from_a, from_b, other = moved(from_a, shown[0]), moved(from_b, shown[1]), moved(other, other)
+        from_a, from_b, other = (
+            moved(from_a, shown[0]),
+            moved(from_b, shown[1]),
+            moved(other, other),
+        )
     return from_b / other
 
 
@@ -81,7 +95,9 @@ def test_windows_are_tested_alone() -> None:
     result = interchange(by_hand(1.0), brightness, pairs=24, seed=0, steps=4, windows=windows)
     assert expected(untrained(), range(4), 4) == pytest.approx(1.0)
     for window in windows:
-        assert result.at(window)["mean"].value == pytest.approx(expected(untrained(), window, 4), abs=1e-3)
+        assert result.at(window)["mean"].value == pytest.approx(
+            expected(untrained(), window, 4), abs=1e-3
+        )
     assert result.at(windows[0])["mean"].value < 0.8, "control: windows differ"
     assert len(result.rows) == 8
     assert "steps 2-3" in str(result)
@@ -103,7 +119,13 @@ def test_pairs_that_cannot_be_read_are_counted() -> None:
     assert 0 < result.dropped < 24
     assert result["mean"].n == 32 - result.dropped
     with pytest.raises(InputError, match="0 of 16 pairs could be read"):
-        interchange(by_hand(1.0), lambda images: {"mean": images.mean(dim=(1, 2, 3)) * torch.nan}, pairs=16, seed=0, steps=1)
+        interchange(
+            by_hand(1.0),
+            lambda images: {"mean": images.mean(dim=(1, 2, 3)) * torch.nan},
+            pairs=16,
+            seed=0,
+            steps=1,
+        )
 
 
 def test_wrong_arguments_get_one_line() -> None:

@@ -1,4 +1,6 @@
-"""Probes on planted codes and on noise, and a factor that can be read from a site that nothing comes out of."""
+"""Probes on planted codes and on noise, and a factor that can be read from a site that nothing
+comes out of.
+"""
 
 from collections.abc import Callable
 
@@ -23,10 +25,19 @@ def planted() -> tuple[Passing, dict[str, Tensor]]:
     """`a` in the site from step 1 on, `b` in the noised image with as much noise, `c` nowhere."""
     generator = torch.Generator().manual_seed(0)
     a, b, c = torch.randn(3, COUNT, generator=generator)
-    held, noised = torch.randn(COUNT, 2, 16, generator=generator), torch.randn(COUNT, 2, 48, generator=generator)
+    held, noised = (
+        torch.randn(COUNT, 2, 16, generator=generator),
+        torch.randn(COUNT, 2, 48, generator=generator),
+    )
     held[:, 1] = held[:, 1] * torch.arange(16).gt(3) + a[:, None] * torch.arange(16).eq(2)
     noised[:, :, 7] = b[:, None] + noised[:, :, 7]
-    return Passing(held.reshape(COUNT, 2, 4, 2, 2), noised.reshape(COUNT, 2, 3, 4, 4), torch.zeros(COUNT, 3, 4, 4), (999, 499), "mid"), {
+    return Passing(
+        held=held.reshape(COUNT, 2, 4, 2, 2),
+        noised=noised.reshape(COUNT, 2, 3, 4, 4),
+        images=torch.zeros(COUNT, 3, 4, 4),
+        timesteps=(999, 499),
+        site="mid",
+    ), {
         "a": a,
         "b": b,
         "c": c,
@@ -45,7 +56,8 @@ def test_a_planted_code_is_read_where_it_is(reading: Readability) -> None:
     assert (found["a"].site.n, reading.train, found["a"].timestep) == (250, 750, 499)
     assert reading.at(0)["a"].site.value < 0.1, "not there yet"
     assert found["a"].image.value < 0.1
-    # Signal and noise of equal variance: the best guess is half of what the number holds, whose R² is about 1/2.
+    # Signal and noise of equal variance: the best guess is half of what the number holds, whose R²
+    # is about 1/2.
     passing, labels = planted()
     best_guess = passing.noised[:, 1].flatten(1)[:, 7] / 2
     known = 1 - float((labels["b"] - best_guess).square().mean() / labels["b"].var())
@@ -54,8 +66,14 @@ def test_a_planted_code_is_read_where_it_is(reading: Readability) -> None:
     assert found["b"].image.low < known < found["b"].image.high
     assert max(row.site.value for row in reading.rows if row.factor == "c") < 0.1
     assert max(row.image.value for row in reading.rows if row.factor == "c") < 0.1
-    assert all(abs(score.control or 0) < 0.15 for row in reading.rows for score in (row.site, row.image)), "shuffled labels teach nothing"
-    assert all(score.low <= score.value <= score.high for row in reading.rows for score in (row.site, row.image))
+    assert all(
+        abs(score.control or 0) < 0.15 for row in reading.rows for score in (row.site, row.image)
+    ), "shuffled labels teach nothing"
+    assert all(
+        score.low <= score.value <= score.high
+        for row in reading.rows
+        for score in (row.site, row.image)
+    )
 
 
 def test_the_step_is_chosen_in_the_training_part(reading: Readability) -> None:
@@ -80,8 +98,13 @@ class Disconnected(Through):
         return UNet2DOutput(sample=0.1 * images)
 
 
-@pytest.mark.parametrize(("network", "verdict", "slope"), [(Through, "read and written", 1.0), (Disconnected, "read, not written", 0.0)])
-def test_reading_is_not_writing(network: Callable[[torch.nn.Module], torch.nn.Module], verdict: str, slope: float) -> None:
+@pytest.mark.parametrize(
+    ("network", "verdict", "slope"),
+    [(Through, "read and written", 1.0), (Disconnected, "read, not written", 0.0)],
+)
+def test_reading_is_not_writing(
+    network: Callable[[torch.nn.Module], torch.nn.Module], verdict: str, slope: float
+) -> None:
     plain = untrained()
     model = UNetModel(network(plain.module), plain.scheduler)
     passing = record_passing(model, 320, seed=0, steps=STEPS)
@@ -105,7 +128,7 @@ def test_reading_is_not_writing(network: Callable[[torch.nn.Module], torch.nn.Mo
 
 
 def score(value: float, control: float = 0.0) -> Score:
-    return Score(value, value - 0.05, value + 0.05, 100, 0, control)
+    return Score(value, value - 0.05, value + 0.05, n=100, seed=0, control=control)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +145,18 @@ def score(value: float, control: float = 0.0) -> Score:
     ],
 )
 def test_verdicts_follow_the_rule(
-    reading: Readability, factor: str, effect: float, control: float, slope: float, sign: int, verdict: str
+    reading: Readability,
+    factor: str,
+    effect: float,
+    control: float,
+    slope: float,
+    sign: int,
+    verdict: str,
 ) -> None:
-    effects, slopes = dict.fromkeys("abc", score(effect, control)), dict.fromkeys("abc", score(slope))
+    effects, slopes = (
+        dict.fromkeys("abc", score(effect, control)),
+        dict.fromkeys("abc", score(slope)),
+    )
     assert readable_writable(reading, effects, slopes, sign=sign)[factor].verdict == verdict
 
 

@@ -1,4 +1,6 @@
-"""Statistics that never see all samples at once: the same as in memory, planted components, parts that do not belong together."""
+"""Statistics that never see all samples at once: the same as in memory, planted components, parts
+that do not belong together.
+"""
 
 import weakref
 from collections.abc import Iterator
@@ -10,13 +12,25 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.directions.components import pca_directions
-from interp.diffusion.directions.streamed import StepStatistics, record_statistics, streamed_statistics
+from interp.diffusion.directions.streamed import (
+    StepStatistics,
+    record_statistics,
+    streamed_statistics,
+)
 from interp.diffusion.records.activations import StepActivations, record_steps
 
 
 def activations(values: Tensor, site: str = "mid") -> StepActivations:
     steps = tuple(range(values.shape[1]))
-    return StepActivations(values, steps, tuple(900 - 100 * s for s in steps), torch.zeros(len(values), 1, 2, 2), site, len(steps), 0)
+    return StepActivations(
+        values=values,
+        steps=steps,
+        timesteps=tuple(900 - 100 * s for s in steps),
+        images=torch.zeros(len(values), 1, 2, 2),
+        site=site,
+        total=len(steps),
+        seed=0,
+    )
 
 
 def planted(count: int = 300, noise: float = 0.0, seed: int = 0) -> StepActivations:
@@ -32,7 +46,9 @@ def in_parts(acts: StepActivations, size: int) -> list[StepActivations]:
     return [activations(part, acts.site) for part in acts.values.split(size)]
 
 
-def same(found: StepStatistics, acts: StepActivations, components: int, tolerance: float = 1e-4) -> None:
+def same(
+    found: StepStatistics, acts: StepActivations, components: int, tolerance: float = 1e-4
+) -> None:
     wanted = pca_directions(acts, components)
     assert found.count == len(acts)
     assert torch.allclose(found.mean, acts.values.mean(dim=0), atol=tolerance)
@@ -40,7 +56,9 @@ def same(found: StepStatistics, acts: StepActivations, components: int, toleranc
     assert torch.allclose(found.directions.values, wanted.values, atol=tolerance)
     assert found.directions.names == wanted.names
     whole = acts.values.flatten(1).double().var(dim=0).sum()
-    assert torch.allclose(found.explained.double(), wanted.norms.double().square() / whole, atol=tolerance)
+    assert torch.allclose(
+        found.explained.double(), wanted.norms.double().square() / whole, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("size", [7, 100, 300])
@@ -64,10 +82,18 @@ def test_few_kept_are_exact_while_no_more_vary_and_close_else() -> None:
 def test_of_a_network_they_are_those_of_its_recording() -> None:
     model = untrained()
     acts = record_steps(model, 20, seed=3, steps=3, window=range(1, 3))
-    found = record_statistics(model, 20, seed=3, components=4, steps=3, window=range(1, 3), batch_size=6)
+    found = record_statistics(
+        model, 20, seed=3, components=4, steps=3, window=range(1, 3), batch_size=6
+    )
     same(found, acts, 4)
-    assert (found.directions.steps, found.directions.timesteps, found.directions.total) == (acts.steps, acts.timesteps, 3)
-    other = record_statistics(model, 20, seed=4, components=4, steps=3, window=range(1, 3), batch_size=6)
+    assert (found.directions.steps, found.directions.timesteps, found.directions.total) == (
+        acts.steps,
+        acts.timesteps,
+        3,
+    )
+    other = record_statistics(
+        model, 20, seed=4, components=4, steps=3, window=range(1, 3), batch_size=6
+    )
     assert not torch.allclose(other.mean, found.mean, atol=1e-4), "control: other images"
 
 
@@ -75,7 +101,11 @@ def test_labels_are_those_of_each_batch() -> None:
     model = untrained(classes=3)
     labels = torch.arange(10) % 3
     acts = record_steps(model, 10, seed=0, steps=2, labels=labels)
-    same(record_statistics(model, 10, seed=0, components=2, steps=2, labels=labels, batch_size=4), acts, 2)
+    same(
+        record_statistics(model, 10, seed=0, components=2, steps=2, labels=labels, batch_size=4),
+        acts,
+        2,
+    )
 
 
 def test_no_part_is_held() -> None:

@@ -1,4 +1,6 @@
-"""Inversion: exact where it must be, better with refinements; codes reproduce their images and carry over to another network."""
+"""Inversion: exact where it must be, better with refinements; codes reproduce their images and
+carry over to another network.
+"""
 
 import pytest
 import torch
@@ -20,9 +22,13 @@ STEPS = 5
 
 
 class Gaussian(torch.nn.Module):
-    """The exact answer for data that is Gaussian noise of sd `spread` around `center`: `E[x₀ | x_t]`."""
+    """The exact answer for data that is Gaussian noise of sd `spread` around `center`:
+    `E[x₀ | x_t]`.
+    """
 
-    def __init__(self, module: torch.nn.Module, alphas: Tensor, center: float, spread: float) -> None:
+    def __init__(
+        self, module: torch.nn.Module, alphas: Tensor, center: float, spread: float
+    ) -> None:
         super().__init__()
         self.down_blocks, self.up_blocks = torch.nn.ModuleList(), torch.nn.ModuleList()
         self.mid_block = torch.nn.Identity()
@@ -34,17 +40,25 @@ class Gaussian(torch.nn.Module):
 
         alpha = self.alphas[int(timestep)]
         gain = alpha.sqrt() * self.spread**2 / (alpha * self.spread**2 + 1 - alpha)
-        return UNet2DOutput(sample=self.center + gain * (self.mid_block(images) - alpha.sqrt() * self.center))
+        return UNet2DOutput(
+            sample=self.center + gain * (self.mid_block(images) - alpha.sqrt() * self.center)
+        )
 
 
 def gaussian(center: float = 0.0, spread: float = 0.4) -> UNetModel:
     model = untrained()
-    return UNetModel(Gaussian(model.module, model.scheduler.alphas_cumprod, center, spread), model.scheduler)
+    return UNetModel(
+        Gaussian(model.module, model.scheduler.alphas_cumprod, center, spread), model.scheduler
+    )
 
 
 def predicting(prediction: Prediction) -> UNetModel:
     schedule = "linear" if prediction == "epsilon" else "cosine"
-    return untrained(GeneratorSettings(channels=SETTINGS.channels, groups=2, prediction=prediction, schedule=schedule))
+    return untrained(
+        GeneratorSettings(
+            channels=SETTINGS.channels, groups=2, prediction=prediction, schedule=schedule
+        )
+    )
 
 
 @pytest.mark.parametrize("prediction", ["sample", "epsilon", "v_prediction"])
@@ -54,13 +68,17 @@ def test_codes_are_exact(prediction: Prediction, eta: float) -> None:
     images = pictures(4, seed=3)
     code = encode(model, images, seed=1, steps=STEPS, eta=eta)
     assert float((decode_code(model, code) - images).abs().max()) <= 1e-4
-    assert float((decode_code(model, code, with_rest=False) - images).abs().max()) > 1e-3, "control: the last step alone is not exact"
+    assert float((decode_code(model, code, with_rest=False) - images).abs().max()) > 1e-3, (
+        "control: the last step alone is not exact"
+    )
     assert code.noises.shape == (STEPS - 1, 4, 3, 8, 8)
 
 
 def test_code_noise_is_standard_for_the_right_network() -> None:
     model = gaussian()
-    images = (0.4 * torch.randn(256, 3, 8, 8, generator=torch.Generator().manual_seed(0))).clamp(-1.4, 1.4)
+    images = (0.4 * torch.randn(256, 3, 8, 8, generator=torch.Generator().manual_seed(0))).clamp(
+        -1.4, 1.4
+    )
     sd = encode(model, images, steps=50).noise_sd
     # Large steps near the end hold some of what the image is not yet known to be.
     assert sd[:35].tolist() == pytest.approx([1.0] * 35, abs=0.05)
@@ -78,19 +96,34 @@ def test_translation_moves_what_the_networks_differ_in() -> None:
 
 def test_translation_between_conditions() -> None:
     model = untrained(classes=2)
-    images, zeros, ones = pictures(3), torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
-    assert torch.allclose(decode_code(model, encode(model, images, steps=STEPS, labels=zeros), labels=zeros), images, atol=1e-4)
-    assert not torch.allclose(translate(model, images, labels=zeros, to=ones, steps=STEPS), images, atol=1e-2)
+    images, zeros, ones = (
+        pictures(3),
+        torch.zeros(3, dtype=torch.long),
+        torch.ones(3, dtype=torch.long),
+    )
+    assert torch.allclose(
+        decode_code(model, encode(model, images, steps=STEPS, labels=zeros), labels=zeros),
+        images,
+        atol=1e-4,
+    )
+    assert not torch.allclose(
+        translate(model, images, labels=zeros, to=ones, steps=STEPS), images, atol=1e-2
+    )
 
 
 def test_inversion_of_a_known_network() -> None:
-    # Every deterministic step of a Gaussian's sampler multiplies: the way back is exact after enough refinements.
+    # Every deterministic step of a Gaussian's sampler multiplies: the way back is exact after
+    # enough refinements.
     model = gaussian()
     images = 0.3 * pictures(4)
-    errors = [float(invert(model, images, steps=10, refinements=r).error.mean()) for r in (0, 2, 60)]
+    errors = [
+        float(invert(model, images, steps=10, refinements=r).error.mean()) for r in (0, 2, 60)
+    ]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-8
-    assert float(invert(model, images, steps=200).error.mean()) < 0.1 * errors[0], "more steps, less error"
+    assert float(invert(model, images, steps=200).error.mean()) < 0.1 * errors[0], (
+        "more steps, less error"
+    )
 
 
 @pytest.mark.parametrize("prediction", ["sample", "epsilon", "v_prediction"])
@@ -139,7 +172,9 @@ def test_a_code_from_a_later_step_is_exact_too_and_can_be_edited() -> None:
     direction = directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("up",), "by hand")
     edited = decode_code(model, code, edit=Edit(direction, (1.0,)))
     assert float((edited - images).abs().max()) > 1e-3
-    assert torch.allclose(decode_code(model, code, edit=Edit(direction, (0.0,))), decode_code(model, code))
+    assert torch.allclose(
+        decode_code(model, code, edit=Edit(direction, (0.0,))), decode_code(model, code)
+    )
     with pytest.raises(InputError, match="begin at step 5 of 5"):
         encode(model, images, steps=5, first=5)
     with pytest.raises(InputError, match="sample with the same steps"):

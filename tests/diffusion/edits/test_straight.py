@@ -1,4 +1,6 @@
-"""Edits: the rules written out, their exact relation, windows, sums, and a sampler that must be the directions' own."""
+"""Edits: the rules written out, their exact relation, windows, sums, and a sampler that must be the
+directions' own.
+"""
 
 import math
 
@@ -9,7 +11,15 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.directions.step_directions import StepDirections, directions_like, random_like
-from interp.diffusion.edits.straight import Edit, Rule, answer, edit_hooks, edited_step, sample_edited, start_noise
+from interp.diffusion.edits.straight import (
+    Edit,
+    Rule,
+    answer,
+    edit_hooks,
+    edited_step,
+    sample_edited,
+    start_noise,
+)
 from interp.diffusion.records.activations import record_steps
 from interp.diffusion.sampling.ddim import image_seeds, sample
 from interp.diffusion.sampling.levels import MOST_ETA, cancellations, ddim, noise_levels
@@ -21,7 +31,11 @@ STEPS = 4
 
 def predicting(prediction: Prediction) -> UNetModel:
     schedule = "linear" if prediction == "epsilon" else "cosine"
-    return untrained(GeneratorSettings(channels=SETTINGS.channels, groups=2, prediction=prediction, schedule=schedule))
+    return untrained(
+        GeneratorSettings(
+            channels=SETTINGS.channels, groups=2, prediction=prediction, schedule=schedule
+        )
+    )
 
 
 def some_directions(model: UNetModel, count: int = 2, steps: int = STEPS) -> StepDirections:
@@ -49,9 +63,14 @@ def by_hand(model: UNetModel, edit: Edit, count: int, seed: int, eta: float) -> 
     images = start_noise(model, seeds).double()
     for step, time in enumerate(levels.timesteps):
         later = time - 1000 // STEPS
-        now, after = alphas[time], alphas[later] if later >= 0 else torch.tensor(1.0, dtype=torch.double)
+        now, after = (
+            alphas[time],
+            alphas[later] if later >= 0 else torch.tensor(1.0, dtype=torch.double),
+        )
         change = edit.changes().get(step)
-        handle = model.module.mid_block.register_forward_hook(lambda m, a, out, c=change: out if c is None else out + c)
+        handle = model.module.mid_block.register_forward_hook(
+            lambda m, a, out, c=change: out if c is None else out + c
+        )
         moved = model.module(images.float(), time).sample.double()
         handle.remove()
         clean, noise = parts(model, moved, images, now)
@@ -69,7 +88,10 @@ def by_hand(model: UNetModel, edit: Edit, count: int, seed: int, eta: float) -> 
 def test_both_rules_are_their_equations(prediction: Prediction, rule: Rule, eta: float) -> None:
     model = predicting(prediction)
     edit = Edit(some_directions(model), (0.5, -1.0), rule=rule)
-    made, wanted = sample_edited(model, 3, edit, seed=1, steps=STEPS, eta=eta), by_hand(model, edit, 3, 1, eta)
+    made, wanted = (
+        sample_edited(model, 3, edit, seed=1, steps=STEPS, eta=eta),
+        by_hand(model, edit, 3, 1, eta),
+    )
     scale = float(wanted.abs().max())
     assert float((made - wanted).abs().max()) < 5e-4 * scale
     plain = sample_edited(model, 3, None, seed=1, steps=STEPS, eta=eta)
@@ -89,23 +111,38 @@ def test_symmetric_is_the_predicted_share_of_asymmetric(prediction: Prediction, 
         images = start_noise(model, (1, 2))
         noise = torch.ones_like(images)
         plain = answer(model, images, time)
-        edited = answer(model, images, time, {"mid": lambda value, call, s=step: value + change[s].to(value)})
+        edited = answer(
+            model, images, time, {"mid": lambda value, call, s=step: value + change[s].to(value)}
+        )
         made = {
-            rule: edited_step(scheduler, levels, step, images, plain, edited, rule=rule, eta=eta, noise=noise)
+            rule: edited_step(
+                scheduler, levels, step, images, plain, edited, rule=rule, eta=eta, noise=noise
+            )
             for rule in ("symmetric", "asymmetric")
         }
-        base = edited_step(scheduler, levels, step, images, plain, plain, rule="symmetric", eta=eta, noise=noise)
+        base = edited_step(
+            scheduler, levels, step, images, plain, plain, rule="symmetric", eta=eta, noise=noise
+        )
         moved, wanted = made["symmetric"] - base, shares[step] * (made["asymmetric"] - base)
-        assert float((moved - wanted).abs().max()) < 1e-6 * max(1.0, float((made["asymmetric"] - base).abs().max()))
+        assert float((moved - wanted).abs().max()) < 1e-6 * max(
+            1.0, float((made["asymmetric"] - base).abs().max())
+        )
         assert float((made["asymmetric"] - base).abs().max()) > 1e-4, "control"
 
 
 def test_mean_cancellation_of_known_schedules() -> None:
     from diffusers import DDIMScheduler
 
-    scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False, timestep_spacing="leading")
+    scheduler = DDIMScheduler(
+        beta_start=1e-4, beta_end=0.02, clip_sample=False, timestep_spacing="leading"
+    )
     model = UNetModel(untrained().module, scheduler)
-    for steps, still, noisy in ((10, 0.575, 0.774), (25, 0.304, 0.473), (50, 0.172, 0.287), (100, 0.093, 0.163)):
+    for steps, still, noisy in (
+        (10, 0.575, 0.774),
+        (25, 0.304, 0.473),
+        (50, 0.172, 0.287),
+        (100, 0.093, 0.163),
+    ):
         levels = noise_levels(model, steps)
         assert float(cancellations(levels).mean()) == pytest.approx(still, abs=1e-3)
         assert float(cancellations(levels, eta=1.0).mean()) == pytest.approx(noisy, abs=1e-3)
@@ -113,11 +150,28 @@ def test_mean_cancellation_of_known_schedules() -> None:
 
 def test_without_an_edit_it_is_sampling() -> None:
     model = untrained()
-    assert torch.allclose(sample_edited(model, 3, None, seed=2, steps=STEPS), sample(model, 3, seed=2, steps=STEPS), atol=1e-5)
+    assert torch.allclose(
+        sample_edited(model, 3, None, seed=2, steps=STEPS),
+        sample(model, 3, seed=2, steps=STEPS),
+        atol=1e-5,
+    )
     nothing = Edit(some_directions(model), (0.0, 0.0))
-    assert torch.equal(sample_edited(model, 3, nothing, seed=2, steps=STEPS), sample_edited(model, 3, None, seed=2, steps=STEPS))
-    batched = sample_edited(model, 3, Edit(some_directions(model), (1.0, 1.0)), seed=2, steps=STEPS, eta=1.0, batch_size=2)
-    whole = sample_edited(model, 3, Edit(some_directions(model), (1.0, 1.0)), seed=2, steps=STEPS, eta=1.0)
+    assert torch.equal(
+        sample_edited(model, 3, nothing, seed=2, steps=STEPS),
+        sample_edited(model, 3, None, seed=2, steps=STEPS),
+    )
+    batched = sample_edited(
+        model,
+        3,
+        Edit(some_directions(model), (1.0, 1.0)),
+        seed=2,
+        steps=STEPS,
+        eta=1.0,
+        batch_size=2,
+    )
+    whole = sample_edited(
+        model, 3, Edit(some_directions(model), (1.0, 1.0)), seed=2, steps=STEPS, eta=1.0
+    )
     assert torch.allclose(batched, whole, atol=1e-5)
 
 
@@ -130,7 +184,9 @@ def test_hooks_are_the_symmetric_rule_and_leave_nothing_behind() -> None:
     assert torch.allclose(made, sample_edited(model, 2, edit, seed=0, steps=STEPS), atol=1e-5)
     assert not torch.allclose(made, before, atol=1e-3)
     assert torch.equal(sample(model, 2, seed=0, steps=STEPS), before)
-    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules())
+    assert all(
+        not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules()
+    )
     with pytest.raises(InputError, match="two answers"):
         edit_hooks(Edit(some_directions(model), (1.0, 1.0)))
 
@@ -139,21 +195,43 @@ def test_windows_and_sums() -> None:
     model = untrained()
     directions = some_directions(model)
     both = Edit(directions, (0.5, -2.0))
-    assert torch.allclose(both.changes()[2], 0.5 * directions.values[0, 2] - 2 * directions.values[1, 2])
+    assert torch.allclose(
+        both.changes()[2], 0.5 * directions.values[0, 2] - 2 * directions.values[1, 2]
+    )
     assert sorted(Edit(directions, (1.0, 0.0), window=range(1, 3)).changes()) == [1, 2]
-    late = sample_edited(model, 2, Edit(directions, (1.0, 0.0), window=range(3, 4)), seed=0, steps=STEPS)
+    late = sample_edited(
+        model, 2, Edit(directions, (1.0, 0.0), window=range(3, 4)), seed=0, steps=STEPS
+    )
     values = directions.values.clone()
     values[:, :3] = 0
-    only_late = StepDirections(values, ("a", "b"), directions.steps, directions.timesteps, "mid", STEPS, "by hand", 0)
-    assert torch.equal(late, sample_edited(model, 2, Edit(only_late, (1.0, 0.0)), seed=0, steps=STEPS))
+    only_late = StepDirections(
+        values=values,
+        names=("a", "b"),
+        steps=directions.steps,
+        timesteps=directions.timesteps,
+        site="mid",
+        total=STEPS,
+        method="by hand",
+        seed=0,
+    )
+    assert torch.equal(
+        late, sample_edited(model, 2, Edit(only_late, (1.0, 0.0)), seed=0, steps=STEPS)
+    )
 
 
 def test_boosting_is_noise_from_a_step_on() -> None:
     model = untrained()
     kept = {"seed": 0, "steps": STEPS}
-    assert torch.equal(sample_edited(model, 2, None, boost=0, **kept), sample_edited(model, 2, None, eta=1.0, **kept))
-    assert torch.equal(sample_edited(model, 2, None, boost=STEPS, **kept), sample_edited(model, 2, None, **kept))
-    assert not torch.equal(sample_edited(model, 2, None, boost=1, **kept), sample_edited(model, 2, None, **kept))
+    assert torch.equal(
+        sample_edited(model, 2, None, boost=0, **kept),
+        sample_edited(model, 2, None, eta=1.0, **kept),
+    )
+    assert torch.equal(
+        sample_edited(model, 2, None, boost=STEPS, **kept), sample_edited(model, 2, None, **kept)
+    )
+    assert not torch.equal(
+        sample_edited(model, 2, None, boost=1, **kept), sample_edited(model, 2, None, **kept)
+    )
     with pytest.raises(InputError, match="boosting from step 9"):
         sample_edited(model, 2, None, boost=9, **kept)
 
@@ -163,14 +241,22 @@ def test_another_sampler_is_refused() -> None:
     edit = Edit(some_directions(model), (1.0, 1.0))
     with pytest.raises(InputError, match=r"found with 4 steps .* the sampler takes 5"):
         sample_edited(model, 2, edit, seed=0, steps=5)
-    other = UNetModel(model.module, type(model.scheduler).from_config(model.scheduler.config, timestep_spacing="leading"))
+    other = UNetModel(
+        model.module,
+        type(model.scheduler).from_config(model.scheduler.config, timestep_spacing="leading"),
+    )
     with pytest.raises(InputError, match="sample with the same steps"):
         sample_edited(other, 2, edit, seed=0, steps=STEPS)
 
 
 def test_clipping_is_turned_off_aloud() -> None:
     model = untrained()
-    clips = UNetModel(model.module, type(model.scheduler).from_config(model.scheduler.config, clip_sample=True, clip_sample_range=0.01))
+    clips = UNetModel(
+        model.module,
+        type(model.scheduler).from_config(
+            model.scheduler.config, clip_sample=True, clip_sample_range=0.01
+        ),
+    )
     edit = Edit(some_directions(model), (1.0, 1.0))
     with pytest.warns(UserWarning, match="clip_sample=True"):
         made = sample_edited(clips, 2, edit, seed=0, steps=STEPS)
@@ -180,8 +266,13 @@ def test_clipping_is_turned_off_aloud() -> None:
 def test_random_directions_have_the_norms_of_others() -> None:
     directions = some_directions(untrained())
     control = random_like(directions, seed=1)
-    assert torch.allclose(control.values.flatten(2).norm(dim=2), directions.values.flatten(2).norm(dim=2), rtol=1e-5)
-    assert float(torch.nn.functional.cosine_similarity(control.flat, directions.flat).abs().max()) < 0.5
+    assert torch.allclose(
+        control.values.flatten(2).norm(dim=2), directions.values.flatten(2).norm(dim=2), rtol=1e-5
+    )
+    assert (
+        float(torch.nn.functional.cosine_similarity(control.flat, directions.flat).abs().max())
+        < 0.5
+    )
     assert random_like(directions, 5, seed=1).names == tuple(f"random {i}" for i in range(5))
     assert torch.equal(random_like(directions, seed=1).values, control.values)
     assert directions.scaled(3.0).norms.tolist() == pytest.approx([3.0, 3.0])
@@ -201,16 +292,33 @@ def test_wrong_arguments_get_one_line() -> None:
         sample_edited(wider, 2, Edit(directions, (1.0, 1.0)), seed=0, steps=STEPS)
     model.module.mid_block = None
     with pytest.raises(InputError, match="unknown site"):
-        sample_edited(UNetModel(model.module, model.scheduler), 2, Edit(directions, (1.0, 1.0)), seed=0, steps=STEPS)
+        sample_edited(
+            UNetModel(model.module, model.scheduler),
+            2,
+            Edit(directions, (1.0, 1.0)),
+            seed=0,
+            steps=STEPS,
+        )
     with pytest.raises(InputError, match="eta is 2"):
         sample_edited(model, 2, None, seed=0, steps=STEPS, eta=2.0)
     with pytest.raises(InputError, match="not finite"):
-        StepDirections(directions.values * math.nan, ("a", "b"), directions.steps, directions.timesteps, "mid", STEPS, "by hand", 0)
+        StepDirections(
+            values=directions.values * math.nan,
+            names=("a", "b"),
+            steps=directions.steps,
+            timesteps=directions.timesteps,
+            site="mid",
+            total=STEPS,
+            method="by hand",
+            seed=0,
+        )
 
 
 def test_the_noise_of_every_step_is_another() -> None:
     model = untrained()
-    drawn = torch.stack([start_noise(model, (0, 1), stream=stream) for stream in range(12)]).flatten(1)
+    drawn = torch.stack(
+        [start_noise(model, (0, 1), stream=stream) for stream in range(12)]
+    ).flatten(1)
     likeness = torch.corrcoef(drawn) - torch.eye(12)
     assert float(likeness.abs().max()) < 0.3, "384 numbers each; equal noise would give 1"
     assert torch.equal(start_noise(model, (1,)), start_noise(model, (0, 1))[1:])

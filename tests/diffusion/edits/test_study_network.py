@@ -1,4 +1,6 @@
-"""The shipped study network: a supervised direction steers, a random one of equal norm does not; symmetric is the predicted share."""
+"""The shipped study network: a supervised direction steers, a random one of equal norm does not;
+symmetric is the predicted share.
+"""
 
 from pathlib import Path
 
@@ -28,7 +30,10 @@ def test_supervised_directions_steer_the_study_network() -> None:
     acts = record_steps(model, 256, seed=100)
     known = factor_table(read_shapes, acts.images)
     directions = regressed_directions(acts, {name: known[name] for name in judge.factors})
-    choose, report = fresh_trial(model, judge, 32, seed=101), fresh_trial(model, judge, 64, seed=102)
+    choose, report = (
+        fresh_trial(model, judge, 32, seed=101),
+        fresh_trial(model, judge, 64, seed=102),
+    )
     found = strength_for(choose, directions["radius"], "radius", 0.5, start=0.05)
     assert found.reached
     edit = Edit(directions["radius"], (found.strength,))
@@ -50,7 +55,10 @@ def test_symmetric_effects_are_the_predicted_share() -> None:
     for step in (6, 16):
         moved = []
         for rule in ("symmetric", "asymmetric"):
-            up, down = (trial.made(Edit(direction, (sign * 0.01,), rule, range(step, step + 1))).double() for sign in (1, -1))
+            up, down = (
+                trial.made(Edit(direction, (sign * 0.01,), rule, range(step, step + 1))).double()
+                for sign in (1, -1)
+            )
             moved.append((up - down).flatten())
         ratio = float(moved[0] @ moved[1] / moved[1].square().sum())
         assert ratio == pytest.approx(float(shares[step]), rel=0.05)
@@ -65,9 +73,18 @@ def test_edits_along_curves_move_one_factor_only() -> None:
     curves = fit_curves(acts, {name: known[name] for name in judge.factors})
     assert float(curves.explained[-1]) > 0.95
     window = range(17, 20)
-    choose, report = fresh_trial(model, judge, 24, seed=101), fresh_trial(model, judge, 48, seed=104)
-    found = decoupled_strengths(choose, lambda strengths: CurvedEdit(curves, strengths, window=window), 4, "x", tolerance=0.05)
-    edit = CurvedEdit(curves, found.strengths, window=window)
+    choose, report = (
+        fresh_trial(model, judge, 24, seed=101),
+        fresh_trial(model, judge, 48, seed=104),
+    )
+    found = decoupled_strengths(
+        choose,
+        lambda strengths: CurvedEdit(curves=curves, strengths=strengths, window=window),
+        4,
+        "x",
+        tolerance=0.05,
+    )
+    edit = CurvedEdit(curves=curves, strengths=found.strengths, window=window)
     score = score_edit(report, edit, [random_edit(edit, seed=0)], "x")
     assert score.change.low > 0.3
     assert score.right_sign.value >= 0.95

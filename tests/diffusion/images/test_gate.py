@@ -54,11 +54,19 @@ def test_a_planted_fault_is_named(ranges: dict[str, tuple[float, float]], named:
 def test_overshoot_and_missing_shapes_are_named() -> None:
     images = fresh()
     overshooting = torch.where(torch.arange(16) == 0, images - 0.1, images)
-    assert any("off-range pixels: 6" in failure for failure in sanity_gate(overshooting, DATA, read_shapes).failures)
-    assert sanity_gate(images - 0.04, DATA, read_shapes).off_range == 0, "control: a little haze is none"
+    assert any(
+        "off-range pixels: 6" in failure
+        for failure in sanity_gate(overshooting, DATA, read_shapes).failures
+    )
+    assert sanity_gate(images - 0.04, DATA, read_shapes).off_range == 0, (
+        "control: a little haze is none"
+    )
     images = images.clone()
     images[:20] = -1
-    assert any("without a readable factor: 5.0%" in failure for failure in sanity_gate(images, DATA, read_shapes).failures)
+    assert any(
+        "without a readable factor: 5.0%" in failure
+        for failure in sanity_gate(images, DATA, read_shapes).failures
+    )
     assert not sanity_gate(torch.full_like(images, -1.0), DATA, read_shapes).passed
 
 

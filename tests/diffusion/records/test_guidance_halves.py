@@ -1,4 +1,6 @@
-"""Both halves of guidance at once: the ends of the scale, each reach against the equation, and what is recorded of each pass."""
+"""Both halves of guidance at once: the ends of the scale, each reach against the equation, and what
+is recorded of each pass.
+"""
 
 from functools import partial
 
@@ -9,7 +11,14 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
-from interp.diffusion.edits.straight import Edit, Rule, answer, edited_step, sample_edited, start_noise
+from interp.diffusion.edits.straight import (
+    Edit,
+    Rule,
+    answer,
+    edited_step,
+    sample_edited,
+    start_noise,
+)
 from interp.diffusion.records.activations import record_steps
 from interp.diffusion.records.guidance_halves import Reach, record_halves, sample_guided
 from interp.diffusion.sampling.ddim import image_seeds, sample, timesteps
@@ -22,7 +31,12 @@ STEPS = 3
 LABELS = torch.tensor([0, 2])
 NOTHING = torch.tensor([3, 3])
 REACHES: tuple[Reach, ...] = ("both", "conditional", "unconditional", "difference")
-SIGNS: dict[Reach, tuple[int, int]] = {"both": (1, 1), "conditional": (1, 0), "unconditional": (0, 1), "difference": (1, -1)}
+SIGNS: dict[Reach, tuple[int, int]] = {
+    "both": (1, 1),
+    "conditional": (1, 0),
+    "unconditional": (0, 1),
+    "difference": (1, -1),
+}
 """Of the conditional pass and the unconditional."""
 
 
@@ -36,7 +50,9 @@ def added(change: Tensor, value: Tensor, call: Call) -> Tensor:
     return value + change
 
 
-def edit_of(model: UNetModel, rule: Rule = "asymmetric", window: range | None = None, strength: float = 3.0) -> Edit:
+def edit_of(
+    model: UNetModel, rule: Rule = "asymmetric", window: range | None = None, strength: float = 3.0
+) -> Edit:
     return Edit(shifts(model), (strength,), rule, window)
 
 
@@ -45,9 +61,15 @@ def edit_of(model: UNetModel, rule: Rule = "asymmetric", window: range | None = 
 def test_scale_one_is_conditional_and_nought_unconditional_sampling(kind: str, half: Half) -> None:
     model, told, nothing = conditioned(kind)
     for scale, labels in ((1.0, told), (0.0, nothing)):
-        found = sample_guided(guided(model, scale, half=half), 2, None, seed=0, steps=STEPS, labels=told)
-        assert torch.allclose(found, sample(model, 2, seed=0, steps=STEPS, labels=labels), rtol=0, atol=1e-6)
-    with_label, without = (sample(model, 2, seed=0, steps=STEPS, labels=labels) for labels in (told, nothing))
+        found = sample_guided(
+            guided(model, scale, half=half), 2, None, seed=0, steps=STEPS, labels=told
+        )
+        assert torch.allclose(
+            found, sample(model, 2, seed=0, steps=STEPS, labels=labels), rtol=0, atol=1e-6
+        )
+    with_label, without = (
+        sample(model, 2, seed=0, steps=STEPS, labels=labels) for labels in (told, nothing)
+    )
     assert not torch.allclose(with_label, without, atol=1e-2), "control: labels matter"
 
 
@@ -55,7 +77,11 @@ def conditioned(kind: str) -> tuple[UNetModel, Tensor, Tensor]:
     """A network in double precision, two labels, and the labels that say nothing."""
     model = untrained(classes=3) if kind == "classes" else untrained(width=2)
     model.module.double()
-    return (model, LABELS, NOTHING) if kind == "classes" else (model, torch.tensor([[1.0, -2.0], [0.5, 3.0]]), torch.zeros(2, 2))
+    return (
+        (model, LABELS, NOTHING)
+        if kind == "classes"
+        else (model, torch.tensor([[1.0, -2.0], [0.5, 3.0]]), torch.zeros(2, 2))
+    )
 
 
 @torch.no_grad()
@@ -64,7 +90,9 @@ def conditioned(kind: str) -> tuple[UNetModel, Tensor, Tensor]:
 def test_two_passes_are_one_batch_of_both_halves(kind: str, reach: Reach) -> None:
     model, told, nothing = conditioned(kind)
     acts = record_steps(model, 2, seed=5, steps=STEPS, labels=told)
-    drawn = torch.randn(1, *acts.values.shape[1:], generator=torch.Generator().manual_seed(3), dtype=torch.double)
+    drawn = torch.randn(
+        1, *acts.values.shape[1:], generator=torch.Generator().manual_seed(3), dtype=torch.double
+    )
     edit = Edit(directions_like(acts, drawn, ("d",), "by hand"), (3.0,))
     weights = torch.tensor(SIGNS[reach]).flip(0).repeat_interleave(2)[:, None, None, None]
     scheduler, levels = ddim(model, STEPS)
@@ -72,10 +100,15 @@ def test_two_passes_are_one_batch_of_both_halves(kind: str, reach: Reach) -> Non
     with labelled(model.module, torch.cat([nothing, told])):
         for step, time in enumerate(levels.timesteps):
             twice, change = torch.cat([images, images]), 3.0 * weights * drawn[0, step]
-            halves = [answer(model, twice, time), answer(model, twice, time, {"mid": partial(added, change)})]
+            halves = [
+                answer(model, twice, time),
+                answer(model, twice, time, {"mid": partial(added, change)}),
+            ]
             plain, edited = (both[:2] + 2.5 * (both[2:] - both[:2]) for both in halves)
             images = edited_step(scheduler, levels, step, images, plain, edited, rule="asymmetric")
-    found = sample_guided(guided(model, 2.5), 2, edit, reach=reach, seed=0, steps=STEPS, labels=told)
+    found = sample_guided(
+        guided(model, 2.5), 2, edit, reach=reach, seed=0, steps=STEPS, labels=told
+    )
     assert torch.allclose(found, images, rtol=0, atol=1e-6)
 
 
@@ -87,12 +120,24 @@ def test_where_one_half_has_no_say_the_other_is_edited_plainly(half: Half, rule:
     one, none = (guided(model, scale, half=half) for scale in (1.0, 0.0))
     wanted = sample_edited(model, 2, edit, seed=0, steps=STEPS, labels=LABELS)
     for reach in REACHES[:2] + REACHES[3:]:
-        assert torch.allclose(sample_guided(one, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS), wanted, atol=1e-5)
+        assert torch.allclose(
+            sample_guided(one, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS),
+            wanted,
+            atol=1e-5,
+        )
     plain = sample(model, 2, seed=0, steps=STEPS, labels=LABELS)
-    assert torch.allclose(sample_guided(one, 2, edit, reach="unconditional", seed=0, steps=STEPS, labels=LABELS), plain, atol=1e-5)
+    assert torch.allclose(
+        sample_guided(one, 2, edit, reach="unconditional", seed=0, steps=STEPS, labels=LABELS),
+        plain,
+        atol=1e-5,
+    )
     silent = sample_edited(model, 2, edit, seed=0, steps=STEPS, labels=NOTHING)
     for reach in REACHES[::2]:
-        assert torch.allclose(sample_guided(none, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS), silent, atol=1e-5)
+        assert torch.allclose(
+            sample_guided(none, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS),
+            silent,
+            atol=1e-5,
+        )
     assert not torch.allclose(wanted, plain, atol=1e-3), "control: the edit changes something"
 
 
@@ -116,7 +161,9 @@ def test_a_reach_is_its_equation(reach: Reach, half: Half) -> None:
     told, silent = both
     assert told is not None
     assert silent is not None
-    assert torch.allclose(found, silent + scale * (told - silent), atol=1e-4), "the last answer of a network of clean images is the image"
+    assert torch.allclose(found, silent + scale * (told - silent), atol=1e-4), (
+        "the last answer of a network of clean images is the image"
+    )
 
 
 def test_reaches_add_up_for_small_changes() -> None:
@@ -124,7 +171,9 @@ def test_reaches_add_up_for_small_changes() -> None:
     pair, edit = guided(model, scale), edit_of(model, window=range(STEPS - 1, STEPS), strength=0.01)
     plain = sample_guided(pair, 2, None, seed=0, steps=STEPS, labels=LABELS)
     both, told, silent, apart = (
-        sample_guided(pair, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS).double() - plain.double() for reach in REACHES
+        sample_guided(pair, 2, edit, reach=reach, seed=0, steps=STEPS, labels=LABELS).double()
+        - plain.double()
+        for reach in REACHES
     )
     assert float((both - told - silent).norm() / both.norm()) < 1e-3
     assert float((apart - told + silent).norm() / apart.norm()) < 0.03
@@ -136,7 +185,9 @@ def test_reaches_add_up_for_small_changes() -> None:
 def test_each_pass_is_recorded_as_its_own(half: Half, batch_size: int) -> None:
     model = untrained(classes=3)
     pair = guided(model, 2.0, half=half)
-    found = record_halves(pair, 2, seed=0, steps=STEPS, window=range(1, STEPS), labels=LABELS, batch_size=batch_size)
+    found = record_halves(
+        pair, 2, seed=0, steps=STEPS, window=range(1, STEPS), labels=LABELS, batch_size=batch_size
+    )
     for name in ("conditional", "unconditional"):
         heard = guided(model, 2.0, half=name)
         wanted = record_steps(heard, 2, seed=0, steps=STEPS, window=range(1, STEPS), labels=LABELS)
@@ -152,7 +203,9 @@ def test_no_hook_is_left_behind() -> None:
     pair = guided(model, 2.0)
     sample_guided(pair, 2, edit_of(model), reach="difference", seed=0, steps=STEPS, labels=LABELS)
     record_halves(pair, 2, seed=0, steps=STEPS, labels=LABELS)
-    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in pair.module.modules())
+    assert all(
+        not part._forward_hooks and not part._forward_pre_hooks for part in pair.module.modules()
+    )
 
 
 def test_wrong_arguments_get_one_line() -> None:

@@ -1,4 +1,6 @@
-"""Guidance: its equation written out, its ends, one half heard at a time, and the same weights in both."""
+"""Guidance: its equation written out, its ends, one half heard at a time, and the same weights in
+both.
+"""
 
 import pytest
 import torch
@@ -32,7 +34,9 @@ def shifts(model: UNetModel) -> StepDirections:
 @pytest.mark.parametrize("half", ["conditional", "unconditional"])
 def test_the_answer_is_the_equation(scale: float, half: Half) -> None:
     model = untrained(classes=3)
-    told, silent = (model.module(IMAGES, 500, class_labels=labels).sample for labels in (LABELS, NOTHING))
+    told, silent = (
+        model.module(IMAGES, 500, class_labels=labels).sample for labels in (LABELS, NOTHING)
+    )
     found = guided(model, scale, half=half).module(IMAGES, 500, class_labels=LABELS).sample
     assert torch.allclose(found, silent + scale * (told - silent), atol=1e-5)
     assert not torch.allclose(told, silent, atol=1e-3), "control: labels matter"
@@ -40,7 +44,9 @@ def test_the_answer_is_the_equation(scale: float, half: Half) -> None:
 
 def test_the_ends_are_the_two_networks() -> None:
     model = untrained(classes=3)
-    one, none = (sample(guided(model, scale), 2, seed=0, steps=STEPS, labels=LABELS) for scale in (1.0, 0.0))
+    one, none = (
+        sample(guided(model, scale), 2, seed=0, steps=STEPS, labels=LABELS) for scale in (1.0, 0.0)
+    )
     assert torch.allclose(one, sample(model, 2, seed=0, steps=STEPS, labels=LABELS), atol=1e-5)
     assert torch.allclose(none, sample(model, 2, seed=0, steps=STEPS, labels=NOTHING), atol=1e-5)
 
@@ -72,14 +78,18 @@ def test_vectors_are_guided_against_zero() -> None:
     model = untrained(width=2)
     labels = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
     found = sample(guided(model, 0.0), 2, seed=0, steps=STEPS, labels=labels)
-    assert torch.allclose(found, sample(model, 2, seed=0, steps=STEPS, labels=torch.zeros(2, 2)), atol=1e-5)
+    assert torch.allclose(
+        found, sample(model, 2, seed=0, steps=STEPS, labels=torch.zeros(2, 2)), atol=1e-5
+    )
 
 
 def test_both_halves_have_the_same_weights_and_removed_skips() -> None:
     settings = GeneratorSettings(channels=SETTINGS.channels, groups=2, removed_skips=2)
     model = untrained(settings, classes=3)
     pair = guided(model, 2.0).module
-    for one, other in zip(pair.conditional.parameters(), pair.unconditional.parameters(), strict=True):
+    for one, other in zip(
+        pair.conditional.parameters(), pair.unconditional.parameters(), strict=True
+    ):
         assert one is other
     before = sample(guided(model, 0.0), 2, seed=0, steps=STEPS, labels=LABELS)
     assert torch.allclose(before, sample(model, 2, seed=0, steps=STEPS, labels=NOTHING), atol=1e-5)

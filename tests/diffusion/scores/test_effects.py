@@ -1,4 +1,6 @@
-"""Effects: known changes are measured as they are; strengths are matched; labels, regression and projection on planted activations."""
+"""Effects: known changes are measured as they are; strengths are matched; labels, regression and
+projection on planted activations.
+"""
 
 import numpy as np
 import pytest
@@ -13,7 +15,16 @@ from interp.diffusion.directions.regression import regressed_directions
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
 from interp.diffusion.edits.straight import Edit, sample_edited
 from interp.diffusion.records.activations import StepActivations
-from interp.diffusion.scores.effects import Judge, Trial, effect_matrix, fresh_trial, judge_of, odd_changes, random_edit, score_edit
+from interp.diffusion.scores.effects import (
+    Judge,
+    Trial,
+    effect_matrix,
+    fresh_trial,
+    judge_of,
+    odd_changes,
+    random_edit,
+    score_edit,
+)
 from interp.diffusion.scores.matching_strength import match_strength, strength_for
 
 STEPS = 3
@@ -49,7 +60,9 @@ def test_effect_matrix_is_the_known_one(trial: Trial) -> None:
     found = np.array([[cell.value for cell in row.values()] for row in table.values()])
     assert found == pytest.approx(np.diag([0.5, 1.0]), abs=1e-4)
     late = odd_changes(trial, brighter(trial.model)["mean"], 0.05, window=range(2))
-    assert late == pytest.approx(np.zeros((16, 2)), abs=1e-6), "control: outside the window nothing is added"
+    assert late == pytest.approx(np.zeros((16, 2)), abs=1e-6), (
+        "control: outside the window nothing is added"
+    )
 
 
 def test_images_that_cannot_be_read_are_counted() -> None:
@@ -73,7 +86,9 @@ def test_strengths_are_matched() -> None:
     linear = match_strength(lambda s: 12 * s, 0.5, tolerance=0.02)
     assert linear.reached
     assert linear.strength == pytest.approx(0.5 / 12, rel=0.02)
-    assert match_strength(lambda s: 900 * s, 0.5).strength == pytest.approx(0.5 / 900, rel=0.05), "below the start"
+    assert match_strength(lambda s: 900 * s, 0.5).strength == pytest.approx(0.5 / 900, rel=0.05), (
+        "below the start"
+    )
     never = match_strength(lambda s: min(s, 0.3), 0.5, most=4.0)
     assert not never.reached
     assert never.effect == 0.3
@@ -103,7 +118,15 @@ def planted(correlated: float = 0.0) -> tuple[StepActivations, dict[str, Tensor]
     factors[:, 1] = correlated * factors[:, 0] + (1 - correlated**2) ** 0.5 * factors[:, 1]
     rows = torch.linalg.qr(torch.randn(24, 2, generator=generator)).Q.T
     values = (factors @ rows).reshape(400, 2, 3, 2, 2)
-    acts = StepActivations(values, (0, 1), (999, 499), torch.zeros(400, 3, 8, 8), "mid", 2, 0)
+    acts = StepActivations(
+        values=values,
+        steps=(0, 1),
+        timesteps=(999, 499),
+        images=torch.zeros(400, 3, 8, 8),
+        site="mid",
+        total=2,
+        seed=0,
+    )
     return acts, {"a": factors[:, 0], "b": factors[:, 1]}, rows
 
 
@@ -120,11 +143,15 @@ def test_mean_differences_and_regression_on_planted_factors() -> None:
     assert torch.allclose(found["a"].values[0], by_hand)
     acts, labels, rows = planted(0.8)
     mixed, apart = supervised_directions(acts, labels, 60), regressed_directions(acts, labels)
-    assert float(cosines(mixed, rows)[0, 1]) > 0.4, "control: mean differences mix factors that go together"
+    assert float(cosines(mixed, rows)[0, 1]) > 0.4, (
+        "control: mean differences mix factors that go together"
+    )
     assert torch.allclose(cosines(apart, rows), torch.eye(2), atol=1e-4)
     few = supervised_directions(acts, labels, 5, sample=20, seed=1)
     assert torch.equal(few.values, supervised_directions(acts, labels, 5, sample=20, seed=1).values)
-    assert not torch.equal(few.values, supervised_directions(acts, labels, 5, sample=20, seed=2).values)
+    assert not torch.equal(
+        few.values, supervised_directions(acts, labels, 5, sample=20, seed=2).values
+    )
 
 
 def test_projection_takes_all_others_out_at_once() -> None:

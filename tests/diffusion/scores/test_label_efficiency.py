@@ -9,7 +9,12 @@ from torch import Tensor
 from interp.core import InputError
 from interp.diffusion.records.activations import StepActivations, record_steps
 from interp.diffusion.scores.effects import Judge, Trial, fresh_trial
-from interp.diffusion.scores.label_efficiency import LabelEfficiency, _exchanged, _resampled, label_efficiency
+from interp.diffusion.scores.label_efficiency import (
+    LabelEfficiency,
+    _exchanged,
+    _resampled,
+    label_efficiency,
+)
 
 STEPS = 3
 JUDGE = Judge(brightness, {"mean": 0.1, "lean": 0.2})
@@ -21,21 +26,42 @@ def trial() -> Trial:
 
 
 def planted(trial: Trial, noise: float) -> tuple[StepActivations, dict[str, Tensor]]:
-    """`lean` along its own direction at the last step, with noise on every number; a direction of length 1 there moves it by 1/√192."""
+    """`lean` along its own direction at the last step, with noise on every number; a direction of
+    length 1 there moves it by 1/√192.
+    """
     acts = record_steps(trial.model, 2, seed=9, steps=STEPS)
     generator = torch.Generator().manual_seed(3)
     factor = torch.randn(400, generator=generator)
     shape = acts.values.shape[1:]
     unit = torch.zeros(shape)
     unit[-1, :, :, 4:], unit[-1, :, :, :4] = 1.0, -1.0
-    values = factor[:, None, None, None, None] * unit / unit.norm() + noise * torch.randn(400, *shape, generator=generator)
+    values = factor[:, None, None, None, None] * unit / unit.norm() + noise * torch.randn(
+        400, *shape, generator=generator
+    )
     images = torch.zeros(400, *acts.images.shape[1:])
-    return StepActivations(values, acts.steps, acts.timesteps, images, acts.site, acts.total, 9), {"lean": factor}
+    return StepActivations(
+        values=values,
+        steps=acts.steps,
+        timesteps=acts.timesteps,
+        images=images,
+        site=acts.site,
+        total=acts.total,
+        seed=9,
+    ), {"lean": factor}
 
 
 def measured(trial: Trial, noise: float, **given: float) -> LabelEfficiency:
     acts, labels = planted(trial, noise)
-    return label_efficiency(trial, acts, labels, "lean", 1.0, counts=(5, 20, 100), draws=4, wrong=given.get("wrong", 0.0))
+    return label_efficiency(
+        trial,
+        acts,
+        labels,
+        "lean",
+        1.0,
+        counts=(5, 20, 100),
+        draws=4,
+        wrong=given.get("wrong", 0.0),
+    )
 
 
 def test_an_exact_code_needs_no_more_than_five(trial: Trial) -> None:
@@ -58,7 +84,8 @@ def test_noisy_samples_need_more_labels(trial: Trial) -> None:
     assert found[100].ratio.value == found[100].ratio.low == found[100].ratio.high == 1
     assert found[5].ratio.value == pytest.approx(effects[0] / effects[2])
     assert found == measured(trial, 0.3)
-    # A mean difference of s samples a side is the planted one of length m beside noise of variance 2 σ²/s in each of 576 numbers.
+    # A mean difference of s samples a side is the planted one of length m beside noise of variance
+    # 2 σ²/s in each of 576 numbers.
     acts, labels = planted(trial, 0.3)
     apart = 2 * float(labels["lean"].sort().values[-100:].mean())
     share = apart / (apart**2 + acts.values[0].numel() * 2 * 0.3**2 / 100) ** 0.5
@@ -82,7 +109,10 @@ def test_wrong_labels_cost_effect(trial: Trial) -> None:
 def test_resampling_is_over_draws_and_images() -> None:
     generator = np.random.default_rng(0)
     # Rows differ and images do not, and the other way about: the interval must see either.
-    for effects in (np.repeat(generator.normal(size=(1, 20, 1)), 30, axis=2), np.repeat(generator.normal(size=(1, 1, 30)), 20, axis=1)):
+    for effects in (
+        np.repeat(generator.normal(size=(1, 20, 1)), 30, axis=2),
+        np.repeat(generator.normal(size=(1, 1, 30)), 20, axis=1),
+    ):
         cases = effects[0, :, 0] if effects[0, :, 0].std() > 1e-9 else effects[0, 0]
         spread = float(_resampled(effects, 0).std())
         assert spread == pytest.approx(cases.std() / len(cases) ** 0.5, rel=0.06)

@@ -1,4 +1,6 @@
-"""Projection: a planted mixture leaks before and not after, and its own effect stays as geometry says."""
+"""Projection: a planted mixture leaks before and not after, and its own effect stays as geometry
+says.
+"""
 
 import pytest
 import torch
@@ -22,7 +24,16 @@ def mixed(trial: Trial) -> tuple[StepDirections, StepDirections]:
     """`lean` with half of `mean` in it, and `mean`, which is orthogonal to `lean`."""
     pure = brighter(trial.model)
     values = pure["lean"].values + 0.5 * pure["mean"].values
-    return StepDirections(values, ("lean",), pure.steps, pure.timesteps, pure.site, pure.total, "by hand", 0), pure["mean"]
+    return StepDirections(
+        values=values,
+        names=("lean",),
+        steps=pure.steps,
+        timesteps=pure.timesteps,
+        site=pure.site,
+        total=pure.total,
+        method="by hand",
+        seed=0,
+    ), pure["mean"]
 
 
 def test_a_planted_leak_is_taken_out(trial: Trial) -> None:
@@ -35,18 +46,24 @@ def test_a_planted_leak_is_taken_out(trial: Trial) -> None:
     assert found.target_kept.value == pytest.approx(1.0, abs=1e-3)
     assert found.leak_left.high < 1e-3
     assert abs(found.drift_left.value) < 1e-3
-    assert found.leak_left.control == pytest.approx(1.0, abs=0.2), "a random direction taken out changes little"
+    assert found.leak_left.control == pytest.approx(1.0, abs=0.2), (
+        "a random direction taken out changes little"
+    )
     assert found.target_kept.control == pytest.approx(1.0, abs=0.2)
     assert (found.dropped, found.leak_left.n) == (0, 16)
     down = projection_effect(trial, direction, other, "lean", "mean", -0.05)
     assert down.target_kept.value == pytest.approx(1.0, abs=1e-3)
-    assert (down.drift_before.value, down.drift_after.value) == pytest.approx((-0.25, 0.0), abs=1e-4)
+    assert (down.drift_before.value, down.drift_after.value) == pytest.approx(
+        (-0.25, 0.0), abs=1e-4
+    )
 
 
 def test_length_can_be_kept(trial: Trial) -> None:
     direction, other = mixed(trial)
     found = projection_effect(trial, direction, other, "lean", "mean", 0.05, keep_length=True)
-    assert found.target_kept.value == pytest.approx(1.25**0.5, abs=1e-3), "|lean + mean/2| is √1.25 |lean|"
+    assert found.target_kept.value == pytest.approx(1.25**0.5, abs=1e-3), (
+        "|lean + mean/2| is √1.25 |lean|"
+    )
 
 
 def test_what_was_not_there_has_no_ratio(trial: Trial) -> None:

@@ -1,4 +1,6 @@
-"""Arms differ only in where they point: a turned final checkpoint, transported, gives the own arm back; zero strength gives nothing."""
+"""Arms differ only in where they point: a turned final checkpoint, transported, gives the own arm
+back; zero strength gives nothing.
+"""
 
 from typing import Any
 
@@ -10,7 +12,12 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.dynamics.language.concepts import LanguageConcept, Questions, answers
-from interp.dynamics.language.steering import AtLastToken, ConceptActivations, concept_activations, steer_concept
+from interp.dynamics.language.steering import (
+    AtLastToken,
+    ConceptActivations,
+    concept_activations,
+    steer_concept,
+)
 from interp.dynamics.transport import fit_transport
 from interp.models import TransformerModel
 
@@ -28,10 +35,20 @@ def concept() -> LanguageConcept:
     generator = np.random.default_rng(0)
 
     def prompts(last: int, count: int = 40) -> tuple[tuple[int, ...], ...]:
-        return tuple((0, *generator.integers(30, 300, generator.integers(2, 6)).tolist(), last) for _ in range(count))
+        return tuple(
+            (0, *generator.integers(30, 300, generator.integers(2, 6)).tolist(), last)
+            for _ in range(count)
+        )
 
     questions = Questions(prompts(5, 8), (RIGHT,) * 8, (FOIL,) * 8)
-    return LanguageConcept("planted", prompts(4), prompts(5), questions, questions, questions)
+    return LanguageConcept(
+        name="planted",
+        positive=prompts(4),
+        negative=prompts(5),
+        asked=questions,
+        unasked=questions,
+        steered=questions,
+    )
 
 
 def turned(acts: ConceptActivations, turn: Tensor) -> ConceptActivations:
@@ -39,7 +56,9 @@ def turned(acts: ConceptActivations, turn: Tensor) -> ConceptActivations:
 
 
 def rotation() -> Tensor:
-    drawn = torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    drawn = torch.randn(
+        WIDTH, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     return torch.linalg.qr(drawn).Q.float()
 
 
@@ -47,15 +66,26 @@ def test_a_turned_final_checkpoint_steers_like_the_own_direction_once_transporte
     model: TransformerModel, concept: LanguageConcept
 ) -> None:
     here = concept_activations(model, concept, SITE)
-    effects = steer_concept(model, concept, SITE, final=turned(here, rotation()), factors=(1.0, 3.0))
+    effects = steer_concept(
+        model, concept, SITE, final=turned(here, rotation()), factors=(1.0, 3.0)
+    )
     assert effects["transported"].shares == pytest.approx(effects["own"].shares, abs=1e-4)
     assert effects["transported"].shifts == pytest.approx(effects["own"].shifts, abs=1e-3)
     assert effects["final"].shifts != pytest.approx(effects["own"].shifts, abs=0.05)
-    given = steer_concept(model, concept, SITE, final=here, transport=fit_transport(here.positive, here.positive), factors=(1.0,))
+    given = steer_concept(
+        model,
+        concept,
+        SITE,
+        final=here,
+        transport=fit_transport(here.positive, here.positive),
+        factors=(1.0,),
+    )
     assert given["transported"].shifts == pytest.approx(given["final"].shifts, abs=1e-4)
 
 
-def test_own_is_adding_the_difference_of_means_at_the_last_token(model: TransformerModel, concept: LanguageConcept) -> None:
+def test_own_is_adding_the_difference_of_means_at_the_last_token(
+    model: TransformerModel, concept: LanguageConcept
+) -> None:
     difference = concept_activations(model, concept, SITE).difference
     effects = steer_concept(model, concept, SITE, factors=(2.0,))
     assert set(effects) == {"naive", "own", "random"}
@@ -69,7 +99,10 @@ def test_own_is_adding_the_difference_of_means_at_the_last_token(model: Transfor
         logits = model.run([list(prompt)], {SITE: add})
         assert logits is not None
         probabilities = logits[0, -1].detach().double().softmax(dim=0)
-        right, foil = float(probabilities[list(RIGHT)].sum()), float(probabilities[list(FOIL)].sum())
+        right, foil = (
+            float(probabilities[list(RIGHT)].sum()),
+            float(probabilities[list(FOIL)].sum()),
+        )
         assert effects["own"].shares[0, row] == pytest.approx(right / (right + foil), rel=1e-4)
 
 
@@ -102,10 +135,21 @@ def test_the_best_factor_and_scores(model: TransformerModel, concept: LanguageCo
     assert effect.share().value == pytest.approx(means.max())
     assert effect.share(factor=0).value == pytest.approx(means[0])
     score = effect.shift(factor=1, control=0.25)
-    assert (score.value, score.control, score.n) == (pytest.approx(effect.shifts[1].mean()), 0.25, 8)
+    assert (score.value, score.control, score.n) == (
+        pytest.approx(effect.shifts[1].mean()),
+        0.25,
+        8,
+    )
 
 
 def test_equal_means_are_refused(model: TransformerModel, concept: LanguageConcept) -> None:
-    same = LanguageConcept("same", concept.positive, concept.positive, concept.asked, concept.unasked, concept.steered)
+    same = LanguageConcept(
+        name="same",
+        positive=concept.positive,
+        negative=concept.positive,
+        asked=concept.asked,
+        unasked=concept.unasked,
+        steered=concept.steered,
+    )
     with pytest.raises(InputError, match="equal"):
         steer_concept(model, same, SITE)

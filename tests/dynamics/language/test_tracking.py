@@ -1,4 +1,6 @@
-"""Equal checkpoints give equal numbers everywhere; the last one is like itself; each is loaded when it is needed and in order."""
+"""Equal checkpoints give equal numbers everywhere; the last one is like itself; each is loaded when
+it is needed and in order.
+"""
 
 from functools import partial
 
@@ -41,8 +43,18 @@ def questions(last: int, seed: int) -> Questions:
     return Questions(prompts(last, seed, 8), ((10, 11),) * 8, ((20, 21),) * 8)
 
 
-CONCEPT = LanguageConcept("planted", prompts(4, 0), prompts(5, 1), questions(4, 2), questions(5, 3), questions(5, 3))
-TEXTS = [" ".join(f"w{word}" for word in row) for row in np.random.default_rng(5).integers(30, 300, (12, 15))]
+CONCEPT = LanguageConcept(
+    name="planted",
+    positive=prompts(4, 0),
+    negative=prompts(5, 1),
+    asked=questions(4, 2),
+    unasked=questions(5, 3),
+    steered=questions(5, 3),
+)
+TEXTS = [
+    " ".join(f"w{word}" for word in row)
+    for row in np.random.default_rng(5).integers(30, 300, (12, 15))
+]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +63,9 @@ def tracked() -> tuple[LanguageTrack, list[int]]:
     return track_language(steps(loaded), [CONCEPT], TEXTS, SITE, factors=(1.0, 2.0)), loaded
 
 
-def test_each_checkpoint_is_loaded_in_turn_after_the_last(tracked: tuple[LanguageTrack, list[int]]) -> None:
+def test_each_checkpoint_is_loaded_in_turn_after_the_last(
+    tracked: tuple[LanguageTrack, list[int]],
+) -> None:
     assert tracked[1] == [30, 0, 10, 20, 30]
 
 
@@ -64,7 +78,9 @@ def test_equal_checkpoints_give_equal_numbers(tracked: tuple[LanguageTrack, list
     assert concept.naive[0] == pytest.approx(naive(steps([])[0].load(), CONCEPT))
 
 
-def test_the_last_checkpoint_is_like_itself_and_another_is_not(tracked: tuple[LanguageTrack, list[int]]) -> None:
+def test_the_last_checkpoint_is_like_itself_and_another_is_not(
+    tracked: tuple[LanguageTrack, list[int]],
+) -> None:
     track = tracked[0]
     assert track.cka[-1] == pytest.approx(1)
     assert track.relative[-1] == pytest.approx(1)
@@ -79,7 +95,9 @@ def test_the_last_checkpoint_is_like_itself_and_another_is_not(tracked: tuple[La
 def test_fixed_and_best_factors_are_told_apart(tracked: tuple[LanguageTrack, list[int]]) -> None:
     concept = tracked[0].concept("planted")
     assert concept.arm("own", 1) == pytest.approx(concept.steered["own"][:, 1])
-    assert concept.arm("own").mean(axis=1) == pytest.approx(concept.steered["own"].mean(axis=2).max(axis=1))
+    assert concept.arm("own").mean(axis=1) == pytest.approx(
+        concept.steered["own"].mean(axis=2).max(axis=1)
+    )
     shift = concept.shift("own", 2, 0)
     assert shift.value == pytest.approx(concept.shifts["own"][2, 0].mean())
     assert shift.control == pytest.approx(concept.shifts["random"][2, 0].mean())
@@ -87,7 +105,9 @@ def test_fixed_and_best_factors_are_told_apart(tracked: tuple[LanguageTrack, lis
 
 
 def test_a_concept_s_feature_is_followed_back_to_its_birth() -> None:
-    history, features = track_features(steps([]), [CONCEPT], TEXTS, "L1.mlp", n_features=8, sparsity=0.5, rule=BirthRule(hold=2))
+    history, features = track_features(
+        steps([]), [CONCEPT], TEXTS, "L1.mlp", n_features=8, sparsity=0.5, rule=BirthRule(hold=2)
+    )
     found = features[0]
     assert found.concept == "planted"
     assert found.chain is not None

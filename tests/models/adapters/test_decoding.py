@@ -24,7 +24,12 @@ def expected(sampling: Sampling) -> np.ndarray:
     for token in ranked:
         if sum(probability[other] for other in kept) / mass < sampling.top_p - 1e-9:
             kept.append(token)
-    return np.array([probability[token] / probability[kept].sum() if token in kept else 0.0 for token in range(5)])
+    return np.array(
+        [
+            probability[token] / probability[kept].sum() if token in kept else 0.0
+            for token in range(5)
+        ]
+    )
 
 
 def counts(sampling: Sampling) -> np.ndarray:
@@ -48,7 +53,9 @@ def test_frequencies_are_the_probabilities(sampling: Sampling) -> None:
     assert found[~possible].sum() == 0
     assert stats.chisquare(found[possible], DRAWS * probability[possible]).pvalue > 0.001
     wrong = np.roll(probability[possible], 1)
-    assert stats.chisquare(found[possible], DRAWS * wrong).pvalue < 1e-6, "control: other probabilities are told apart"
+    assert stats.chisquare(found[possible], DRAWS * wrong).pvalue < 1e-6, (
+        "control: other probabilities are told apart"
+    )
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, float(np.nextafter(np.float32(1), np.float32(0)))])
@@ -67,10 +74,15 @@ def test_the_ends_of_the_unit_interval_stay_inside(uniform: float) -> None:
 
 def test_top_one_is_the_most_likely() -> None:
     logits = torch.randn(50, 30, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(_draw(logits, torch.arange(50) / 50, Sampling(top_k=1)), logits.argmax(dim=1))
+    assert torch.equal(
+        _draw(logits, torch.arange(50) / 50, Sampling(top_k=1)), logits.argmax(dim=1)
+    )
 
 
-@pytest.mark.parametrize("options", [{"max_new_tokens": 0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"temperature": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"max_new_tokens": 0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"temperature": 0.0}],
+)
 def test_settings_that_cannot_be_sampled_are_refused(options: dict) -> None:
     with pytest.raises(InputError, match="cannot be sampled"):
         Sampling(**options)
@@ -85,7 +97,10 @@ def test_cached_steps_are_full_passes(name: str) -> None:
         ids = batch.inputs["input_ids"][row][batch.keep[row]].tolist()
         for token in new:
             with torch.no_grad():
-                assert int(model.module(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()) == token
+                assert (
+                    int(model.module(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())
+                    == token
+                )
             ids.append(token)
 
 
@@ -96,8 +111,16 @@ def test_after_its_stop_token_a_row_is_silent_and_others_go_on() -> None:
     stop = int(free[0, 2])
     assert stop not in free[1].tolist(), "control: the other row never stops"
     assert stop not in free[0, :2].tolist()
-    stopped: Tensor = sample_ids(model.module, batch, Sampling(max_new_tokens=6, top_k=1), [0, 0], [stop])
+    stopped: Tensor = sample_ids(
+        model.module, batch, Sampling(max_new_tokens=6, top_k=1), [0, 0], [stop]
+    )
     assert stopped[0].tolist() == [*free[0, :2].tolist(), -1, -1, -1, -1]
     assert torch.equal(stopped[1], free[1])
-    both = sample_ids(model.module, batch, Sampling(max_new_tokens=6, top_k=1), [0, 0], [int(free[0, 0]), int(free[1, 0])])
+    both = sample_ids(
+        model.module,
+        batch,
+        Sampling(max_new_tokens=6, top_k=1),
+        [0, 0],
+        [int(free[0, 0]), int(free[1, 0])],
+    )
     assert both.tolist() == [[-1], [-1]], "nothing is computed after the last row has stopped"

@@ -26,16 +26,25 @@ def test_shapes_are_stated_by_layers_and_measured_on_an_example() -> None:
 
 
 def test_a_width_that_is_not_known_is_not_checked_and_a_known_one_is() -> None:
-    bare, measured = interp.wrap(tiny.classifier()), interp.wrap(tiny.classifier(), example=tiny.images(1))
+    bare, measured = (
+        interp.wrap(tiny.classifier()),
+        interp.wrap(tiny.classifier(), example=tiny.images(1)),
+    )
     with torch.no_grad(), interp.intervene(bare, {"rectifier": Add(torch.ones(6))}):
         assert bare.run(tiny.images()).shape == (3, 4)
-    with pytest.raises(InputError, match="5 wide but the site 6"), interp.intervene(measured, {"rectifier": Add(torch.ones(5))}):
+    with (
+        pytest.raises(InputError, match="5 wide but the site 6"),
+        interp.intervene(measured, {"rectifier": Add(torch.ones(5))}),
+    ):
         pass
 
 
 def test_sequences_keep_positions() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    model, inputs = interp.wrap(nn.Sequential(layer, nn.Linear(8, 3))), torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    model, inputs = (
+        interp.wrap(nn.Sequential(layer, nn.Linear(8, 3))),
+        torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)),
+    )
     acts = interp.record(model, inputs, ["1", "0"])
     assert acts["1"].values.shape == (10, 3)
     assert acts["1"].contexts.item.tolist() == [0] * 5 + [1] * 5
@@ -52,7 +61,15 @@ def test_a_sequence_of_tensors_is_a_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    "inputs", ["text", ["text"], [], torch.zeros(0, 3, 8, 8), torch.zeros(3), [torch.zeros(3, 8, 8), torch.zeros(3, 4, 4)]]
+    "inputs",
+    [
+        "text",
+        ["text"],
+        [],
+        torch.zeros(0, 3, 8, 8),
+        torch.zeros(3),
+        [torch.zeros(3, 8, 8), torch.zeros(3, 4, 4)],
+    ],
 )
 def test_wrong_inputs_get_one_line(inputs: Any) -> None:
     model = interp.wrap(tiny.classifier())

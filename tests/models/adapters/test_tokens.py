@@ -12,11 +12,25 @@ from transformers import PreTrainedTokenizerFast
 from interp.core import InputError
 from interp.models.adapters.tokens import batches, positions_of, tokenize
 
-TEXTS = ["The sea was calm.", "  twice  spaced ", "naïve 漢字 🙂🙃", "line\nbreak\t", "</s> in the text", ""]
+TEXTS = [
+    "The sea was calm.",
+    "  twice  spaced ",
+    "naïve 漢字 🙂🙃",
+    "line\nbreak\t",
+    "</s> in the text",
+    "",
+]
 
 
 def prepared(ids: list[list[int]], **options: Any) -> Any:
-    given = {"pad_id": 2, "segment": 4, "batch_size": 2, "token_budget": 8, "device": torch.device("cpu"), **options}
+    given = {
+        "pad_id": 2,
+        "segment": 4,
+        "batch_size": 2,
+        "token_budget": 8,
+        "device": torch.device("cpu"),
+        **options,
+    }
     return batches(tokenize(ids, tiny.word_tokenizer()), **given)
 
 
@@ -54,15 +68,25 @@ def test_special_tokens_written_into_the_text_or_given_as_ids_are_special() -> N
 def test_every_kind_of_input() -> None:
     tokenizer = tiny.tokenizer()
     chat = [{"role": "user", "content": "sea"}]
-    assert tokenize("sea", tokenizer) == tokenize(["sea"], tokenizer) == tokenize((text for text in ["sea"]), tokenizer)
+    assert (
+        tokenize("sea", tokenizer)
+        == tokenize(["sea"], tokenizer)
+        == tokenize((text for text in ["sea"]), tokenizer)
+    )
     assert tokenize(chat, tokenizer) == tokenize([chat], tokenizer) == tokenize(chat[0], tokenizer)
     assert tokenize(chat, tokenizer)[0].text == "<|user|>sea</s>"
     ids = torch.tensor([[5, 6], [7, 8]])
-    assert tokenize(ids, tokenizer) == tokenize([[5, 6], [7, 8]], tokenizer) == tokenize(list(ids), tokenizer)
+    assert (
+        tokenize(ids, tokenizer)
+        == tokenize([[5, 6], [7, 8]], tokenizer)
+        == tokenize(list(ids), tokenizer)
+    )
     assert tokenize(ids[0], tokenizer) == tokenize([[5, 6]], tokenizer)
 
 
-@pytest.mark.parametrize("value", [None, 7, [None], [3.5], [[]], [["a"]], b"bytes", ["a\ud800b"], []])
+@pytest.mark.parametrize(
+    "value", [None, 7, [None], [3.5], [[]], [["a"]], b"bytes", ["a\ud800b"], []]
+)
 def test_what_cannot_be_read_gets_one_line(value: Any) -> None:
     with pytest.raises(InputError) as caught:
         tokenize(value, tiny.tokenizer())
@@ -84,14 +108,18 @@ def test_batches_hold_every_token_once(padding: Any) -> None:
     for batch in whole.batches:
         positions = positions_of(batch.inputs["attention_mask"])
         assert torch.equal(batch.keep, batch.inputs["attention_mask"].bool())
-        assert torch.equal(batch.inputs["input_ids"][~batch.keep], torch.full((int((~batch.keep).sum()),), 2))
+        assert torch.equal(
+            batch.inputs["input_ids"][~batch.keep], torch.full((int((~batch.keep).sum()),), 2)
+        )
         edge = batch.keep[:, -1] if padding == "left" else batch.keep[:, 0]
         assert bool(edge.all())
         for row, column in torch.nonzero(batch.keep).tolist():
             key = (int(batch.items[row]), int(batch.offsets[row] + positions[row, column]))
             assert key not in found
             found[key] = int(batch.inputs["input_ids"][row, column])
-    assert found == {(item, place): token for item, row in enumerate(ids) for place, token in enumerate(row)}
+    assert found == {
+        (item, place): token for item, row in enumerate(ids) for place, token in enumerate(row)
+    }
     lengths = [int(batch.keep.sum(dim=1).max()) for batch in whole.batches]
     assert lengths == sorted(lengths, reverse=True) == [4, 3, 1]
 

@@ -1,4 +1,6 @@
-"""Language models: what a site is called is what it holds, on every architecture, against hooks and sums of the test's own."""
+"""Language models: what a site is called is what it holds, on every architecture, against hooks and
+sums of the test's own.
+"""
 
 from typing import Any
 
@@ -28,7 +30,10 @@ def llama() -> TransformerModel:
 
 
 def recorded(model: TransformerModel, sites: list[str]) -> dict[str, Tensor]:
-    return {site: acts.values for site, acts in interp.record(model, PROMPTS[0], sites, selection=EVERYTHING).items()}
+    return {
+        site: acts.values
+        for site, acts in interp.record(model, PROMPTS[0], sites, selection=EVERYTHING).items()
+    }
 
 
 def down(model: TransformerModel, layer: int) -> Any:
@@ -38,10 +43,16 @@ def down(model: TransformerModel, layer: int) -> Any:
 
 
 def test_residual_stream_is_a_sum(model: TransformerModel) -> None:
-    kinds = ["resid_pre", "attn_out", "mlp_out", "resid_post"] + (["resid_mid"] if model.name not in PARALLEL else [])
-    held = recorded(model, ["embed", *(f"L{layer}.{kind}" for layer in range(tiny.LAYERS) for kind in kinds)])
+    kinds = ["resid_pre", "attn_out", "mlp_out", "resid_post"] + (
+        ["resid_mid"] if model.name not in PARALLEL else []
+    )
+    held = recorded(
+        model, ["embed", *(f"L{layer}.{kind}" for layer in range(tiny.LAYERS) for kind in kinds)]
+    )
     for layer in range(tiny.LAYERS):
-        pre, attention, mlp, post = (held[f"L{layer}.{kind}"] for kind in ("resid_pre", "attn_out", "mlp_out", "resid_post"))
+        pre, attention, mlp, post = (
+            held[f"L{layer}.{kind}"] for kind in ("resid_pre", "attn_out", "mlp_out", "resid_post")
+        )
         assert torch.allclose(post, pre + attention + mlp, atol=1e-5)
         assert attention.norm() > 0.1
         assert mlp.norm() > 0.1, "control: neither part is nothing"
@@ -52,9 +63,17 @@ def test_residual_stream_is_a_sum(model: TransformerModel) -> None:
 
 
 def test_heads_sum_to_the_output_projection(model: TransformerModel) -> None:
-    names = ("attn.c_proj", "self_attn.o_proj", "attention.dense", "self_attention.dense", "self_attn.out_proj")
+    names = (
+        "attn.c_proj",
+        "self_attn.o_proj",
+        "attention.dense",
+        "self_attention.dense",
+        "self_attn.out_proj",
+    )
     block = tiny.blocks(model.module)[1]
-    projection = block.get_submodule(next(name for name in names if name in dict(block.named_modules())))
+    projection = block.get_submodule(
+        next(name for name in names if name in dict(block.named_modules()))
+    )
     with tiny.seen(projection) as outputs:
         held = recorded(model, [*(f"L1.head{head}" for head in range(tiny.HEADS)), "L1.resid_post"])
     bias = 0 if projection.bias is None else projection.bias
@@ -67,7 +86,10 @@ def test_neurons_are_the_input_of_the_down_projection(model: TransformerModel) -
     projection = down(model, 1)
     with tiny.seen(projection, first_input=True) as inputs, tiny.seen(projection) as outputs:
         held = recorded(model, ["L1.mlp", "L1.resid_post"])
-    inner, outer = inputs[0].reshape(held["L1.mlp"].shape), outputs[0].reshape(held["L1.resid_post"].shape)
+    inner, outer = (
+        inputs[0].reshape(held["L1.mlp"].shape),
+        outputs[0].reshape(held["L1.resid_post"].shape),
+    )
     assert torch.equal(held["L1.mlp"], inner)
     image = model.residual_effect("L1.mlp", held["L1.mlp"])
     after = tiny.blocks(model.module)[1]
@@ -102,10 +124,17 @@ def test_values_are_those_of_transformer_lens(model: TransformerModel) -> None:
     ids = torch.tensor([model.tokenizer(PROMPTS[0])["input_ids"]])
     with torch.no_grad():
         _, cache = model.bridge().run_with_cache(ids)
-    # TransformerLens counts BLOOM's norm of the embedding, and the residual that its parts add, to these sites.
+    # TransformerLens counts BLOOM's norm of the embedding, and the residual that its parts add, to
+    # these sites.
     other = ("hook_embed", "hook_attn_out", "hook_mlp_out") if model.name == "bloom" else ()
-    aliases = [alias for alias in model.sites.aliases if alias in cache and not alias.endswith(other or "none")]
-    assert {"blocks.0.mlp.hook_post", "blocks.2.hook_resid_post", "blocks.1.hook_resid_pre"} <= set(aliases)
+    aliases = [
+        alias
+        for alias in model.sites.aliases
+        if alias in cache and not alias.endswith(other or "none")
+    ]
+    assert {"blocks.0.mlp.hook_post", "blocks.2.hook_resid_post", "blocks.1.hook_resid_pre"} <= set(
+        aliases
+    )
     for alias, acts in interp.record(model, PROMPTS[0], aliases, selection=EVERYTHING).items():
         assert acts.site == model.sites.resolve(alias)
         assert torch.allclose(acts.values, cache[alias][0], atol=1e-4), alias
@@ -118,7 +147,11 @@ def test_shapes_of_sites_are_the_recorded_ones(model: TransformerModel) -> None:
 
 def test_nothing_after_the_last_site_runs(model: TransformerModel) -> None:
     blocks = tiny.blocks(model.module)
-    with tiny.seen(blocks[0]) as first, tiny.seen(down(model, 1)) as middle, tiny.seen(blocks[2]) as last:
+    with (
+        tiny.seen(blocks[0]) as first,
+        tiny.seen(down(model, 1)) as middle,
+        tiny.seen(blocks[2]) as last,
+    ):
         interp.record(model, PROMPTS, ["L1.mlp", "L0.resid_post"])
         assert (len(first), len(middle), len(last)) == (1, 0, 0)
         assert model.run(PROMPTS, stop_after="L1.mlp_out") is None
@@ -198,7 +231,9 @@ def test_a_sampled_text_does_not_depend_on_its_batch(model: TransformerModel) ->
     for item, text in zip(batch.items, model.sample(batch, sampling, seeds), strict=True):
         together[int(item)] = text
     for item, prompt in enumerate(PROMPTS * 2):
-        alone = model.sample(model.prepare(prompt, padding="left").batches[0], sampling, [100 + item])
+        alone = model.sample(
+            model.prepare(prompt, padding="left").batches[0], sampling, [100 + item]
+        )
         assert alone == [together[item]]
     assert together[0] != together[3], "control: another seed draws another text"
 
@@ -211,7 +246,11 @@ def test_top_one_is_greedy_and_stops_at_the_end_token(llama: TransformerModel) -
     llama.module.generation_config.eos_token_id = [1, stop]
     try:
         short = llama.generate(PROMPTS[0], max_new_tokens=8)
-        sampled = llama.sample(llama.prepare(PROMPTS[0], padding="left").batches[0], Sampling(max_new_tokens=8, top_k=1), [0])[0]
+        sampled = llama.sample(
+            llama.prepare(PROMPTS[0], padding="left").batches[0],
+            Sampling(max_new_tokens=8, top_k=1),
+            [0],
+        )[0]
     finally:
         llama.module.generation_config.eos_token_id = before
     # transformers keeps the stop word itself, sampling leaves it out.
@@ -220,24 +259,50 @@ def test_top_one_is_greedy_and_stops_at_the_end_token(llama: TransformerModel) -
 
 
 def test_generation_options_are_those_of_transformers(llama: TransformerModel) -> None:
-    several = llama.generate(PROMPTS, max_new_tokens=3, do_sample=True, num_return_sequences=2, temperature=0.7, top_k=5, seed=3)
+    several = llama.generate(
+        PROMPTS,
+        max_new_tokens=3,
+        do_sample=True,
+        num_return_sequences=2,
+        temperature=0.7,
+        top_k=5,
+        seed=3,
+    )
     assert len(several) == 6
-    assert several == llama.generate(PROMPTS, max_new_tokens=3, do_sample=True, num_return_sequences=2, temperature=0.7, top_k=5, seed=3)
+    assert several == llama.generate(
+        PROMPTS,
+        max_new_tokens=3,
+        do_sample=True,
+        num_return_sequences=2,
+        temperature=0.7,
+        top_k=5,
+        seed=3,
+    )
     first = llama.tokenizer(llama.generate(PROMPTS[0], max_new_tokens=1))["input_ids"]
     banned = llama.generate(PROMPTS[0], max_new_tokens=1, suppress_tokens=first)
     assert banned != llama.generate(PROMPTS[0], max_new_tokens=1)
-    assert llama.generate(PROMPTS[0], max_new_tokens=3, return_dict_in_generate=True) == llama.generate(PROMPTS[0], max_new_tokens=3)
-    with pytest.raises(InputError, match="unknown generation option 'temprature'; nearest: temperature"):
+    assert llama.generate(
+        PROMPTS[0], max_new_tokens=3, return_dict_in_generate=True
+    ) == llama.generate(PROMPTS[0], max_new_tokens=3)
+    with pytest.raises(
+        InputError, match="unknown generation option 'temprature'; nearest: temperature"
+    ):
         llama.generate(PROMPTS, temprature=0.5)
 
 
-def test_a_prompt_longer_than_a_segment_is_continued_from_its_end(monkeypatch: pytest.MonkeyPatch, llama: TransformerModel) -> None:
+def test_a_prompt_longer_than_a_segment_is_continued_from_its_end(
+    monkeypatch: pytest.MonkeyPatch, llama: TransformerModel
+) -> None:
     monkeypatch.setattr("interp.models.adapters.transformer.DEFAULT_SEGMENT", 4)
     long = " ".join(f"w{number}" for number in range(30, 50))
     ids = torch.tensor([llama.tokenizer(long)["input_ids"]])
     with torch.no_grad():
-        expected = llama.module.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=2)[0, 20:]
-    assert llama.generate([long, "w5"], max_new_tokens=3)[0] == llama.tokenizer.decode(expected, skip_special_tokens=True)
+        expected = llama.module.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=2)[
+            0, 20:
+        ]
+    assert llama.generate([long, "w5"], max_new_tokens=3)[0] == llama.tokenizer.decode(
+        expected, skip_special_tokens=True
+    )
     assert llama.run(long).shape[1] == 20
 
 
@@ -253,7 +318,9 @@ def test_prompts_that_cannot_be_run_are_refused(llama: TransformerModel, call: s
         getattr(llama, call)([])
 
 
-def test_sampling_needs_a_seed_per_row_left_padding_and_a_tokenizer(llama: TransformerModel) -> None:
+def test_sampling_needs_a_seed_per_row_left_padding_and_a_tokenizer(
+    llama: TransformerModel,
+) -> None:
     with pytest.raises(InputError, match="2 seeds were given for 3 rows"):
         llama.sample(llama.prepare(PROMPTS, padding="left").batches[0], Sampling(), [1, 2])
     with pytest.raises(InputError, match="padded on the left"):

@@ -1,4 +1,6 @@
-"""UNets: sampling is diffusers' own, sites are its blocks, early stops compute no more than they must."""
+"""UNets: sampling is diffusers' own, sites are its blocks, early stops compute no more than they
+must.
+"""
 
 import json
 from pathlib import Path
@@ -31,7 +33,12 @@ def test_sampling_is_that_of_the_pipeline(steps: int) -> None:
         ours = model.run(interp.SamplingPlan(seeds=(3,), steps=steps))
     pipeline = DDIMPipeline(model.module, scheduler)
     pipeline.set_progress_bar_config(disable=True)
-    theirs = pipeline(generator=torch.Generator().manual_seed(3), num_inference_steps=steps, eta=0.0, output_type="numpy").images
+    theirs = pipeline(
+        generator=torch.Generator().manual_seed(3),
+        num_inference_steps=steps,
+        eta=0.0,
+        output_type="numpy",
+    ).images
     ours = (ours / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     assert torch.allclose(ours, torch.from_numpy(theirs), atol=1e-5)
     assert ours.std() > 0.05, "control: not all one colour"
@@ -51,7 +58,9 @@ def test_the_schedule_of_another_scheduler_is_read(model: UNetModel) -> None:
     ddim = UNetModel(model.module, DDIMScheduler(beta_schedule="squaredcos_cap_v2"))
     with torch.no_grad():
         assert torch.equal(ddpm.run(plan), ddim.run(plan))
-        assert not torch.allclose(ddpm.run(plan), model.run(plan), atol=1e-3), "control: the schedule matters"
+        assert not torch.allclose(ddpm.run(plan), model.run(plan), atol=1e-3), (
+            "control: the schedule matters"
+        )
 
 
 def test_looking_once_is_the_networks_own_answer(model: UNetModel) -> None:
@@ -60,7 +69,12 @@ def test_looking_once_is_the_networks_own_answer(model: UNetModel) -> None:
         assert torch.equal(model.run(NoisedImages(images, 10)), model.module(images, 10).sample)
         conditional = interp.wrap(tiny.conditional_unet())
         looked = conditional.run(NoisedImages(tiny.images(2, channels=2), 10, CONDITIONS))
-        assert torch.equal(looked, conditional.module(tiny.images(2, channels=2), 10, encoder_hidden_states=CONDITIONS).sample)
+        assert torch.equal(
+            looked,
+            conditional.module(
+                tiny.images(2, channels=2), 10, encoder_hidden_states=CONDITIONS
+            ).sample,
+        )
 
 
 @pytest.mark.parametrize("network", [tiny.unet, tiny.conditional_unet])
@@ -74,7 +88,11 @@ def test_sites_have_the_stated_widths(network: Any) -> None:
 
 def test_stopping_early_computes_no_more_than_it_must(model: UNetModel) -> None:
     plan = interp.SamplingPlan(seeds=(0,), steps=3)
-    with tiny.seen(model.module.mid_block) as middle, tiny.seen(model.module.up_blocks[0]) as up, torch.no_grad():
+    with (
+        tiny.seen(model.module.mid_block) as middle,
+        tiny.seen(model.module.up_blocks[0]) as up,
+        torch.no_grad(),
+    ):
         assert model.run(plan, stop_after="mid") is None
         assert (len(middle), len(up)) == (3, 2)
         assert model.run(NoisedImages(tiny.images(channels=1), 10), stop_after="down0") is None
@@ -86,7 +104,10 @@ def test_stopping_early_computes_no_more_than_it_must(model: UNetModel) -> None:
 def test_steps_are_told_to_hooks_inside_and_outside(model: UNetModel) -> None:
     inside, outside = [], []
     with model.hooked({"eps": lambda value, call: outside.append(call.step)}), torch.no_grad():
-        model.run(interp.SamplingPlan(seeds=(0,), steps=3), {"mid": lambda value, call: inside.append(call.step)})
+        model.run(
+            interp.SamplingPlan(seeds=(0,), steps=3),
+            {"mid": lambda value, call: inside.append(call.step)},
+        )
         model.run(NoisedImages(tiny.images(channels=1), 10))
     assert inside == [0, 1, 2]
     assert outside == [0, 1, 2, 0]
@@ -140,9 +161,15 @@ def test_a_site_is_there_or_not_without_an_error(model: UNetModel) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "stated", "clips"),
-    [("PNDMScheduler", {}, False), ("DDPMScheduler", {}, True), ("DDPMScheduler", {"clip_sample": False}, False)],
+    [
+        ("PNDMScheduler", {}, False),
+        ("DDPMScheduler", {}, True),
+        ("DDPMScheduler", {"clip_sample": False}, False),
+    ],
 )
-def test_only_what_clips_by_itself_clips(tmp_path: Path, model: UNetModel, kind: str, stated: dict[str, bool], clips: bool) -> None:
+def test_only_what_clips_by_itself_clips(
+    tmp_path: Path, model: UNetModel, kind: str, stated: dict[str, bool], clips: bool
+) -> None:
     model.module.save_pretrained(tmp_path)
     (tmp_path / "scheduler").mkdir()
     config = {"_class_name": kind, "beta_schedule": "linear", "num_train_timesteps": 1000, **stated}
@@ -153,6 +180,8 @@ def test_only_what_clips_by_itself_clips(tmp_path: Path, model: UNetModel, kind:
 def test_flow_matching_is_refused(tmp_path: Path, model: UNetModel) -> None:
     model.module.save_pretrained(tmp_path)
     (tmp_path / "scheduler").mkdir()
-    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler"}))
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(
+        json.dumps({"_class_name": "FlowMatchEulerDiscreteScheduler"})
+    )
     with pytest.raises(UnavailableError, match="flow matching has no noise schedule"):
         load_unet(tmp_path)

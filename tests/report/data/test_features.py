@@ -10,7 +10,13 @@ SCORE = Score(0.75, 0.5, 1.0, n=2, seed=0, control=0.25)
 
 
 def test_stability_is_taken_by_the_features_index() -> None:
-    found = Stability(np.array([0.123456, 1.0]), None, np.array([0.25, 0.2]), SCORE, None)
+    found = Stability(
+        seeds=np.array([0.123456, 1.0]),
+        halves=None,
+        control=np.array([0.25, 0.2]),
+        over_seeds=SCORE,
+        over_halves=None,
+    )
     assert _feature_stability(found, 0) == {"seeds": 0.1235, "halves": None, "control": 0.25}
     assert _feature_stability(found, 1) == {"seeds": 1.0, "halves": None, "control": 0.2}
     assert _method_stability(found) == {"seeds": SCORE.to_dict(), "halves": None}

@@ -26,16 +26,33 @@ def test_whole_data_pass_and_so_do_the_allowed_gaps(data: dict[str, Any]) -> Non
     [
         (lambda d: d.pop("title"), "'title'"),
         (lambda d: d["model"].pop("companion_site"), "'model.companion_site'"),
-        (lambda d: d["methods"][1]["explained_variance"].pop("low"), r"'methods\[1\].explained_variance.low'"),
-        (lambda d: d["steering"]["families"][2]["curve"][0].pop("kl"), r"'steering.families\[2\].curve\[0\].kl'"),
-        (lambda d: d["steering"]["unsteered"]["score"]["law"].pop("n"), "'steering.unsteered.score.law.n'"),
-        (lambda d: d["features"][0]["stability"].pop("control"), r"'features\[0\].stability.control'"),
+        (
+            lambda d: d["methods"][1]["explained_variance"].pop("low"),
+            r"'methods\[1\].explained_variance.low'",
+        ),
+        (
+            lambda d: d["steering"]["families"][2]["curve"][0].pop("kl"),
+            r"'steering.families\[2\].curve\[0\].kl'",
+        ),
+        (
+            lambda d: d["steering"]["unsteered"]["score"]["law"].pop("n"),
+            "'steering.unsteered.score.law.n'",
+        ),
+        (
+            lambda d: d["features"][0]["stability"].pop("control"),
+            r"'features\[0\].stability.control'",
+        ),
         (lambda d: d["methods"][0]["stability"].pop("halves"), r"'methods\[0\].stability.halves'"),
         (lambda d: d["features"][7].pop("steering"), r"'features\[7\].steering'"),
-        (lambda d: d["features"][0]["steering"]["routes"][1].pop("control"), r"'features\[0\].steering.routes\[1\].control'"),
+        (
+            lambda d: d["features"][0]["steering"]["routes"][1].pop("control"),
+            r"'features\[0\].steering.routes\[1\].control'",
+        ),
     ],
 )
-def test_a_missing_key_is_named_by_its_path(data: dict[str, Any], change: Change, path: str) -> None:
+def test_a_missing_key_is_named_by_its_path(
+    data: dict[str, Any], change: Change, path: str
+) -> None:
     change(data)
     with pytest.raises(InputError, match=f"lacks {path}"):
         validate(data)
@@ -44,21 +61,38 @@ def test_a_missing_key_is_named_by_its_path(data: dict[str, Any], change: Change
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["features"][3].update(index="3"), r"str at 'features\[3\].index', expected int"),
+        (
+            lambda d: d["features"][3].update(index="3"),
+            r"str at 'features\[3\].index', expected int",
+        ),
         (lambda d: d["judge"].update(asked=True), "bool at 'judge.asked', expected int"),
         (lambda d: d.update(features={}), "dict at 'features', expected list or tuple"),
         (lambda d: d["methods"][0].update(l0=None), r"NoneType at 'methods\[0\].l0'"),
         (lambda d: d["methods"][0].update(l0=float("nan")), r"nan at 'methods\[0\].l0'"),
         (lambda d: d["provenance"].update(cost=float("inf")), "inf at 'provenance.cost'"),
         (lambda d: d["provenance"].update(when={1, 2}), "set at 'provenance.when'"),
-        (lambda d: d["features"][0].update(label="half \ud83d"), r"half a character at 'features\[0\].label'"),
-        (lambda d: d["features"][1].update(id="snmf-0"), r"'snmf-0' twice, again at 'features\[1\]'"),
-        (lambda d: d["features"][0]["contexts"][2].update(peak=999), r"'features\[0\].contexts\[2\]'"),
-        (lambda d: d["features"][0]["contexts"][0]["tokens"].pop(), r"'features\[0\].contexts\[0\]' has 24 tokens, 25 coefficients"),
+        (
+            lambda d: d["features"][0].update(label="half \ud83d"),
+            r"half a character at 'features\[0\].label'",
+        ),
+        (
+            lambda d: d["features"][1].update(id="snmf-0"),
+            r"'snmf-0' twice, again at 'features\[1\]'",
+        ),
+        (
+            lambda d: d["features"][0]["contexts"][2].update(peak=999),
+            r"'features\[0\].contexts\[2\]'",
+        ),
+        (
+            lambda d: d["features"][0]["contexts"][0]["tokens"].pop(),
+            r"'features\[0\].contexts\[0\]' has 24 tokens, 25 coefficients",
+        ),
         (lambda d: d.update(schema=1), "schema 1"),
     ],
 )
-def test_a_value_that_cannot_be_shown_is_refused(data: dict[str, Any], change: Change, message: str) -> None:
+def test_a_value_that_cannot_be_shown_is_refused(
+    data: dict[str, Any], change: Change, message: str
+) -> None:
     change(data)
     with pytest.raises(InputError, match=message):
         validate(data)

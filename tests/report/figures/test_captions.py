@@ -1,4 +1,6 @@
-"""A caption goes where the figure goes, says n, seed and control, and leaves a page's figure as it was."""
+"""A caption goes where the figure goes, says n, seed and control, and leaves a page's figure as it
+was.
+"""
 
 import html
 from typing import Any
@@ -7,7 +9,13 @@ import plotly.graph_objects as go
 import pytest
 
 from interp.report.figures import features as figures
-from interp.report.figures.captions import captioned, for_page, interval_words, json_for_page, page_heights
+from interp.report.figures.captions import (
+    captioned,
+    for_page,
+    interval_words,
+    json_for_page,
+    page_heights,
+)
 from interp.report.pages.features import page
 
 
@@ -33,12 +41,22 @@ def test_a_caption_is_text_only() -> None:
     ("scores", "words"),
     [
         ([(0.5, 5, 0)], "bars: bootstrap 95% interval, n = 5, seed 0"),
-        ([(0.5, 5, 0), (0.1, 9, 2), (None, 99, 7)], "bars: bootstrap 95% interval, n = 5 to 9, seeds 0, 2"),
+        (
+            [(0.5, 5, 0), (0.1, 9, 2), (None, 99, 7)],
+            "bars: bootstrap 95% interval, n = 5 to 9, seeds 0, 2",
+        ),
         ([(None, 5, 0)], "nothing was measured"),
     ],
 )
-def test_the_words_count_what_was_measured(scores: list[tuple[float | None, int, int]], words: str) -> None:
-    assert interval_words([{"value": v, "n": n, "seed": s, "interval": "bootstrap 95%"} for v, n, s in scores]) == words
+def test_the_words_count_what_was_measured(
+    scores: list[tuple[float | None, int, int]], words: str
+) -> None:
+    assert (
+        interval_words(
+            [{"value": v, "n": n, "seed": s, "interval": "bootstrap 95%"} for v, n, s in scores]
+        )
+        == words
+    )
 
 
 def test_the_page_says_the_same_under_its_figures(data: dict[str, Any]) -> None:
@@ -48,7 +66,9 @@ def test_the_page_says_the_same_under_its_figures(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("draw", [figures.dose_response, figures.detection, figures.reconstruction])
-def test_every_figure_of_the_report_says_n_seed_and_control(data: dict[str, Any], draw: Any) -> None:
+def test_every_figure_of_the_report_says_n_seed_and_control(
+    data: dict[str, Any], draw: Any
+) -> None:
     drawn = draw(data)
     caption = drawn.layout.meta["caption"]
     assert "n = 24" in caption

@@ -15,7 +15,10 @@ def trace(figure: Any, name: str) -> Any:
 
 def luminance(color: str) -> float:
     channels = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in channels
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -49,14 +52,23 @@ def test_controls_are_grey_and_nothing_else_is(data: dict[str, Any]) -> None:
 def test_no_steering_is_a_level_line(data: dict[str, Any]) -> None:
     drawn = trace(figures.dose_response(data), "no steering")
     assert list(drawn.x) == [0.1, 2.0]
-    assert drawn.y[0] == drawn.y[1] == data["steering"]["families"][-1]["curve"][0]["score"]["value"]
+    assert (
+        drawn.y[0] == drawn.y[1] == data["steering"]["families"][-1]["curve"][0]["score"]["value"]
+    )
 
 
 def test_undefined_scores_are_left_out(data: dict[str, Any]) -> None:
-    data["steering"]["families"][0]["curve"][1]["score"] |= {"value": None, "low": None, "high": None}
+    data["steering"]["families"][0]["curve"][1]["score"] |= {
+        "value": None,
+        "low": None,
+        "high": None,
+    }
     assert len(trace(figures.dose_response(data), data["steering"]["families"][0]["title"]).y) == 4
     data["methods"][0]["explained_variance"]["value"] = None
-    assert [item.name for item in figures.reconstruction(data).data] == ["top-k SAE", "random directions"]
+    assert [item.name for item in figures.reconstruction(data).data] == [
+        "top-k SAE",
+        "random directions",
+    ]
 
 
 def test_detection_puts_the_best_concept_on_top(data: dict[str, Any]) -> None:
@@ -66,7 +78,9 @@ def test_detection_puts_the_best_concept_on_top(data: dict[str, Any]) -> None:
     figure = figures.detection(data)
     assert figure.layout.yaxis.ticktext[-1] == "law"
     drawn = trace(figure, "semi-NMF")
-    assert sorted(drawn.x) == sorted(item["best"][0]["auroc"]["value"] for item in data["detection"]["concepts"])
+    assert sorted(drawn.x) == sorted(
+        item["best"][0]["auroc"]["value"] for item in data["detection"]["concepts"]
+    )
 
 
 def test_names_from_the_data_are_text_in_a_figure(data: dict[str, Any]) -> None:
@@ -81,7 +95,10 @@ def test_nothing_measured_gives_empty_figures(data: dict[str, Any]) -> None:
     data["steering"] |= {"families": [], "strengths_kl": []}
     data["detection"] |= {"concepts": [], "summary": []}
     data["methods"] = []
-    assert [len(draw(data).data) for draw in (figures.dose_response, figures.detection, figures.reconstruction)] == [0, 0, 0]
+    assert [
+        len(draw(data).data)
+        for draw in (figures.dose_response, figures.detection, figures.reconstruction)
+    ] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("color", [*figures.PALETTE, figures.GREY])
@@ -92,11 +109,26 @@ def test_series_colours_can_be_seen_in_both_themes(color: str) -> None:
 
 
 def test_a_concept_tree_puts_each_parent_amid_its_children() -> None:
-    branches = (Branch(1, 0, 3, 1.0), Branch(1, 0, 1, 0.5), Branch(1, 1, 1, 1.0), Branch(2, 0, 0, 1.0), Branch(2, 0, 1, 0.2))
-    figure = figures.concept_tree(ConceptTree((4, 2, 1), branches), 2, 0, {(0, 3): "<b>bread</b>", (2, 0): "food"})
+    branches = (
+        Branch(1, 0, 3, 1.0),
+        Branch(1, 0, 1, 0.5),
+        Branch(1, 1, 1, 1.0),
+        Branch(2, 0, 0, 1.0),
+        Branch(2, 0, 1, 0.2),
+    )
+    figure = figures.concept_tree(
+        ConceptTree((4, 2, 1), branches), 2, 0, {(0, 3): "<b>bread</b>", (2, 0): "food"}
+    )
     *lines, nodes = figure.data
     placed = list(zip(nodes.x, nodes.text, nodes.y, strict=True))
-    assert placed == [(0, "&lt;b&gt;bread&lt;/b&gt;", 0), (0, "1", 1), (1, "0", 0.5), (0, "1", 2), (1, "1", 2), (2, "food", 1.25)]
+    assert placed == [
+        (0, "&lt;b&gt;bread&lt;/b&gt;", 0),
+        (0, "1", 1),
+        (1, "0", 0.5),
+        (0, "1", 2),
+        (1, "1", 2),
+        (2, "food", 1.25),
+    ]
     assert sorted(line.line.width for line in lines) == pytest.approx([1.1, 2, 3.5, 3.5, 3.5])
     assert len(figures.concept_tree(ConceptTree((4, 2, 1), branches), 1, 1).data) == 2
     with pytest.raises(InputError, match="feature 2 of level 1"):

@@ -1,4 +1,6 @@
-"""Directions by feature id from a report folder: the right row of the right file, and one line for every gap."""
+"""Directions by feature id from a report folder: the right row of the right file, and one line for
+every gap.
+"""
 
 import json
 from pathlib import Path
@@ -18,7 +20,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_companions_come_back_as_they_were(tmp_path: Path) -> None:
-    given = {"snmf": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), "sae": torch.zeros(2, 4)}
+    given = {
+        "snmf": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
+        "sae": torch.zeros(2, 4),
+    }
     save_companions(tmp_path / "new" / COMPANIONS, given, "L1.resid_post")
     found, site = load_companions(tmp_path / "new" / COMPANIONS)
     assert site == "L1.resid_post"
@@ -31,7 +36,9 @@ def test_companions_that_cannot_be_used_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no companions to write"):
         save_companions(tmp_path / COMPANIONS, {}, "L1.resid_post")
     with pytest.raises(InputError, match="sae hold values that are not finite"):
-        save_companions(tmp_path / COMPANIONS, {"sae": torch.tensor([[torch.nan]])}, "L1.resid_post")
+        save_companions(
+            tmp_path / COMPANIONS, {"sae": torch.tensor([[torch.nan]])}, "L1.resid_post"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,7 +66,9 @@ def test_a_feature_has_its_own_row_at_its_own_site(folder: Path) -> None:
 
 
 def test_a_report_without_companions_steers_natively(tmp_path: Path) -> None:
-    found = Directions.read(live_folder.write(tmp_path / "report", live_folder.speaker(), companions=False))
+    found = Directions.read(
+        live_folder.write(tmp_path / "report", live_folder.speaker(), companions=False)
+    )
     assert found.routes == {"snmf": ["native"], "sae": ["native"]}
     assert found.of("snmf-0", "native")[0] == live_folder.SITE
     with pytest.raises(InputError, match="companions are of no method"):

@@ -16,7 +16,9 @@ def never() -> bool:
 
 
 def outcome(ticket: Ticket) -> Callable[[], Any]:
-    """Wait for a ticket on a thread; calling what is returned gives its result, or the kind of its error, and fails after five seconds."""
+    """Wait for a ticket on a thread; calling what is returned gives its result, or the kind of its
+    error, and fails after five seconds.
+    """
     found: list[Any] = []
 
     def collect() -> None:
@@ -45,7 +47,10 @@ def step_for_ever(check: Callable[[], None]) -> None:
 def test_jobs_run_in_the_order_they_came_and_no_more_than_may_wait() -> None:
     queue, go, order = ModelQueue(limit=2), threading.Event(), []
     tickets = [queue.submit(lambda check: go.wait(10), "first")]
-    tickets += [queue.submit(lambda check, name=name: order.append(name), name) for name in ("second", "third")]
+    tickets += [
+        queue.submit(lambda check, name=name: order.append(name), name)
+        for name in ("second", "third")
+    ]
     with pytest.raises(QueueFullError, match="2 requests wait"):
         queue.submit(lambda check: None)
     assert queue.names == ["first", "second", "third"]
@@ -72,7 +77,9 @@ def test_who_gives_up_waiting_is_free_while_the_model_still_runs() -> None:
 
 def test_closing_frees_everybody_though_one_runs_and_one_had_given_up() -> None:
     queue = ModelQueue()
-    running, gone, waiting = (queue.submit(job) for job in (step_for_ever, lambda check: 1, lambda check: 2))
+    running, gone, waiting = (
+        queue.submit(job) for job in (step_for_ever, lambda check: 1, lambda check: 2)
+    )
     reads = [outcome(ticket) for ticket in (running, gone, waiting)]
     gone.give_up()
     queue.close()

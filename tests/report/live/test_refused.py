@@ -48,15 +48,36 @@ def test_the_page_comes_with_the_panel_and_may_ask_nobody_else(url: str, folder:
 
 
 @pytest.mark.parametrize(
-    "path", ["/companions.safetensors", "/../features.json", "/index.html", "/?", "/%2e%2e/etc/passwd", "/dictionaries/"]
+    "path",
+    [
+        "/companions.safetensors",
+        "/../features.json",
+        "/index.html",
+        "/?",
+        "/%2e%2e/etc/passwd",
+        "/dictionaries/",
+    ],
 )
 def test_no_path_reaches_the_disk(url: str, path: str) -> None:
     assert "report is at /" in refused(call(url, "GET", path), 404)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "localhost.evil.example:{port}",
+        "",
+    ],
+)
 def test_a_foreign_host_is_refused(url: str, host: str) -> None:
-    for answer in (call(url, "GET", "/", Host=host.format(port=port_of(url))), post(url, ASKED, Host=host.format(port=port_of(url)))):
+    for answer in (
+        call(url, "GET", "/", Host=host.format(port=port_of(url))),
+        post(url, ASKED, Host=host.format(port=port_of(url))),
+    ):
         assert "is not served here" in refused(answer, 403)
 
 
@@ -65,17 +86,31 @@ def test_both_own_names_are_served_and_a_second_host_is_not(url: str) -> None:
     for name in ("127.0.0.1", "localhost", "LOCALHOST"):
         assert call(url, "GET", "/state", Host=f"{name}:{port}")[0] == 200
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-        raw.sendall(f"GET /state HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil.example\r\n\r\n".encode())
+        raw.sendall(
+            f"GET /state HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil.example\r\n\r\n".encode()
+        )
         assert b" 403 " in raw.makefile("rb").readline()
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://localhost:1", "http://127.0.0.1:{port}.evil.example"]
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "https://127.0.0.1:{port}",
+        "http://localhost:1",
+        "http://127.0.0.1:{port}.evil.example",
+    ],
 )
 def test_a_foreign_origin_is_refused_and_the_own_is_not(url: str, origin: str) -> None:
     port = port_of(url)
     assert "may not ask here" in refused(post(url, ASKED, Origin=origin.format(port=port)), 403)
-    assert post(url, {**ASKED, "kl": 0}, Origin=f"http://127.0.0.1:{port}", Sec_Fetch_Site="same-origin")[0] == 200
+    assert (
+        post(
+            url, {**ASKED, "kl": 0}, Origin=f"http://127.0.0.1:{port}", Sec_Fetch_Site="same-origin"
+        )[0]
+        == 200
+    )
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -86,17 +121,33 @@ def test_a_request_that_another_page_made_is_refused(url: str, site: str) -> Non
 
 
 def test_a_link_to_the_page_may_be_followed_but_not_framed_fetched_or_posted_to(url: str) -> None:
-    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    link = {
+        "Sec_Fetch_Site": "cross-site",
+        "Sec_Fetch_Mode": "navigate",
+        "Sec_Fetch_Dest": "document",
+    }
     assert call(url, "GET", "/", **link)[0] == 200
     for path in ("/state", "/features.json"):
         assert "another page asked" in refused(call(url, "GET", path, **link), 403)
-    assert "another page asked" in refused(call(url, "GET", "/", **{**link, "Sec_Fetch_Dest": "iframe"}), 403)
-    assert "another page asked" in refused(call(url, "GET", "/", **{**link, "Sec_Fetch_Mode": "no-cors"}), 403)
+    assert "another page asked" in refused(
+        call(url, "GET", "/", **{**link, "Sec_Fetch_Dest": "iframe"}), 403
+    )
+    assert "another page asked" in refused(
+        call(url, "GET", "/", **{**link, "Sec_Fetch_Mode": "no-cors"}), 403
+    )
     assert "another page asked" in refused(post(url, ASKED, **link), 403)
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PUT", "/steer"), ("GET", "/steer"), ("POST", "/"), ("OPTIONS", "/steer"), ("DELETE", "/"), ("BREW", "/")]
+    ("method", "path"),
+    [
+        ("PUT", "/steer"),
+        ("GET", "/steer"),
+        ("POST", "/"),
+        ("OPTIONS", "/steer"),
+        ("DELETE", "/"),
+        ("BREW", "/"),
+    ],
 )
 def test_other_methods_are_refused(url: str, method: str, path: str) -> None:
     answer = call(url, method, path, b"{}" if method in ("PUT", "POST") else None)
@@ -105,7 +156,11 @@ def test_other_methods_are_refused(url: str, method: str, path: str) -> None:
 
 
 def test_only_short_json_is_read(url: str) -> None:
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ):
         assert "expected application/json" in refused(post(url, ASKED, Content_Type=kind), 415)
     assert post(url, {**ASKED, "kl": 0}, Content_Type="application/json; charset=utf-8")[0] == 200
     assert "at most 65536" in refused(post(url, b" " * 70_000), 413)
@@ -137,18 +192,34 @@ def test_only_short_json_is_read(url: str) -> None:
         ({"stop": 1}, "unknown key of a request 'stop'"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_was_expected(url: str, changes: dict[str, Any], expected: str) -> None:
+def test_a_wrong_value_is_named_with_what_was_expected(
+    url: str, changes: dict[str, Any], expected: str
+) -> None:
     assert expected in refused(post(url, {**ASKED, **changes}), 400)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b"\xff", b'{"kl": NaN}', b"[" * 60_000, b'{"kl": 1.0, "prompt": "a"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"null",
+        b"\xff",
+        b'{"kl": NaN}',
+        b"[" * 60_000,
+        b'{"kl": 1.0, "prompt": "a"}',
+    ],
+)
 def test_what_is_no_request_is_refused(url: str, body: bytes) -> None:
     refused(post(url, body), 400)
 
 
 def test_what_the_package_refuses_is_one_line(url: str) -> None:
     assert "unknown feature 'snmf-99'" in refused(post(url, {**ASKED, "feature": "snmf-99"}), 422)
-    assert "no companion of sae-0" in refused(post(url, {**ASKED, "feature": "sae-0", "route": "companion"}), 422)
+    assert "no companion of sae-0" in refused(
+        post(url, {**ASKED, "feature": "sae-0", "route": "companion"}), 422
+    )
     assert "never fired" in refused(post(url, {**ASKED, "feature": "snmf-5"}), 422)
     assert "network takes 128" in refused(post(url, {**ASKED, "prompt": "ship " * 120}), 422)
 
@@ -169,7 +240,10 @@ def test_what_is_not_expected_is_logged_and_not_told(
 
 def test_only_loopback_is_bound(url: str) -> None:
     port = port_of(url)
-    others = {"127.0.0.2", *(item[4][0] for item in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET))} - {"127.0.0.1"}
+    others = {
+        "127.0.0.2",
+        *(item[4][0] for item in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)),
+    } - {"127.0.0.1"}
     for address in others:
         with pytest.raises(OSError), socket.create_connection((str(address), port), timeout=2):  # noqa: PT011 (which one depends on the system)
             pass

@@ -1,4 +1,6 @@
-"""The live report over a real socket: what is answered, in which order, and what is left when it ends."""
+"""The live report over a real socket: what is answered, in which order, and what is left when it
+ends.
+"""
 
 import functools
 import json
@@ -89,9 +91,9 @@ def test_the_ladder_is_what_it_says(url: str, model: TransformerModel, sign: int
     for kl in LADDER[1:]:
         answer = steer(url, kl=kl, sign=sign, max_new_tokens=1)
         vector = sign * answer["alpha"] * torch.eye(live_folder.WIDTH)[0]
-        assert float(steering_kl(model, live_folder.PROMPTS, live_folder.SITE, vector[None])) == pytest.approx(
-            answer["measured_kl"], rel=1e-3
-        )
+        assert float(
+            steering_kl(model, live_folder.PROMPTS, live_folder.SITE, vector[None])
+        ) == pytest.approx(answer["measured_kl"], rel=1e-3)
         assert answer["reached"] == (abs(answer["measured_kl"] / kl - 1) <= 0.05)
         reached += answer["reached"]
     # The other way the model says "sea" less, which it hardly ever says.
@@ -116,7 +118,9 @@ def test_the_state_says_what_can_be_asked(url: str, model: TransformerModel) -> 
     assert (state["busy"], state["queue"]) == (False, 0)
 
 
-def test_requests_run_one_by_one_in_order_and_too_many_are_sent_away(folder: Path, model: TransformerModel) -> None:
+def test_requests_run_one_by_one_in_order_and_too_many_are_sent_away(
+    folder: Path, model: TransformerModel
+) -> None:
     go, queue = threading.Event(), ModelQueue(limit=2)
     first = queue.submit(lambda check: go.wait(20))
     answers: dict[str, Any] = {}
@@ -157,7 +161,9 @@ def test_a_client_that_went_away_leaves_the_queue(folder: Path, model: Transform
         go.set()
 
 
-def test_nothing_more_is_written_for_a_client_that_went_away(folder: Path, model: TransformerModel, slowly: threading.Event) -> None:
+def test_nothing_more_is_written_for_a_client_that_went_away(
+    folder: Path, model: TransformerModel, slowly: threading.Event
+) -> None:
     queue = ModelQueue()
     with serving(folder, model, queue=queue) as url:
         start = time.monotonic()
@@ -172,8 +178,13 @@ def test_at_the_end_no_thread_hook_or_port_is_left_though_a_text_was_being_writt
 ) -> None:
     before = threads()
     answers = []
-    with serving(folder, model) as url, socket.create_connection(("127.0.0.1", port_of(url))) as idle:
-        asking = threading.Thread(target=lambda: answers.append(post(url, {**ASKED, "kl": 0, "max_new_tokens": 100})))
+    with (
+        serving(folder, model) as url,
+        socket.create_connection(("127.0.0.1", port_of(url))) as idle,
+    ):
+        asking = threading.Thread(
+            target=lambda: answers.append(post(url, {**ASKED, "kl": 0, "max_new_tokens": 100}))
+        )
         asking.start()
         assert slowly.wait(10)
         start = time.monotonic()
@@ -183,7 +194,9 @@ def test_at_the_end_no_thread_hook_or_port_is_left_though_a_text_was_being_writt
     assert "server is ending" in refused(answers[0], 503)
     assert threads() == before
     assert not model.busy
-    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules())
+    assert all(
+        not part._forward_hooks and not part._forward_pre_hooks for part in model.module.modules()
+    )
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port_of(url)), timeout=2)
     with serving(folder, model, port_of(url)) as again:
@@ -203,16 +216,29 @@ def test_ctrl_c_ends_it_quietly(folder: Path, model: TransformerModel) -> None:
         socket.create_connection(("127.0.0.1", port_of(said[0])), timeout=2)
 
 
-def test_what_cannot_be_served_is_said_at_once(folder: Path, model: TransformerModel, url: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no report .* `interp report --out"), serving(tmp_path, model):
+def test_what_cannot_be_served_is_said_at_once(
+    folder: Path, model: TransformerModel, url: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(InputError, match=r"holds no report .* `interp report --out"),
+        serving(tmp_path, model),
+    ):
         pass
     with pytest.raises(InputError, match=r"expected 0 .* to 65535"), serving(folder, model, 70_000):
         pass
-    with pytest.raises(UnavailableError, match=f"port {port_of(url)} of 127.0.0.1 cannot be had"), serving(folder, model, port_of(url)):
+    with (
+        pytest.raises(UnavailableError, match=f"port {port_of(url)} of 127.0.0.1 cannot be had"),
+        serving(folder, model, port_of(url)),
+    ):
         pass
     other = live_folder.write(tmp_path / "other", model)
     data = json.loads((other / "features.json").read_text())
     data["model"]["weight_hash"] = "0" * 64
     (other / "features.json").write_text(json.dumps(data))
-    with pytest.raises(InputError, match=r"the report is about .* with 000000000000; give the model"), serving(other, model):
+    with (
+        pytest.raises(
+            InputError, match=r"the report is about .* with 000000000000; give the model"
+        ),
+        serving(other, model),
+    ):
         pass

@@ -57,7 +57,9 @@ def test_the_data_beside_and_inside_the_page_are_the_data(data: dict[str, Any], 
     assert sorted(path.name for path in page.parent.iterdir()) == ["features.json", "index.html"]
 
 
-@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "\u2028\u2029", "]]>", "&lt;", "\x00\x1f", "𝄞 ⏎"])
+@pytest.mark.parametrize(
+    "text", ["</script>", "<!--<script>", "\u2028\u2029", "]]>", "&lt;", "\x00\x1f", "𝄞 ⏎"]
+)
 def test_embedded_json_cannot_end_its_script_and_reads_back(text: str) -> None:
     embedded = embed_json({text: [text]})
     assert not re.search("[<>&\u2028\u2029]", embedded)
@@ -74,7 +76,9 @@ def test_hostile_texts_make_no_element(page: Path) -> None:
         None,
     ]
     assert not [tag for tag, _ in reader.elements if tag == "img"]
-    assert not [name for _, attributes in reader.elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _, attributes in reader.elements for name in attributes if name.startswith("on")
+    ]
     assert "__pwned" in page.read_text(encoding="utf-8")
 
 
@@ -88,11 +92,18 @@ def test_nothing_is_loaded_from_anywhere(page: Path) -> None:
 
 def test_only_the_pages_own_scripts_may_run(page: Path) -> None:
     reader = parsed(page)
-    policy = next(a["content"] for tag, a in reader.elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"]
+        for tag, a in reader.elements
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
     plotly = gzip.decompress(base64.b64decode(reader.scripts[2])).decode()
     assert plotly == plotly_source()
     allowed = set(re.findall(r"'sha256-([^']+)'", str(policy)))
-    assert allowed == {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (reader.scripts[3], plotly)}
+    assert allowed == {
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (reader.scripts[3], plotly)
+    }
     assert str(policy).startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-inline" not in str(policy).split("script-src")[1].split(";")[0]
 
@@ -131,6 +142,10 @@ def test_what_was_not_measured_is_said(data: dict[str, Any], tmp_path: Path) -> 
     data["methods"] = []
     data["judge"]["refused"] = []
     empty = write_report(data, tmp_path / "empty").read_text(encoding="utf-8")
-    for sentence in ("Nothing was steered in this report.", "Detection of concepts was not measured.", "No concept was refused."):
+    for sentence in (
+        "Nothing was steered in this report.",
+        "Detection of concepts was not measured.",
+        "No concept was refused.",
+    ):
         assert sentence in empty
         assert sentence not in whole

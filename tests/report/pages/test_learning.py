@@ -1,4 +1,6 @@
-"""The page of learning dynamics: onsets planted in runs come back in figures, tables and verdict, and no text of it acts in a browser."""
+"""The page of learning dynamics: onsets planted in runs come back in figures, tables and verdict,
+and no text of it acts in a browser.
+"""
 
 import json
 import math
@@ -9,7 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import needs_browser, requested
-from learning_runs import ARM_STEPS, HOSTILE, NEVER, RULE, STEPS, language, run, stepping, weak_and_strong
+from learning_runs import (
+    ARM_STEPS,
+    HOSTILE,
+    NEVER,
+    RULE,
+    STEPS,
+    language,
+    run,
+    stepping,
+    weak_and_strong,
+)
 from PIL import Image
 
 from interp.core import InputError, UnavailableError
@@ -22,7 +34,14 @@ from interp.report.figures.learning_axes import height, step_ticks
 from interp.report.tables import learning as dynamics_tables
 from interp.report.words.learning import findings, verdict
 from interp.studies.learning.files import load_image_runs
-from interp.studies.learning.result import ImageRun, arms_of, fixed_value, main_arm, mean_curve, prompt_onset
+from interp.studies.learning.result import (
+    ImageRun,
+    arms_of,
+    fixed_value,
+    main_arm,
+    mean_curve,
+    prompt_onset,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,58 +51,95 @@ def runs() -> list[ImageRun]:
 
 def test_a_verdict_is_no_stronger_than_the_runs(runs: list[ImageRun]) -> None:
     assert verdict(runs, None, RULE) == (
-        "Colour is learned sooner the stronger its signal; at Δcolour 0.2 6 of 6 trajectories turn (of straight ways 1 in 20 would); "
-        "there a linear shift of colour elicits the held-out class before it comes as asked, and before random directions do."
+        "Colour is learned sooner the stronger its signal; at Δcolour 0.2 6 of 6 trajectories turn "
+        "(of straight ways 1 in 20 would); "
+        "there a linear shift of colour elicits the held-out class before it comes as asked, and "
+        "before random directions do."
     )
     same = [run(signal, seed, 900, 900, 900) for signal in (0.2, 0.8) for seed in range(6)]
     said = verdict(same, None, RULE)
     assert "colour is not clearly learned sooner" in said.lower()
     assert "does not clearly elicit" in said
     chance = [run(0.2, seed, 1900, 900, 900) for seed in range(6)]
-    assert verdict(chance, None, RULE).endswith("before it comes as asked, but not clearly before random directions do.")
+    assert verdict(chance, None, RULE).endswith(
+        "before it comes as asked, but not clearly before random directions do."
+    )
     assert "too few runs" in verdict(chance[:4], None, RULE)
-    reverse = [run(1 - one.signal, one.seed, 300 if one.signal == 0.8 else 1900, 500, 500) for one in runs]
-    assert verdict(reverse, None, RULE).startswith("Colour is learned later the stronger its signal")
+    reverse = [
+        run(1 - one.signal, one.seed, 300 if one.signal == 0.8 else 1900, 500, 500) for one in runs
+    ]
+    assert verdict(reverse, None, RULE).startswith(
+        "Colour is learned later the stronger its signal"
+    )
 
 
 def test_a_language_models_verdict_counts_concepts_whose_intervals_lie_apart() -> None:
-    assert "brings 2 of 2 concepts about before they come as asked, random directions 0" in verdict([], language(), RULE)
-    assert "brings 0 of 2 concepts about before they come as asked, random directions 2" in verdict([], language(400, 100), RULE)
+    assert "brings 2 of 2 concepts about before they come as asked, random directions 0" in verdict(
+        [], language(), RULE
+    )
+    assert "brings 0 of 2 concepts about before they come as asked, random directions 2" in verdict(
+        [], language(400, 100), RULE
+    )
     said = findings([], language(), RULE)
     assert said[1] == (
-        "“number” comes as asked from step 400 [400, 400]; steered with its own direction from 200 [200, 200], "
+        "“number” comes as asked from step 400 [400, 400]; steered with its own direction from 200 "
+        "[200, 200], "
         "with random directions from > 1,600 [> 1,600, > 1,600]."
     )
     assert "(with checkpoints shuffled 0.12, p = 0.005)" in said[2]
 
 
-def test_times_that_were_not_reached_stay_censored_in_table_and_figure(runs: list[ImageRun]) -> None:
+def test_times_that_were_not_reached_stay_censored_in_table_and_figure(
+    runs: list[ImageRun],
+) -> None:
     table = dynamics_tables.times_table(runs, RULE)
-    # Onsets 1900, 2100 and 2300 of two runs each, of which the last are too late to be held three times.
+    # Onsets 1900, 2100 and 2300 of two runs each, of which the last are too late to be held three
+    # times.
     assert table.rows[0] == (
-        "0.2", "2,100 [1,900, > 2,400], 4 of 6", "500 [500, 500], 6 of 6", "2,100 [1,900, > 2,400], 4 of 6", "300 [300, 300], 6 of 6"
+        "0.2", "2,100 [1,900, > 2,400], 4 of 6", "500 [500, 500], 6 of 6",
+        "2,100 [1,900, > 2,400], 4 of 6", "300 [300, 300], 6 of 6"
     )  # fmt: skip
     assert table.rows[1][1] == "300 [300, 300], 6 of 6"
     single, medians, *_ = dynamics_figures.learning_against_signal(runs, RULE).data
     assert list(single.marker.symbol) == ["circle"] * 4 + ["triangle-up-open"] * 2 + ["circle"] * 6
-    assert list(single.y[:6]) == [math.sqrt(1900)] * 2 + [math.sqrt(2100)] * 2 + [height(None, 2400)] * 2
+    assert (
+        list(single.y[:6])
+        == [math.sqrt(1900)] * 2 + [math.sqrt(2100)] * 2 + [height(None, 2400)] * 2
+    )
     assert list(medians.y) == [math.sqrt(2100), math.sqrt(300)]
     assert medians.error_y.array[0] == pytest.approx(height(None, 2400) - math.sqrt(2100))
     assert dynamics_tables.step_cell(LearningTime(None, 2400.0)) == "> 2,400"
     short = run(0.2, 9, NEVER, 900, 1500)
-    uneven = replace(short, steps=STEPS[:12], naive={name: curve[:12] for name, curve in short.naive.items()}, soft={})
-    assert dynamics_tables.times_table([short, uneven], RULE).rows[0][1] == "> 2,400 [> 2,400, > 2,400], 0 of 2", (
-        "watched for different times"
+    uneven = replace(
+        short,
+        steps=STEPS[:12],
+        naive={name: curve[:12] for name, curve in short.naive.items()},
+        soft={},
     )
+    assert (
+        dynamics_tables.times_table([short, uneven], RULE).rows[0][1]
+        == "> 2,400 [> 2,400, > 2,400], 0 of 2"
+    ), "watched for different times"
 
 
 def test_lags_are_those_planted_with_the_random_arm_muted(runs: list[ImageRun]) -> None:
     table = dynamics_tables.lags_table(runs, RULE)
     assert table is not None
-    # Asked at 1900, 2100 and (at the checkpoints of the arms) never; the best linear shift at 900, at value 2.
+    # Asked at 1900, 2100 and (at the checkpoints of the arms) never; the best linear shift at 900,
+    # at value 2.
     once, lag = "900 [900, 900], 6 of 6", "beyond [1,000, beyond]"
-    assert table.rows[0] == ("0.2, linear shift of colour", once, f"{once} (at 2)", lag, "1.00 [1.00, 1.00]")
-    assert table.rows[1][:3] == ("0.2, random directions", "1,500 [1,500, 1,500], 6 of 6", "> 2,300 [> 2,300, > 2,300], 0 of 6 (at 2)")
+    assert table.rows[0] == (
+        "0.2, linear shift of colour",
+        once,
+        f"{once} (at 2)",
+        lag,
+        "1.00 [1.00, 1.00]",
+    )
+    assert table.rows[1][:3] == (
+        "0.2, random directions",
+        "1,500 [1,500, 1,500], 6 of 6",
+        "> 2,300 [> 2,300, > 2,300], 0 of 6 (at 2)",
+    )
     assert table.muted == {1, 3}
     assert table.rows[2][3] == "0 [0, 0]"
     lost = [replace(one, arms={"linear": {"2": np.zeros(len(ARM_STEPS))}}) for one in runs[6:]]
@@ -103,15 +159,28 @@ def test_the_lag_is_shaded_between_the_onsets_and_random_directions_are_grey() -
     assert list(named["linear shift of colour"].y) == list(stepping(ARM_STEPS, 900))
     assert list(named["asked (naive)"].y) == list(stepping(STEPS, 1500))
     legend = dynamics_figures.image_legend(group)
-    assert [title for title, _, _ in legend] == ["asked (naive)", "linear shift of colour", "random directions", "seen classes, asked"]
-    late = dynamics_figures.elicitation_curves([run(0.8, seed, 300, 900, 900) for seed in range(5)], RULE)
+    assert [title for title, _, _ in legend] == [
+        "asked (naive)",
+        "linear shift of colour",
+        "random directions",
+        "seen classes, asked",
+    ]
+    late = dynamics_figures.elicitation_curves(
+        [run(0.8, seed, 300, 900, 900) for seed in range(5)], RULE
+    )
     assert [shape for shape in late.layout.shapes if shape.type == "rect"] == []
 
 
-def test_the_way_is_the_mean_over_seeds_with_time_as_colour_and_turns_where_they_were_planted(runs: list[ImageRun], tmp_path: Path) -> None:
+def test_the_way_is_the_mean_over_seeds_with_time_as_colour_and_turns_where_they_were_planted(
+    runs: list[ImageRun], tmp_path: Path
+) -> None:
     weak = runs[:6]
     plane = dynamics_figures.Plane(
-        ("a", "b"), [one.steps for one in weak], [one.way for one in weak], [one.turn for one in weak], [str(one) for one in weak]
+        ("a", "b"),
+        [one.steps for one in weak],
+        [one.way for one in weak],
+        [one.turn for one in weak],
+        [str(one) for one in weak],
     )
     figure = dynamics_figures.concept_space(plane, 2400)
     *seeds, mean, stars, now = figure.data
@@ -119,22 +188,35 @@ def test_the_way_is_the_mean_over_seeds_with_time_as_colour_and_turns_where_they
     assert list(mean.x) == pytest.approx(np.mean([one.way[:, 0] for one in weak], axis=0))
     assert list(mean.marker.color) == pytest.approx(np.sqrt(STEPS))
     assert len(stars.x) == 6
-    assert all(abs(one.turn.step - 1200) <= 100 and one.turn.before > 60 and one.turn.after < 30 for one in weak if one.turn)
+    assert all(
+        abs(one.turn.step - 1200) <= 100 and one.turn.before > 60 and one.turn.after < 30
+        for one in weak
+        if one.turn
+    )
     assert now.meta == "now"
     diagonal = np.linspace(0, 1, len(STEPS))
     straight = run(0.2, 0, 500, 500, 500, soft={"colour": diagonal, "size": diagonal})
     assert straight.turn is not None
     assert not straight.turn.found
-    assert replace(straight, steps=STEPS[:8], naive={k: v[:8] for k, v in straight.naive.items()}, soft={}).turn is None
+    assert (
+        replace(
+            straight, steps=STEPS[:8], naive={k: v[:8] for k, v in straight.naive.items()}, soft={}
+        ).turn
+        is None
+    )
 
 
 def test_a_run_that_stopped_keeps_its_last_value_in_means() -> None:
-    assert mean_curve([1, 2, 3], [[1, 2], [1, 2, 3]], [np.array([0.0, 1.0]), np.array([0.0, 0.0, 0.5])]).tolist() == [0, 0.5, 0.75]
+    assert mean_curve(
+        [1, 2, 3], [[1, 2], [1, 2, 3]], [np.array([0.0, 1.0]), np.array([0.0, 0.0, 0.5])]
+    ).tolist() == [0, 0.5, 0.75]
 
 
 def test_onsets_over_prompts_have_the_interval_of_prompts_that_differ() -> None:
     steps = (1, 2, 3, 4, 5, 6)
-    values = np.stack([stepping(steps, 2), stepping(steps, 2), stepping(steps, 4), stepping(steps, 4)], axis=1)
+    values = np.stack(
+        [stepping(steps, 2), stepping(steps, 2), stepping(steps, 4), stepping(steps, 4)], axis=1
+    )
     at, low, high = prompt_onset(steps, values, RULE)
     assert (at.step, low.step, high.step) == (4, 2, 4)
 
@@ -161,12 +243,23 @@ def test_ticks_are_round_and_do_not_crowd() -> None:
     assert step_ticks(5) == [0, 1, 2, 3, 5]
 
 
-def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(tmp_path: Path, runs: list[ImageRun]) -> None:
+def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(
+    tmp_path: Path, runs: list[ImageRun]
+) -> None:
     def write(name: str, one: ImageRun, **more: Any) -> None:
-        arms = {arm: {value: curve.tolist() for value, curve in grid.items()} for arm, grid in one.arms.items()}
+        arms = {
+            arm: {value: curve.tolist() for value, curve in grid.items()}
+            for arm, grid in one.arms.items()
+        }
         naive = {key: curve.tolist() for key, curve in one.naive.items()}
         soft = {key: curve.tolist() for key, curve in one.soft.items()}
-        base = {"signal": one.signal, "seed": one.seed, "steps": one.steps, "naive": naive, "coordinates": soft}
+        base = {
+            "signal": one.signal,
+            "seed": one.seed,
+            "steps": one.steps,
+            "naive": naive,
+            "coordinates": soft,
+        }
         write_json(tmp_path / name, {**base, "arms": arms, "arm_steps": one.arm_steps, **more})
 
     with pytest.raises(UnavailableError, match="holds no runs"):
@@ -177,17 +270,26 @@ def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((4, 8, 3), 7, np.uint8)).save(tmp_path / "a" / "step_000100.png")
     found = load_image_runs(tmp_path)
-    assert [str(one) for one in found] == ["Δ 0.2, seed 1", "Δ 0.2, seed 1, colour hidden in 50 % of prompts", "Δ 0.8, seed 0"]
+    assert [str(one) for one in found] == [
+        "Δ 0.2, seed 1",
+        "Δ 0.2, seed 1, colour hidden in 50 % of prompts",
+        "Δ 0.8, seed 0",
+    ]
     assert np.array_equal(found[0].way, runs[1].way)
     assert found[0].sheets[100].shape == (4, 8, 3)
     variants = dynamics_tables.variants_table(found, RULE)
     assert variants is not None
-    assert [row[0] for row in variants.rows] == ["0.2, as it is", "0.2, colour hidden in 50 % of prompts"]
+    assert [row[0] for row in variants.rows] == [
+        "0.2, as it is",
+        "0.2, colour hidden in 50 % of prompts",
+    ]
     write("d.json", runs[2], finished=False)
     with pytest.warns(UserWarning, match=r"d.json is not finished and is left out"):
         assert len(load_image_runs(tmp_path)) == 3
     write("d.json", runs[2], arms={"linear": {"1": [0.5]}})
-    with pytest.raises(InputError, match=r"'linear' at 1 of run Δ 0.2, seed 2 has \(1,\) values for 12 checkpoints"):
+    with pytest.raises(
+        InputError, match=r"'linear' at 1 of run Δ 0.2, seed 2 has \(1,\) values for 12 checkpoints"
+    ):
         load_image_runs(tmp_path)
     write_json(tmp_path / "d.json", {"signal": 1})
     with pytest.raises(InputError, match=r"d.json is no run .* lacks arm_steps"):
@@ -205,7 +307,9 @@ def test_bad_runs_are_refused_in_one_line(runs: list[ImageRun], tmp_path: Path) 
         replace(runs[0], naive={**runs[0].naive, "seen": 2 * runs[0].naive["seen"]})
 
 
-def test_arms_put_controls_last_and_the_linear_shift_first_in_verdicts(runs: list[ImageRun]) -> None:
+def test_arms_put_controls_last_and_the_linear_shift_first_in_verdicts(
+    runs: list[ImageRun],
+) -> None:
     assert arms_of(runs) == ["linear", "random"]
     assert main_arm(["over_prompt", "linear", "random"]) == "linear"
     assert main_arm(["mid", "random"]) == "mid"
@@ -213,16 +317,30 @@ def test_arms_put_controls_last_and_the_linear_shift_first_in_verdicts(runs: lis
     assert fixed_value(runs, "linear") == "2"
 
 
-def test_the_page_is_written_beside_its_numbers_for_images_language_or_both(tmp_path: Path, runs: list[ImageRun]) -> None:
-    both = write_dynamics(runs, tmp_path / "both", language=language(), rule=RULE).read_text(encoding="utf-8")
+def test_the_page_is_written_beside_its_numbers_for_images_language_or_both(
+    tmp_path: Path, runs: list[ImageRun]
+) -> None:
+    both = write_dynamics(runs, tmp_path / "both", language=language(), rule=RULE).read_text(
+        encoding="utf-8"
+    )
     assert HOSTILE not in both
     assert "&lt;script&gt;window.__pwned" in both
-    for said in ("n = 6 seeds", "n = 4 prompts", "seed 0", "seed 3", "&gt; 2,400", "at least 0.8 at 3 checkpoints in a row", "p = 0.005"):
+    for said in (
+        "n = 6 seeds",
+        "n = 4 prompts",
+        "seed 0",
+        "seed 3",
+        "&gt; 2,400",
+        "at least 0.8 at 3 checkpoints in a row",
+        "p = 0.005",
+    ):
         assert said in both
     numbers = json.loads((tmp_path / "both" / "dynamics.json").read_text(encoding="utf-8"))
     assert numbers["tables"]["times"]["rows"][1][1] == "300 [300, 300], 6 of 6"
     assert numbers["verdict"] == verdict(runs, language(), RULE)
-    alone = write_dynamics([], tmp_path / "language", language=replace(language(), history=None, features=())).read_text(encoding="utf-8")
+    alone = write_dynamics(
+        [], tmp_path / "language", language=replace(language(), history=None, features=())
+    ).read_text(encoding="utf-8")
     assert 'id="space"' not in alone
     assert 'id="births"' not in alone
     images = write_dynamics(runs[:2], tmp_path / "images").read_text(encoding="utf-8")
@@ -236,18 +354,33 @@ def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_run
     from selenium.webdriver.support.ui import WebDriverWait
 
     sheets = {step: np.full((6, 12, 3), step // 10, np.uint8) for step in STEPS}
-    page = write_dynamics([replace(runs[0], sheets=sheets), *runs[1:6]], tmp_path, language=language())
+    page = write_dynamics(
+        [replace(runs[0], sheets=sheets), *runs[1:6]], tmp_path, language=language()
+    )
     driver.get("about:blank")
     driver.get_log("performance")
     driver.get(page.as_uri())
-    WebDriverWait(driver, 30).until(lambda d: d.execute_script("return document.querySelectorAll('.plot .main-svg').length >= 8"))
+    WebDriverWait(driver, 30).until(
+        lambda d: d.execute_script(
+            "return document.querySelectorAll('.plot .main-svg').length >= 8"
+        )
+    )
     assert driver.execute_script("return window.__pwned === undefined")
     assert driver.get_log("browser") == []
     last = driver.execute_script("return document.getElementById('space-sheet').src")
-    driver.execute_script("const s = document.getElementById('space-slider'); s.value = 5; s.dispatchEvent(new Event('input'))")
-    assert driver.execute_script("return document.getElementById('space-step').textContent") == "step 600"
+    driver.execute_script(
+        "const s = document.getElementById('space-slider'); s.value = 5; s.dispatchEvent(new "
+        "Event('input'))"
+    )
+    assert (
+        driver.execute_script("return document.getElementById('space-step').textContent")
+        == "step 600"
+    )
     assert driver.execute_script("return document.getElementById('space-sheet').src") != last
-    place = "return (([t]) => [t.x[0], t.y[0]])(document.querySelector('[data-figure=\"space 0.2\"]').data.filter((t) => t.meta === 'now'))"
+    place = (
+        "return (([t]) => [t.x[0], t.y[0]])(document.querySelector('[data-figure=\"space "
+        "0.2\"]').data.filter((t) => t.meta === 'now'))"
+    )
     expected = np.mean([one.way[5] for one in runs[:6]], axis=0)
     assert driver.execute_script(place) == pytest.approx(expected, abs=1e-3)
     driver.execute_script("document.getElementById('theme').click()")
@@ -257,4 +390,6 @@ def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_run
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     asked = requested(driver)
     assert page.as_uri() in asked
-    assert [url for url in asked if url != page.as_uri() and not url.startswith(("data:", "blob:"))] == []
+    assert [
+        url for url in asked if url != page.as_uri() and not url.startswith(("data:", "blob:"))
+    ] == []

@@ -29,8 +29,15 @@ def test_a_difference_shows_its_sign() -> None:
 
 
 def test_cells_cannot_break_out_of_markdown_or_html() -> None:
-    table = tables.Table("<b>caption", ("a", "b"), (("x|y\nz", "<script>"), ("control", "1")), frozenset({1}))
-    assert table.markdown().splitlines() == ["| a | b |", "| --- | --- |", "| x\\|y z | <script> |", "| control | 1 |"]
+    table = tables.Table(
+        "<b>caption", ("a", "b"), (("x|y\nz", "<script>"), ("control", "1")), frozenset({1})
+    )
+    assert table.markdown().splitlines() == [
+        "| a | b |",
+        "| --- | --- |",
+        "| x\\|y z | <script> |",
+        "| control | 1 |",
+    ]
     shown = table._repr_html_()
     assert "<script" not in shown
     assert "<b>" not in shown
@@ -39,21 +46,35 @@ def test_cells_cannot_break_out_of_markdown_or_html() -> None:
 
 def test_every_family_concept_and_method_has_its_row(data: dict[str, Any]) -> None:
     families = tables.families_table(data)
-    assert [row[0] for row in families.rows] == [family["title"] for family in data["steering"]["families"]]
+    assert [row[0] for row in families.rows] == [
+        family["title"] for family in data["steering"]["families"]
+    ]
     assert families.muted == {5, 6, 7}
-    assert len(tables.concepts_table(data).rows) == sum(len(item["best"]) for item in data["detection"]["concepts"])
-    assert [row[0] for row in tables.methods_table(data).rows] == ["semi-NMF", "top-k SAE", "random directions"]
+    assert len(tables.concepts_table(data).rows) == sum(
+        len(item["best"]) for item in data["detection"]["concepts"]
+    )
+    assert [row[0] for row in tables.methods_table(data).rows] == [
+        "semi-NMF",
+        "top-k SAE",
+        "random directions",
+    ]
     assert tables.methods_table(data).muted == {2}
     curve = tables.curve_table(data)
     assert curve.header == ("Family", "KL 0", "KL 0.1", "KL 0.25", "KL 0.5", "KL 1", "KL 2")
     assert curve.rows[0][1] == "–"
-    assert curve.rows[0][4] == tables.score_cell(data["steering"]["families"][0]["curve"][2]["score"])
+    assert curve.rows[0][4] == tables.score_cell(
+        data["steering"]["families"][0]["curve"][2]["score"]
+    )
 
 
 def test_stability_has_its_columns_only_where_it_was_measured(data: dict[str, Any]) -> None:
     measured = tables.methods_table(data)
     assert measured.header[-3:] == ("Found by other seeds", "Found on halves", "Control")
-    assert measured.rows[0][-3:] == (tables.score_cell(data["methods"][0]["stability"]["seeds"]), "–", "0.31")
+    assert measured.rows[0][-3:] == (
+        tables.score_cell(data["methods"][0]["stability"]["seeds"]),
+        "–",
+        "0.31",
+    )
     assert measured.rows[1][-3:] == ("–", "–", "–")
     assert {len(row) for row in measured.rows} == {len(measured.header)}
     data["methods"][0]["stability"] = None
@@ -76,7 +97,9 @@ def test_findings_claim_no_more_than_the_interval(data: dict[str, Any]) -> None:
     assert "does not exclude zero" in findings(data)[0]
 
 
-def test_findings_never_name_a_control_as_best_and_say_what_is_missing(data: dict[str, Any]) -> None:
+def test_findings_never_name_a_control_as_best_and_say_what_is_missing(
+    data: dict[str, Any],
+) -> None:
     data["steering"]["families"][5]["report"]["value"] = 2.0
     assert findings(data)[0].startswith("Of 5 families of directions, semi-NMF, companion")
     data["steering"]["families"] = []
@@ -94,4 +117,7 @@ def test_findings_count_the_features_that_beat_their_control(data: dict[str, Any
     for number, item in enumerate(steered):
         for route in item["routes"]:
             route["beats_control"] = number < 3 and route["route"] == "native"
-    assert findings(data)[1] == f"3 of {len(steered)} steered features beat their control by at least one route."
+    assert (
+        findings(data)[1]
+        == f"3 of {len(steered)} steered features beat their control by at least one route."
+    )

@@ -1,4 +1,6 @@
-"""The box of doubts says what the data says: each state is reached by the data that should reach it, and by no better."""
+"""The box of doubts says what the data says: each state is reached by the data that should reach
+it, and by no better.
+"""
 
 from typing import Any
 
@@ -14,8 +16,12 @@ def row(data: dict[str, Any], words: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("low", "state"), [(0.9, "good"), (0.899, "caution"), (0.75, "caution"), (0.749, "bad")])
-def test_the_judge_is_as_good_as_the_lower_end_of_its_interval(data: dict[str, Any], low: float, state: str) -> None:
+@pytest.mark.parametrize(
+    ("low", "state"), [(0.9, "good"), (0.899, "caution"), (0.75, "caution"), (0.749, "bad")]
+)
+def test_the_judge_is_as_good_as_the_lower_end_of_its_interval(
+    data: dict[str, Any], low: float, state: str
+) -> None:
     data["judge"]["auroc"] |= {"value": 0.95, "low": low, "high": 0.99}
     assert row(data, "judge tell")["state"] == state
 
@@ -25,15 +31,24 @@ def test_a_judge_that_was_not_measured_is_open(data: dict[str, Any]) -> None:
     assert row(data, "judge tell")["state"] == "open"
 
 
-@pytest.mark.parametrize(("failed", "state"), [(10, "good"), (11, "caution"), (50, "caution"), (51, "bad")])
-def test_failures_are_counted_against_what_was_asked(data: dict[str, Any], failed: int, state: str) -> None:
+@pytest.mark.parametrize(
+    ("failed", "state"), [(10, "good"), (11, "caution"), (50, "caution"), (51, "bad")]
+)
+def test_failures_are_counted_against_what_was_asked(
+    data: dict[str, Any], failed: int, state: str
+) -> None:
     data["judge"] |= {"asked": 1000, "failed": failed}
     assert row(data, "fail")["state"] == state
     assert f"{failed} of 1,000" in row(data, "fail")["answer"]
 
 
 def test_what_chance_would_give_is_set_beside_what_was_found(data: dict[str, Any]) -> None:
-    routes = [route for item in data["features"] if item["steering"] for route in item["steering"]["routes"]]
+    routes = [
+        route
+        for item in data["features"]
+        if item["steering"]
+        for route in item["steering"]["routes"]
+    ]
     for number, route in enumerate(routes):
         route["beats_control"] = number == 0
     assert len(routes) == 28
@@ -57,7 +72,9 @@ def test_few_concepts_call_for_caution(data: dict[str, Any]) -> None:
 def test_detection_must_clear_the_upper_end_of_the_random_directions(data: dict[str, Any]) -> None:
     for item in data["detection"]["summary"]:
         item["mean_auroc"] |= {"value": 0.8, "low": 0.75, "high": 0.85}
-    random = next(item for item in data["detection"]["summary"] if item["method"] == "random")["mean_auroc"]
+    random = next(item for item in data["detection"]["summary"] if item["method"] == "random")[
+        "mean_auroc"
+    ]
     for high, state in ((0.74, "good"), (0.76, "bad")):
         random |= {"value": 0.6, "low": 0.5, "high": high}
         assert row(data, "random directions")["state"] == state
@@ -82,12 +99,18 @@ def test_the_verdict_counts_unsupervised_features_only(data: dict[str, Any]) -> 
     for number, feature in enumerate(steered):
         for route in feature["steering"]["routes"]:
             route["beats_control"] = number < 5 and route["route"] == "companion"
-    assert verdict(data).startswith(f"5 of {len(steered)} steered features steer beyond the best control, and ")
+    assert verdict(data).startswith(
+        f"5 of {len(steered)} steered features steer beyond the best control, and "
+    )
     steered[0]["method"] = "difference_in_means"
     assert verdict(data).startswith(f"4 of {len(steered) - 1} ")
     for item in data["detection"]["summary"]:
-        item["at_least_0.9"] = {"snmf": 3, "sae": 6, "difference-in-means": 9, "random": 9}[item["method"]]
-    data["detection"]["summary"] = [item for item in data["detection"]["summary"] if item["method"] != "difference-in-means"]
+        item["at_least_0.9"] = {"snmf": 3, "sae": 6, "difference-in-means": 9, "random": 9}[
+            item["method"]
+        ]
+    data["detection"]["summary"] = [
+        item for item in data["detection"]["summary"] if item["method"] != "difference-in-means"
+    ]
     assert "6 of 9 concepts are detected by one top-k SAE feature each" in verdict(data)
 
 
@@ -104,7 +127,10 @@ def test_a_report_of_nothing_measured_says_so(data: dict[str, Any]) -> None:
 
 
 def test_the_methods_paragraph_takes_its_numbers_from_the_provenance(data: dict[str, Any]) -> None:
-    data["provenance"]["activations"] = {"corpus_hash": "c0ffee" * 10, "versions": {"interp": "9.9", "torch": "2.13"}}
+    data["provenance"]["activations"] = {
+        "corpus_hash": "c0ffee" * 10,
+        "versions": {"interp": "9.9", "torch": "2.13"},
+    }
     data["provenance"]["dictionaries"] = {"snmf": {"parameters": {"sparsity": 0.02, "rows": 7}}}
     recording, decomposition, detection, steering = methods_text(data)
     assert "42,312 tokens of 1,740 texts (sha256 c0ffeec0ffee…)" in recording

@@ -14,7 +14,9 @@ SHARP = 0.8
 
 @pytest.fixture(scope="module")
 def cycle():
-    """A model that expects every word to be followed by the next of 40, with logit 0.8 · √40 against 0 for all others."""
+    """A model that expects every word to be followed by the next of 40, with logit 0.8 · √40
+    against 0 for all others.
+    """
     words = tuple(f"w{number}" for number in range(COUNT))
     unembedding = SHARP * torch.roll(torch.eye(COUNT), 1, dims=0)
     return planted(words, torch.eye(COUNT), unembedding)
@@ -29,7 +31,10 @@ def walk(start, steps):
 def real():
     """Texts of the cycle with a jump at every fifth word on average."""
     generator = np.random.default_rng(0)
-    return [walk(number, np.where(generator.random(19) < 0.8, 1, generator.integers(2, COUNT, 19))) for number in range(60)]
+    return [
+        walk(number, np.where(generator.random(19) < 0.8, 1, generator.integers(2, COUNT, 19)))
+        for number in range(60)
+    ]
 
 
 def test_surprise_is_minus_log_probability_per_token(cycle):
@@ -54,8 +59,11 @@ def test_only_the_prompt_is_left_out_of_a_text_in_several_pieces(cycle):
     steps[124 - 1] = 7
     text = walk(6, steps)
     expected, other = (float(surprises(cycle, ["w0"], [word])[0]) for word in (" w1", " w9"))
-    # 206 tokens in pieces of 128; the jump is the third token of the second piece, whose first has no probability.
-    assert surprises(cycle, [prompt], [f" {text}"]) == pytest.approx((198 * expected + other) / 199, rel=1e-4)
+    # 206 tokens in pieces of 128; the jump is the third token of the second piece, whose first has
+    # no probability.
+    assert surprises(cycle, [prompt], [f" {text}"]) == pytest.approx(
+        (198 * expected + other) / 199, rel=1e-4
+    )
 
 
 def test_real_text_scores_high_and_nonsense_low(cycle, real):
@@ -67,7 +75,8 @@ def test_real_text_scores_high_and_nonsense_low(cycle, real):
 
     def score(texts):
         return fluency.score(
-            surprises(cycle, ["w0"] * 8, [f" {text}" for text in texts]), np.array([repetition_rate(text) for text in texts])
+            surprises(cycle, ["w0"] * 8, [f" {text}" for text in texts]),
+            np.array([repetition_rate(text) for text in texts]),
         )
 
     assert score(natural).min() == 2.0
@@ -91,7 +100,9 @@ def test_the_score_falls_with_surprise_and_with_repetition():
         assert (scores[0], scores[-1]) == (2.0, 0.0)
     assert fluency.score(np.array([2.5]), np.zeros(1)) == pytest.approx(1.0, abs=0.03)
     assert fluency.score(np.array([1.0]), np.array([0.6])) == pytest.approx(1.0)
-    assert fluency.score(np.array([1.0]), np.array([0.2])) == 2.0, "as much repetition as real text has costs nothing"
+    assert fluency.score(np.array([1.0]), np.array([0.2])) == 2.0, (
+        "as much repetition as real text has costs nothing"
+    )
 
 
 def test_an_empty_continuation_scores_zero():

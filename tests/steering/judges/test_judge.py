@@ -6,7 +6,16 @@ import pytest
 from interp.core import Score
 from interp.steering import Judge, Judgement, MeasuredJudge, Reliability
 
-TABLE = [(0, 0, 0), (0, 2, 0), (2, 0, 0), (1, 1, 1), (2, 2, 2), (1, 2, 4 / 3), (2, 1, 4 / 3), (0.5, 1.5, 0.75)]
+TABLE = [
+    (0, 0, 0),
+    (0, 2, 0),
+    (2, 0, 0),
+    (1, 1, 1),
+    (2, 2, 2),
+    (1, 2, 4 / 3),
+    (2, 1, 4 / 3),
+    (0.5, 1.5, 0.75),
+]
 
 
 @pytest.mark.parametrize(("concept", "fluency", "score"), TABLE)
@@ -16,7 +25,9 @@ def test_the_score_is_the_harmonic_mean(concept, fluency, score):
 
 
 def test_a_failure_is_no_number():
-    judgement = Judgement(np.array([np.nan, 0.0, 2.0]), np.array([np.nan, 2.0, 2.0]), np.array([True, False, False]))
+    judgement = Judgement(
+        np.array([np.nan, 0.0, 2.0]), np.array([np.nan, 2.0, 2.0]), np.array([True, False, False])
+    )
     np.testing.assert_array_equal(judgement.score, [np.nan, 0.0, 2.0])
 
 
@@ -27,7 +38,7 @@ def test_anything_with_the_one_method_is_a_judge():
 
     class Measured(Plain):
         name = "measured"
-        reliability = Reliability(Score(1.0, 1.0, 1.0, 1, 0), {}, (), ())
+        reliability = Reliability(Score(1.0, 1.0, 1.0, n=1, seed=0), {}, (), ())
 
     assert isinstance(Plain(), Judge)
     assert not isinstance(Plain(), MeasuredJudge)

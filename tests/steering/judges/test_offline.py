@@ -1,4 +1,6 @@
-"""The offline judge: perfect where concepts have words of their own, and refusing where they do not."""
+"""The offline judge: perfect where concepts have words of their own, and refusing where they do
+not.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +11,11 @@ from interp.corpus import Concept, ConceptSet
 from interp.models.adapters.encoder import SentenceEncoder
 from interp.steering import MeasuredJudge, OfflineJudge, fit_offline_judge
 
-OWN = {"ships": "keel mast sail hull anchor", "songs": "chord tune verse choir flute", "soups": "broth ladle salt bowl leek"}
+OWN = {
+    "ships": "keel mast sail hull anchor",
+    "songs": "chord tune verse choir flute",
+    "soups": "broth ladle salt bowl leek",
+}
 FILLER = [f"word{number}" for number in range(25)]
 
 
@@ -22,13 +28,21 @@ class Bag(SentenceEncoder):
 
     def encode(self, texts):
         self.seen += len(texts)
-        counts = torch.tensor([[text.split().count(word) for word in self.words] for text in texts], dtype=torch.float32)
+        counts = torch.tensor(
+            [[text.split().count(word) for word in self.words] for text in texts],
+            dtype=torch.float32,
+        )
         return torch.nn.functional.normalize(counts, dim=1)
 
 
 def sentences(generator, own, count):
-    """Twelve words each: eight that every sentence has, four of the concept's own (or more of the others)."""
-    return tuple(" ".join(generator.permutation([*generator.choice(FILLER, 8), *generator.choice(own, 4)])) for _ in range(count))
+    """Twelve words each: eight that every sentence has, four of the concept's own (or more of the
+    others).
+    """
+    return tuple(
+        " ".join(generator.permutation([*generator.choice(FILLER, 8), *generator.choice(own, 4)]))
+        for _ in range(count)
+    )
 
 
 def concept(name, own, seed):
@@ -43,7 +57,10 @@ def neutral():
 
 @pytest.fixture(scope="module")
 def separable(neutral):
-    return ConceptSet(tuple(concept(name, words.split(), seed) for seed, (name, words) in enumerate(OWN.items())), neutral)
+    return ConceptSet(
+        tuple(concept(name, words.split(), seed) for seed, (name, words) in enumerate(OWN.items())),
+        neutral,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +80,15 @@ def test_separable_concepts_are_told_apart_perfectly_on_held_out_sentences(judge
 def test_a_text_scores_high_for_its_own_concept_alone(judge, separable):
     texts = [separable[name].held_out[0] for name in OWN]
     pairs = [(text, name) for text in texts for name in OWN]
-    judgement = judge.judge(["a ship"] * 9, [text for text, _ in pairs], [name for _, name in pairs])
+    judgement = judge.judge(
+        ["a ship"] * 9, [text for text, _ in pairs], [name for _, name in pairs]
+    )
     table = judgement.concept.reshape(3, 3)
     assert (table.argmax(axis=1) == np.arange(3)).all()
     assert table.diagonal().min() > 1.0
-    assert (table.sum(axis=1) < 2.0 + 1e-6).all(), "probabilities of all classes add to one, the scale is 2"
+    assert (table.sum(axis=1) < 2.0 + 1e-6).all(), (
+        "probabilities of all classes add to one, the scale is 2"
+    )
     assert not judgement.failed.any()
 
 
@@ -77,9 +98,15 @@ def test_a_neutral_text_scores_low_for_every_concept(judge, neutral):
 
 
 def test_identical_concepts_are_refused_and_others_are_not(speaker, neutral):
-    twins = [concept(name, OWN["ships"].split(), seed) for seed, name in ((0, "ships"), (1, "vessels"))]
+    twins = [
+        concept(name, OWN["ships"].split(), seed) for seed, name in ((0, "ships"), (1, "vessels"))
+    ]
     plain = concept("nothing", FILLER, 5)
-    judge = fit_offline_judge(speaker, Bag(), ConceptSet((*twins, plain, concept("soups", OWN["soups"].split(), 3)), neutral))
+    judge = fit_offline_judge(
+        speaker,
+        Bag(),
+        ConceptSet((*twins, plain, concept("soups", OWN["soups"].split(), 3)), neutral),
+    )
     assert judge.reliability.accepted == ("soups",)
     assert set(judge.reliability.refused) == {"ships", "vessels", "nothing"}
     for refused in ("ships", "nothing", "quarks"):
@@ -95,14 +122,20 @@ def test_a_judge_that_refuses_everything_says_so_without_a_number(speaker, neutr
 
 def test_each_distinct_text_is_looked_at_once(judge):
     judge.encoder.seen = 0
-    both = judge.judge(["a ship", "a ship", "the", "a ship"], ["word1", "word1", "word1", "keel"], ["ships", "songs", "ships", "ships"])
+    both = judge.judge(
+        ["a ship", "a ship", "the", "a ship"],
+        ["word1", "word1", "word1", "keel"],
+        ["ships", "songs", "ships", "ships"],
+    )
     assert judge.encoder.seen == 3, "the same text after another prompt is another text"
     alone = judge.judge(["a ship"], ["word1"], ["songs"])
     assert (both.concept[1], both.fluency[1]) == pytest.approx((alone.concept[0], alone.fluency[0]))
 
 
 def test_fluency_comes_from_the_unsteered_model(judge):
-    judgement = judge.judge(["a ship"] * 2, ["", "word1 word2 word1 word2 word1 word2 word1 word2"], ["ships"] * 2)
+    judgement = judge.judge(
+        ["a ship"] * 2, ["", "word1 word2 word1 word2 word1 word2 word1 word2"], ["ships"] * 2
+    )
     assert judgement.fluency[0] == 0.0
     assert judgement.score[0] == 0.0
     assert judgement.fluency[1] < 1.0

@@ -45,13 +45,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 @pytest.fixture(scope="module")
 def patched() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr(
+            "interp.studies.comparison.run.load_encoder", lambda **options: small.KnowsTheWords()
+        )
         patch.setattr("interp.studies.comparison.run.load_concepts", small.concepts)
         yield patch
 
 
 @pytest.fixture(scope="module")
-def made(settings: Comparison, patched: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(
+    settings: Comparison, patched: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("comparison")
     compare(settings, folder)
     return folder
@@ -66,7 +70,10 @@ def test_every_way_is_there_with_interval_control_and_lift(result: dict[str, Any
     ways = {(row["method"], row["route"], row["place"]) for row in result["steering"]}
     methods = ("snmf", "sae", "pca", "difference_in_means")
     assert ways >= {(method, "native", "L1.mlp") for method in methods}
-    assert ways >= {("snmf", "companion", "L2.resid_post"), ("difference_in_means", "native", "L2.resid_post")}
+    assert ways >= {
+        ("snmf", "companion", "L2.resid_post"),
+        ("difference_in_means", "native", "L2.resid_post"),
+    }
     for row in result["steering"]:
         assert row["n"] <= 2
         if row["report"]:
@@ -103,21 +110,27 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("interp.studies.comparison.finding.fit_unsupervised", stop)
         compare(settings, tmp_path)
-    first, second = (json.loads((folder / "comparison.json").read_text()) for folder in (made, tmp_path))
+    first, second = (
+        json.loads((folder / "comparison.json").read_text()) for folder in (made, tmp_path)
+    )
     for part in (first, second):
         for row in part["detection"]:
             row.pop("seconds")
     assert first == second
 
 
-def test_a_folder_of_another_comparison_is_refused(settings: Comparison, patched: pytest.MonkeyPatch, made: Path) -> None:
+def test_a_folder_of_another_comparison_is_refused(
+    settings: Comparison, patched: pytest.MonkeyPatch, made: Path
+) -> None:
     from dataclasses import replace
 
     with pytest.raises(InputError, match="holds a run with seed=3, not 4"):
         compare(replace(settings, seed=4), made)
 
 
-def test_the_page_shows_the_result_and_runs_nothing_of_it(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_shows_the_result_and_runs_nothing_of_it(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
     hostile = {**result, "settings": {**result["settings"], "model": "<script>alert(1)</script>"}}
     page = write_comparison(hostile, tmp_path).read_text(encoding="utf-8")
     assert "steers best" in page

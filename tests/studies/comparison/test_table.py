@@ -9,7 +9,15 @@ CONCEPTS = ("cooking", "football", "sea", "weather")
 
 
 def score(value: float) -> dict[str, Any]:
-    return {"value": value, "low": value, "high": value, "n": 4, "seed": 0, "control": None, "interval": "bootstrap 95%"}
+    return {
+        "value": value,
+        "low": value,
+        "high": value,
+        "n": 4,
+        "seed": 0,
+        "control": None,
+        "interval": "bootstrap 95%",
+    }
 
 
 def target(method: str, site: str, place: str, concept: str, level: float) -> dict[str, Any]:
@@ -34,12 +42,19 @@ def target(method: str, site: str, place: str, concept: str, level: float) -> di
 def place(name: str, ways: list[tuple[str, str, float]]) -> dict[str, Any]:
     return {
         "place": name,
-        "targets": [target(method, site, name, concept, level) for method, site, level in ways for concept in CONCEPTS],
+        "targets": [
+            target(method, site, name, concept, level)
+            for method, site, level in ways
+            for concept in CONCEPTS
+        ],
         "controls": [],
     }
 
 
-MLP = place("L5.mlp", [("snmf", "L5.mlp", 0.2), ("sae", "L5.mlp", 0.1), ("difference_in_means", "L5.mlp", 0.3)])
+MLP = place(
+    "L5.mlp",
+    [("snmf", "L5.mlp", 0.2), ("sae", "L5.mlp", 0.1), ("difference_in_means", "L5.mlp", 0.3)],
+)
 RESIDUAL = place(
     "L9.resid_post",
     [
@@ -51,11 +66,14 @@ RESIDUAL = place(
 )
 
 
-def difference(rows: list[dict[str, Any]], first: tuple[str, str], second: tuple[str, str]) -> dict[str, Any]:
+def difference(
+    rows: list[dict[str, Any]], first: tuple[str, str], second: tuple[str, str]
+) -> dict[str, Any]:
     found = [
         row
         for row in rows
-        if (row["first"]["method"], row["first"]["place"]) == first and (row["second"]["method"], row["second"]["place"]) == second
+        if (row["first"]["method"], row["first"]["place"]) == first
+        and (row["second"]["method"], row["second"]["place"]) == second
     ]
     assert len(found) == 1
     return dict(found[0]["difference"])
@@ -80,13 +98,22 @@ def test_a_strength_that_was_not_steered_at_has_no_differences() -> None:
 
 def test_rows_are_means_over_concepts_beside_their_lift() -> None:
     lifted = [
-        {**{key: part[key] for key in ("site", "method", "size", "route", "place")}, "lift": score(0.2), "percentile": 90.0}
+        {
+            **{key: part[key] for key in ("site", "method", "size", "route", "place")},
+            "lift": score(0.2),
+            "percentile": 90.0,
+        }
         for part in MLP["targets"]
     ]
     rows = steering_rows([MLP, RESIDUAL], [{"place": "L5.mlp", "targets": lifted}], [], 0)
     assert len(rows) == 7
     first = rows[0]
-    assert (first["method"], first["place"], first["n"], first["beat_control"]) == ("snmf", "L5.mlp", 4, 0)
+    assert (first["method"], first["place"], first["n"], first["beat_control"]) == (
+        "snmf",
+        "L5.mlp",
+        4,
+        0,
+    )
     assert abs(first["report"]["value"] - 0.4) < 1e-9
     assert first["report"]["low"] < 0.4 < first["report"]["high"], "the interval is over concepts"
     assert first["lift_percentile"]["value"] == 90
@@ -95,8 +122,17 @@ def test_rows_are_means_over_concepts_beside_their_lift() -> None:
 
 def test_concepts_are_chosen_by_all_dictionaries_on_the_fit_sentences() -> None:
     def found(method: str, **chosen_on: float) -> dict[str, Any]:
-        return {"method": method, "detections": [{"concept": name, "chosen_on": value} for name, value in chosen_on.items()]}
+        return {
+            "method": method,
+            "detections": [
+                {"concept": name, "chosen_on": value} for name, value in chosen_on.items()
+            ],
+        }
 
-    parts = [found("snmf", a=0.9, b=0.8, c=0.5), found("sae", a=0.5, b=0.9, c=0.7), found("random", a=1.0, b=0.0, c=1.0)]
+    parts = [
+        found("snmf", a=0.9, b=0.8, c=0.5),
+        found("sae", a=0.5, b=0.9, c=0.7),
+        found("random", a=1.0, b=0.0, c=1.0),
+    ]
     assert choose_concepts(parts, ("a", "b", "c"), 2) == ["b", "a"]
     assert choose_concepts(parts, ("a", "c"), 2) == ["a", "c"]

@@ -1,4 +1,6 @@
-"""A whole study on a network of seconds: what must hold whatever was learned, what is refused, and directions that survive the disk."""
+"""A whole study on a network of seconds: what must hold whatever was learned, what is refused, and
+directions that survive the disk.
+"""
 
 import json
 from dataclasses import replace
@@ -22,7 +24,14 @@ from interp.diffusion.sampling.ddim import sample
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.effects import Trial, fresh_trial, judge_of
 from interp.models import UNetModel
-from interp.studies.directions.measures import NEAR, common_strength, contact_sheet, counting, head, odd_part
+from interp.studies.directions.measures import (
+    NEAR,
+    common_strength,
+    contact_sheet,
+    counting,
+    head,
+    odd_part,
+)
 from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import DirectionsResult
 from interp.studies.directions.run import _parts, study_directions
@@ -44,7 +53,13 @@ SMALL = DirectionsProtocol(
 )
 
 
-def study(model: UNetModel, labels: Labels | None = None, read: Any = brightness, data: Any = None, **changed: Any) -> DirectionsResult:
+def study(
+    model: UNetModel,
+    labels: Labels | None = None,
+    read: Any = brightness,
+    data: Any = None,
+    **changed: Any,
+) -> DirectionsResult:
     return study_directions(model, read, data, replace(SMALL, **changed), labels=labels)
 
 
@@ -53,7 +68,9 @@ def result() -> DirectionsResult:
     return study(untrained(), data=pictures(40))
 
 
-def test_every_part_is_measured_and_holds_what_is_known_beforehand(result: DirectionsResult) -> None:
+def test_every_part_is_measured_and_holds_what_is_known_beforehand(
+    result: DirectionsResult,
+) -> None:
     assert [found.method for found in result.methods] == ["regression", "pca", "random"]
     assert result.factors == ("mean", "lean")
     assert result.gate is not None
@@ -66,22 +83,37 @@ def test_every_part_is_measured_and_holds_what_is_known_beforehand(result: Direc
     for found in result.methods:
         assert found.directions.norms.tolist() == pytest.approx([1, 1], abs=1e-5)
         assert [contact.direction for contact in found.sheets] == list(found.directions.names)
-        assert all(contact.strengths[1] == 0 and contact.strengths[0] == -contact.strengths[2] for contact in found.sheets)
+        assert all(
+            contact.strengths[1] == 0 and contact.strengths[0] == -contact.strengths[2]
+            for contact in found.sheets
+        )
     assert result.scored_method == "regression"
     assert list(result.scores) == list(result.curves) == list(result.curved) == ["mean", "lean"]
     assert result.curves["mean"].strengths[2] == pytest.approx(result.scores["mean"].strength)
     assert all(score.change.n == 10 for score in result.scores.values())
     assert all(score.n == 8 for row in result["pca"].effects.values() for score in row.values())
-    with pytest.raises(InputError, match="no method 'sae' was measured; there are regression, pca, random"):
+    with pytest.raises(
+        InputError, match="no method 'sae' was measured; there are regression, pca, random"
+    ):
         result["sae"]
 
 
-def test_scores_are_those_of_other_images_than_the_strengths_were_chosen_on(result: DirectionsResult) -> None:
+def test_scores_are_those_of_other_images_than_the_strengths_were_chosen_on(
+    result: DirectionsResult,
+) -> None:
     model, found = untrained(), result.scores["mean"]
-    again = fresh_trial(model, judge_of(brightness, pictures(40)), SMALL.report, seed=SMALL.report_seed, steps=SMALL.steps)
+    again = fresh_trial(
+        model,
+        judge_of(brightness, pictures(40)),
+        SMALL.report,
+        seed=SMALL.report_seed,
+        steps=SMALL.steps,
+    )
     edit = Edit(result["regression"].directions["mean"], (found.strength,))
     assert float(again.changes(edit)[:, 0].mean()) == pytest.approx(found.change.value, abs=1e-6)
-    assert float(head(again, 8).changes(edit)[:, 0].mean()) == pytest.approx(result.curves["mean"].changes[2].value, abs=1e-6)
+    assert float(head(again, 8).changes(edit)[:, 0].mean()) == pytest.approx(
+        result.curves["mean"].changes[2].value, abs=1e-6
+    )
 
 
 def test_the_same_study_gives_the_same_numbers_and_counts_what_it_cost() -> None:
@@ -91,7 +123,9 @@ def test_the_same_study_gives_the_same_numbers_and_counts_what_it_cost() -> None
         for method in values["methods"]:
             method.pop("seconds")
     assert json.dumps(first, allow_nan=False) == json.dumps(again, allow_nan=False)
-    assert first["provenance"]["cost"]["evaluations"] > SMALL.steps * (SMALL.samples + 8 * SMALL.pairs)
+    assert first["provenance"]["cost"]["evaluations"] > SMALL.steps * (
+        SMALL.samples + 8 * SMALL.pairs
+    )
     model = untrained()
     with counting(model.module) as counted:
         sample(model, 5, seed=0, steps=3)
@@ -132,7 +166,9 @@ def test_a_network_of_classes_is_studied_with_its_labels_and_says_what_is_left_o
 def test_a_method_that_finds_nothing_is_noted_and_the_rest_goes_on() -> None:
     found = study(untrained(), methods=("pca",), count=30)
     assert found.methods == ()
-    assert found.notes == ("pca: left out, 30 components of 24 samples were asked for; give 1 to 23.",)
+    assert found.notes == (
+        "pca: left out, 30 components of 24 samples were asked for; give 1 to 23.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,10 +191,16 @@ def test_a_protocol_that_cannot_be_is_refused(changed: dict[str, Any], said: str
 def test_images_that_cannot_be_read_are_told_even_where_there_is_no_gate() -> None:
     def half_blind(images: torch.Tensor) -> dict[str, torch.Tensor]:
         found = brightness(images)
-        return {**found, "mean": torch.where(torch.arange(len(images)) % 12 == 11, torch.nan, found["mean"])}
+        return {
+            **found,
+            "mean": torch.where(torch.arange(len(images)) % 12 == 11, torch.nan, found["mean"]),
+        }
 
     notes = study(untrained(), read=half_blind, methods=("pca",)).notes
-    assert notes[0].startswith("Of the 24 images that directions were found in (seed 100), 8.3 % have a factor that cannot be read")
+    assert notes[0].startswith(
+        "Of the 24 images that directions were found in (seed 100), 8.3 % have a factor that "
+        "cannot be read"
+    )
 
 
 def test_windows_are_equal_parts() -> None:
@@ -180,7 +222,9 @@ def regressed() -> StepDirections:
     return regressed_directions(acts, brightness(acts.images)).scaled(1.0)
 
 
-def test_a_common_strength_has_the_wanted_effect_and_says_where_it_has_not(trial: Trial, regressed: StepDirections) -> None:
+def test_a_common_strength_has_the_wanted_effect_and_says_where_it_has_not(
+    trial: Trial, regressed: StepDirections
+) -> None:
     strength, reached = common_strength(trial, regressed["mean"], 0.02, 1.0, 1000.0)
     assert reached
     again, _ = common_strength(trial, regressed["mean"], 0.02, strength, 1000.0)
@@ -200,20 +244,36 @@ def test_the_odd_part_leaves_out_what_both_signs_do(trial: Trial) -> None:
         odd_part(trial, unreadable)
 
 
-def test_a_contact_sheet_has_the_image_as_it_is_in_its_middle(trial: Trial, regressed: StepDirections) -> None:
+def test_a_contact_sheet_has_the_image_as_it_is_in_its_middle(
+    trial: Trial, regressed: StepDirections
+) -> None:
     few = head(trial, 2)
-    found = contact_sheet(few.model, few.images, regressed["mean"], (-200.0, 0.0, 200.0), seed=few.seed)
+    found = contact_sheet(
+        few.model, few.images, regressed["mean"], (-200.0, 0.0, 200.0), seed=few.seed
+    )
     down, across = found.picture.shape[0] // 2, found.picture.shape[1] // 3
     cells = [
-        [found.picture[row * down : (row + 1) * down, column * across : (column + 1) * across] for column in range(3)] for row in range(2)
+        [
+            found.picture[row * down : (row + 1) * down, column * across : (column + 1) * across]
+            for column in range(3)
+        ]
+        for row in range(2)
     ]
-    shown = ((few.images[1].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    shown = (
+        ((few.images[1].clamp(-1, 1) + 1) * 127.5)
+        .round()
+        .to(torch.uint8)
+        .repeat_interleave(8, 1)
+        .repeat_interleave(8, 2)
+    )
     assert np.array_equal(cells[1][1][:64, :64], shown.permute(1, 2, 0).numpy())
     assert not np.array_equal(cells[1][0], cells[1][1])
     assert not np.array_equal(cells[0][2], cells[0][1])
 
 
-def test_directions_come_back_from_disk_as_they_were(tmp_path: Path, regressed: StepDirections) -> None:
+def test_directions_come_back_from_disk_as_they_were(
+    tmp_path: Path, regressed: StepDirections
+) -> None:
     path = save_directions(regressed, tmp_path / "found.safetensors")
     back = load_directions(path)
     assert back.values.numpy().tobytes() == regressed.values.numpy().tobytes()
@@ -223,8 +283,12 @@ def test_directions_come_back_from_disk_as_they_were(tmp_path: Path, regressed: 
     assert sorted(item.name for item in tmp_path.iterdir()) == ["found.json", "found.safetensors"]
 
 
-def test_files_that_hold_no_directions_are_refused(tmp_path: Path, regressed: StepDirections) -> None:
-    with pytest.raises(InputError, match=r"does not end in \.safetensors; name it found\.safetensors"):
+def test_files_that_hold_no_directions_are_refused(
+    tmp_path: Path, regressed: StepDirections
+) -> None:
+    with pytest.raises(
+        InputError, match=r"does not end in \.safetensors; name it found\.safetensors"
+    ):
         save_directions(regressed, tmp_path / "found.pt")
     with pytest.raises(UnavailableError, match="cannot read directions"):
         load_directions(tmp_path / "missing.safetensors")
@@ -232,7 +296,11 @@ def test_files_that_hold_no_directions_are_refused(tmp_path: Path, regressed: St
     save_file({"values": regressed.values.contiguous()}, other)
     with pytest.raises(UnavailableError, match="holds no directions"):
         load_directions(other)
-    save_file({"values": regressed.values.contiguous()}, other, metadata={"format": "interp directions 1", "about": '{"names": ["a"]}'})
+    save_file(
+        {"values": regressed.values.contiguous()},
+        other,
+        metadata={"format": "interp directions 1", "about": '{"names": ["a"]}'},
+    )
     with pytest.raises(UnavailableError, match="does not say what its directions belong to"):
         load_directions(other)
     whole = save_directions(regressed, tmp_path / "whole.safetensors").read_bytes()

@@ -53,7 +53,9 @@ def made(language: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         seed=3,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords())
+        patch.setattr(
+            "interp.studies.features.run.load_encoder", lambda **options: small.KnowsTheWords()
+        )
         patch.setattr("interp.studies.features.run.load_concepts", small.concepts)
         folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
         for folder in folders:
@@ -90,12 +92,19 @@ def scores(value: Any) -> Iterator[dict[str, Any]]:
             yield from scores(item)
 
 
-def test_the_folder_holds_page_data_and_dictionaries_and_nothing_else(made: tuple[Path, Path]) -> None:
+def test_the_folder_holds_page_data_and_dictionaries_and_nothing_else(
+    made: tuple[Path, Path],
+) -> None:
     folder = made[0]
     assert {path.name for path in folder.iterdir()} == {
         *("index.html", "features.json", "dictionaries", "companions.safetensors", "hierarchy")
     }
-    assert {path.name for path in (folder / "dictionaries").iterdir()} == {"snmf", "sae", "pca", "difference_in_means"}
+    assert {path.name for path in (folder / "dictionaries").iterdir()} == {
+        "snmf",
+        "sae",
+        "pca",
+        "difference_in_means",
+    }
     snmf = interp.load_dictionary(folder / "dictionaries" / "snmf")
     assert (len(snmf), snmf.site, snmf.provenance.seed) == (12, "L1.mlp", 3)
     companions, site = load_companions(folder / "companions.safetensors")
@@ -103,7 +112,9 @@ def test_the_folder_holds_page_data_and_dictionaries_and_nothing_else(made: tupl
     assert companions["snmf"].shape[0] == 12
 
 
-def test_features_have_neighbours_and_broader_features(data: dict[str, Any], made: tuple[Path, Path]) -> None:
+def test_features_have_neighbours_and_broader_features(
+    data: dict[str, Any], made: tuple[Path, Path]
+) -> None:
     ids = {feature["id"] for feature in data["features"]}
     for feature in data["features"]:
         near = [neighbour["id"] for neighbour in feature["neighbours"]]
@@ -111,11 +122,18 @@ def test_features_have_neighbours_and_broader_features(data: dict[str, Any], mad
         assert set(near) <= ids
     assert [len(level["features"]) for level in data["hierarchy"]["levels"]] == [12, 6, 3]
     hierarchy = load_hierarchy(made[0] / "hierarchy")
-    assert hierarchy.levels[0].directions.equal(interp.load_dictionary(made[0] / "dictionaries" / "snmf").directions)
-    assert [(item["first"], item["second"]) for item in data["matches"]][:2] == [("snmf", "sae"), ("snmf", "pca")]
+    assert hierarchy.levels[0].directions.equal(
+        interp.load_dictionary(made[0] / "dictionaries" / "snmf").directions
+    )
+    assert [(item["first"], item["second"]) for item in data["matches"]][:2] == [
+        ("snmf", "sae"),
+        ("snmf", "pca"),
+    ]
 
 
-def test_the_model_is_called_by_its_folder_and_can_be_loaded_again(data: dict[str, Any], language: Path) -> None:
+def test_the_model_is_called_by_its_folder_and_can_be_loaded_again(
+    data: dict[str, Any], language: Path
+) -> None:
     assert (data["model"]["name"], data["model"]["source"]) == (language.name, str(language))
     assert data["provenance"]["activations"]["model"] == language.name
     assert interp.load_model(data["model"]["source"]).weight_hash == data["model"]["weight_hash"]
@@ -126,13 +144,17 @@ def test_the_data_passes_its_schema_and_lists_every_feature(data: dict[str, Any]
     counts = {item["method"]: item["features"] for item in data["methods"]}
     assert counts == {"snmf": 12, "sae": 12, "pca": 12, "difference_in_means": 2, "random": 12}
     listed = [feature["method"] for feature in data["features"]]
-    assert {name: listed.count(name) for name in counts} == {**counts, "random": 0}, "a control has no features to show"
+    assert {name: listed.count(name) for name in counts} == {**counts, "random": 0}, (
+        "a control has no features to show"
+    )
 
 
 def test_the_same_seed_gives_the_same_report(made: tuple[Path, Path], data: dict[str, Any]) -> None:
     assert untimed(read(made[1])) == untimed(data)
     assert data["provenance"]["seed"] == 3
-    first, second = ((folder / "dictionaries/snmf/dictionary.safetensors").read_bytes() for folder in made)
+    first, second = (
+        (folder / "dictionaries/snmf/dictionary.safetensors").read_bytes() for folder in made
+    )
     assert first == second
 
 
@@ -140,7 +162,10 @@ def test_another_seed_gives_other_dictionaries(made: tuple[Path, Path], language
     model = interp.load_model(language)
     acts = interp.record(model, TEXTS, "L1.mlp")
     same, other = (
-        interp.fit_snmf(acts, 12, sparsity=0.2, coefficient_sparsity=COEFFICIENT_SPARSITY, seed=seed).directions for seed in (3, 4)
+        interp.fit_snmf(
+            acts, 12, sparsity=0.2, coefficient_sparsity=COEFFICIENT_SPARSITY, seed=seed
+        ).directions
+        for seed in (3, 4)
     )
     written = interp.load_dictionary(made[0] / "dictionaries" / "snmf").directions
     assert written.equal(same)
@@ -150,14 +175,27 @@ def test_another_seed_gives_other_dictionaries(made: tuple[Path, Path], language
 def test_the_texts_given_are_what_the_features_were_found_on(data: dict[str, Any]) -> None:
     assert data["corpus"]["texts"] == len(TEXTS)
     assert data["corpus"]["concepts"] == 2
-    assert data["corpus"]["selection"] == "padding left out, special tokens left out, first position left out"
-    joined = ["".join(context["tokens"]) for feature in data["features"] for context in feature["contexts"]]
+    assert (
+        data["corpus"]["selection"]
+        == "padding left out, special tokens left out, first position left out"
+    )
+    joined = [
+        "".join(context["tokens"])
+        for feature in data["features"]
+        for context in feature["contexts"]
+    ]
     assert joined
     assert all(any(part in text for text in TEXTS) for part in joined)
 
 
-def test_a_text_with_html_in_it_is_shown_and_cannot_act(made: tuple[Path, Path], data: dict[str, Any]) -> None:
-    contexts = ["".join(context["tokens"]) for feature in data["features"] for context in feature["contexts"]]
+def test_a_text_with_html_in_it_is_shown_and_cannot_act(
+    made: tuple[Path, Path], data: dict[str, Any]
+) -> None:
+    contexts = [
+        "".join(context["tokens"])
+        for feature in data["features"]
+        for context in feature["contexts"]
+    ]
     assert any("<script>alert(1)" in text for text in contexts), "else this test shows nothing"
     page = (made[0] / "index.html").read_text(encoding="utf-8")
     # Plotly's own source, packed, is the only other place where these letters could stand.
@@ -166,14 +204,24 @@ def test_a_text_with_html_in_it_is_shown_and_cannot_act(made: tuple[Path, Path],
 
 
 def test_controls_stand_beside_the_results(data: dict[str, Any]) -> None:
-    assert "random" in {best["method"] for concept in data["detection"]["concepts"] for best in concept["best"]}
+    assert "random" in {
+        best["method"] for concept in data["detection"]["concepts"] for best in concept["best"]
+    }
     families = data["steering"]["families"]
     sites = {family["site"] for family in families if not family["control"]}
-    controlled = {family["site"] for family in families if family["control"] and family["route"] == "random"}
+    controlled = {
+        family["site"] for family in families if family["control"] and family["route"] == "random"
+    }
     assert controlled == sites == {"L1.mlp", "L2.resid_post"}
     assert [family["route"] for family in families].count("unsteered") == 1
     assert data["steering"]["unsteered"]["continuations"]
-    assert {family["method"] for family in families} == {"snmf", "sae", "difference_in_means", "random", "none"}
+    assert {family["method"] for family in families} == {
+        "snmf",
+        "sae",
+        "difference_in_means",
+        "random",
+        "none",
+    }
 
 
 def test_every_number_has_its_interval_its_cases_and_its_seed(data: dict[str, Any]) -> None:
@@ -191,15 +239,25 @@ def test_every_number_has_its_interval_its_cases_and_its_seed(data: dict[str, An
 
 
 def test_every_unsupervised_feature_says_how_well_it_is_found_again(data: dict[str, Any]) -> None:
-    found = {name: [item["stability"] for item in data["features"] if item["method"] == name] for name in ("snmf", "sae", "pca")}
+    found = {
+        name: [item["stability"] for item in data["features"] if item["method"] == name]
+        for name in ("snmf", "sae", "pca")
+    }
     for name, own in found.items():
         assert all(item is not None and -1 <= item["seeds"] <= 1.0001 for item in own), name
     assert min(item["seeds"] for item in found["pca"]) > 0.999, "nothing in PCA depends on the seed"
-    assert all(item["stability"] is None for item in data["features"] if item["method"] == "difference_in_means")
+    assert all(
+        item["stability"] is None
+        for item in data["features"]
+        if item["method"] == "difference_in_means"
+    )
 
 
 def test_strengths_are_chosen_on_prompts_that_are_not_reported(data: dict[str, Any]) -> None:
-    chosen, reported = set(data["steering"]["prompts_selection"]), set(data["steering"]["prompts_report"])
+    chosen, reported = (
+        set(data["steering"]["prompts_selection"]),
+        set(data["steering"]["prompts_report"]),
+    )
     assert chosen == {"I think that"}
     assert not chosen & reported
     steered = [item["steering"] for item in data["features"] if item["steering"]]
@@ -214,19 +272,30 @@ def test_strengths_are_chosen_on_prompts_that_are_not_reported(data: dict[str, A
     [
         ({"site": "L1.mpl"}, r"unknown site 'L1.mpl'; nearest: L1.mlp"),
         ({"concept_names": ("cookign",)}, r"unknown concept 'cookign'; nearest: cooking"),
-        ({"features": 10_000, "texts": ("One short line.",)}, r"n_features is 10000; expected at most \d+"),
+        (
+            {"features": 10_000, "texts": ("One short line.",)},
+            r"n_features is 10000; expected at most \d+",
+        ),
     ],
 )
-def test_a_setting_that_does_not_fit_is_named(language: Path, tmp_path: Path, wrong: dict[str, Any], expected: str) -> None:
+def test_a_setting_that_does_not_fit_is_named(
+    language: Path, tmp_path: Path, wrong: dict[str, Any], expected: str
+) -> None:
     with pytest.raises(InputError, match=expected):
-        main_job(Settings(**{"model": str(language), "concept_names": ("cooking",), **wrong}), tmp_path)
+        main_job(
+            Settings(**{"model": str(language), "concept_names": ("cooking",), **wrong}), tmp_path
+        )
 
 
 @pytest.mark.slow
 def test_the_default_model_is_reported_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer neutral sentences than are shipped: under a minute on two cores that do nothing else."""
+    """With fewer neutral sentences than are shipped: under a minute on two cores that do nothing
+    else.
+    """
     names = ("cooking", "football", "weather")
-    monkeypatch.setattr("interp.studies.features.run.load_concepts", lambda: small.concepts(names, neutral=60))
+    monkeypatch.setattr(
+        "interp.studies.features.run.load_concepts", lambda: small.concepts(names, neutral=60)
+    )
     protocol = Protocol(
         strengths=(0.5,),
         selection_prompts=("I think that",),
@@ -234,15 +303,20 @@ def test_the_default_model_is_reported_on(tmp_path: Path, monkeypatch: pytest.Mo
         n_random=1,
         sampling=Sampling(max_new_tokens=8),
     )
-    settings = Settings(methods=("snmf",), features=20, concept_names=names, steered_concepts=1, protocol=protocol)
+    settings = Settings(
+        methods=("snmf",), features=20, concept_names=names, steered_concepts=1, protocol=protocol
+    )
     page = main_job(settings, tmp_path)
     data = read(tmp_path)
     validate(data)
     assert data["model"]["name"] == settings.model
     assert [concept["concept"] for concept in data["detection"]["concepts"]] == list(names)
-    assert [feature["index"] for feature in data["features"] if feature["method"] == "snmf"] == list(range(20))
+    assert [
+        feature["index"] for feature in data["features"] if feature["method"] == "snmf"
+    ] == list(range(20))
     assert page.stat().st_size > 1_000_000
-    # The direction of the labelled means tells each concept apart on sentences it has not seen; random ones do so less well.
+    # The direction of the labelled means tells each concept apart on sentences it has not seen;
+    # random ones do so less well.
     means = {item["method"]: item["mean_auroc"]["value"] for item in data["detection"]["summary"]}
     assert means["difference_in_means"] > 0.9
     assert means["difference_in_means"] > means["random"]

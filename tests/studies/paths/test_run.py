@@ -15,7 +15,9 @@ from interp.report import write_paths
 from interp.studies.paths.result import PathsResult
 from interp.studies.paths.run import PathsProtocol, trace_task
 
-PROTOCOL = PathsProtocol(methods=("eap", "exact"), examples=6, judged=4, top=5, random=5, orders=1, splits=3)
+PROTOCOL = PathsProtocol(
+    methods=("eap", "exact"), examples=6, judged=4, top=5, random=5, orders=1, splits=3
+)
 
 
 def lines(count: int = 10) -> list[dict[str, object]]:
@@ -66,13 +68,20 @@ def test_it_is_found_on_some_examples_and_judged_on_others(task: Task, result: P
     assert result.checked is not None
     assert len(result.checked.names) == 10
     assert result.sufficiency is not None
-    assert result.sufficiency.whole.metric.value == pytest.approx(float(result.faithfulness.clean.value))
+    assert result.sufficiency.whole.metric.value == pytest.approx(
+        float(result.faithfulness.clean.value)
+    )
 
 
 def test_the_page_and_its_data_are_written(result: PathsResult, tmp_path: Path) -> None:
     page = write_paths(result, tmp_path / "out")
     assert page.read_text(encoding="utf-8").count("mine") >= 1
-    assert {path.name for path in page.parent.iterdir()} == {"index.html", "paths.json", "graph.json", "graph.graphml"}
+    assert {path.name for path in page.parent.iterdir()} == {
+        "index.html",
+        "paths.json",
+        "graph.json",
+        "graph.graphml",
+    }
 
 
 def test_a_model_that_cannot_do_the_task_warns_with_its_accuracy(task: Task) -> None:
@@ -86,7 +95,9 @@ def test_wrong_files_are_named_by_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"line 2 of .* has no wrong"):
         read_task(written(tmp_path, rows))
     (tmp_path / "bad.jsonl").write_text("{}\nnot json\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"line 1 of .* has no prompt, counterfactual, right, wrong"):
+    with pytest.raises(
+        InputError, match=r"line 1 of .* has no prompt, counterfactual, right, wrong"
+    ):
         read_task(tmp_path / "bad.jsonl")
     (tmp_path / "worse.jsonl").write_text("not json\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"line 1 of .* is not json"):

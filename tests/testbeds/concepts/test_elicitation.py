@@ -1,11 +1,20 @@
-"""Eliciting a planted network, which draws blue only where it is told far more blue than its prompts say."""
+"""Eliciting a planted network, which draws blue only where it is told far more blue than its
+prompts say.
+"""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from interp.core import InputError
-from interp.testbeds.concepts.elicitation import ARMS, ElicitationGrid, best_factor, elicited, mid_difference, over_prompted
+from interp.testbeds.concepts.elicitation import (
+    ARMS,
+    ElicitationGrid,
+    best_factor,
+    elicited,
+    mid_difference,
+    over_prompted,
+)
 from interp.testbeds.concepts.network import WIDTH, ConceptNetwork
 from interp.testbeds.images.concept_shapes import BACKGROUND, HELD_OUT, ConceptSignals
 
@@ -16,14 +25,18 @@ NEEDED = 2.4
 
 
 class Reluctant(ConceptNetwork):
-    """Its embedding is the condition itself, padded; its bottleneck is the embedding; it draws what the bottleneck says."""
+    """Its embedding is the condition itself, padded; its bottleneck is the embedding; it draws what
+    the bottleneck says.
+    """
 
     def __init__(self, needed: float = NEEDED) -> None:
         super().__init__(4)
         self.needed, self.told = needed, torch.zeros(0)
         self.embed = nn.Sequential(nn.ConstantPad1d((0, WIDTH - 4), 0.0))
 
-    def encode(self, images: Tensor, times: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(
+        self, images: Tensor, times: Tensor, embedding: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         self.told = embedding
         return embedding[:, :, None, None], images, embedding
 
@@ -39,7 +52,8 @@ class Reluctant(ConceptNetwork):
 
 def accuracies(network: ConceptNetwork) -> dict[str, dict[float, float]]:
     return {
-        arm: {factor: float(hits.float().mean()) for factor, hits in by.items()} for arm, by in elicited(network, SIGNALS, GRID).items()
+        arm: {factor: float(hits.float().mean()) for factor, hits in by.items()}
+        for arm, by in elicited(network, SIGNALS, GRID).items()
     }
 
 
@@ -48,7 +62,9 @@ def test_each_arm_elicits_from_the_factor_that_suffices() -> None:
     assert tuple(found) == ARMS
     assert found["naive"] == {0.0: 0.0}, "asked with 1 signal, 2.4 are needed"
     assert found["over_prompt"] == {2.0: 0.0, 3.0: 1.0}
-    assert found["linear"] == {0.5: 0.0, 1.0: 1.0}, "a shift by ½ takes as much red as it adds blue: 2 signals"
+    assert found["linear"] == {0.5: 0.0, 1.0: 1.0}, (
+        "a shift by ½ takes as much red as it adds blue: 2 signals"
+    )
     assert found["linear_size"] == {0.5: 0.0, 1.0: 0.0}
 
 
@@ -59,7 +75,9 @@ def test_what_already_shows_it_needs_nothing() -> None:
 def test_the_bottleneck_is_steered_by_its_own_mean_difference() -> None:
     network = Reluctant(needed=-2)
     assert mid_difference(network, SIGNALS, images=2).shape == (10, WIDTH, 1, 1)
-    assert mid_difference(network, SIGNALS, images=2)[0, :4, 0, 0].tolist() == pytest.approx([-0.2, 0, 0.2, 0])
+    assert mid_difference(network, SIGNALS, images=2)[0, :4, 0, 0].tolist() == pytest.approx(
+        [-0.2, 0, 0.2, 0]
+    )
     assert accuracies(Reluctant())["mid"] == {0.5: 0.0, 1.0: 1.0}
 
 
@@ -71,7 +89,8 @@ def test_random_shifts_do_not_elicit_and_are_as_large() -> None:
     told = network.told.view(-1, GRID.images, WIDTH)[:, 0]
     shift = told - told[0]
     assert (told[0, :4] - SIGNALS.prompt(HELD_OUT)).abs().max() == 0
-    # Order: naive, two over-prompts, then for each factor linear, linear_size, mid, random, random_mid.
+    # Order: naive, two over-prompts, then for each factor linear, linear_size, mid, random,
+    # random_mid.
     assert shift[[3, 6]].norm(dim=1).tolist() == pytest.approx([0.5 * 0.08**0.5, 0.5 * 0.08**0.5])
     assert shift[[8, 11]].norm(dim=1).tolist() == pytest.approx([0.08**0.5, 0.08**0.5])
     assert shift[[5, 7]].abs().max() == 0, "the bottleneck's arms leave the embedding alone"

@@ -1,4 +1,6 @@
-"""Training the concept network: checkpoints where they were asked for, a run that is what its seed says, prompts that hide a concept."""
+"""Training the concept network: checkpoints where they were asked for, a run that is what its seed
+says, prompts that hide a concept.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,26 @@ from interp.core import InputError, UnavailableError
 from interp.dynamics.checkpoints import checkpoints_of
 from interp.dynamics.learning_times import LearningRule
 from interp.dynamics.track import track
-from interp.testbeds.concepts.network import ConceptNetwork, load_network, sample_bottlenecks, sample_images, save_network, starting_noise
-from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run, run_name
+from interp.testbeds.concepts.network import (
+    ConceptNetwork,
+    load_network,
+    sample_bottlenecks,
+    sample_images,
+    save_network,
+    starting_noise,
+)
+from interp.testbeds.concepts.run import (
+    ConceptRun,
+    ConceptTrainingSettings,
+    load_concept_run,
+    run_name,
+)
 from interp.testbeds.concepts.training import concept_axes, train_concepts
 from interp.testbeds.images.concept_shapes import ConceptSignals
 
-TINY = ConceptTrainingSettings(colour=0.8, steps=40, checkpoints=3, first=10, per_class=64, images=12, arm_images=2, channels=4)
+TINY = ConceptTrainingSettings(
+    colour=0.8, steps=40, checkpoints=3, first=10, per_class=64, images=12, arm_images=2, channels=4
+)
 
 
 class Certain(ConceptNetwork):
@@ -44,8 +60,12 @@ def test_a_shift_of_the_bottleneck_by_nothing_changes_nothing() -> None:
     told, noise = network.embed(ConceptSignals().prompt(0).repeat(3, 1)).detach(), starting_noise(3)
     images, held = sample_bottlenecks(network, told, noise)
     assert held.shape == (10, 3, 8, 6, 6)
-    assert torch.equal(images, sample_images(network, told, noise, mid_shifts=list(torch.zeros_like(held))))
-    assert not torch.allclose(images, sample_images(network, told, noise, mid_shifts=list(torch.ones_like(held))))
+    assert torch.equal(
+        images, sample_images(network, told, noise, mid_shifts=list(torch.zeros_like(held)))
+    )
+    assert not torch.allclose(
+        images, sample_images(network, told, noise, mid_shifts=list(torch.ones_like(held)))
+    )
     with pytest.raises(InputError, match="a shift per step"):
         sample_images(network, told, noise, mid_shifts=[held[0]])
 
@@ -65,13 +85,16 @@ def test_a_run_is_what_its_seed_says_and_is_read_once_finished(tmp_path: Path) -
     assert {len(values) for by in run.arms.values() for values in by.values()} == {3}
     written = (tmp_path / "run.json").stat().st_mtime_ns
     again = train_concepts(TINY, tmp_path / "run.json")
-    assert (tmp_path / "run.json").stat().st_mtime_ns == written, "a finished run is not trained again"
+    assert (tmp_path / "run.json").stat().st_mtime_ns == written, (
+        "a finished run is not trained again"
+    )
     twin = train_concepts(TINY, tmp_path / "twin.json")
     assert again.losses == twin.losses == run.losses
     assert again.arms == twin.arms == run.arms
     with pytest.raises(InputError, match="other settings"):
         train_concepts(replace(TINY, seed=1), tmp_path / "run.json")
-    # What was measured in training is what is measured of the checkpoints that were kept (in half precision).
+    # What was measured in training is what is measured of the checkpoints that were kept (in half
+    # precision).
     axes = concept_axes(TINY.signals, images=12)
     tracked = track(checkpoints_of(tmp_path / "run", load=load_network), axes)
     assert list(tracked.steps) == run.steps
@@ -90,7 +113,7 @@ def test_hidden_colour_teaches_the_embedding_nothing_of_colour(tmp_path: Path) -
 
 
 def test_learned_and_onset_follow_the_rule() -> None:
-    run = ConceptRun(TINY, steps=[10, 20, 30, 40], arm_steps=[10, 20, 30, 40])
+    run = ConceptRun(settings=TINY, steps=[10, 20, 30, 40], arm_steps=[10, 20, 30, 40])
     run.naive["joint"] = [0.0, 0.5, 0.9, 0.9]
     run.arms["linear"] = {1.0: [0.0, 0.9, 0.0, 0.9], 2.0: [0.0, 0.0, 0.9, 0.0]}
     rule = LearningRule(threshold=0.8, hold=2)
@@ -102,7 +125,9 @@ def test_learned_and_onset_follow_the_rule() -> None:
 
 
 def test_what_is_lost_again_was_not_learned_for_good() -> None:
-    run = ConceptRun(TINY, steps=[10, 20, 30, 40, 50, 60, 70], arm_steps=[10, 20, 30, 40, 50, 60, 70])
+    run = ConceptRun(
+        settings=TINY, steps=[10, 20, 30, 40, 50, 60, 70], arm_steps=[10, 20, 30, 40, 50, 60, 70]
+    )
     run.naive["colour"] = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     run.naive["size"] = [0.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
     run.arms["linear"] = {1.0: [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]}
@@ -116,7 +141,10 @@ def test_what_is_lost_again_was_not_learned_for_good() -> None:
 
 def test_names_say_what_is_not_the_default() -> None:
     assert run_name(ConceptTrainingSettings(colour=0.2, seed=3)) == "colour0.2_seed3"
-    assert run_name(ConceptTrainingSettings(hidden="colour", hide=0.5)) == "colour0.2_colourhidden0.5_seed0"
+    assert (
+        run_name(ConceptTrainingSettings(hidden="colour", hide=0.5))
+        == "colour0.2_colourhidden0.5_seed0"
+    )
 
 
 def test_wrong_input(tmp_path: Path) -> None:
@@ -143,11 +171,20 @@ def test_weights_survive_in_half_precision(tmp_path: Path) -> None:
     save_network(network, tmp_path / "network.safetensors")
     read = load_network(tmp_path / "network.safetensors")
     assert read.channels == 8
-    assert all(torch.allclose(a, b, atol=2e-4) for a, b in zip(network.parameters(), read.parameters(), strict=True))
+    assert all(
+        torch.allclose(a, b, atol=2e-4)
+        for a, b in zip(network.parameters(), read.parameters(), strict=True)
+    )
 
 
-@pytest.mark.parametrize(("colour", "first", "second"), [(0.2, "size", "colour"), (0.8, "colour", "size")])
-def test_the_stronger_signal_is_learned_first(tmp_path: Path, colour: float, first: str, second: str) -> None:
-    settings = ConceptTrainingSettings(colour=colour, steps=180, checkpoints=2, images=24, arm_images=2)
+@pytest.mark.parametrize(
+    ("colour", "first", "second"), [(0.2, "size", "colour"), (0.8, "colour", "size")]
+)
+def test_the_stronger_signal_is_learned_first(
+    tmp_path: Path, colour: float, first: str, second: str
+) -> None:
+    settings = ConceptTrainingSettings(
+        colour=colour, steps=180, checkpoints=2, images=24, arm_images=2
+    )
     places = train_concepts(settings, tmp_path / "run.json").coordinates
     assert places[first][-1] > places[second][-1] + 0.15

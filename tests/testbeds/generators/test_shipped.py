@@ -1,4 +1,6 @@
-"""The networks that ship are what they are said to be: they pass the gate; their bottlenecks carry everything, much, or nothing."""
+"""The networks that ship are what they are said to be: they pass the gate; their bottlenecks carry
+everything, much, or nothing.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,14 @@ import pytest
 import torch
 
 from interp.corpus import data_folder
-from interp.diffusion import interchange, read_strokes, removed_skips, sample, sanity_gate, timesteps
+from interp.diffusion import (
+    interchange,
+    read_strokes,
+    removed_skips,
+    sample,
+    sanity_gate,
+    timesteps,
+)
 from interp.testbeds.generators import load_generator, training_curve
 from interp.testbeds.images.shapes import SHAPE_FACTORS, read_shapes, shape_images
 
@@ -44,7 +53,8 @@ def test_networks_of_shapes_pass_the_gate(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("shapes_plain", -0.05, 0.05), ("shapes_study", 0.85, 1.1), ("shapes_dropped", 0.7, 1.1)]
+    ("name", "least", "most"),
+    [("shapes_plain", -0.05, 0.05), ("shapes_study", 0.85, 1.1), ("shapes_dropped", 0.7, 1.1)],
 )
 def test_what_goes_through_the_bottleneck(name: str, least: float, most: float) -> None:
     table = interchange(load_generator(folder(name)), read_shapes, pairs=128, seed=20)

@@ -1,4 +1,6 @@
-"""Circles with concept signals: what is drawn is what is read, and a concept without a signal is refused with its reader's accuracy."""
+"""Circles with concept signals: what is drawn is what is read, and a concept without a signal is
+refused with its reader's accuracy.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,9 @@ def test_prompts_differ_by_the_signals() -> None:
     red_large, red_small, blue_large, blue_small = (signals.prompt(index) for index in ALL)
     assert (blue_large - red_large).tolist() == pytest.approx([-0.3, 0, 0.3, 0])
     assert (red_small - red_large).tolist() == pytest.approx([0, 0, 0, -0.2])
-    assert torch.allclose(blue_small, blue_large + red_small - red_large), "the held-out class is the parallelogram's fourth corner"
+    assert torch.allclose(blue_small, blue_large + red_small - red_large), (
+        "the held-out class is the parallelogram's fourth corner"
+    )
 
 
 def test_conditions_stay_within_the_jitter_and_fill_it() -> None:
@@ -32,7 +36,9 @@ def test_conditions_stay_within_the_jitter_and_fill_it() -> None:
     data = concept_images(signals, 500, classes=(HELD_OUT,), seed=1)
     off = (data.conditions - signals.prompt(HELD_OUT)).abs().amax(dim=0)
     assert off.tolist() == pytest.approx([0.05, 0.05, 0.05, 0.15], rel=0.02)
-    assert torch.equal(concept_images(signals, 5, seed=3).images, concept_images(signals, 5, seed=3).images)
+    assert torch.equal(
+        concept_images(signals, 5, seed=3).images, concept_images(signals, 5, seed=3).images
+    )
 
 
 @pytest.mark.parametrize("colour", [0.1, 0.8])
@@ -54,7 +60,8 @@ def test_classes_lie_at_the_corners() -> None:
     for index, corner in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         images = concept_images(signals, 300, classes=(index,)).images
         mean = concept_coordinates(images, signals).mean(dim=0)
-        # Half of the jitter (uniform, up to 3/8 of the signal for size) is clipped: the mean is off by 3/32 there.
+        # Half of the jitter (uniform, up to 3/8 of the signal for size) is clipped: the mean is off
+        # by 3/32 there.
         assert mean.tolist() == pytest.approx(corner, abs=0.13)
         assert concept_hits(images, signals, index).all()
         assert not concept_hits(images, signals, 3 - index).any()
@@ -75,7 +82,9 @@ def test_readers_are_right_and_shuffled_classes_are_chance() -> None:
 
 
 @pytest.mark.parametrize(("colour", "size", "name"), [(0.0, 0.4, "colour"), (0.2, 0.0, "size")])
-def test_a_concept_without_a_signal_is_refused_with_its_accuracy(colour: float, size: float, name: str) -> None:
+def test_a_concept_without_a_signal_is_refused_with_its_accuracy(
+    colour: float, size: float, name: str
+) -> None:
     with pytest.raises(InputError, match=rf"^{name} is not told apart.*accuracy 0\.[45]"):
         require_told_apart(ConceptSignals(colour, size))
     with pytest.raises(InputError, match="signal of 0"):

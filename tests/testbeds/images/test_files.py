@@ -1,4 +1,6 @@
-"""Files in the format of MNIST: written here byte by byte, read back; what is not one is refused in one line."""
+"""Files in the format of MNIST: written here byte by byte, read back; what is not one is refused in
+one line.
+"""
 
 import gzip
 import struct
@@ -16,7 +18,9 @@ CLASSES = np.array([3, 0, 9, 255, 1], dtype=np.uint8)
 
 
 def idx(values: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    return (
+        struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    )
 
 
 def written(folder: Path, start: str = "train", *, images: str = "", labels: str = "") -> Path:
@@ -53,7 +57,10 @@ def test_labels_may_have_another_name(tmp_path: Path) -> None:
 def test_the_parts_of_fashion_mnist(tmp_path: Path) -> None:
     written(tmp_path, "t10k", images=".gz", labels=".gz")
     assert len(fashion_mnist("test", tmp_path)) == 5
-    with pytest.raises(UnavailableError, match=r"has no train-images-idx3-ubyte, compressed or not; install the Debian package"):
+    with pytest.raises(
+        UnavailableError,
+        match=r"has no train-images-idx3-ubyte, compressed or not; install the Debian package",
+    ):
         fashion_mnist("train", tmp_path)
 
 

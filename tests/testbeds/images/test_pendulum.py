@@ -8,13 +8,23 @@ import torch
 
 from interp.core import InputError
 from interp.testbeds.images import pendulum
-from interp.testbeds.images.pendulum import PENDULUM_FACTORS, pendulum_images, read_pendulum, shadow_of
+from interp.testbeds.images.pendulum import (
+    PENDULUM_FACTORS,
+    pendulum_images,
+    read_pendulum,
+    shadow_of,
+)
 
 
 @pytest.mark.parametrize(("light", "angle"), [(0.5, 0.0), (0.4, 0.5), (0.62, -0.3), (0.55, 0.4)])
 def test_the_shadow_is_where_rays_meet_the_ball(light: float, angle: float) -> None:
     ground = np.linspace(-0.5, 1.5, 200_001)
-    ball = np.array([pendulum.PIVOT[0] + pendulum.ROD * math.sin(angle), pendulum.PIVOT[1] + pendulum.ROD * math.cos(angle)])
+    ball = np.array(
+        [
+            pendulum.PIVOT[0] + pendulum.ROD * math.sin(angle),
+            pendulum.PIVOT[1] + pendulum.ROD * math.cos(angle),
+        ]
+    )
     ray = np.stack([ground - light, np.full_like(ground, pendulum.GROUND - pendulum.LIGHT_HEIGHT)])
     towards = ball - np.array([light, pendulum.LIGHT_HEIGHT])
     distance = np.abs(ray[0] * towards[1] - ray[1] * towards[0]) / np.hypot(*ray)
@@ -32,12 +42,16 @@ def test_every_factor_is_read_back(size: int) -> None:
         assert np.corrcoef(read[name], data.factors[name])[0, 1] > 0.999, name
     assert torch.allclose(read["shadow"], data.factors["shadow"], atol=0.01)
     assert torch.allclose(read["length"], data.factors["length"], atol=0.01)
-    assert abs(np.corrcoef(read["light"], data.factors["angle"])[0, 1]) < 0.2, "control: causes are independent"
+    assert abs(np.corrcoef(read["light"], data.factors["angle"])[0, 1]) < 0.2, (
+        "control: causes are independent"
+    )
 
 
 def test_the_shadow_follows_both_causes() -> None:
     light = torch.tensor([0.4, 0.6])
-    assert shadow_of(light, torch.zeros(2))[0].diff() < 0, "a light to the right throws the shadow to the left"
+    assert shadow_of(light, torch.zeros(2))[0].diff() < 0, (
+        "a light to the right throws the shadow to the left"
+    )
     assert shadow_of(torch.full((2,), 0.5), light)[0].diff() > 0
 
 

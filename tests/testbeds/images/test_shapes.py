@@ -1,4 +1,6 @@
-"""Shapes: the closed forms read back what was drawn, seeds decide everything, wrong ranges are refused."""
+"""Shapes: the closed forms read back what was drawn, seeds decide everything, wrong ranges are
+refused.
+"""
 
 from typing import Any
 
@@ -7,7 +9,13 @@ import pytest
 import torch
 
 from interp.core import InputError
-from interp.testbeds.images.shapes import SHAPE_FACTORS, ShapeRanges, read_background, read_shapes, shape_images
+from interp.testbeds.images.shapes import (
+    SHAPE_FACTORS,
+    ShapeRanges,
+    read_background,
+    read_shapes,
+    shape_images,
+)
 
 
 def correlation(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -17,11 +25,15 @@ def correlation(first: torch.Tensor, second: torch.Tensor) -> float:
 @pytest.mark.parametrize("kind", ["circle", "square", "triangle"])
 @pytest.mark.parametrize("size", [16, 24])
 def test_every_factor_is_read_back(kind: Any, size: int) -> None:
-    data = shape_images(400, kind=kind, size=size, ranges=ShapeRanges(background=(0.0, 0.3)), seed=1)
+    data = shape_images(
+        400, kind=kind, size=size, ranges=ShapeRanges(background=(0.0, 0.3)), seed=1
+    )
     read = {**read_shapes(data.images), **read_background(data.images)}
     for name in (*SHAPE_FACTORS, "background"):
         assert correlation(read[name], data.factors[name]) > 0.999, name
-    assert abs(correlation(read["x"], data.factors["y"])) < 0.15, "control: the factors are independent"
+    assert abs(correlation(read["x"], data.factors["y"])) < 0.15, (
+        "control: the factors are independent"
+    )
 
 
 def test_lengths_are_read_in_pixels() -> None:
@@ -55,7 +67,10 @@ def test_an_empty_image_has_no_factor() -> None:
 
 def test_haze_does_not_move_the_factors() -> None:
     data = shape_images(50, seed=5)
-    hazy = read_shapes(data.images + 0.04 * torch.rand(data.images.shape, generator=torch.Generator().manual_seed(0)))
+    hazy = read_shapes(
+        data.images
+        + 0.04 * torch.rand(data.images.shape, generator=torch.Generator().manual_seed(0))
+    )
     for name in ("x", "y", "radius"):
         assert torch.allclose(hazy[name], data.factors[name], atol=0.15), name
 
