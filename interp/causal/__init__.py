@@ -36,6 +36,7 @@ from interp.causal.wiring.metrics import (
 )
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.residual import ResidualWiring
+from interp.core.moved import forwarding
 
 __all__ = [
     "Alignment",
@@ -86,3 +87,17 @@ __all__ = [
     "whole_path_effect",
     "wiring_of",
 ]
+
+__getattr__ = forwarding(
+    __name__,
+    {
+        **dict.fromkeys(
+            (
+                "PathsProtocol",
+                "PathsResult",
+                "trace_task",
+            ),
+            "interp.studies.paths",
+        ),
+    },
+)

@@ -2,6 +2,7 @@
 there, edit with them, judge edits.
 """
 
+from interp.core.moved import forwarding
 from interp.diffusion.bottleneck.carriers import carrier_shares
 from interp.diffusion.bottleneck.interchange import Interchange, Transfer, interchange
 from interp.diffusion.bottleneck.readable import readable, readable_writable
@@ -139,3 +140,26 @@ __all__ = [
     "unclipped",
     "write_png",
 ]
+
+__getattr__ = forwarding(
+    __name__,
+    {
+        **dict.fromkeys(
+            (
+                "DirectionsProtocol",
+                "DirectionsResult",
+                "study_directions",
+            ),
+            "interp.studies.directions",
+        ),
+        **dict.fromkeys(
+            (
+                "GeneratorSettings",
+                "load_generator",
+                "train_generator",
+                "training_curve",
+            ),
+            "interp.testbeds.generators",
+        ),
+    },
+)

@@ -2,6 +2,7 @@
 when could it first be elicited?
 """
 
+from interp.core.moved import forwarding
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
 from interp.dynamics.feature_births import feature_births
 from interp.dynamics.lags import Lag, elicitation_lag
@@ -51,3 +52,27 @@ __all__ = [
     "track_language",
     "typical_time",
 ]
+
+__getattr__ = forwarding(
+    __name__,
+    {
+        **dict.fromkeys(
+            (
+                "ConceptRun",
+                "ConceptTrainingSettings",
+                "concept_axes",
+                "elicited",
+                "load_concept_run",
+                "train_concepts",
+            ),
+            "interp.testbeds.concepts",
+        ),
+        **dict.fromkeys(
+            (
+                "TinyLanguageSettings",
+                "train_tiny_language",
+            ),
+            "interp.testbeds.language",
+        ),
+    },
+)
