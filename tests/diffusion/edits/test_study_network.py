@@ -19,7 +19,7 @@ from interp.diffusion.scores.matching_strength import strength_for
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.images.shapes import read_shapes, shape_images
 
-STUDY = Path(__file__).parents[2] / "data" / "models" / "shapes_study"
+STUDY = Path(__file__).parents[3] / "data" / "models" / "shapes_study"
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,183 @@
+"""The house in numbers: what the plan of 0.2 counts, over the source of the package.
+
+`python benchmarks/house.py` prints the table and writes benchmarks/results/house.json and
+docs/house.svg, the picture of which study goes through which stage. `--lines 10 --seed 1` prints
+that many lines of code without saying where they stand, `--answers` where they do: would you have
+looked there first?
+"""
+
+import argparse
+import ast
+import io
+import random
+import sys
+import tokenize
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from import_graph import cycles, module_imports
+
+from interp.core.files import write_json, write_text
+
+PACKAGE = ROOT / "interp"
+STAGES = (
+    *("corpus", "models", "capture", "decompose", "features", "detection"),
+    *("steering", "causal", "diffusion", "dynamics", "testbeds"),
+)
+JOBS = ("features", "comparison", "paths", "directions", "learning")
+
+
+def sources() -> dict[Path, str]:
+    return {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def functions(tree: ast.Module) -> list[int]:
+    return [
+        int(node.end_lineno or node.lineno) - node.lineno + 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def lookups(tree: ast.Module) -> int:
+    """`data["key"]` and `data.get("key")`: what a type checker cannot see."""
+    count = 0
+    for node in ast.walk(tree):
+        key = node.slice if isinstance(node, ast.Subscript) else None
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".get") and node.args:
+            key = node.args[0]
+        count += isinstance(key, ast.Constant) and isinstance(key.value, str)
+    return count
+
+
+def counted() -> dict[str, float]:
+    texts = sources()
+    trees = {path: ast.parse(text) for path, text in texts.items()}
+    lines = [line for text in texts.values() for line in text.splitlines()]
+    lengths = sorted(length for tree in trees.values() for length in functions(tree))
+    calls = [
+        node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Call)
+    ]
+    comments = sum(
+        token.type == tokenize.COMMENT
+        for text in texts.values()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+    )
+    folders = Counter(path.parent for path in texts)
+    shown = [
+        tree for path, tree in trees.items() if "report" in path.relative_to(PACKAGE).parts[:1]
+    ]
+    return {
+        "files": len(texts),
+        "lines": len(lines),
+        "characters": sum(map(len, texts.values())),
+        "characters without spaces": sum(len("".join(text.split())) for text in texts.values()),
+        "lines over 100 columns": sum(len(line) > 100 for line in lines),
+        "longest file, lines": max(text.count("\n") for text in texts.values()),
+        "function length, median": lengths[len(lengths) // 2],
+        "function length, 95th percentile": lengths[int(0.95 * len(lengths))],
+        "function length, longest": lengths[-1],
+        "comments per 100 lines": round(100 * comments / len(lines), 2),
+        "calls with 7 or more positional arguments": sum(len(call.args) > 6 for call in calls),
+        "string look-ups in report": sum(map(lookups, shown)),
+        "string look-ups": sum(map(lookups, trees.values())),
+        "files in the fullest folder": max(folders.values()),
+        "folders": len(folders),
+        "import cycles": len(cycles()),
+    }
+
+
+def reached() -> dict[str, dict[str, int]]:
+    """Which stages each study goes through: modules of the stage reached from the study's own
+    files, by way of what they import (packages' `__init__` included).
+    """
+    graph = module_imports()
+    return {
+        job: {
+            stage: len({one for one in _reach(graph, job) if one.split(".")[1:2] == [stage]})
+            for stage in STAGES
+        }
+        for job in JOBS
+    }
+
+
+def _reach(graph: dict[str, set[str]], job: str) -> set[str]:
+    """What a study's own files import, directly."""
+    own = f"interp.studies.{job}"
+    return {
+        used
+        for module, imported in graph.items()
+        if module == own or module.startswith(own + ".")
+        for used in imported
+    }
+
+
+def picture(found: dict[str, dict[str, int]]) -> str:
+    """Studies by stages: a dot where the study imports the stage, its area by how many modules."""
+    left, top, cell = 120, 92, 62
+    width, height = left + cell * len(STAGES) + 10, top + 44 * len(JOBS) + 14
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="ui-sans-serif, system-ui, sans-serif" font-size="13">',
+        "<title>Which stages each study goes through</title>",
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for column, stage in enumerate(STAGES):
+        x = left + cell * column + cell / 2
+        parts.append(
+            f'<text x="{x - 12}" y="{top - 14}" fill="#444" transform="rotate(-35 {x - 12} {top - 14})">{escape(stage)}</text>'
+        )
+    for row, (job, stages) in enumerate(found.items()):
+        y = top + 44 * row + 22
+        parts.append(
+            f'<text x="{left - 14}" y="{y + 4}" text-anchor="end" fill="#222">{job}</text>'
+        )
+        parts.append(f'<path d="M{left} {y}H{width - 10}" stroke="#ddd"/>')
+        for column, count in enumerate(stages.values()):
+            if count:
+                x = left + cell * column + cell / 2
+                parts.append(
+                    f'<circle cx="{x}" cy="{y}" r="{8 + 1.1 * min(count, 9):.1f}" fill="#5f8cd6"/>'
+                )
+                parts.append(
+                    f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="#fff">{count}</text>'
+                )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def strangers(count: int, seed: int, answers: bool) -> None:
+    """Lines of code taken at random, without imports, docstrings and short lines."""
+    lines = []
+    for path, text in sources().items():
+        for number in sorted(
+            {node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)}
+        ):
+            line = text.splitlines()[number - 1].strip()
+            if len(line) > 24 and not line.startswith(("import", "from", '"', "@", "class", "#")):
+                lines.append((line, f"{path.relative_to(PACKAGE)}:{number}"))
+    for place, (line, where) in enumerate(random.Random(seed).sample(lines, count), 1):
+        print(f"{place:>2}. {line}" + (f"\n      {where}" if answers else ""))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--lines", type=int, default=0)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--answers", action="store_true")
+    chosen = options.parse_args()
+    if chosen.lines:
+        strangers(chosen.lines, chosen.seed, chosen.answers)
+        return
+    counts, found = counted(), reached()
+    for what, number in counts.items():
+        print(f"{what:45} {number:>12,}")
+    write_json(ROOT / "benchmarks" / "results" / "house.json", {"counts": counts, "studies": found})
+    write_text(ROOT / "docs" / "house.svg", picture(found))
+
+
+if __name__ == "__main__":
+    main()
