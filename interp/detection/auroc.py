@@ -49,9 +49,9 @@ def auroc(
     value = float(auroc_many(scores[:, None], positive)[0])
     wins = _pairwise(scores[positive], scores[~positive])
     first, second = _stratified(seed, *wins.shape)
-    low, high = np.quantile(((first @ wins) * second).sum(axis=1), [0.025, 0.975])
-    return Score(
-        value, float(low), float(high), n=len(scores), seed=seed, control=control, interval=INTERVAL
+    draws = ((first @ wins) * second).sum(axis=1)
+    return Score.of_draws(
+        value, draws, n=len(scores), seed=seed, control=control, interval=INTERVAL
     )
 
 
@@ -80,11 +80,9 @@ def average_precision(
     drawn[:, positive] = n_positive * first
     drawn[:, ~positive] = n_negative * second
     value = float(_average_precisions(scores, positive, np.ones((1, len(scores))))[0])
-    low, high = np.quantile(_average_precisions(scores, positive, drawn), [0.025, 0.975])
+    draws = _average_precisions(scores, positive, drawn)
     chance = n_positive / len(scores) if control is None else control
-    return Score(
-        value, float(low), float(high), n=len(scores), seed=seed, control=chance, interval=INTERVAL
-    )
+    return Score.of_draws(value, draws, n=len(scores), seed=seed, control=chance, interval=INTERVAL)
 
 
 def _average_precisions(

@@ -264,7 +264,7 @@ def _detection(
         auroc=auroc(scores[rows], here[rows], seed=seed, control=control),
         auroc_others=auroc(scores[here | others], here[here | others], seed=seed)
         if others.any()
-        else Score(np.nan, np.nan, np.nan, n=0, seed=seed),
+        else Score.undefined(seed),
         average_precision=average_precision(scores[rows], here[rows], seed=seed),
         paper_score=_log_ratio(cosines[here], cosines[neutral]),
         chosen_on=chosen_on,

@@ -56,12 +56,10 @@ def paired_difference(
             "on the same texts"
         )
     drawn = np.concatenate(list(_resampled(rows, resamples, seed)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
     value = float(np.mean([row.mean() for row in rows]))
-    return Score(
+    return Score.of_draws(
         value,
-        float(low),
-        float(high),
+        drawn,
         n=len(rows),
         seed=seed,
         control=0.0,

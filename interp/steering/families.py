@@ -74,7 +74,7 @@ def _chosen(table: JudgedCells, cells: Sequence[int], target: Target, concept: s
         target=replace(target, concept=concept),
         doses=doses,
         chosen=chosen,
-        control=_unknown(table.seed),
+        control=Score.undefined(table.seed),
         margin=None,
     )
 
@@ -90,7 +90,7 @@ def _best_control(site: str, random: Sequence[TargetResult], unsteered: Dose) ->
 
 
 def _with_margin(result: TargetResult, control: Dose, seed: int) -> TargetResult:
-    result = replace(result, control=control.score or _unknown(seed))
+    result = replace(result, control=control.score or Score.undefined(seed))
     if result.chosen is None:
         return result
     # Texts are paired: same prompt, same sample, same random numbers.
@@ -152,7 +152,3 @@ def _family(members: Sequence[TargetResult], seed: int, protocol: Protocol) -> F
 def _mean(scores: Iterable[Score | None], seed: int) -> Score | None:
     values = np.array([score.value for score in scores if score is not None])
     return bootstrap_mean(values, seed=seed) if len(values) else None
-
-
-def _unknown(seed: int) -> Score:
-    return Score(np.nan, np.nan, np.nan, n=0, seed=seed)

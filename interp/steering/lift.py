@@ -403,11 +403,9 @@ def _score(values: np.ndarray, own: np.ndarray, control: float | None, seed: int
         side[generator.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1)
         for side in (values[own], values[~own])
     ]
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-    return Score(
-        float(_difference(values[None], own)[0]),
-        float(low),
-        float(high),
+    return Score.of_draws(
+        _difference(values[None], own)[0],
+        drawn[0] - drawn[1],
         n=len(values),
         seed=seed,
         control=control,

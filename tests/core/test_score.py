@@ -66,6 +66,23 @@ def test_nothing_has_no_score() -> None:
         bootstrap_mean(np.array([]), seed=0)
 
 
+def test_draws_give_the_percentile_interval_and_none_or_nan_gives_none() -> None:
+    score = Score.of_draws(0.5, np.linspace(0, 1, 1001), n=7, seed=2, control=0.1, interval="own")
+    assert (score.n, score.seed, score.control, score.interval) == (7, 2, 0.1, "own")
+    np.testing.assert_allclose((score.value, score.low, score.high), (0.5, 0.025, 0.975))
+    for draws in ([], [0.1, np.nan]):
+        empty = Score.of_draws(0.5, draws, n=7, seed=2)
+        assert empty.value == 0.5
+        assert np.isnan([empty.low, empty.high]).all()
+
+
+def test_what_could_not_be_measured_is_undefined() -> None:
+    score = Score.undefined(3, n=2, control=0.4)
+    assert np.isnan([score.value, score.low, score.high]).all()
+    assert (score.n, score.seed, score.control) == (2, 3, 0.4)
+    assert score.to_dict()["value"] is None
+
+
 def test_json_and_words() -> None:
     score = Score(0.5, float("nan"), float("inf"), n=3, seed=1, control=0.25)
     text = json.dumps(score.to_dict(), allow_nan=False)
