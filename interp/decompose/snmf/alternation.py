@@ -145,6 +145,7 @@ class Alternation:
         data: Scaled,
         blocks: list[Float[Tensor, "feature _"]],
         schedule: Schedule,
+        *,
         solver: Literal["hals", "multiplicative"],
         generator: torch.Generator,
         directions: Float[Tensor, "feature d"] | None = None,
