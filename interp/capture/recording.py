@@ -7,6 +7,8 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture.selection import TokenSelection
@@ -198,17 +200,10 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
     if value.ndim == 3:
         return _token_rows(value, call, batch, selection)
     if value.ndim == 4:
-        count, width, height, breadth = value.shape
+        last = rearrange(value, "batch d y x -> batch y x d")
         # A copy even where a view would do: the network may overwrite its activation in place.
-        rows = (
-            value.permute(0, 2, 3, 1)
-            .clone(memory_format=torch.contiguous_format)
-            .reshape(-1, width)
-        )
-        pixels = height * breadth
-        return _Rows(
-            rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step
-        )
+        copied = last.clone(memory_format=torch.contiguous_format)
+        return _all_rows(rearrange(copied, "batch y x d -> batch (y x) d"), call, batch)
     if value.ndim == 2:
         return _Rows(value.cpu().clone(), batch.items, np.zeros(len(batch.items), int), call.step)
     raise InputError(
@@ -217,15 +212,19 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
     )
 
 
+def _all_rows(value: Float[Tensor, "batch position d"], call: Call, batch: Batch) -> _Rows:
+    count, length, _ = value.shape
+    return _Rows(
+        rearrange(value, "batch position d -> (batch position) d").cpu(),
+        batch.items.repeat(length),
+        np.tile(np.arange(length), count),
+        call.step,
+    )
+
+
 def _token_rows(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
     if call.positions is None:
-        count, length, _ = value.shape
-        return _Rows(
-            value.flatten(0, 1).cpu().clone(),
-            batch.items.repeat(length),
-            np.tile(np.arange(length), count),
-            call.step,
-        )
+        return _all_rows(value.cpu().clone(), call, batch)
     mask = selection.mask(batch, call.positions)
     element = torch.nonzero(mask, as_tuple=True)[0].cpu().numpy()
     position = call.positions[mask].cpu().numpy() + batch.offsets[element]

@@ -144,8 +144,7 @@ class Activations:
     def __post_init__(self) -> None:
         if len(self.values) != len(self.contexts):
             raise InputError(
-                f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they "
-                "must "
+                f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they must "
                 "describe the same rows"
             )
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from interp.core.errors import InputError, UnavailableError
 
 
@@ -33,8 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if isinstance(error, UnavailableError):
             raise
         raise UnavailableError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose "
-            "another "
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
             "folder"
         ) from error
     finally:
@@ -143,3 +144,31 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnavailableError(f"cannot read {path}: {error}") from error
+
+
+def read_tensors(
+    path: str | Path, remedy: str, what: str = ""
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and all tensors of a safetensors file, in memory; no code is run from the file.
+
+    Args:
+        remedy: what the error tells the reader to do.
+        what: what was to be read, for the error.
+
+    Raises:
+        UnavailableError: the file is missing or damaged; the message names it.
+
+    Example:
+        >>> about, tensors = read_tensors("dictionary.safetensors", "save the dictionary again")
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            # Copies, because the arithmetic of a tensor inside a mapped file can differ in its last
+            # bit with its alignment.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (OSError, SafetensorError) as error:
+        named = f"{what} from {path}" if what else path
+        raise UnavailableError(f"cannot read {named}: {error}; {remedy}") from error

@@ -162,8 +162,7 @@ def _float32(rows: Float[Tensor, "chunk d"]) -> Float[Tensor, "chunk d"]:
 
 def _refusal(operation: str) -> InputError:
     return InputError(
-        f"{operation} needs all rows in memory, and these are on disk; index some rows, or "
-        "load "
+        f"{operation} needs all rows in memory, and these are on disk; index some rows, or load "
         "them with acts.in_memory()"
     )
 

@@ -38,8 +38,7 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
             acts.require_finite()
         row = rows.start + int(torch.nonzero(~finite)[0])
         raise InputError(
-            f"row {row} of the activations is not finite; record again in float32 or leave "
-            "that "
+            f"row {row} of the activations is not finite; record again in float32 or leave that "
             "row out"
         )
 

@@ -105,8 +105,7 @@ class Dictionary(ABC):
         """
         if coefficients.shape[1] != len(self):
             raise InputError(
-                f"coefficients are {coefficients.shape[1]} wide, the dictionary has "
-                f"{len(self)} "
+                f"coefficients are {coefficients.shape[1]} wide, the dictionary has {len(self)} "
                 "features; encode with it"
             )
         return coefficients @ self.directions + self.offset

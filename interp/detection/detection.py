@@ -35,8 +35,7 @@ class LabelledActivations:
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.acts.contexts.items):
             raise InputError(
-                f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} "
-                "inputs; "
+                f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} inputs; "
                 "give one per input"
             )
 

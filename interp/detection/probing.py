@@ -115,8 +115,7 @@ def _positive(labels: Sequence[str | None], concept: str) -> Bool[np.ndarray, " 
     here = np.array([label == concept for label in labels])
     if not here.any() or here.all():
         raise InputError(
-            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs "
-            "some "
+            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs some "
             "that are and some that are not"
         )
     return here

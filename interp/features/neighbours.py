@@ -172,8 +172,7 @@ def _matched(
     here, there = (torch.nonzero(side.any(dim=1))[:, 0] for side in (one, other))
     if not len(here) or not len(there):
         raise InputError(
-            "every direction of a dictionary is empty, so nothing can be matched; fit it on "
-            "more "
+            "every direction of a dictionary is empty, so nothing can be matched; fit it on more "
             "rows"
         )
     matching = match_directions(one[here], other[there], signed=signed)

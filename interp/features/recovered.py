@@ -206,8 +206,7 @@ def _changing(batch: Batch, change: Change, selection: TokenSelection) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor | None:
         if call.positions is None or value.ndim != 3:
             raise InputError(
-                f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with "
-                "a "
+                f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with a "
                 "row per token"
             )
         mask = selection.mask(batch, call.positions)

@@ -200,8 +200,7 @@ def _token_ids(model: NextToken, tokens: Sequence[str]) -> list[int]:
         found = model.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(found) != 1:
             raise InputError(
-                f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; "
-                "try "
+                f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; try "
                 "it with a leading space"
             )
         ids.append(int(found[0]))

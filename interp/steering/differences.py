@@ -43,8 +43,7 @@ def paired_difference(
     values_a, values_b = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
     if values_a.shape != values_b.shape or values_a.ndim != 2:
         raise InputError(
-            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays "
-            "[concept, "
+            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays [concept, "
             "text] of the same concepts and texts"
         )
     difference = values_a - values_b

@@ -78,8 +78,7 @@ def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> 
         width = model.sites.width(target.site)
         if target.direction.shape != (width,):
             raise InputError(
-                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} "
-                f"{width} "
+                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} {width} "
                 "wide; give a direction of that site"
             )
         if not float(target.direction.norm()) > 0:

@@ -102,8 +102,7 @@ def judge_cells(
     )
     if not len(answer.concept) == len(answer.fluency) == len(answer.failed) == len(rows):
         raise InputError(
-            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must "
-            "give "
+            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must give "
             "one per text, failures included"
         )
     found, start = {}, 0

@@ -103,11 +103,8 @@ class LiftResult:
             ("random directions per site", self.n_random),
             (
                 "sentences",
-                (
-                    f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most "
-                    f"{self.n_tokens} "
-                    "tokens each"
-                ),
+                f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} "
+                "tokens each",
             ),
             ("seed", self.seed),
             (
@@ -217,9 +214,8 @@ def likelihood_lift(
         here = [number for number, target in enumerate(targets) if target.site == site]
         own = [targets[number] for number in here]
         known = None if alphas is None else [alphas[number] for number in here]
-        cells = _strengths(
-            model, prompts, own, random_targets(own, n_random, seed), kl, known, progress
-        )
+        random = random_targets(own, n_random, seed)
+        cells = _strengths(model, prompts, own, random, kl=kl, alphas=known, progress=progress)
         change = text_effects(
             model,
             texts,
@@ -292,6 +288,7 @@ def _strengths(
     prompts: Sequence[str],
     own: Sequence[Target],
     random: Sequence[Target],
+    *,
     kl: float,
     alphas: Sequence[float] | None,
     progress: Progress,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Provenance, UnavailableError
-from interp.core.files import read_json
+from interp.core.files import read_json, read_tensors
 from interp.core.names import require_known
 from interp.decompose.sae.fit import Sae
 
@@ -154,7 +154,7 @@ def _sae_lens(folder: Path) -> _Parts:
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
     held = _checked(
         folder / SAE_LENS,
-        _read_safetensors(folder / SAE_LENS),
+        read_tensors(folder / SAE_LENS, "get the file again")[1],
         {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
     )
     encoder, bias, threshold = (
@@ -240,7 +240,9 @@ def _sparsify(folder: Path) -> _Parts:
         "W_dec": (n, d),
         "b_dec": (d,),
     }
-    held = _checked(folder / SPARSIFY, _read_safetensors(folder / SPARSIFY), shapes)
+    held = _checked(
+        folder / SPARSIFY, read_tensors(folder / SPARSIFY, "get the file again")[1], shapes
+    )
     encoder, bias, decoder, offset = (held[key] for key in shapes)
     site = _site_of_module(folder.name)
     return _Parts(
@@ -301,8 +303,7 @@ def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if type(value) is not int or value < 1:
         raise UnavailableError(
-            f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the "
-            "file "
+            f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the file "
             "again"
         )
     return value
@@ -324,16 +325,6 @@ def _checked(
                 "again"
             )
     return {key: held[key].to(torch.float32) for key in shapes}
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; get the file again") from error
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

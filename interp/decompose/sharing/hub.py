@@ -231,8 +231,7 @@ def _told(what: str) -> Iterator[None]:
         ) from error
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise UnavailableError(
-            f"cannot {what}: no such repository, or it is private or gated; log in with `hf "
-            "auth "
+            f"cannot {what}: no such repository, or it is private or gated; log in with `hf auth "
             "login`"
         ) from error
     except HfHubHTTPError as error:

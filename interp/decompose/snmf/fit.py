@@ -267,8 +267,7 @@ def _problem(
 def _require_penalty(coefficient_sparsity: float, solver: Solver) -> None:
     if not 0 <= coefficient_sparsity < 1:
         raise InputError(
-            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 "
-            "(.02 "
+            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 (.02 "
             "to .1 is usual)"
         )
     if coefficient_sparsity and solver == "multiplicative":

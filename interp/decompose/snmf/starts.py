@@ -5,6 +5,7 @@ singular vectors.
 from typing import Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -116,7 +117,6 @@ def _singular_halves(
     halves = torch.empty(len(values), n_features, device=values.device)
     for rows, chunk in row_chunks(values):
         left = (chunk * scale[rows, None]) @ basis
-        halves[rows] = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)[
-            :, :n_features
-        ]
+        signs = [left.clamp(min=0), left.neg().clamp_(min=0)]
+        halves[rows] = rearrange(signs, "sign row rank -> row (rank sign)")[:, :n_features]
     return halves
