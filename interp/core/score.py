@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from interp.core.display.marks import interval
@@ -141,11 +141,35 @@ def bootstrap_statistic(
         InputError: there are no values.
     """
     values = np.asarray(values, dtype=float)
-    if values.size == 0:
+    return bootstrap_cases(
+        len(values),
+        lambda cases: statistic(values[cases]),
+        seed=seed,
+        resamples=resamples,
+        control=control,
+    )
+
+
+def bootstrap_cases(
+    n: int,
+    statistic: Callable[[Int[np.ndarray, "*draw case"]], np.ndarray],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    control: float | None = None,
+) -> Score:
+    """Any statistic of cases with its 95 % percentile bootstrap interval; it takes their numbers
+    (0 … n − 1, some several times) along the last axis.
+
+    For statistics of several values a case, as a ratio of sums.
+
+    Raises:
+        InputError: there are no cases.
+
+    Example:
+        >>> bootstrap_cases(9, lambda cases: lost[cases].sum(-1) / whole[cases].sum(-1), seed=0)
+    """
+    if n == 0:
         raise InputError("a score needs at least one value, got none")
-    draws = np.concatenate(
-        [statistic(values[indices]) for indices in bootstrap_indices(len(values), resamples, seed)]
-    )
-    return Score.of_draws(
-        float(statistic(values)), draws, n=len(values), seed=seed, control=control
-    )
+    draws = np.concatenate([statistic(cases) for cases in bootstrap_indices(n, resamples, seed)])
+    return Score.of_draws(float(statistic(np.arange(n))), draws, n=n, seed=seed, control=control)

@@ -177,8 +177,8 @@ class Dictionary(ABC):
 def _short(value: Any) -> Any:
     """A parameter as a word or two; of a long list its length and its first."""
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(_word(one) for one in value[:4])
-        return foreign(shown if len(value) <= 4 else f"{len(value)}: {shown}, …")
+        first = ", ".join(_word(one) for one in value[:4])
+        return foreign(first if len(value) <= 4 else f"{len(value)}: {first}, …")
     return foreign(_word(value))
 
 

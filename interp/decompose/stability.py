@@ -121,16 +121,15 @@ def stability(
     control = _control(reference.directions, signed, draws, seed)
     again = np.mean(found[:seeds], axis=0) if seeds else None
     halved = np.mean(found[seeds:], axis=0) if halves else None
-    over_seeds, over_halves = (
-        None if one is None else bootstrap_mean(one, seed=seed, control=float(control.mean()))
-        for one in (again, halved)
-    )
+    by_chance = float(control.mean())
     return Stability(
         seeds=again,
         halves=halved,
         control=control,
-        over_seeds=over_seeds,
-        over_halves=over_halves,
+        over_seeds=None if again is None else bootstrap_mean(again, seed=seed, control=by_chance),
+        over_halves=None
+        if halved is None
+        else bootstrap_mean(halved, seed=seed, control=by_chance),
     )
 
 
@@ -140,7 +139,8 @@ def _cosines(
     """Each reference direction's cosine with its partner; 0 without one."""
     found = np.zeros(len(reference))
     # A direction that a fit left empty is nobody's partner.
-    here, there = (torch.nonzero(side.any(dim=1))[:, 0].cpu() for side in (reference, other))
+    here = torch.nonzero(reference.any(dim=1))[:, 0].cpu()
+    there = torch.nonzero(other.any(dim=1))[:, 0].cpu()
     if len(here) and len(there):
         matching = match_directions(
             reference[here.to(reference.device)], other[there.to(other.device)], signed=signed

@@ -96,9 +96,9 @@ def _average_precisions(
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(scores[order][1:] != scores[order][:-1], True)
     found = np.cumsum(weights[:, order] * positive[order], axis=1)[:, last_of_ties]
-    shown = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
+    ranked = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
     recall_gain = np.diff(found, axis=1, prepend=0) / found[:, -1:]
-    return np.asarray((recall_gain * found / np.maximum(shown, 1)).sum(axis=1))
+    return np.asarray((recall_gain * found / np.maximum(ranked, 1)).sum(axis=1))
 
 
 def _require_both(n_positive: int, n_negative: int) -> None:

@@ -172,10 +172,10 @@ def amplify_neurons(
     generator = torch.Generator().manual_seed(seed)
     random = np.empty((draws, len(tokens)))
     for draw in range(draws):
-        chosen = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
-        random[draw] = change(chosen, added[torch.randperm(len(added), generator=generator)]).mean(
-            axis=0
-        )
+        elsewhere = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
+        random[draw] = change(
+            elsewhere, added[torch.randperm(len(added), generator=generator)]
+        ).mean(axis=0)
     scores = {
         token: bootstrap_mean(own[:, place], seed=seed, control=float(random[:, place].mean()))
         for place, token in enumerate(tokens)

@@ -10,9 +10,9 @@ import torch
 
 from interp.core import InputError, Progress, silent
 from interp.models.adapters.transformer import TransformerModel
-from interp.steering.families import compare
+from interp.steering.against_controls import against_controls
 from interp.steering.generation import Cell, continuations
-from interp.steering.judged_cells import judge_cells
+from interp.steering.judged_texts import judge_texts
 from interp.steering.judges.judge import Judge, MeasuredJudge
 from interp.steering.results import SteeringResult
 from interp.steering.strengths import Calibration, calibrate
@@ -63,9 +63,9 @@ def evaluate_steering(
         model, cells, prompts, protocol.samples, protocol.sampling, seed, progress=progress
     )
     progress("judge", 0, 1, "pass")
-    table = judge_cells(judge, cells, texts, _wanted(cells, targets), protocol, seed)
+    table = judge_texts(judge, cells, texts, _wanted(cells, targets), protocol, seed)
     progress("judge", 1, 1, "pass")
-    return compare(table, targets, controls)
+    return against_controls(table, targets, controls)
 
 
 def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> None:

@@ -205,10 +205,10 @@ def likelihood_lift(
         >>> [(lift.target.family, lift.score, lift.percentile) for lift in result.lifts]
     """
     _check(targets, sentences, neutral, alphas, (n_random, n_sentences, n_neutral))
-    chosen = {concept: _spread(texts, n_sentences) for concept, texts in sentences.items()}
-    chosen[""] = _spread(neutral, n_neutral)
-    texts = tuple(text for own in chosen.values() for text in own)
-    concept_of = np.array([concept for concept, own in chosen.items() for _ in own])
+    used = {concept: _spread(texts, n_sentences) for concept, texts in sentences.items()}
+    used[""] = _spread(neutral, n_neutral)
+    texts = tuple(text for own in used.values() for text in own)
+    concept_of = np.array([concept for concept, own in used.items() for _ in own])
     lifts: dict[int, Lift] = {}
     for site in dict.fromkeys(target.site for target in targets):
         here = [number for number, target in enumerate(targets) if target.site == site]

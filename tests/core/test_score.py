@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
+from interp.core import InputError, Score, bootstrap_cases, bootstrap_mean, bootstrap_statistic
 
 TRIALS = 300
 
@@ -52,6 +52,19 @@ def test_any_statistic() -> None:
     )
     assert (score.value, score.low, score.high, score.n, score.control) == (0.0, 0.0, 0.0, 100, 0.5)
     assert bootstrap_mean(values, seed=0).high > 1e4, "control: the mean does see the outlier"
+
+
+def test_cases_by_number_are_the_values_themselves_and_serve_ratios() -> None:
+    values = np.random.default_rng(6).normal(loc=3, size=40)
+    assert bootstrap_cases(40, lambda cases: values[cases].mean(axis=-1), seed=1) == bootstrap_mean(
+        values, seed=1
+    )
+    doubled = bootstrap_cases(
+        40, lambda cases: 2 * values[cases].sum(axis=-1) / values[cases].sum(axis=-1), seed=1
+    )
+    np.testing.assert_allclose((doubled.value, doubled.low, doubled.high), 2)
+    with pytest.raises(InputError, match="at least one value"):
+        bootstrap_cases(0, lambda cases: values[cases].mean(axis=-1), seed=1)
 
 
 def test_one_resample_at_a_time_is_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

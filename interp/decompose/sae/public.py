@@ -152,51 +152,41 @@ def _sae_lens(folder: Path) -> _Parts:
         architecture, ("b_enc",)
     )
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
-    held = _checked(
+    tensors = _checked(
         folder / SAE_LENS,
         read_tensors(folder / SAE_LENS, "get the file again")[1],
         {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
     )
-    encoder, bias, threshold = (
-        held["W_enc"],
-        held.get("b_enc"),
-        held.get("threshold", torch.zeros(n)),
-    )
+    encoder, bias = tensors["W_enc"], tensors.get("b_enc")
+    threshold = tensors.get("threshold", torch.zeros(n))
     if architecture == "gated":
         # One threshold on the magnitude says the same as the gate, because the two share their
         # weights up to a positive factor.
-        gain = held["r_mag"].exp()
-        encoder, bias, threshold = (
-            encoder * gain,
-            held["b_mag"],
-            held["b_mag"] - gain * held["b_gate"],
-        )
+        gain = tensors["r_mag"].exp()
+        encoder, bias = encoder * gain, tensors["b_mag"]
+        threshold = bias - gain * tensors["b_gate"]
     assert bias is not None
-    gain = held.get("scaling_factor", torch.ones(n))
+    gain = tensors.get("scaling_factor", torch.ones(n))
     if config.get("rescale_acts_by_decoder_norm"):
-        norms = held["W_dec"].norm(dim=1)
-        encoder, bias, threshold, gain = (
-            encoder * norms,
-            bias * norms,
-            threshold * norms,
-            gain / norms.clamp(min=1e-30),
-        )
+        norms = tensors["W_dec"].norm(dim=1)
+        encoder, bias, threshold = encoder * norms, bias * norms, threshold * norms
+        gain = gain / norms.clamp(min=1e-30)
     metadata = config.get("metadata") or {}
-    hook, model = (config.get(key) or metadata.get(key) for key in ("hook_name", "model_name"))
+    hook = config.get("hook_name") or metadata.get("hook_name")
     centred = bool(config.get("apply_b_dec_to_input", True))
     variant = {"standard": "relu"}.get(architecture, architecture)
     return _Parts(
         w_enc=encoder,
         b_enc=bias,
-        w_dec=held["W_dec"],
-        b_dec=held["b_dec"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
         threshold=threshold,
         gain=gain,
         variant=variant,
         k=k,
         centred=centred,
         site=_site_of_hook(hook),
-        model=model,
+        model=config.get("model_name") or metadata.get("model_name"),
     )
 
 
@@ -240,29 +230,27 @@ def _sparsify(folder: Path) -> _Parts:
         "W_dec": (n, d),
         "b_dec": (d,),
     }
-    held = _checked(
+    tensors = _checked(
         folder / SPARSIFY, read_tensors(folder / SPARSIFY, "get the file again")[1], shapes
     )
-    encoder, bias, decoder, offset = (held[key] for key in shapes)
-    site = _site_of_module(folder.name)
     return _Parts(
-        w_enc=encoder.T.contiguous(),
-        b_enc=bias,
-        w_dec=decoder,
-        b_dec=offset,
+        w_enc=tensors["encoder.weight"].T.contiguous(),
+        b_enc=tensors["encoder.bias"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
         threshold=torch.zeros(n),
         gain=torch.ones(n),
         variant="topk",
         k=k,
         centred=True,
-        site=site,
+        site=_site_of_module(folder.name),
         model=None,
     )
 
 
 def _gemma_scope(folder: Path) -> _Parts:
-    held = _read_npz(folder / GEMMA_SCOPE)
-    shape = tuple(held["W_enc"].shape) if "W_enc" in held else ()
+    tensors = _read_npz(folder / GEMMA_SCOPE)
+    shape = tuple(tensors["W_enc"].shape) if "W_enc" in tensors else ()
     d, n = shape if len(shape) == 2 else (0, 0)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d, n),
@@ -271,16 +259,13 @@ def _gemma_scope(folder: Path) -> _Parts:
         "b_dec": (d,),
         "threshold": (n,),
     }
-    held = _checked(folder / GEMMA_SCOPE, held, shapes)
-    encoder, bias, decoder, offset, threshold = (
-        held[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
-    )
+    tensors = _checked(folder / GEMMA_SCOPE, tensors, shapes)
     return _Parts(
-        w_enc=encoder,
-        b_enc=bias,
-        w_dec=decoder,
-        b_dec=offset,
-        threshold=threshold,
+        w_enc=tensors["W_enc"],
+        b_enc=tensors["b_enc"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
+        threshold=tensors["threshold"],
         gain=torch.ones(n),
         variant="jumprelu",
         k=0,
@@ -310,21 +295,21 @@ def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
 
 
 def _checked(
-    path: Path, held: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+    path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     """The tensors that are wanted, in float32."""
     for key, shape in shapes.items():
-        if key not in held:
+        if key not in tensors:
             raise UnavailableError(
                 f"{path} lacks {key}, expected {list(shape)}; it holds "
-                f"{', '.join(sorted(held)) or 'nothing'}"
+                f"{', '.join(sorted(tensors)) or 'nothing'}"
             )
-        if tuple(held[key].shape) != shape:
+        if tuple(tensors[key].shape) != shape:
             raise UnavailableError(
-                f"{path}: {key} is {list(held[key].shape)}, expected {list(shape)}; get the files "
-                "again"
+                f"{path}: {key} is {list(tensors[key].shape)}, expected {list(shape)}; get the "
+                "files again"
             )
-    return {key: held[key].to(torch.float32) for key in shapes}
+    return {key: tensors[key].to(torch.float32) for key in shapes}
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

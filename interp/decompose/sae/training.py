@@ -193,7 +193,7 @@ class Trainer:
             parameter.grad
             for parameter in (self.decoder, self.encoder, self.rule.bias, self.offset)
         ]
-        decoder, encoder, bias, offset = (grad for grad in grads if grad is not None)
+        decoder, encoder, bias, offset = [grad for grad in grads if grad is not None]
         directions = self.decoder[dead]
         codes = top_k(
             done.latents[:, dead], min(len(dead), max(1, math.ceil(len(self.decoder) / 4)))

@@ -224,9 +224,9 @@ class Alternation:
         factor, inverse_root = self._factor()
         spread = torch.cholesky_inverse(factor).diagonal() * inverse_root.square()
         cost = torch.where(spread > 0, directions.square().sum(dim=1) / spread, 0.0)
-        chosen = cost.topk(n_features).indices.sort().values
-        self.coefficients = [part[chosen] for part in self.coefficients]
-        return directions[chosen]
+        left = cost.topk(n_features).indices.sort().values
+        self.coefficients = [part[left] for part in self.coefficients]
+        return directions[left]
 
     def refit(self, rounds: int) -> float:
         """Solve the coefficients of the best directions exactly, descend on the directions, and so

@@ -16,7 +16,7 @@ from interp.steering.targets import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedCells:
+class JudgedTexts:
     """Cells with their texts, and the judgement of each cell for each concept that was asked
     for.
     """
@@ -79,22 +79,22 @@ class JudgedCells:
         )
 
 
-def judge_cells(
+def judge_texts(
     judge: Judge,
     cells: Sequence[Cell],
     texts: Sequence[Sequence[Continuation]],
     wanted: Sequence[tuple[int, str]],
     protocol: Protocol,
     seed: int,
-) -> JudgedCells:
+) -> JudgedTexts:
     """Have cells judged for concepts, all in one call of the judge; `wanted` pairs a cell's number
     with a concept.
 
     Raises:
         InputError: the judge refuses a concept, or does not answer for every text.
     """
-    asked = [(cell, concept) for cell, concept in wanted if cells[cell].reached]
-    rows = [(text, concept) for cell, concept in asked for text in texts[cell]]
+    reached = [(cell, concept) for cell, concept in wanted if cells[cell].reached]
+    rows = [(text, concept) for cell, concept in reached for text in texts[cell]]
     answer = judge.judge(
         [text.prompt for text, _ in rows],
         [text.text for text, _ in rows],
@@ -106,13 +106,13 @@ def judge_cells(
             "one per text, failures included"
         )
     found, start = {}, 0
-    for cell, concept in asked:
+    for cell, concept in reached:
         part = slice(start, start + len(texts[cell]))
         found[cell, concept] = Judgement(
             answer.concept[part], answer.fluency[part], answer.failed[part]
         )
         start = part.stop
-    return JudgedCells(protocol=protocol, cells=cells, texts=texts, judgements=found, seed=seed)
+    return JudgedTexts(protocol=protocol, cells=cells, texts=texts, judgements=found, seed=seed)
 
 
 def _mean(values: Float[np.ndarray, " text"], kept: Bool[np.ndarray, " text"]) -> float:

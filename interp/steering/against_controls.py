@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from interp.core import Score, bootstrap_mean
-from interp.steering.judged_cells import JudgedCells
+from interp.steering.judged_texts import JudgedTexts
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
 from interp.steering.targets import Protocol, Target
 
 
-def compare(
-    table: JudgedCells, targets: Sequence[Target], controls: Sequence[Target]
+def against_controls(
+    table: JudgedTexts, targets: Sequence[Target], controls: Sequence[Target]
 ) -> SteeringResult:
     """Results of all targets and controls; cell 0 of the table is no steering, the others number
     targets first, then controls.
@@ -59,7 +59,7 @@ def compare(
     )
 
 
-def _chosen(table: JudgedCells, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
+def _chosen(table: JudgedTexts, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
     """A target's doses for a concept; the best one on the selection prompts is chosen, among those
     judged on both sets of prompts.
     """
@@ -100,7 +100,7 @@ def _with_margin(result: TargetResult, control: Dose, seed: int) -> TargetResult
 
 
 def _families(
-    results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedCells
+    results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedTexts
 ) -> tuple[FamilyResult, ...]:
     names = dict.fromkeys(result.target.family for result in results)
     families = [
