@@ -21,25 +21,16 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UnavailableError: the disk is full or the folder cannot be written.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        yield temporary
-        # safetensors makes files that only their owner can read; a result is for colleagues too.
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, UnavailableError):
-            raise
-        raise UnavailableError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
-            "folder"
-        ) from error
-    finally:
-        if temporary is not None:
+    with _writing(path) as temporary:
+        try:
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
+            yield temporary
+            # safetensors makes files that only their owner can read; a result is for colleagues
+            # too.
+            temporary.chmod(mode)
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -56,30 +47,31 @@ def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
         UnavailableError: the disk is full or the folder cannot be written.
     """
     _require_replaceable(path, marker)
-    temporary = None
+    with _writing(path) as temporary:
+        try:
+            temporary.mkdir()
+            yield temporary
+            for file in (found for found in temporary.rglob("*") if found.is_file()):
+                file.chmod(temporary.stat().st_mode & 0o666)
+            _exchange(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A name beside `path`; what fails while it is written to is an error that names `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        temporary.mkdir()
-        yield temporary
-        for file in (found for found in temporary.rglob("*") if found.is_file()):
-            file.chmod(temporary.stat().st_mode & 0o666)
-        _exchange(temporary, path)
+        # Not tempfile: what it makes only the user can read, and results are there to be shared.
+        yield path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    except UnavailableError:
+        raise
     except OSError as error:
-        if isinstance(error, UnavailableError):
-            raise
         raise UnavailableError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another "
             "folder"
         ) from error
-    finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    # Not tempfile: what it makes only the user can read, and results are there to be shared.
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def _exchange(temporary: Path, path: Path) -> None:

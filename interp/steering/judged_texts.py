@@ -14,6 +14,8 @@ from interp.steering.judges.judge import Judge, Judgement
 from interp.steering.results import Dose
 from interp.steering.targets import Protocol
 
+NO_JUDGEMENT = Judgement(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedTexts:
@@ -42,23 +44,10 @@ class JudgedTexts:
         report prompts.
         """
         what = self.cells[cell]
-        if not what.reached:
-            return Dose(
-                kl=what.kl,
-                sign=what.sign,
-                measured_kl=what.measured_kl,
-                alpha=what.alpha,
-                reached=False,
-                selection_score=np.nan,
-                score=None,
-                concept_score=np.nan,
-                fluency_score=np.nan,
-                continuations=(),
-                values=np.zeros(0),
-            )
-        judgement = self.judgements[cell, concept]
+        texts = self.texts[cell] if what.reached else ()
+        judgement = self.judgements[cell, concept] if what.reached else NO_JUDGEMENT
         report = np.array(
-            [text.prompt in self.protocol.report_prompts for text in self.texts[cell]], dtype=bool
+            [text.prompt in self.protocol.report_prompts for text in texts], dtype=bool
         )
         values = judgement.score[report]
         kept = values[~np.isnan(values)]
@@ -67,14 +56,12 @@ class JudgedTexts:
             sign=what.sign,
             measured_kl=what.measured_kl,
             alpha=what.alpha,
-            reached=True,
+            reached=what.reached,
             selection_score=_mean(judgement.score, ~report & ~judgement.failed),
             score=bootstrap_mean(kept, seed=self.seed) if len(kept) else None,
             concept_score=_mean(judgement.concept, report & ~judgement.failed),
             fluency_score=_mean(judgement.fluency, report & ~judgement.failed),
-            continuations=tuple(
-                text for text, used in zip(self.texts[cell], report, strict=True) if used
-            ),
+            continuations=tuple(text for text, used in zip(texts, report, strict=True) if used),
             values=values,
         )
 

@@ -46,10 +46,10 @@ class _Parts:
     threshold: Float[Tensor, " feature"]
     gain: Float[Tensor, " feature"]
     variant: str
-    k: int
-    centred: bool
-    site: str | None
-    model: str | None
+    k: int = 0
+    centred: bool = True
+    site: str | None = None
+    model: str | None = None
 
 
 def load_public_sae(path: str | Path, site: str | None = None) -> Sae:
@@ -173,8 +173,6 @@ def _sae_lens(folder: Path) -> _Parts:
         gain = gain / norms.clamp(min=1e-30)
     metadata = config.get("metadata") or {}
     hook = config.get("hook_name") or metadata.get("hook_name")
-    centred = bool(config.get("apply_b_dec_to_input", True))
-    variant = {"standard": "relu"}.get(architecture, architecture)
     return _Parts(
         w_enc=encoder,
         b_enc=bias,
@@ -182,9 +180,9 @@ def _sae_lens(folder: Path) -> _Parts:
         b_dec=tensors["b_dec"],
         threshold=threshold,
         gain=gain,
-        variant=variant,
+        variant="relu" if architecture == "standard" else architecture,
         k=k,
-        centred=centred,
+        centred=bool(config.get("apply_b_dec_to_input", True)),
         site=_site_of_hook(hook),
         model=config.get("model_name") or metadata.get("model_name"),
     )
@@ -242,9 +240,7 @@ def _sparsify(folder: Path) -> _Parts:
         gain=torch.ones(n),
         variant="topk",
         k=k,
-        centred=True,
         site=_site_of_module(folder.name),
-        model=None,
     )
 
 
@@ -268,10 +264,7 @@ def _gemma_scope(folder: Path) -> _Parts:
         threshold=tensors["threshold"],
         gain=torch.ones(n),
         variant="jumprelu",
-        k=0,
         centred=False,
-        site=None,
-        model=None,
     )
 
 
