@@ -1,4 +1,4 @@
-"""record(): run a network over inputs and keep what chosen sites held."""
+"""record(): run a network over inputs and keep the values of some sites."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ def record(
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Activations | dict[str, Activations]:
-    """What one site (or several, in one pass) held while the network ran over the inputs.
+    """The values of one site (or several, in one pass) while the network runs over the inputs.
 
     One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images),
     or per input (vectors), in the order of the inputs. Nothing after the last needed site is
@@ -58,7 +58,7 @@ def record(
 
     Args:
         inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.
-        sites: one site gives `Activations`, a list of sites a dict of them by the names asked for.
+        sites: one site gives `Activations`, a list of sites a dict of them by the given names.
         batch_size: sequences (or images) per forward call; chosen by length if left out.
 
     Raises:
@@ -69,13 +69,8 @@ def record(
     Example:
         >>> acts = interp.record(model, ["The sea was calm.", "Stir the soup."], "L15.mlp")
     """
-    wanted = (
-        [sites]
-        if isinstance(sites, str)
-        else list(sites)
-        if isinstance(sites, Iterable)
-        else [sites]
-    )
+    several = isinstance(sites, Iterable) and not isinstance(sites, str)
+    wanted: list[Any] = list(sites) if several else [sites]
     for site in wanted:
         if not isinstance(site, str):
             raise InputError(
@@ -162,8 +157,8 @@ class _Collector:
         acts = Activations(self._ordered(order), contexts, self.site, derived)
         if not (prepared.tokens and self.selection.which == "last"):
             return acts
-        # Of a long text every piece gave its last token; only the text's own last one was asked
-        # for.
+        # Of a long text every piece gave its last token; only the text's own last one is
+        # meant.
         return acts.take(np.flatnonzero(np.diff(contexts.item, append=-1)))
 
     def _emptiness(self, prepared: Prepared, provenance: Provenance) -> str:

@@ -1,4 +1,4 @@
-"""Activations and their contexts: what a site held, row by row, and what each row was."""
+"""Activations and their contexts: the values of a site, row by row, and what each row was."""
 
 import math
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ def _row_numbers(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activations:
-    """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the
+    """The values of one site: `values [row, d]` with `contexts [row]`, the site's name and the
     provenance.
 
     Raises:

@@ -99,7 +99,7 @@ def _require_replaceable(path: Path, marker: str | None) -> None:
 
 
 def require_writable(folder: Path) -> Path:
-    """Make a folder, if need be, and see that it can be written to: asked before long work whose
+    """Make a folder, if need be, and see that it can be written to: checked before long work whose
     results it is to hold.
 
     Raises:

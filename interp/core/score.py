@@ -99,7 +99,7 @@ class Score:
 
 
 DRAWS_AT_ONCE = 2**22
-"""Resampled values held at once; it bounds memory and changes no number."""
+"""Resampled values in memory at once; it bounds memory and changes no number."""
 
 
 def bootstrap_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

@@ -29,7 +29,7 @@ from interp.corpus.task_words import (
 )
 
 TRIES = 50
-"""Draws for every example that is asked for, before too few different ones are taken to exist."""
+"""Draws for every example, before too few different ones are taken to exist."""
 
 NO_ANSWER = -1
 """Fills up the rows of examples that have fewer answers than others."""
@@ -103,7 +103,7 @@ def task(name: str, n: int = 32, seed: int = 0) -> Task:
     """A task by its name: `indirect-object`, `greater-than`, `agreement` or `induction`.
 
     Raises:
-        InputError: there is no such task, or not so many different examples of it.
+        InputError: there is no such task, or there are fewer different examples of it than `n`.
 
     Example:
         >>> found = task("indirect-object", n=32)
@@ -117,10 +117,10 @@ def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> 
 
     The counterfactual keeps everything but names: with `swapped` the second mention is of the other
     person, so that the wrong name becomes right; with `others` all three mentions are of three
-    people who do not occur, and nobody is named twice.
+    people who do not occur, and no name stands twice.
 
     Raises:
-        InputError: an option does not exist, or there are not so many different examples.
+        InputError: an option does not exist, or there are fewer different examples than `n`.
 
     Source: Wang et al. 2023; the two kinds of counterfactual after Mueller et al. 2025 (MIB).
     Sentences are ours.
@@ -163,7 +163,7 @@ def greater_than(n: int, seed: int) -> Task:
     in 01, so that no digit is too small.
 
     Raises:
-        InputError: there are not so many different examples.
+        InputError: there are fewer different examples than `n`.
 
     Source: Hanna, Liu & Variengien 2023, there with two digits in a token. Sentences are ours.
     """
@@ -197,7 +197,7 @@ def agreement(n: int, seed: int) -> Task:
     The counterfactual changes the number of the subject alone.
 
     Raises:
-        InputError: there are not so many different examples.
+        InputError: there are fewer different examples than `n`.
 
     Source: Linzen, Dupoux & Goldberg 2016; as a circuit Marks et al. 2025. Sentences are ours.
     """
@@ -230,8 +230,8 @@ def induction(n: int, seed: int, *, length: int = 10) -> Task:
     that nothing is repeated.
 
     Raises:
-        InputError: `length` is not between 5 and a third of the words there are, or there are not
-            so many different examples.
+        InputError: `length` is not between 5 and a third of the words there are, or there are
+            fewer different examples than `n`.
 
     Source: Elhage et al. 2021; Olsson et al. 2022.
     """

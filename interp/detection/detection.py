@@ -185,7 +185,7 @@ def detection_of(
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
-    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its
+    """How many concepts are detected with AUROC ≥ 0.9, and the mean AUROC over concepts with its
     interval (control: shuffled labels).
 
     Raises:

@@ -22,7 +22,7 @@ class Probe:
     fitted to.
 
     `accuracy` is the mean of the accuracies on the concept's sentences and on the others (chance is
-    .5). The controls are the same numbers of a probe whose features and weights were chosen on
+    0.5). The controls are the same numbers of a probe whose features and weights were chosen on
     shuffled labels.
     """
 

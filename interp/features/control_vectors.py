@@ -117,7 +117,7 @@ def save_control_vector(
     is `direction.N`. The output of block 0 cannot be changed: the loader refuses `direction.0`.
     `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: what such a file does to
     llama.cpp's logits is what the same addition at that site does to transformers' (correlation
-    1.0000 at blocks 1, 12, 20, 27, 28, 29; below .96 one block off). In a 4-bit file the rounding
+    1.0000 at blocks 1, 12, 20, 27, 28, 29; below 0.96 one block off). In a 4-bit file the rounding
     of activations hides small vectors.
 
     Args:

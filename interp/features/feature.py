@@ -104,7 +104,7 @@ class Feature:
         )
 
     def card(self, contexts: int, radius: int, effects: int) -> tuple[Html, ...]:
-        """What a card shows below its title: label, facts, so many contexts with `radius` tokens
+        """What a card shows below its title: label, facts, `contexts` contexts with `radius` tokens
         around each peak, and tokens.
         """
         source = element("span", f"({self.label_source})", kind="muted")

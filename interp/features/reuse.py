@@ -81,7 +81,7 @@ def family_neurons(dictionary: Dictionary, family: Sequence[int]) -> FamilyNeuro
     those that no other of the family uses.
 
     Two features can use the same neurons for opposite ends of one scale, so what is used with both
-    signs is told apart: to amplify it makes no sense for the family.
+    signs is kept apart: to amplify it makes no sense for the family.
 
     Raises:
         InputError: there are fewer than two features, one is named twice, or one does not exist.

@@ -19,9 +19,7 @@ NO_JUDGEMENT = Judgement(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedTexts:
-    """Cells with their texts, and the judgement of each cell for each concept that was asked
-    for.
-    """
+    """Cells with their texts, and the judgement of each cell for each concept it is needed for."""
 
     protocol: Protocol
     cells: Sequence[Cell]

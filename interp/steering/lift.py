@@ -36,7 +36,7 @@ class Lift:
     `score` is the mean change of log-probability per token of the concept's sentences minus that of
     the others; its interval is a bootstrap over sentences, its control the mean of the random
     directions. `percentile` is the share (%) of random directions with a smaller lift, ties
-    counting half; a sparse direction is held against dense and against sparse ones, and the smaller
+    counting half; a sparse direction is compared with dense and with sparse ones, and the smaller
     percentile counts. `random` maps "dense" (and "sparse") to the lifts of the random directions
     that reached `kl`, `n_random` is how many (of the smaller pool), and `changes [text]` are the
     changes behind the score, of the texts that `LiftResult.texts` names. Where the target did not

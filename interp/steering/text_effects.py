@@ -29,8 +29,8 @@ class TextEffects:
     """By vector and text: `change`, of the mean log-probability per token, and
     `kl(unsteered ‖ steered)`, mean over tokens, in nats.
 
-    A text's first token has no probability and does not count. `kl` is None where it was not asked
-    for.
+    A text's first token has no probability and does not count. `kl` is None where it was not
+    measured.
     """
 
     change: Float[np.ndarray, "vector text"]

@@ -37,7 +37,7 @@ class Sae(Dictionary):
     weights is one of these: Rajamanoharan et al. 2024, section 3.2). `encoder [d, feature]`,
     `encoder_bias` and `threshold [feature]` act on raw activations. `gain [feature]` is 1 unless a
     public autoencoder's decoder rows have other norms. `k` is the number of active coefficients
-    that was asked for (0: not known). `trace [step]` is the relative squared error of every
+    that it was trained for (0: not known). `trace [step]` is the relative squared error of every
     training batch (empty if it was trained elsewhere).
     """
 

@@ -85,7 +85,7 @@ class Trained:
 
 class Trainer:
     """Parameters and Adam state of one autoencoder, in the space of scaled rows; the encoder is
-    held as `[feature, d]`.
+    stored as `[feature, d]`.
     """
 
     def __init__(

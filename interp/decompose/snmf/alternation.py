@@ -90,7 +90,7 @@ def truncated_descent(
     """Exact minimisation over one direction after another under the limit on its entries: never
     increases the error.
 
-    With the others held, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
+    With the others fixed, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
     the best direction with `kept` entries is the largest ones of `wanted`. Features without
     coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
     """

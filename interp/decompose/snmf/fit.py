@@ -36,7 +36,7 @@ MULTIPLICATIVE_LIFT = 0.2
 REFITS = 2
 # A start with the wanted number of features merges or splits some of them; twice as many left more
 # wrong than half as many again (planted, 100 features under 50 % noise, four seeds: mean matched
-# cosine .98 against .99).
+# cosine 0.98 against 0.99).
 SURPLUS = 1.5
 SAMPLE_ROWS = 4096
 SAMPLE_PER_FEATURE = 40
@@ -267,8 +267,8 @@ def _problem(
 def _require_penalty(coefficient_sparsity: float, solver: Solver) -> None:
     if not 0 <= coefficient_sparsity < 1:
         raise InputError(
-            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 (.02 "
-            "to .1 is usual)"
+            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 "
+            "(0.02 to 0.1 is usual)"
         )
     if coefficient_sparsity and solver == "multiplicative":
         raise InputError(
