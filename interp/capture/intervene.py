@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -51,9 +52,12 @@ class Intervention(ABC):
     """
 
     def __call__(self, value: Tensor, call: Call) -> Tensor:
-        last = value.movedim(1, -1) if value.ndim == 4 else value
-        changed = self._change(last.float()).to(value.dtype)
-        changed = changed.movedim(-1, 1) if value.ndim == 4 else changed
+        if value.ndim == 4:
+            last = rearrange(value, "batch d y x -> batch y x d")
+            changed = rearrange(self._change(last.float()), "batch y x d -> batch d y x")
+        else:
+            changed = self._change(value.float())
+        changed = changed.to(value.dtype)
         mask = self._where().mask(call)
         return changed if mask is None else torch.where(mask[..., None], changed, value)
 
@@ -97,8 +101,7 @@ class ProjectOut(Intervention):
     def __post_init__(self) -> None:
         if self.directions.ndim != 2:
             raise InputError(
-                f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give "
-                "one "
+                f"directions has shape {tuple(self.directions.shape)}, expected [k, d]; give one "
                 "direction as `direction[None]`"
             )
 

@@ -1,4 +1,4 @@
-"""record(): run a network over inputs and keep what chosen sites held."""
+"""record(): run a network over inputs and keep the values of some sites."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,8 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture.selection import TokenSelection
@@ -48,7 +50,7 @@ def record(
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Activations | dict[str, Activations]:
-    """What one site (or several, in one pass) held while the network ran over the inputs.
+    """The values of one site (or several, in one pass) while the network runs over the inputs.
 
     One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images),
     or per input (vectors), in the order of the inputs. Nothing after the last needed site is
@@ -56,7 +58,7 @@ def record(
 
     Args:
         inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.
-        sites: one site gives `Activations`, a list of sites a dict of them by the names asked for.
+        sites: one site gives `Activations`, a list of sites a dict of them by the given names.
         batch_size: sequences (or images) per forward call; chosen by length if left out.
 
     Raises:
@@ -67,13 +69,8 @@ def record(
     Example:
         >>> acts = interp.record(model, ["The sea was calm.", "Stir the soup."], "L15.mlp")
     """
-    wanted = (
-        [sites]
-        if isinstance(sites, str)
-        else list(sites)
-        if isinstance(sites, Iterable)
-        else [sites]
-    )
+    several = isinstance(sites, Iterable) and not isinstance(sites, str)
+    wanted: list[Any] = list(sites) if several else [sites]
     for site in wanted:
         if not isinstance(site, str):
             raise InputError(
@@ -160,8 +157,8 @@ class _Collector:
         acts = Activations(self._ordered(order), contexts, self.site, derived)
         if not (prepared.tokens and self.selection.which == "last"):
             return acts
-        # Of a long text every piece gave its last token; only the text's own last one was asked
-        # for.
+        # Of a long text every piece gave its last token; only the text's own last one is
+        # meant.
         return acts.take(np.flatnonzero(np.diff(contexts.item, append=-1)))
 
     def _emptiness(self, prepared: Prepared, provenance: Provenance) -> str:
@@ -198,17 +195,10 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
     if value.ndim == 3:
         return _token_rows(value, call, batch, selection)
     if value.ndim == 4:
-        count, width, height, breadth = value.shape
+        last = rearrange(value, "batch d y x -> batch y x d")
         # A copy even where a view would do: the network may overwrite its activation in place.
-        rows = (
-            value.permute(0, 2, 3, 1)
-            .clone(memory_format=torch.contiguous_format)
-            .reshape(-1, width)
-        )
-        pixels = height * breadth
-        return _Rows(
-            rows.cpu(), batch.items.repeat(pixels), np.tile(np.arange(pixels), count), call.step
-        )
+        copied = last.clone(memory_format=torch.contiguous_format)
+        return _all_rows(rearrange(copied, "batch y x d -> batch (y x) d"), call, batch)
     if value.ndim == 2:
         return _Rows(value.cpu().clone(), batch.items, np.zeros(len(batch.items), int), call.step)
     raise InputError(
@@ -217,15 +207,19 @@ def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) 
     )
 
 
+def _all_rows(value: Float[Tensor, "batch position d"], call: Call, batch: Batch) -> _Rows:
+    count, length, _ = value.shape
+    return _Rows(
+        rearrange(value, "batch position d -> (batch position) d").cpu(),
+        batch.items.repeat(length),
+        np.tile(np.arange(length), count),
+        call.step,
+    )
+
+
 def _token_rows(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
     if call.positions is None:
-        count, length, _ = value.shape
-        return _Rows(
-            value.flatten(0, 1).cpu().clone(),
-            batch.items.repeat(length),
-            np.tile(np.arange(length), count),
-            call.step,
-        )
+        return _all_rows(value.cpu().clone(), call, batch)
     mask = selection.mask(batch, call.positions)
     element = torch.nonzero(mask, as_tuple=True)[0].cpu().numpy()
     position = call.positions[mask].cpu().numpy() + batch.offsets[element]

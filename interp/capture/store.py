@@ -191,11 +191,9 @@ class _Writer:
 
     def _require_same_kind(self, acts: Activations) -> None:
         site, first = self.sources[0]
-        other, own = (
-            (s, replace(p, cost={}, corpus_hash=None))
-            for s, p in ((site, first), (acts.site, acts.provenance))
-        )
-        if other != own or bool(self.contexts[0].tokens) != bool(acts.contexts.tokens):
+        if (site, _source(first)) != (acts.site, _source(acts.provenance)) or bool(
+            self.contexts[0].tokens
+        ) != bool(acts.contexts.tokens):
             raise InputError(
                 f"rows of {acts.site} by {acts.provenance.method} cannot follow rows of {site}: "
                 "all must come from the same "
@@ -207,6 +205,11 @@ class _Writer:
                 f"rows are {kind[0]} wide of {kind[1]}, those before {self.kind[0]} of "
                 f"{self.kind[1]}; record alike"
             )
+
+
+def _source(provenance: Provenance) -> Provenance:
+    """What rows of one recording share: all but the texts and the cost."""
+    return replace(provenance, cost={}, corpus_hash=None)
 
 
 def _joined(pieces: list[Contexts]) -> Contexts:
@@ -264,11 +267,10 @@ def _read_contexts(folder: Path) -> Contexts:
     items = pyarrow.feather.read_table(str(folder / "items.arrow"))
     tokens = items["tokens"].to_pylist()
     known = tuple(tuple(row) for row in tokens) if tokens and tokens[0] is not None else ()
-    item, position, step = (np.asarray(rows[name]) for name in ("item", "position", "step"))
     return Contexts(
-        item=item,
-        position=position,
-        step=step,
+        item=np.asarray(rows["item"]),
+        position=np.asarray(rows["position"]),
+        step=np.asarray(rows["step"]),
         items=tuple(items["item"].to_pylist()),
         tokens=known,
     )

@@ -4,7 +4,7 @@ from interp.core.activations import Activations, Contexts, Window
 from interp.core.errors import ConvergenceWarning, InputError, InterpError, UnavailableError
 from interp.core.progress import Progress, silent
 from interp.core.provenance import Provenance, text_hash
-from interp.core.score import Score, bootstrap_mean, bootstrap_statistic
+from interp.core.score import Score, bootstrap_cases, bootstrap_mean, bootstrap_statistic
 from interp.core.site import Sites
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Sites",
     "UnavailableError",
     "Window",
+    "bootstrap_cases",
     "bootstrap_mean",
     "bootstrap_statistic",
     "silent",

@@ -1,4 +1,4 @@
-"""Activations and their contexts: what a site held, row by row, and what each row was."""
+"""Activations and their contexts: the values of a site, row by row, and what each row was."""
 
 import math
 from collections.abc import Mapping
@@ -80,10 +80,10 @@ class Contexts:
         """One row in words, for error messages."""
         item, position = int(self.item[row]), int(self.position[row])
         name = self.items[item] if self.items else str(item)
-        shown = name if len(name) <= 60 else name[:57] + "..."
+        short = name if len(name) <= 60 else name[:57] + "..."
         return (
             f"row {row}: token {self.token(row)!r} at position {position} of input {item} "
-            f"({shown!r})"
+            f"({short!r})"
         )
 
 
@@ -125,7 +125,7 @@ def _row_numbers(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activations:
-    """What one site held: `values [row, d]` with `contexts [row]`, the site's name and the
+    """The values of one site: `values [row, d]` with `contexts [row]`, the site's name and the
     provenance.
 
     Raises:
@@ -144,8 +144,7 @@ class Activations:
     def __post_init__(self) -> None:
         if len(self.values) != len(self.contexts):
             raise InputError(
-                f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they "
-                "must "
+                f"values has {len(self.values)} rows but contexts {len(self.contexts)}; they must "
                 "describe the same rows"
             )
 
@@ -217,15 +216,15 @@ FIRST, TOKENS = 4, 40
 def _first_inputs(acts: Activations) -> tuple[Html, ...]:
     """The first inputs with the norms of their rows; only these rows are read."""
     contexts = acts.contexts
-    shown = list(dict.fromkeys(contexts.item[: FIRST * 4096].tolist()))[:FIRST]
-    rows = [np.flatnonzero(contexts.item == item)[:TOKENS] for item in shown]
+    items = list(dict.fromkeys(contexts.item[: FIRST * 4096].tolist()))[:FIRST]
+    rows = [np.flatnonzero(contexts.item == item)[:TOKENS] for item in items]
     if not rows:
         return ()
     norms = [acts.values[torch.from_numpy(own)].float().norm(dim=1).tolist() for own in rows]
     if not contexts.tokens:
         means = (
             (foreign(contexts.items[item]), numeral(sum(own) / len(own)), len(own))
-            for item, own in zip(shown, norms, strict=True)
+            for item, own in zip(items, norms, strict=True)
         )
         return (
             table(
@@ -238,7 +237,7 @@ def _first_inputs(acts: Activations) -> tuple[Html, ...]:
     low, high = min(known), max(known)
     lines = [
         _shaded(contexts, item, own, norm, (low, high))
-        for item, own, norm in zip(shown, rows, norms, strict=True)
+        for item, own, norm in zip(items, rows, norms, strict=True)
     ]
     legend = (
         f"Tint: the norm of a token's row, {numeral(low)} (none) to {numeral(high)} (full); faint "
@@ -250,13 +249,13 @@ def _first_inputs(acts: Activations) -> tuple[Html, ...]:
 def _shaded(
     contexts: Contexts, item: int, rows: np.ndarray, norms: list[float], ends: tuple[float, float]
 ) -> Html:
-    held = dict(zip(contexts.position[rows].tolist(), norms, strict=True))
+    norm_at = dict(zip(contexts.position[rows].tolist(), norms, strict=True))
     tokens = contexts.tokens[item][:TOKENS]
     scale = (ends[1] - ends[0]) or 1.0
     weights = [
-        (held[place] - ends[0]) / scale if math.isfinite(held.get(place, math.nan)) else 0.0
+        (norm_at[place] - ends[0]) / scale if math.isfinite(norm_at.get(place, math.nan)) else 0.0
         for place in range(len(tokens))
     ]
-    unknown = [place for place in range(len(tokens)) if place not in held]
+    unknown = [place for place in range(len(tokens)) if place not in norm_at]
     rest = ("…",) if len(contexts.tokens[item]) > TOKENS else ()
     return element("li", shaded(tokens, weights, unknown=unknown), *rest)

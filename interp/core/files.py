@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from interp.core.errors import InputError, UnavailableError
 
 
@@ -19,26 +21,16 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UnavailableError: the disk is full or the folder cannot be written.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        yield temporary
-        # safetensors makes files that only their owner can read; a result is for colleagues too.
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, UnavailableError):
-            raise
-        raise UnavailableError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose "
-            "another "
-            "folder"
-        ) from error
-    finally:
-        if temporary is not None:
+    with _writing(path) as temporary:
+        try:
+            temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
+            yield temporary
+            # safetensors makes files that only their owner can read; a result is for colleagues
+            # too.
+            temporary.chmod(mode)
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -55,30 +47,31 @@ def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
         UnavailableError: the disk is full or the folder cannot be written.
     """
     _require_replaceable(path, marker)
-    temporary = None
+    with _writing(path) as temporary:
+        try:
+            temporary.mkdir()
+            yield temporary
+            for file in (found for found in temporary.rglob("*") if found.is_file()):
+                file.chmod(temporary.stat().st_mode & 0o666)
+            _exchange(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A name beside `path`; what fails while it is written to is an error that names `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        temporary.mkdir()
-        yield temporary
-        for file in (found for found in temporary.rglob("*") if found.is_file()):
-            file.chmod(temporary.stat().st_mode & 0o666)
-        _exchange(temporary, path)
+        # Not tempfile: what it makes only the user can read, and results are there to be shared.
+        yield path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    except UnavailableError:
+        raise
     except OSError as error:
-        if isinstance(error, UnavailableError):
-            raise
         raise UnavailableError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another "
             "folder"
         ) from error
-    finally:
-        if temporary is not None and temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    # Not tempfile: what it makes only the user can read, and results are there to be shared.
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def _exchange(temporary: Path, path: Path) -> None:
@@ -106,7 +99,7 @@ def _require_replaceable(path: Path, marker: str | None) -> None:
 
 
 def require_writable(folder: Path) -> Path:
-    """Make a folder, if need be, and see that it can be written to: asked before long work whose
+    """Make a folder, if need be, and see that it can be written to: checked before long work whose
     results it is to hold.
 
     Raises:
@@ -143,3 +136,31 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnavailableError(f"cannot read {path}: {error}") from error
+
+
+def read_tensors(
+    path: str | Path, remedy: str, what: str = ""
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and all tensors of a safetensors file, in memory; no code is run from the file.
+
+    Args:
+        remedy: what the error tells the reader to do.
+        what: what was to be read, for the error.
+
+    Raises:
+        UnavailableError: the file is missing or damaged; the message names it.
+
+    Example:
+        >>> about, tensors = read_tensors("dictionary.safetensors", "save the dictionary again")
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            # Copies, because the arithmetic of a tensor inside a mapped file can differ in its last
+            # bit with its alignment.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (OSError, SafetensorError) as error:
+        named = f"{what} from {path}" if what else path
+        raise UnavailableError(f"cannot read {named}: {error}; {remedy}") from error

@@ -110,9 +110,9 @@ class Provenance:
 
 def _listed(values: Mapping[str, Any]) -> str:
     """Names with their values; a long one (a hundred words) is cut."""
-    shown = {key: _word(value) for key, value in values.items()}
+    words = {key: _word(value) for key, value in values.items()}
     return ", ".join(
-        f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in shown.items()
+        f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in words.items()
     )
 
 

@@ -162,8 +162,7 @@ def _float32(rows: Float[Tensor, "chunk d"]) -> Float[Tensor, "chunk d"]:
 
 def _refusal(operation: str) -> InputError:
     return InputError(
-        f"{operation} needs all rows in memory, and these are on disk; index some rows, or "
-        "load "
+        f"{operation} needs all rows in memory, and these are on disk; index some rows, or load "
         "them with acts.in_memory()"
     )
 
@@ -173,20 +172,20 @@ def _numbers(key: Any, count: int) -> Int[Tensor, " kept"]:
     if isinstance(key, slice):
         return torch.tensor(list(range(count)[key]), dtype=torch.int64)
     try:
-        asked = key.cpu() if isinstance(key, Tensor) else torch.tensor(key)
+        index = key.cpu() if isinstance(key, Tensor) else torch.tensor(key)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
             f"rows on disk are indexed by row numbers, a slice or a mask, not {key!r}"
         ) from None
-    if asked.dtype == torch.bool and asked.shape == (count,):
-        return torch.nonzero(asked).flatten()
-    whole = asked.ndim == 1 and not asked.is_floating_point() and asked.dtype != torch.bool
-    if not whole and asked.numel():
+    if index.dtype == torch.bool and index.shape == (count,):
+        return torch.nonzero(index).flatten()
+    whole = index.ndim == 1 and not index.is_floating_point() and index.dtype != torch.bool
+    if not whole and index.numel():
         raise InputError(
             f"rows on disk are indexed by row numbers, a slice or a mask of {count} rows, not "
-            f"{asked.dtype} {tuple(asked.shape)}"
+            f"{index.dtype} {tuple(index.shape)}"
         )
-    numbers = asked.flatten().to(torch.int64)
+    numbers = index.flatten().to(torch.int64)
     outside = (numbers < -count) | (numbers >= count)
     if bool(outside.any()):
         raise InputError(f"row {int(numbers[outside][0])} is out of range; there are {count} rows")

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from interp.core.display.marks import interval
 from interp.core.display.markup import block, estimate, facts, numeral
 from interp.core.errors import InputError
+from interp.core.plain import plain
+
+PERCENTILE = "bootstrap 95%"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Score:
     n: int
     seed: int
     control: float | None = None
-    interval: str = "bootstrap 95%"
+    interval: str = PERCENTILE
 
     def __str__(self) -> str:
         control = "" if self.control is None else f", control {self.control:.3f}"
@@ -54,14 +58,48 @@ class Score:
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The score as json-ready values; a non-finite number becomes None."""
-        return {
-            key: None if isinstance(item, float) and not math.isfinite(item) else item
-            for key, item in asdict(self).items()
-        }
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def undefined(
+        cls, seed: int, n: int = 0, control: float | None = None, interval: str = PERCENTILE
+    ) -> "Score":
+        """The score of what could not be measured: value and interval are NaN.
+
+        Example:
+            >>> str(Score.undefined(seed=0))
+            'nan [nan, nan] (n=0)'
+        """
+        return cls(math.nan, math.nan, math.nan, n=n, seed=seed, control=control, interval=interval)
+
+    @classmethod
+    def of_draws(
+        cls,
+        value: float,
+        draws: ArrayLike,
+        *,
+        n: int,
+        seed: int,
+        control: float | None = None,
+        interval: str = PERCENTILE,
+    ) -> "Score":
+        """A value with the 95 % percentile interval of its bootstrap draws (Efron 1979).
+
+        The interval is NaN where there are no draws, or one of them is NaN: leave such draws out
+        only if the statistic says what they mean.
+
+        Example:
+            >>> str(Score.of_draws(0.5, np.linspace(0, 1, 1001), n=20, seed=0))
+            '0.500 [0.025, 0.975] (n=20)'
+        """
+        draws = np.asarray(draws)
+        low, high = np.quantile(draws, [0.025, 0.975]) if draws.size else (math.nan, math.nan)
+        ends = float(low), float(high)
+        return cls(float(value), *ends, n=n, seed=seed, control=control, interval=interval)
 
 
 DRAWS_AT_ONCE = 2**22
-"""Resampled values held at once; it bounds memory and changes no number."""
+"""Resampled values in memory at once; it bounds memory and changes no number."""
 
 
 def bootstrap_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -103,12 +141,35 @@ def bootstrap_statistic(
         InputError: there are no values.
     """
     values = np.asarray(values, dtype=float)
-    if values.size == 0:
+    return bootstrap_cases(
+        len(values),
+        lambda cases: statistic(values[cases]),
+        seed=seed,
+        resamples=resamples,
+        control=control,
+    )
+
+
+def bootstrap_cases(
+    n: int,
+    statistic: Callable[[Int[np.ndarray, "*draw case"]], np.ndarray],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    control: float | None = None,
+) -> Score:
+    """Any statistic of cases with its 95 % percentile bootstrap interval; it takes their numbers
+    (0 … n − 1, some several times) along the last axis.
+
+    For statistics of several values a case, as a ratio of sums.
+
+    Raises:
+        InputError: there are no cases.
+
+    Example:
+        >>> bootstrap_cases(9, lambda cases: lost[cases].sum(-1) / whole[cases].sum(-1), seed=0)
+    """
+    if n == 0:
         raise InputError("a score needs at least one value, got none")
-    draws = np.concatenate(
-        [statistic(values[indices]) for indices in bootstrap_indices(len(values), resamples, seed)]
-    )
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(
-        float(statistic(values)), float(low), float(high), n=len(values), seed=seed, control=control
-    )
+    draws = np.concatenate([statistic(cases) for cases in bootstrap_indices(n, resamples, seed)])
+    return Score.of_draws(float(statistic(np.arange(n))), draws, n=n, seed=seed, control=control)

@@ -66,8 +66,8 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
     def table(self) -> Html:
         """The sites for a notebook: those of all layers in one row, with their shape."""
         rows = _grouped(self.shapes)
-        shown = rows[:ROWS]
-        places = [None, *(row.where for row in shown)]
+        listed = rows[:ROWS]
+        places = [None, *(row.where for row in listed)]
         lines = [
             (
                 "" if row.where == above else foreign(_spelled(row.where) or MISSING),
@@ -75,7 +75,7 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
                 row.shape,
                 f"{row.count:,}",
             )
-            for row, above in zip(shown, places, strict=False)
+            for row, above in zip(listed, places, strict=False)
         ]
         rest = sum(row.count for row in rows[ROWS:])
         cut = f"; {rest:,} more sites are not shown, list(model.sites) names them" if rest else ""
@@ -86,7 +86,7 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         )
         title = f"{len(self):,} sites{open_axes}{cut}"
         header = ("in", "site", "shape", "count")
-        if any(row.where for row in shown):
+        if any(row.where for row in listed):
             return table(header, lines, caption=title, wrapped={1})
         return table(header[1:], [line[1:] for line in lines], caption=title, wrapped={0})
 

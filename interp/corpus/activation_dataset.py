@@ -200,7 +200,7 @@ def _piece(cells: Any, column: str) -> Float[Tensor, "row d"]:
 def _contexts(dataset: Any, note: Mapping[str, Any]) -> Contexts:
     zero = np.zeros(len(dataset), dtype=np.int64)
     item = _numbers(dataset, "item", np.arange(len(dataset)))
-    position, step = (_numbers(dataset, name, zero) for name in ("position", "step"))
+    position, step = _numbers(dataset, "position", zero), _numbers(dataset, "step", zero)
     count = int(item.max()) + 1 if len(item) else 0
     items = tuple(note["items"]) if note else tuple(f"input {number}" for number in range(count))
     if len(item) and not 0 <= int(item.min()) <= int(item.max()) < len(items):

@@ -105,8 +105,7 @@ def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     )
     if not concepts or not neutral:
         raise InputError(
-            f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; "
-            "both "
+            f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; both "
             "are needed"
         )
     # Every fourth neutral sentence reports, so that both splits hold all themes.

@@ -65,8 +65,7 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     missing = [name for name in FIELDS if not isinstance(row, dict) or not row.get(name)]
     if missing:
         raise InputError(
-            f"line {number} of {path} has no {', '.join(missing)}; every line is an object "
-            "with "
+            f"line {number} of {path} has no {', '.join(missing)}; every line is an object with "
             f"{', '.join(FIELDS)}"
         )
     return dict(row)

@@ -29,7 +29,7 @@ from interp.corpus.task_words import (
 )
 
 TRIES = 50
-"""Draws for every example that is asked for, before too few different ones are taken to exist."""
+"""Draws for every example, before too few different ones are taken to exist."""
 
 NO_ANSWER = -1
 """Fills up the rows of examples that have fewer answers than others."""
@@ -66,11 +66,13 @@ class Task:
 
     def take(self, rows: Sequence[int]) -> "Task":
         """Some of the examples, in the given order."""
-        texts, others = (
-            tuple(column[row] for row in rows) for column in (self.prompts, self.counterfactuals)
+        return replace(
+            self,
+            prompts=tuple(self.prompts[row] for row in rows),
+            counterfactuals=tuple(self.counterfactuals[row] for row in rows),
+            right=tuple(self.right[row] for row in rows),
+            wrong=tuple(self.wrong[row] for row in rows),
         )
-        right, wrong = (tuple(column[row] for row in rows) for column in (self.right, self.wrong))
-        return replace(self, prompts=texts, counterfactuals=others, right=right, wrong=wrong)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def task(name: str, n: int = 32, seed: int = 0) -> Task:
     """A task by its name: `indirect-object`, `greater-than`, `agreement` or `induction`.
 
     Raises:
-        InputError: there is no such task, or not so many different examples of it.
+        InputError: there is no such task, or there are fewer different examples of it than `n`.
 
     Example:
         >>> found = task("indirect-object", n=32)
@@ -115,10 +117,10 @@ def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> 
 
     The counterfactual keeps everything but names: with `swapped` the second mention is of the other
     person, so that the wrong name becomes right; with `others` all three mentions are of three
-    people who do not occur, and nobody is named twice.
+    people who do not occur, and no name stands twice.
 
     Raises:
-        InputError: an option does not exist, or there are not so many different examples.
+        InputError: an option does not exist, or there are fewer different examples than `n`.
 
     Source: Wang et al. 2023; the two kinds of counterfactual after Mueller et al. 2025 (MIB).
     Sentences are ours.
@@ -146,11 +148,10 @@ def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> 
         draw,
         n,
         seed,
-        "indirect-object",
-        "names the person who has been mentioned once as the one who receives",
-        "Wang et al. 2023",
-        changed[counterfactual],
-        "logit difference",
+        name="indirect-object",
+        behaviour="names the person who has been mentioned once as the one who receives",
+        source="Wang et al. 2023",
+        changed=changed[counterfactual],
     )
 
 
@@ -162,7 +163,7 @@ def greater_than(n: int, seed: int) -> Task:
     in 01, so that no digit is too small.
 
     Raises:
-        InputError: there are not so many different examples.
+        InputError: there are fewer different examples than `n`.
 
     Source: Hanna, Liu & Variengien 2023, there with two digits in a token. Sentences are ours.
     """
@@ -170,22 +171,22 @@ def greater_than(n: int, seed: int) -> Task:
     def draw(random: Random) -> _Example:
         century, tens, ones = random.randint(11, 17), random.randint(2, 7), random.randint(2, 9)
         frame = random.choice(LASTING).replace("EVENT", random.choice(EVENTS))
-        prompt, other = (
-            frame.format(f"{century}{end}", century) for end in (f"{tens}{ones}", "01")
-        )
         return _Example(
-            prompt, other, tuple(map(str, range(tens + 1, 10))), tuple(map(str, range(tens)))
+            frame.format(f"{century}{tens}{ones}", century),
+            frame.format(f"{century}01", century),
+            right=tuple(map(str, range(tens + 1, 10))),
+            wrong=tuple(map(str, range(tens))),
         )
 
     return _built(
         draw,
         n,
         seed,
-        "greater-than",
-        "lets a span of years end after it began",
-        "Hanna, Liu & Variengien 2023",
-        "the start year ends in 01",
-        "probability difference",
+        name="greater-than",
+        behaviour="lets a span of years end after it began",
+        source="Hanna, Liu & Variengien 2023",
+        changed="the start year ends in 01",
+        measure="probability difference",
     )
 
 
@@ -196,7 +197,7 @@ def agreement(n: int, seed: int) -> Task:
     The counterfactual changes the number of the subject alone.
 
     Raises:
-        InputError: there are not so many different examples.
+        InputError: there are fewer different examples than `n`.
 
     Source: Linzen, Dupoux & Goldberg 2016; as a circuit Marks et al. 2025. Sentences are ours.
     """
@@ -204,22 +205,20 @@ def agreement(n: int, seed: int) -> Task:
     def draw(random: Random) -> _Example:
         subject, distractor = random.sample(NOUNS, 2)
         relation, plural = random.choice(RELATIONS), random.random() < 0.5
-        between = distractor if plural else f"{distractor}s"
-        prompt, other = (
-            f"The {noun} {relation} the {between}"
-            for noun in ((f"{subject}s", subject) if plural else (subject, f"{subject}s"))
-        )
-        return _Example(prompt, other, *((PLURAL, SINGULAR) if plural else (SINGULAR, PLURAL)))
+        if plural:
+            rest = f"{relation} the {distractor}"
+            return _Example(f"The {subject}s {rest}", f"The {subject} {rest}", PLURAL, SINGULAR)
+        rest = f"{relation} the {distractor}s"
+        return _Example(f"The {subject} {rest}", f"The {subject}s {rest}", SINGULAR, PLURAL)
 
     return _built(
         draw,
         n,
         seed,
-        "agreement",
-        "gives the verb the number of its subject past a noun of the other number",
-        "Linzen, Dupoux & Goldberg 2016",
-        "the subject has the other number",
-        "logit difference",
+        name="agreement",
+        behaviour="gives the verb the number of its subject past a noun of the other number",
+        source="Linzen, Dupoux & Goldberg 2016",
+        changed="the subject has the other number",
     )
 
 
@@ -231,15 +230,14 @@ def induction(n: int, seed: int, *, length: int = 10) -> Task:
     that nothing is repeated.
 
     Raises:
-        InputError: `length` is not between 5 and a third of the words there are, or there are not
-            so many different examples.
+        InputError: `length` is not between 5 and a third of the words there are, or there are
+            fewer different examples than `n`.
 
     Source: Elhage et al. 2021; Olsson et al. 2022.
     """
     if not 5 <= length <= len(WORDS) // 3:
         raise InputError(
-            f"length is {length}; give 5 to {len(WORDS) // 3}, so that there are words to take "
-            "the "
+            f"length is {length}; give 5 to {len(WORDS) // 3}, so that there are words to take the "
             "place of the repeated ones"
         )
 
@@ -248,18 +246,22 @@ def induction(n: int, seed: int, *, length: int = 10) -> Task:
         own, others = drawn[:length], drawn[length:]
         repeated = random.randint(length // 2, length - 2)
         wrong = random.choice(own[repeated + 1 :])
-        prompt, other = (f"List: {' '.join([*first, *own[:repeated]])}" for first in (own, others))
-        return _Example(prompt, other, (f" {own[repeated]}",), (f" {wrong}",))
+        again = own[:repeated]
+        return _Example(
+            f"List: {' '.join(own + again)}",
+            f"List: {' '.join(others + again)}",
+            (f" {own[repeated]}",),
+            (f" {wrong}",),
+        )
 
     return _built(
         draw,
         n,
         seed,
-        "induction",
-        "continues a repeated list of words as it went before",
-        "Olsson et al. 2022",
-        "the first list consists of other words",
-        "logit difference",
+        name="induction",
+        behaviour="continues a repeated list of words as it went before",
+        source="Olsson et al. 2022",
+        changed="the first list consists of other words",
     )
 
 
@@ -312,23 +314,21 @@ def resolve(found: Task, tokenizer: Any, *, misfits: Misfits = "refuse") -> Reso
 
 
 def _answers(found: Task, row: int, tokenizer: Any) -> tuple[list[int], list[int]]:
-    prompt, other = found.prompts[row], found.counterfactuals[row]
-    own, theirs = (tokenizer(text)["input_ids"] for text in (prompt, other))
+    prompt = found.prompts[row]
+    own = tokenizer(prompt)["input_ids"]
+    theirs = tokenizer(found.counterfactuals[row])["input_ids"]
+    name = f"{found.name} {row}"
     if len(own) != len(theirs):
         raise InputError(
-            f"{found.name} {row}: prompt and counterfactual differ in their number of tokens, "
-            f"{len(own)} and {len(theirs)}: "
-            f"{_shown(own, tokenizer)} // {_shown(theirs, tokenizer)}; drop such pairs with "
-            "misfits='drop'"
+            f"{name}: prompt and counterfactual differ in their number of tokens, "
+            f"{len(own)} and {len(theirs)}: {_tokens_of(own, tokenizer)} // "
+            f"{_tokens_of(theirs, tokenizer)}; drop such pairs with misfits='drop'"
         )
-    name = f"{found.name} {row}"
-    right, wrong = (
-        [_added(prompt, own, answer, tokenizer, name) for answer in side[row]]
-        for side in (found.right, found.wrong)
-    )
+    right = [_added(prompt, own, answer, tokenizer, name) for answer in found.right[row]]
+    wrong = [_added(prompt, own, answer, tokenizer, name) for answer in found.wrong[row]]
     if shared := set(right) & set(wrong):
         raise InputError(
-            f"{found.name} {row}: the token {tokenizer.decode([min(shared)])!r} is both right and "
+            f"{name}: the token {tokenizer.decode([min(shared)])!r} is both right and "
             f"wrong after {prompt!r}; "
             "give other answers, or drop such examples with misfits='drop'"
         )
@@ -341,13 +341,13 @@ def _added(prompt: str, ids: list[int], answer: str, tokenizer: Any, name: str) 
     if len(both) != len(ids) + 1 or both[:-1] != ids:
         raise InputError(
             f"{name}: the answer {answer!r} is not one token after its prompt: "
-            f"{_shown(ids, tokenizer)} // {_shown(both, tokenizer)}; "
+            f"{_tokens_of(ids, tokenizer)} // {_tokens_of(both, tokenizer)}; "
             "drop such examples with misfits='drop'"
         )
     return int(both[-1])
 
 
-def _shown(ids: list[int], tokenizer: Any) -> str:
+def _tokens_of(ids: list[int], tokenizer: Any) -> str:
     return " | ".join(tokenizer.decode([token]) for token in ids)
 
 
@@ -360,11 +360,12 @@ def _built(
     draw: Callable[[Random], _Example],
     n: int,
     seed: int,
+    *,
     name: str,
     behaviour: str,
     source: str,
     changed: str,
-    measure: Measure,
+    measure: Measure = "logit difference",
 ) -> Task:
     """A task of `n` different examples."""
     if n < 1:

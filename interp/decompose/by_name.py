@@ -21,7 +21,7 @@ seconds on a CPU.
 COEFFICIENT_SPARSITY = 0.03
 """Semi-NMF's penalty on coefficients in reports and comparisons. Features of L5.mlp of the default
 model detect concepts as well with it as without (mean AUROC of the best feature on the fit
-sentences .869 and .867; .864 at .05), with 17 of 100 active on a token, not 80."""
+sentences 0.869 and 0.867; 0.864 at 0.05), with 17 of 100 active on a token, not 80."""
 
 
 def fit_unsupervised(

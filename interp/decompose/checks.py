@@ -29,19 +29,17 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
         InputError: a value is NaN or infinite; the message names the first such row, with its
             context where there is one.
     """
-    values = values_of(acts)
-    for rows, chunk in row_chunks(values):
+    if isinstance(acts, Activations):
+        acts.require_finite()
+        return
+    for rows, chunk in row_chunks(values_of(acts)):
         finite = torch.isfinite(chunk).all(dim=1)
-        if bool(finite.all()):
-            continue
-        if isinstance(acts, Activations):
-            acts.require_finite()
-        row = rows.start + int(torch.nonzero(~finite)[0])
-        raise InputError(
-            f"row {row} of the activations is not finite; record again in float32 or leave "
-            "that "
-            "row out"
-        )
+        if not bool(finite.all()):
+            row = rows.start + int(torch.nonzero(~finite)[0])
+            raise InputError(
+                f"row {row} of the activations is not finite; record again in float32 or leave "
+                "that row out"
+            )
 
 
 def require_rows(

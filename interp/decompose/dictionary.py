@@ -105,8 +105,7 @@ class Dictionary(ABC):
         """
         if coefficients.shape[1] != len(self):
             raise InputError(
-                f"coefficients are {coefficients.shape[1]} wide, the dictionary has "
-                f"{len(self)} "
+                f"coefficients are {coefficients.shape[1]} wide, the dictionary has {len(self)} "
                 "features; encode with it"
             )
         return coefficients @ self.directions + self.offset
@@ -178,8 +177,8 @@ class Dictionary(ABC):
 def _short(value: Any) -> Any:
     """A parameter as a word or two; of a long list its length and its first."""
     if isinstance(value, (list, tuple)):
-        shown = ", ".join(_word(one) for one in value[:4])
-        return foreign(shown if len(value) <= 4 else f"{len(value)}: {shown}, …")
+        first = ", ".join(_word(one) for one in value[:4])
+        return foreign(first if len(value) <= 4 else f"{len(value)}: {first}, …")
     return foreign(_word(value))
 
 

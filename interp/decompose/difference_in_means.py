@@ -115,8 +115,7 @@ def _direction(
         and acts.site != negative.site
     ):
         raise InputError(
-            f"rows of {name!r} are of {acts.site!r}, the negatives of {negative.site!r}; "
-            "record "
+            f"rows of {name!r} are of {acts.site!r}, the negatives of {negative.site!r}; record "
             "both at the same site"
         )
     mean = column_mean(require_rows(acts, f"activations of {name!r}"))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.core import Activations, InputError, UnavailableError
 from interp.core.display.markup import block, table
-from interp.core.files import read_json, replacing_folder, write_json
+from interp.core.files import read_json, read_tensors, replacing_folder, write_json
 from interp.decompose.dictionary import Dictionary
 
 Fit = Callable[[Activations | Tensor, int], Dictionary]
@@ -51,8 +51,7 @@ class Hierarchy:
         for level, own in enumerate(self.weights):
             if not bool((torch.isfinite(own) & (own >= 0)).all()):
                 raise InputError(
-                    f"weights from level {level} to {level + 1} hold negative or undefined "
-                    "values; "
+                    f"weights from level {level} to {level + 1} hold negative or undefined values; "
                     "use a non-negative method"
                 )
 
@@ -217,9 +216,6 @@ def load_hierarchy(folder: str | Path) -> Hierarchy:
     Example:
         >>> load_hierarchy("hierarchy").sizes
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from interp.decompose.storage import load_dictionary
 
     path = Path(folder)
@@ -229,12 +225,12 @@ def load_hierarchy(folder: str | Path) -> Hierarchy:
             f"{path / DESCRIPTION} does not describe a hierarchy; save the hierarchy again"
         )
     count = len(description["sizes"])
+    _, stored = read_tensors(path / WEIGHTS, "save the hierarchy again")
     try:
-        stored = load_file(path / WEIGHTS)
-        weights = tuple(stored[str(number)].clone() for number in range(count - 1))
-    except (OSError, SafetensorError, KeyError) as error:
+        weights = tuple(stored[str(number)] for number in range(count - 1))
+    except KeyError as error:
         raise UnavailableError(
-            f"cannot read {path / WEIGHTS}: {error}; save the hierarchy again"
+            f"{path / WEIGHTS} lacks weights {error}; save the hierarchy again"
         ) from error
     levels = tuple(load_dictionary(path / f"level{number}") for number in range(count))
     try:

@@ -47,8 +47,7 @@ def match_directions(
 
     if first.shape[1] != second.shape[1]:
         raise InputError(
-            f"directions are {first.shape[1]} and {second.shape[1]} wide; compare dictionaries "
-            "of "
+            f"directions are {first.shape[1]} and {second.shape[1]} wide; compare dictionaries of "
             "the same site"
         )
     norms = [side.detach().float().norm(dim=1, keepdim=True).cpu() for side in (first, second)]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.core import Activations, InputError, Score, bootstrap_statistic
+from interp.core import Activations, InputError, Score, bootstrap_cases
 from interp.core.display.markup import block, facts, numeral, table
 from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.checks import column_mean, require_rows, row_chunks
@@ -118,21 +118,15 @@ def _groups(acts: Activations | Float[Tensor, "row d"]) -> Int[np.ndarray, " row
 def _explained(
     errors: Float[np.ndarray, "kind row"], groups: Int[np.ndarray, " row"], seed: int
 ) -> Score:
-    residual, shuffled, total = (np.bincount(groups, weights=row) for row in errors)
+    residual, shuffled, total = [np.bincount(groups, weights=row) for row in errors]
     if total.sum() <= 0:
         raise InputError(
             "all rows are the same, so there is no variance to explain; give rows that differ"
         )
 
-    def ratio(sample: np.ndarray) -> np.ndarray:
-        chosen = sample.astype(np.int64)
-        return np.asarray(
-            1
-            - residual[chosen].sum(axis=-1)
-            / np.maximum(total[chosen].sum(axis=-1), np.finfo(float).tiny)
-        )
+    def explained(drawn: Int[np.ndarray, "*draw group"]) -> np.ndarray:
+        variance = np.maximum(total[drawn].sum(axis=-1), np.finfo(float).tiny)
+        return np.asarray(1 - residual[drawn].sum(axis=-1) / variance)
 
     control = float(1 - shuffled.sum() / total.sum())
-    return bootstrap_statistic(
-        np.arange(len(residual), dtype=float), ratio, seed=seed, control=control
-    )
+    return bootstrap_cases(len(residual), explained, seed=seed, control=control)

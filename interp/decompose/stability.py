@@ -32,7 +32,7 @@ class Stability:
     `seeds [feature]` is the mean over fits of the same rows from other seeds, `halves [feature]`
     over fits of either half of the inputs, `control [feature]` what matching alone gives.
     `over_seeds` and `over_halves` are the means over features with the control's mean. What was not
-    asked for is None.
+    measured is None.
     """
 
     seeds: Float[np.ndarray, " feature"] | None
@@ -75,7 +75,7 @@ def stability(
 
     Each fit's directions are paired one to one with the reference's so that the sum of cosines is
     largest; a feature's number is the mean cosine with its partners, 0 where it has none. The
-    control pairs the reference with itself after each neuron's entries have been dealt out anew
+    control pairs the reference with itself after each neuron's entries have been permuted
     over the features: as many entries, the same neurons as often and with the same values, but not
     together.
 
@@ -121,16 +121,15 @@ def stability(
     control = _control(reference.directions, signed, draws, seed)
     again = np.mean(found[:seeds], axis=0) if seeds else None
     halved = np.mean(found[seeds:], axis=0) if halves else None
-    over_seeds, over_halves = (
-        None if one is None else bootstrap_mean(one, seed=seed, control=float(control.mean()))
-        for one in (again, halved)
-    )
+    by_chance = float(control.mean())
     return Stability(
         seeds=again,
         halves=halved,
         control=control,
-        over_seeds=over_seeds,
-        over_halves=over_halves,
+        over_seeds=None if again is None else bootstrap_mean(again, seed=seed, control=by_chance),
+        over_halves=None
+        if halved is None
+        else bootstrap_mean(halved, seed=seed, control=by_chance),
     )
 
 
@@ -139,8 +138,9 @@ def _cosines(
 ) -> Float[np.ndarray, " feature"]:
     """Each reference direction's cosine with its partner; 0 without one."""
     found = np.zeros(len(reference))
-    # A direction that a fit left empty is nobody's partner.
-    here, there = (torch.nonzero(side.any(dim=1))[:, 0].cpu() for side in (reference, other))
+    # A direction that a fit left empty has no partner.
+    here = torch.nonzero(reference.any(dim=1))[:, 0].cpu()
+    there = torch.nonzero(other.any(dim=1))[:, 0].cpu()
     if len(here) and len(there):
         matching = match_directions(
             reference[here.to(reference.device)], other[there.to(other.device)], signed=signed
@@ -156,11 +156,11 @@ def _control(
 ) -> Float[np.ndarray, " feature"]:
     generator = torch.Generator().manual_seed(seed)
     own = reference.cpu()
-    dealt = (
+    permuted = (
         own.gather(0, torch.rand(own.shape, generator=generator).argsort(dim=0))
         for _ in range(draws)
     )
-    mean: np.ndarray = np.mean([_cosines(own, one, signed) for one in dealt], axis=0)
+    mean: np.ndarray = np.mean([_cosines(own, one, signed) for one in permuted], axis=0)
     return mean
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from interp.core import InputError, Provenance, UnavailableError
-from interp.core.files import read_json, replacing_folder, write_json
+from interp.core.files import read_json, read_tensors, replacing_folder, write_json
 from interp.core.names import require_known
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.difference_in_means import DifferenceInMeans
@@ -92,32 +92,19 @@ def load_dictionary(folder: str | Path) -> Dictionary:
             "a newer version of the package may know it",
         )
     ]
-    tensors = _read_tensors(path / TENSORS)
+    _, tensors = read_tensors(path / TENSORS, "save the dictionary again")
     scalars: dict[str, Any] = description["scalars"]
     values = {**tensors, **scalars}
     wanted = [item for item in fields(kind) if item.name != "provenance"]
     missing = [item.name for item in wanted if item.name not in values]
     if missing:
         raise UnavailableError(
-            f"{path} lacks {', '.join(missing)}, which a {kind.method} dictionary has; save "
-            "the "
+            f"{path} lacks {', '.join(missing)}, which a {kind.method} dictionary has; save the "
             "dictionary again"
         )
     _require_shapes(path, wanted, values)
     provenance = _provenance(path, description["provenance"])
     return kind(provenance=provenance, **{item.name: values[item.name] for item in wanted})
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        # A copy, because the arithmetic of a tensor inside a mapped file can differ in its last bit
-        # with its alignment.
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; save the dictionary again") from error
 
 
 def _provenance(path: Path, values: Any) -> Provenance:

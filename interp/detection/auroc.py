@@ -49,9 +49,9 @@ def auroc(
     value = float(auroc_many(scores[:, None], positive)[0])
     wins = _pairwise(scores[positive], scores[~positive])
     first, second = _stratified(seed, *wins.shape)
-    low, high = np.quantile(((first @ wins) * second).sum(axis=1), [0.025, 0.975])
-    return Score(
-        value, float(low), float(high), n=len(scores), seed=seed, control=control, interval=INTERVAL
+    draws = ((first @ wins) * second).sum(axis=1)
+    return Score.of_draws(
+        value, draws, n=len(scores), seed=seed, control=control, interval=INTERVAL
     )
 
 
@@ -80,11 +80,9 @@ def average_precision(
     drawn[:, positive] = n_positive * first
     drawn[:, ~positive] = n_negative * second
     value = float(_average_precisions(scores, positive, np.ones((1, len(scores))))[0])
-    low, high = np.quantile(_average_precisions(scores, positive, drawn), [0.025, 0.975])
+    draws = _average_precisions(scores, positive, drawn)
     chance = n_positive / len(scores) if control is None else control
-    return Score(
-        value, float(low), float(high), n=len(scores), seed=seed, control=chance, interval=INTERVAL
-    )
+    return Score.of_draws(value, draws, n=len(scores), seed=seed, control=chance, interval=INTERVAL)
 
 
 def _average_precisions(
@@ -98,9 +96,9 @@ def _average_precisions(
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(scores[order][1:] != scores[order][:-1], True)
     found = np.cumsum(weights[:, order] * positive[order], axis=1)[:, last_of_ties]
-    shown = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
+    ranked = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
     recall_gain = np.diff(found, axis=1, prepend=0) / found[:, -1:]
-    return np.asarray((recall_gain * found / np.maximum(shown, 1)).sum(axis=1))
+    return np.asarray((recall_gain * found / np.maximum(ranked, 1)).sum(axis=1))
 
 
 def _require_both(n_positive: int, n_negative: int) -> None:

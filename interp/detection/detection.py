@@ -35,8 +35,7 @@ class LabelledActivations:
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.acts.contexts.items):
             raise InputError(
-                f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} "
-                "inputs; "
+                f"{len(self.labels)} labels were given for {len(self.acts.contexts.items)} inputs; "
                 "give one per input"
             )
 
@@ -186,7 +185,7 @@ def detection_of(
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
-    """How many concepts are detected with AUROC ≥ .9, and the mean AUROC over concepts with its
+    """How many concepts are detected with AUROC ≥ 0.9, and the mean AUROC over concepts with its
     interval (control: shuffled labels).
 
     Raises:
@@ -264,7 +263,7 @@ def _detection(
         auroc=auroc(scores[rows], here[rows], seed=seed, control=control),
         auroc_others=auroc(scores[here | others], here[here | others], seed=seed)
         if others.any()
-        else Score(np.nan, np.nan, np.nan, n=0, seed=seed),
+        else Score.undefined(seed),
         average_precision=average_precision(scores[rows], here[rows], seed=seed),
         paper_score=_log_ratio(cosines[here], cosines[neutral]),
         chosen_on=chosen_on,

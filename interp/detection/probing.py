@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.core import InputError, Score, bootstrap_statistic
+from interp.core import InputError, Score, bootstrap_cases
 from interp.core.display.markup import block, facts, table
 from interp.core.display.scores import axis_note, score_cells
 from interp.decompose.dictionary import Dictionary
@@ -22,7 +22,7 @@ class Probe:
     fitted to.
 
     `accuracy` is the mean of the accuracies on the concept's sentences and on the others (chance is
-    .5). The controls are the same numbers of a probe whose features and weights were chosen on
+    0.5). The controls are the same numbers of a probe whose features and weights were chosen on
     shuffled labels.
     """
 
@@ -104,7 +104,8 @@ def sparse_probing(
 def _standardised(
     known: Float[np.ndarray, "item feature"], unseen: Float[np.ndarray, "other feature"]
 ) -> tuple[Float[np.ndarray, "item feature"], Float[np.ndarray, "other feature"]]:
-    known, unseen = (np.where(np.isfinite(scores), scores, 0.0) for scores in (known, unseen))
+    known = np.where(np.isfinite(known), known, 0.0)
+    unseen = np.where(np.isfinite(unseen), unseen, 0.0)
     spread = known.std(axis=0)
     # A feature that never varies carries nothing; dividing it by one keeps it that way.
     spread = np.where(spread > 0, spread, 1.0)
@@ -115,8 +116,7 @@ def _positive(labels: Sequence[str | None], concept: str) -> Bool[np.ndarray, " 
     here = np.array([label == concept for label in labels])
     if not here.any() or here.all():
         raise InputError(
-            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs "
-            "some "
+            f"{int(here.sum())} of {len(here)} sentences are about {concept!r}; a probe needs some "
             "that are and some that are not"
         )
     return here
@@ -173,9 +173,9 @@ def _accuracy(
     seed: int,
 ) -> Score:
     def balanced(
-        correct: Bool[np.ndarray, " case"], chosen: Int[np.ndarray, "*draw case"]
+        correct: Bool[np.ndarray, " case"], cases: Int[np.ndarray, "*draw case"]
     ) -> Float[np.ndarray, "*draw"]:
-        own, right = positive[chosen], correct[chosen]
+        own, right = positive[cases], correct[cases]
         classes = (own, ~own)
         return np.asarray(
             sum((right & one).sum(axis=-1) / np.maximum(one.sum(axis=-1), 1) for one in classes) / 2
@@ -183,10 +183,6 @@ def _accuracy(
 
     by_chance = float(balanced((control > 0) == positive, np.arange(len(positive))))
     correct = (logits > 0) == positive
-    places = np.arange(len(positive), dtype=float)
-    return bootstrap_statistic(
-        places,
-        lambda sample: balanced(correct, sample.astype(np.int64)),
-        seed=seed,
-        control=by_chance,
+    return bootstrap_cases(
+        len(positive), lambda cases: balanced(correct, cases), seed=seed, control=by_chance
     )

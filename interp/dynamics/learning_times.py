@@ -235,10 +235,7 @@ def signal_correlation(
         for _ in range(resamples)
     ]
     control = float(np.mean([correlation(generator.permutation(speeds)) for _ in range(resamples)]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(
-        correlation(speeds), float(low), float(high), n=len(speeds), seed=seed, control=control
-    )
+    return Score.of_draws(correlation(speeds), draws, n=len(speeds), seed=seed, control=control)
 
 
 def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:

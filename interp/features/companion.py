@@ -71,8 +71,7 @@ def companion(
     """
     if not isinstance(acts, Mapping):
         raise InputError(
-            f"acts is {type(acts).__name__}, expected both sites by name; record(model, "
-            "inputs, "
+            f"acts is {type(acts).__name__}, expected both sites by name; record(model, inputs, "
             f"[{feature.site!r}, {site!r}]) gives them"
         )
     for needed in (feature.site, site):

@@ -24,8 +24,8 @@ def top_contexts(
 
     Cost: one sort of the rows, and one pass over them for every context.
     """
-    chosen = _best_row_per_item(coefficients, contexts.item, count)
-    return tuple(_context(row, coefficients, contexts, radius) for row in chosen)
+    rows = _best_row_per_item(coefficients, contexts.item, count)
+    return tuple(_context(row, coefficients, contexts, radius) for row in rows)
 
 
 def firing_rate(coefficients: Float[np.ndarray, " row"]) -> float:
@@ -37,15 +37,15 @@ def firing_rate(coefficients: Float[np.ndarray, " row"]) -> float:
 def _best_row_per_item(
     coefficients: Float[np.ndarray, " row"], item: Int[np.ndarray, " row"], count: int
 ) -> list[int]:
-    chosen: list[int] = []
+    rows: list[int] = []
     seen: set[int] = set()
     for row in np.argsort(-coefficients, kind="stable"):
-        if len(chosen) == count or coefficients[row] <= 0:
+        if len(rows) == count or coefficients[row] <= 0:
             break
         if int(item[row]) not in seen:
             seen.add(int(item[row]))
-            chosen.append(int(row))
-    return chosen
+            rows.append(int(row))
+    return rows
 
 
 def _context(

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, UnavailableError
-from interp.core.files import replacing
+from interp.core.files import read_tensors, replacing
 from interp.features.feature import Feature
 
 ARCHITECTURE = "controlvector"
@@ -92,16 +92,11 @@ def load_directions(path: str | Path) -> dict[str, tuple[str, Float[Tensor, " d"
         >>> with interp.steer(model, direction, site=site, alpha=4.0):
         ...     model.generate("I think that")
     """
-    from safetensors import SafetensorError, safe_open
-
+    about, tensors = read_tensors(path, "write them again with save_directions", "directions")
     try:
-        with safe_open(path, "pt") as file:
-            note = json.loads((file.metadata() or {}).get(NOTE, "{}"))
-            return {
-                name: (str(note[name]["site"]), file.get_tensor(name).clone())
-                for name in file.keys()  # noqa: SIM118
-            }
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        note = json.loads(about.get(NOTE, "{}"))
+        return {name: (str(note[name]["site"]), tensor) for name, tensor in tensors.items()}
+    except (ValueError, KeyError, TypeError) as error:
         raise UnavailableError(
             f"cannot read directions from {path}: {error!r}; write them again with save_directions"
         ) from error
@@ -122,7 +117,7 @@ def save_control_vector(
     is `direction.N`. The output of block 0 cannot be changed: the loader refuses `direction.0`.
     `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: what such a file does to
     llama.cpp's logits is what the same addition at that site does to transformers' (correlation
-    1.0000 at blocks 1, 12, 20, 27, 28, 29; below .96 one block off). In a 4-bit file the rounding
+    1.0000 at blocks 1, 12, 20, 27, 28, 29; below 0.96 one block off). In a 4-bit file the rounding
     of activations hides small vectors.
 
     Args:
@@ -186,8 +181,7 @@ def load_control_vector(path: str | Path) -> ControlVector:
     architecture = _text(reader, "general.architecture")
     if architecture != ARCHITECTURE:
         raise UnavailableError(
-            f"{path} is a GGUF file of {architecture!r}, expected {ARCHITECTURE!r}; give a "
-            "control "
+            f"{path} is a GGUF file of {architecture!r}, expected {ARCHITECTURE!r}; give a control "
             "vector's file"
         )
     vectors = {}

@@ -104,7 +104,7 @@ class Feature:
         )
 
     def card(self, contexts: int, radius: int, effects: int) -> tuple[Html, ...]:
-        """What a card shows below its title: label, facts, so many contexts with `radius` tokens
+        """What a card shows below its title: label, facts, `contexts` contexts with `radius` tokens
         around each peak, and tokens.
         """
         source = element("span", f"({self.label_source})", kind="muted")
@@ -137,14 +137,16 @@ def _contexts(contexts: Sequence[FeatureContext], count: int, radius: int) -> tu
         return (
             element("p", "No contexts: the feature fired on no row that was given", kind="muted"),
         )
-    shown = contexts[:count]
+    listed = contexts[:count]
     # One scale for the card, so that a weak context looks weak.
-    top = max((value for context in shown for value in context.coefficients), default=0.0)
-    title = f"Top {len(shown)} of {len(contexts)} contexts, coefficients up to {numeral(top)}"
+    top = max((value for context in listed for value in context.coefficients), default=0.0)
+    title = f"Top {len(listed)} of {len(contexts)} contexts, coefficients up to {numeral(top)}"
     return (
         element("p", title, kind="muted"),
         element(
-            "ul", *(element("li", _shaded(context, radius, top)) for context in shown), kind="texts"
+            "ul",
+            *(element("li", _shaded(context, radius, top)) for context in listed),
+            kind="texts",
         ),
     )
 

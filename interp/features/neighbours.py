@@ -159,21 +159,20 @@ def partners(
     _require_one_space({"first": first, "second": second}, {}, 1)
     one, other = _unit(first.directions), _unit(second.directions)
     generator = torch.Generator().manual_seed(seed)
-    found, chance = _matched(one, other, signed), _matched(_shuffled(one, generator), other, signed)
-    values, by_chance = (
-        item.cosines if signed else np.abs(item.cosines) for item in (found, chance)
-    )
-    return found, bootstrap_mean(values, seed=seed, control=float(by_chance.mean()))
+    found = _matched(one, other, signed)
+    chance = _matched(_shuffled(one, generator), other, signed).cosines
+    values = found.cosines if signed else np.abs(found.cosines)
+    control = float((chance if signed else np.abs(chance)).mean())
+    return found, bootstrap_mean(values, seed=seed, control=control)
 
 
 def _matched(
     one: Float[Tensor, "feature d"], other: Float[Tensor, "other_feature d"], signed: bool
 ) -> Matching:
-    here, there = (torch.nonzero(side.any(dim=1))[:, 0] for side in (one, other))
+    here, there = torch.nonzero(one.any(dim=1))[:, 0], torch.nonzero(other.any(dim=1))[:, 0]
     if not len(here) or not len(there):
         raise InputError(
-            "every direction of a dictionary is empty, so nothing can be matched; fit it on "
-            "more "
+            "every direction of a dictionary is empty, so nothing can be matched; fit it on more "
             "rows"
         )
     matching = match_directions(one[here], other[there], signed=signed)

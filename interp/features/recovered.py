@@ -6,11 +6,11 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.capture import Batch, Call, Hook, Model, Prepared, TokenSelection
-from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
+from interp.core import InputError, Progress, Score, bootstrap_cases, silent
 from interp.core.display.markup import block, facts, numeral, table
 from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
@@ -206,8 +206,7 @@ def _changing(batch: Batch, change: Change, selection: TokenSelection) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor | None:
         if call.positions is None or value.ndim != 3:
             raise InputError(
-                f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with "
-                "a "
+                f"{call.site} holds a value of shape {tuple(value.shape)}; choose a site with a "
                 "row per token"
             )
         mask = selection.mask(batch, call.positions)
@@ -221,10 +220,9 @@ def _changing(batch: Batch, change: Change, selection: TokenSelection) -> Hook:
 
 
 def _recovered(losses: dict[str, Float[np.ndarray, " text"]], seed: int) -> Score:
-    original, reconstructed, shuffled, ablated = (
-        losses[name] for name in ("original", "reconstructed", "shuffled", "ablated")
-    )
-    gap = ablated - original
+    gap = losses["ablated"] - losses["original"]
+    recovered = losses["ablated"] - losses["reconstructed"]
+    by_chance = losses["ablated"] - losses["shuffled"]
     if gap.sum() <= 0:
         raise InputError(
             f"ablating the site changes the summed loss by {gap.sum():.3g} nats, so there is "
@@ -232,15 +230,11 @@ def _recovered(losses: dict[str, Float[np.ndarray, " text"]], seed: int) -> Scor
             "choose another site, the other ablation, or more texts"
         )
 
-    def ratio(sample: np.ndarray) -> np.ndarray:
-        chosen = sample.astype(np.int64)
-        lost = gap[chosen].sum(axis=-1)
+    def share(drawn: Int[np.ndarray, "*draw text"]) -> np.ndarray:
+        lost = gap[drawn].sum(axis=-1)
         return np.asarray(
-            (ablated - reconstructed)[chosen].sum(axis=-1)
-            / np.where(lost == 0, np.finfo(float).tiny, lost)
+            recovered[drawn].sum(axis=-1) / np.where(lost == 0, np.finfo(float).tiny, lost)
         )
 
-    control = float((ablated - shuffled).sum() / gap.sum())
-    return bootstrap_statistic(
-        np.arange(len(original), dtype=float), ratio, seed=seed, control=control
-    )
+    control = float(by_chance.sum() / gap.sum())
+    return bootstrap_cases(len(gap), share, seed=seed, control=control)

@@ -81,7 +81,7 @@ def family_neurons(dictionary: Dictionary, family: Sequence[int]) -> FamilyNeuro
     those that no other of the family uses.
 
     Two features can use the same neurons for opposite ends of one scale, so what is used with both
-    signs is told apart: to amplify it makes no sense for the family.
+    signs is kept apart: to amplify it makes no sense for the family.
 
     Raises:
         InputError: there are fewer than two features, one is named twice, or one does not exist.
@@ -172,10 +172,10 @@ def amplify_neurons(
     generator = torch.Generator().manual_seed(seed)
     random = np.empty((draws, len(tokens)))
     for draw in range(draws):
-        chosen = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
-        random[draw] = change(chosen, added[torch.randperm(len(added), generator=generator)]).mean(
-            axis=0
-        )
+        elsewhere = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
+        random[draw] = change(
+            elsewhere, added[torch.randperm(len(added), generator=generator)]
+        ).mean(axis=0)
     scores = {
         token: bootstrap_mean(own[:, place], seed=seed, control=float(random[:, place].mean()))
         for place, token in enumerate(tokens)
@@ -200,8 +200,7 @@ def _token_ids(model: NextToken, tokens: Sequence[str]) -> list[int]:
         found = model.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(found) != 1:
             raise InputError(
-                f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; "
-                "try "
+                f"{token!r} is {len(found)} tokens of this model's vocabulary, expected one; try "
                 "it with a leading space"
             )
         ids.append(int(found[0]))

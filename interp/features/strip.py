@@ -48,11 +48,11 @@ class Strip:
         )
 
     def _repr_html_(self) -> str:
-        shown = self.features[: self.count]
-        label = f"Cards of {len(shown)} features; scroll sideways"
+        features = self.features[: self.count]
+        label = f"Cards of {len(features)} features; scroll sideways"
         region = {"tabindex": 0, "role": "region", "aria-label": label}
         strip = element(
-            "div", *(_card(feature) for feature in shown), kind="strip", attributes=region
+            "div", *(_card(feature) for feature in features), kind="strip", attributes=region
         )
         note = (element("p", self.note, kind="muted"),) if self.note else ()
         legend = element("p", LEGEND, kind="muted")

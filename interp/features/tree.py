@@ -121,8 +121,7 @@ def concept_tree(
     """
     if not 0 < threshold <= 1 or max_children < 1:
         raise InputError(
-            f"threshold is {threshold} and max_children {max_children}; expected a share in "
-            "(0, 1] "
+            f"threshold is {threshold} and max_children {max_children}; expected a share in (0, 1] "
             "and at least one child"
         )
     branches = [

@@ -52,8 +52,8 @@ def _read(
 ) -> list[tuple[tuple[TokenEffect, ...], tuple[TokenEffect, ...]]]:
     logits = model.vocabulary_effect(residual)
     logits = logits - logits.mean(dim=1, keepdim=True)
-    shown = min(count, logits.shape[1])
-    best, worst = torch.topk(logits, shown, dim=1), torch.topk(-logits, shown, dim=1)
+    count = min(count, logits.shape[1])
+    best, worst = torch.topk(logits, count, dim=1), torch.topk(-logits, count, dim=1)
     return [
         (
             _effects(model, best.indices[row], best.values[row]),
@@ -64,7 +64,7 @@ def _read(
 
 
 def _effects(
-    model: Vocabulary, ids: Int[Tensor, " shown"], logits: Float[Tensor, " shown"]
+    model: Vocabulary, ids: Int[Tensor, " token"], logits: Float[Tensor, " token"]
 ) -> tuple[TokenEffect, ...]:
     return tuple(
         TokenEffect(_name(model, token), logit)

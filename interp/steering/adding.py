@@ -86,8 +86,7 @@ def _unit(feature: Feature | Tensor, direction: Tensor | None, place: str) -> Te
     vector = (own if direction is None else direction).float()
     if not float(vector.norm()) > 0:
         raise InputError(
-            f"the direction for {place} has no length or is not finite (its feature never "
-            "fires?); "
+            f"the direction for {place} has no length or is not finite (its feature never fires?); "
             "choose another feature"
         )
     return torch.nn.functional.normalize(vector, dim=0)

@@ -43,8 +43,7 @@ def paired_difference(
     values_a, values_b = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
     if values_a.shape != values_b.shape or values_a.ndim != 2:
         raise InputError(
-            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays "
-            "[concept, "
+            f"paired values are {values_a.shape} and {values_b.shape}; give two arrays [concept, "
             "text] of the same concepts and texts"
         )
     difference = values_a - values_b
@@ -56,12 +55,10 @@ def paired_difference(
             "on the same texts"
         )
     drawn = np.concatenate(list(_resampled(rows, resamples, seed)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
     value = float(np.mean([row.mean() for row in rows]))
-    return Score(
+    return Score.of_draws(
         value,
-        float(low),
-        float(high),
+        drawn,
         n=len(rows),
         seed=seed,
         control=0.0,

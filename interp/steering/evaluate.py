@@ -10,9 +10,9 @@ import torch
 
 from interp.core import InputError, Progress, silent
 from interp.models.adapters.transformer import TransformerModel
-from interp.steering.families import compare
+from interp.steering.against_controls import against_controls
 from interp.steering.generation import Cell, continuations
-from interp.steering.judged_cells import judge_cells
+from interp.steering.judged_texts import judge_texts
 from interp.steering.judges.judge import Judge, MeasuredJudge
 from interp.steering.results import SteeringResult
 from interp.steering.strengths import Calibration, calibrate
@@ -63,9 +63,9 @@ def evaluate_steering(
         model, cells, prompts, protocol.samples, protocol.sampling, seed, progress=progress
     )
     progress("judge", 0, 1, "pass")
-    table = judge_cells(judge, cells, texts, _wanted(cells, targets), protocol, seed)
+    table = judge_texts(judge, cells, texts, _wanted(cells, targets), protocol, seed)
     progress("judge", 1, 1, "pass")
-    return compare(table, targets, controls)
+    return against_controls(table, targets, controls)
 
 
 def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> None:
@@ -78,8 +78,7 @@ def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> 
         width = model.sites.width(target.site)
         if target.direction.shape != (width,):
             raise InputError(
-                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} "
-                f"{width} "
+                f"{target.feature_id} is {tuple(target.direction.shape)} but {target.site} {width} "
                 "wide; give a direction of that site"
             )
         if not float(target.direction.norm()) > 0:

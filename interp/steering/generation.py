@@ -91,8 +91,9 @@ def _generate(
     sampling: Sampling,
     seeds: Sequence[int],
 ) -> list[str]:
-    asked = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
-    batch = _in_order(model.prepare(asked, batch_size=len(asked), padding="left").batches[0])
+    repeated = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
+    prepared = model.prepare(repeated, batch_size=len(repeated), padding="left")
+    batch = _in_order(prepared.batches[0])
     hooks = (
         {}
         if not cells[0].site

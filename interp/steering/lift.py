@@ -36,7 +36,7 @@ class Lift:
     `score` is the mean change of log-probability per token of the concept's sentences minus that of
     the others; its interval is a bootstrap over sentences, its control the mean of the random
     directions. `percentile` is the share (%) of random directions with a smaller lift, ties
-    counting half; a sparse direction is held against dense and against sparse ones, and the smaller
+    counting half; a sparse direction is compared with dense and with sparse ones, and the smaller
     percentile counts. `random` maps "dense" (and "sparse") to the lifts of the random directions
     that reached `kl`, `n_random` is how many (of the smaller pool), and `changes [text]` are the
     changes behind the score, of the texts that `LiftResult.texts` names. Where the target did not
@@ -103,11 +103,8 @@ class LiftResult:
             ("random directions per site", self.n_random),
             (
                 "sentences",
-                (
-                    f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most "
-                    f"{self.n_tokens} "
-                    "tokens each"
-                ),
+                f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} "
+                "tokens each",
             ),
             ("seed", self.seed),
             (
@@ -208,18 +205,17 @@ def likelihood_lift(
         >>> [(lift.target.family, lift.score, lift.percentile) for lift in result.lifts]
     """
     _check(targets, sentences, neutral, alphas, (n_random, n_sentences, n_neutral))
-    chosen = {concept: _spread(texts, n_sentences) for concept, texts in sentences.items()}
-    chosen[""] = _spread(neutral, n_neutral)
-    texts = tuple(text for own in chosen.values() for text in own)
-    concept_of = np.array([concept for concept, own in chosen.items() for _ in own])
+    used = {concept: _spread(texts, n_sentences) for concept, texts in sentences.items()}
+    used[""] = _spread(neutral, n_neutral)
+    texts = tuple(text for own in used.values() for text in own)
+    concept_of = np.array([concept for concept, own in used.items() for _ in own])
     lifts: dict[int, Lift] = {}
     for site in dict.fromkeys(target.site for target in targets):
         here = [number for number, target in enumerate(targets) if target.site == site]
         own = [targets[number] for number in here]
         known = None if alphas is None else [alphas[number] for number in here]
-        cells = _strengths(
-            model, prompts, own, random_targets(own, n_random, seed), kl, known, progress
-        )
+        random = random_targets(own, n_random, seed)
+        cells = _strengths(model, prompts, own, random, kl=kl, alphas=known, progress=progress)
         change = text_effects(
             model,
             texts,
@@ -292,6 +288,7 @@ def _strengths(
     prompts: Sequence[str],
     own: Sequence[Target],
     random: Sequence[Target],
+    *,
     kl: float,
     alphas: Sequence[float] | None,
     progress: Progress,
@@ -403,11 +400,9 @@ def _score(values: np.ndarray, own: np.ndarray, control: float | None, seed: int
         side[generator.integers(len(side), size=(RESAMPLES, len(side)))].mean(axis=1)
         for side in (values[own], values[~own])
     ]
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-    return Score(
-        float(_difference(values[None], own)[0]),
-        float(low),
-        float(high),
+    return Score.of_draws(
+        _difference(values[None], own)[0],
+        drawn[0] - drawn[1],
         n=len(values),
         seed=seed,
         control=control,

@@ -14,8 +14,8 @@ from interp.steering.targets import Protocol, Route, Target
 
 @dataclass(frozen=True, kw_only=True)
 class Dose:
-    """One strength and sign of one target: what was asked and measured, the scores on the report
-    prompts, and the texts.
+    """One strength and sign of one target: the divergence aimed at and the one measured, the
+    scores on the report prompts, and the texts.
 
     `values [text]` are the scores of the report continuations, NaN where the judge failed; `score`
     is their mean, None where there is none. Means leave failures out and are NaN where nothing is

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -130,8 +131,7 @@ def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> 
     norm = float(record(model, list(prompts), site).values.float().norm(dim=1).median())
     if not norm > 0:
         raise InputError(
-            f"{site} holds only zeros for these prompts, so strengths there have no unit; "
-            "choose "
+            f"{site} holds only zeros for these prompts, so strengths there have no unit; choose "
             "another site or prompts"
         )
     return norm
@@ -181,9 +181,10 @@ class _Effects:
 
     def _kl(self, vectors: Tensor) -> Tensor:
         logits = self._rest.logits(Add(vectors), times=len(vectors))
-        steered = torch.log_softmax(logits[:, -1].float(), dim=-1).reshape(
-            len(vectors), *self._plain.shape
+        last = rearrange(
+            logits[:, -1], "(cell prompt) token -> cell prompt token", cell=len(vectors)
         )
+        steered = torch.log_softmax(last.float(), dim=-1)
         divergence = (self._plain.exp() * (self._plain - steered)).sum(dim=-1)
         return divergence.clamp(min=0).mean(dim=1).cpu()
 

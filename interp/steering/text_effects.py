@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,8 +29,8 @@ class TextEffects:
     """By vector and text: `change`, of the mean log-probability per token, and
     `kl(unsteered ‖ steered)`, mean over tokens, in nats.
 
-    A text's first token has no probability and does not count. `kl` is None where it was not asked
-    for.
+    A text's first token has no probability and does not count. `kl` is None where it was not
+    measured.
     """
 
     change: Float[np.ndarray, "vector text"]
@@ -107,13 +108,15 @@ class _Rest:
     def steered(self, vectors: Tensor) -> Float[Tensor, "vector row position vocabulary"]:
         """Log-probabilities under steering."""
         logits = self._suffix.logits(Add(vectors), times=len(vectors))[:, :-1]
-        return torch.log_softmax(logits.float(), dim=-1).reshape(len(vectors), *self._plain.shape)
+        axes = "(vector row) position token -> vector row position token"
+        return torch.log_softmax(rearrange(logits, axes, vector=len(vectors)).float(), dim=-1)
 
     def change(self, steered: Tensor) -> Float[np.ndarray, "vector row"]:
         own = self._plain.gather(2, self._next)[..., 0]
-        return self._mean(
-            steered.gather(3, self._next.expand(len(steered), *self._next.shape))[..., 0] - own
+        following = repeat(
+            self._next, "row position 1 -> vector row position 1", vector=len(steered)
         )
+        return self._mean(steered.gather(3, following)[..., 0] - own)
 
     def divergence(self, steered: Tensor) -> Float[np.ndarray, "vector row"]:
         return self._mean((self._plain.exp() * (self._plain - steered)).sum(dim=-1).clamp(min=0))

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import (
     read_json,
+    read_tensors,
     replacing,
     replacing_folder,
     require_writable,
@@ -172,3 +175,16 @@ def test_what_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
         UnavailableError, match=r"cannot write .*Not a directory; .*choose another folder"
     ):
         require_writable(tmp_path / "file" / "folder")
+
+
+def test_tensors_come_back_with_their_metadata_and_a_bad_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tensors.safetensors"
+    save_file({"a": torch.arange(3), "b": torch.eye(2)}, path, metadata={"format": "one"})
+    about, tensors = read_tensors(path, "write it again")
+    assert about == {"format": "one"}
+    assert tensors["a"].tolist() == [0, 1, 2]
+    path.write_bytes(path.read_bytes()[:20])
+    assert torch.equal(tensors["b"], torch.eye(2)), "in memory, not a view of the file"
+    for bad in (path, tmp_path / "missing.safetensors"):
+        with pytest.raises(UnavailableError, match=rf"cannot read .*{bad.name}.*; write it again"):
+            read_tensors(bad, "write it again")

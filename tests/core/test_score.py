@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
+from interp.core import InputError, Score, bootstrap_cases, bootstrap_mean, bootstrap_statistic
 
 TRIALS = 300
 
@@ -54,6 +54,19 @@ def test_any_statistic() -> None:
     assert bootstrap_mean(values, seed=0).high > 1e4, "control: the mean does see the outlier"
 
 
+def test_cases_by_number_are_the_values_themselves_and_serve_ratios() -> None:
+    values = np.random.default_rng(6).normal(loc=3, size=40)
+    assert bootstrap_cases(40, lambda cases: values[cases].mean(axis=-1), seed=1) == bootstrap_mean(
+        values, seed=1
+    )
+    doubled = bootstrap_cases(
+        40, lambda cases: 2 * values[cases].sum(axis=-1) / values[cases].sum(axis=-1), seed=1
+    )
+    np.testing.assert_allclose((doubled.value, doubled.low, doubled.high), 2)
+    with pytest.raises(InputError, match="at least one value"):
+        bootstrap_cases(0, lambda cases: values[cases].mean(axis=-1), seed=1)
+
+
 def test_one_resample_at_a_time_is_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(5).normal(size=51)
     whole = bootstrap_mean(values, seed=0)
@@ -64,6 +77,23 @@ def test_one_resample_at_a_time_is_all_at_once(monkeypatch: pytest.MonkeyPatch) 
 def test_nothing_has_no_score() -> None:
     with pytest.raises(InputError, match="at least one value"):
         bootstrap_mean(np.array([]), seed=0)
+
+
+def test_draws_give_the_percentile_interval_and_none_or_nan_gives_none() -> None:
+    score = Score.of_draws(0.5, np.linspace(0, 1, 1001), n=7, seed=2, control=0.1, interval="own")
+    assert (score.n, score.seed, score.control, score.interval) == (7, 2, 0.1, "own")
+    np.testing.assert_allclose((score.value, score.low, score.high), (0.5, 0.025, 0.975))
+    for draws in ([], [0.1, np.nan]):
+        empty = Score.of_draws(0.5, draws, n=7, seed=2)
+        assert empty.value == 0.5
+        assert np.isnan([empty.low, empty.high]).all()
+
+
+def test_what_could_not_be_measured_is_undefined() -> None:
+    score = Score.undefined(3, n=2, control=0.4)
+    assert np.isnan([score.value, score.low, score.high]).all()
+    assert (score.n, score.seed, score.control) == (2, 3, 0.4)
+    assert score.to_dict()["value"] is None
 
 
 def test_json_and_words() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from interp.core import InputError
-from interp.dynamics.feature_births import BirthRule, FeatureHistory, continued_snmf, feature_births
+from interp.dynamics.feature_births import BirthRule, FeatureHistory, feature_births
 from interp.dynamics.feature_chains import Chain, chains_of
 
 ROWS, WIDTH, FEATURES, CHECKPOINTS = 300, 40, 6, 9
@@ -94,14 +94,6 @@ def test_encoding_and_json_hold_what_was_fitted(history: FeatureHistory) -> None
     assert len(told["chains"]) == len(history.chains)  # type: ignore[arg-type]
 
 
-def test_a_start_from_the_truth_stays_there() -> None:
-    generator = torch.Generator().manual_seed(1)
-    directions = torch.eye(5, 12)
-    values = torch.rand(100, 5, generator=generator) @ directions
-    found = continued_snmf(values, directions, sparsity=0.2)
-    torch.testing.assert_close(found, directions, atol=1e-4, rtol=0)
-
-
 def test_chains_follow_links_and_short_ones_are_left_out() -> None:
     links = np.array([[1, -1], [-1, 0]])
     present = np.array([[True, False], [False, True], [True, True]])
@@ -124,5 +116,3 @@ def test_bad_input_is_refused() -> None:
         feature_births([0, 10, 20], [acts[0], acts[1][:10], acts[2]], 3)
     with pytest.raises(InputError, match="share"):
         BirthRule(share=2.0)
-    with pytest.raises(InputError, match="same site"):
-        continued_snmf(acts[0], torch.ones(2, 7), sparsity=0.1)

@@ -111,11 +111,10 @@ class Normalised:
     def _score(
         self, values: Float[np.ndarray, " resample"], interval: str, control: float | None = None
     ) -> Score:
-        low, high = np.nanquantile(values[1:], [0.025, 0.975])
-        return Score(
-            float(values[0]),
-            float(low),
-            float(high),
+        draws = values[1:]
+        return Score.of_draws(
+            values[0],
+            draws[~np.isnan(draws)],
             n=len(self.clean),
             seed=self.seed,
             control=control,

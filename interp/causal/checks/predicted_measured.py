@@ -185,12 +185,9 @@ def correlation(
     own = float(_correlations(predicted[None], measured[None], ranks)[0])
     draws = _correlations(predicted[drawn], measured[drawn], ranks)
     chance = np.abs(_correlations(predicted[dealt], np.broadcast_to(measured, dealt.shape), ranks))
-    draws = draws[np.isfinite(draws)]
-    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
-    return Score(
+    return Score.of_draws(
         own,
-        float(low),
-        float(high),
+        draws[np.isfinite(draws)],
         n=n,
         seed=seed,
         control=float(np.mean(chance)),

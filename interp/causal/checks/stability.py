@@ -188,11 +188,9 @@ def _over_pairs(values: Float[np.ndarray, " pair"], chance: float, seed: int) ->
     draws = np.concatenate(
         [values[index].mean(axis=1) for index in bootstrap_indices(len(values), 2000, seed)]
     )
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Score(
-        float(values.mean()),
-        float(low),
-        float(high),
+    return Score.of_draws(
+        values.mean(),
+        draws,
         n=len(values),
         seed=seed,
         control=chance,

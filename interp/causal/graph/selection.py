@@ -171,10 +171,9 @@ def mean_scores(
     draws = np.concatenate(
         [_counts(index, n) @ values / n for index in bootstrap_indices(n, resamples, seed)]
     )
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     return [
-        Score(float(v), float(a), float(b), n=n, seed=seed)
-        for v, a, b in zip(values.mean(axis=0), low, high, strict=True)
+        Score.of_draws(value, own, n=n, seed=seed)
+        for value, own in zip(values.mean(axis=0), draws.T, strict=True)
     ]
 
 

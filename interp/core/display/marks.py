@@ -174,8 +174,8 @@ def curve(
             / (ends[1] - ends[0])
         )
 
-    chosen = sorted({round(i * (len(xs) - 1) / 79) for i in range(80)})
-    path = " ".join(f"{x(xs[i]):.1f},{y(ys[i]):.1f}" for i in chosen)
+    drawn = sorted({round(i * (len(xs) - 1) / 79) for i in range(80)})
+    path = " ".join(f"{x(xs[i]):.1f},{y(ys[i]):.1f}" for i in drawn)
     parts = [
         words(left, 12, title, size=12),
         line(left, y(ends[0]), width - right, y(ends[0]), FAINT),

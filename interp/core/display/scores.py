@@ -37,10 +37,8 @@ def axis_note(scores: Sequence[Score | None]) -> str:
     if not known:
         return "not measured"
     first, last = _ends(scores)
-    names, seeds = (
-        _each(str(value) for value in values)
-        for values in ((s.interval for s in known), (s.seed for s in known))
-    )
+    names = _each(score.interval for score in known)
+    seeds = _each(str(score.seed) for score in known)
     tick = ", tick: control" if any(score.control is not None for score in known) else ""
     return f"axis {end(first)} to {end(last)}{tick}, interval {names}, seed {seeds}"
 

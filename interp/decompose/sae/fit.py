@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, InputError, Progress, silent
+from interp.core.activations import values_of
 from interp.core.names import require_known
 from interp.decompose.checks import (
     fitted_from,
@@ -20,7 +21,7 @@ from interp.decompose.checks import (
 )
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.sae.rules import Variant
-from interp.decompose.sae.training import Trained, top_k, train
+from interp.decompose.sae.training import Settings, Trained, top_k, train
 
 L0_ROWS = 8192
 
@@ -36,7 +37,7 @@ class Sae(Dictionary):
     weights is one of these: Rajamanoharan et al. 2024, section 3.2). `encoder [d, feature]`,
     `encoder_bias` and `threshold [feature]` act on raw activations. `gain [feature]` is 1 unless a
     public autoencoder's decoder rows have other norms. `k` is the number of active coefficients
-    that was asked for (0: not known). `trace [step]` is the relative squared error of every
+    that it was trained for (0: not known). `trace [step]` is the relative squared error of every
     training batch (empty if it was trained elsewhere).
     """
 
@@ -167,49 +168,43 @@ def sweep_sae(
         if not 1 <= k <= n_features:
             raise InputError(f"k is {k}; expected between 1 and n_features={n_features}")
     started = time.perf_counter()
-    trained = train(
-        values, n_features, tuple(ks), variant, steps, batch_size, learning_rate, seed, progress
+    settings = Settings(
+        n_features=n_features,
+        variant=variant,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
     )
+    trained = train(values, tuple(ks), settings, seed, progress)
     cost = {"seconds": time.perf_counter() - started, "trained_together": len(ks)}
-    shared = {
-        "n_features": n_features,
-        "variant": variant,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-    }
     return tuple(
-        _finished(acts, values, own, k, shared, seed, cost)
+        _finished(acts, own, asdict(settings) | {"k": k}, seed, cost)
         for own, k in zip(trained, ks, strict=True)
     )
 
 
 def _finished(
     acts: Activations | Float[Tensor, "row d"],
-    values: Float[Tensor, "row d"],
     trained: Trained,
-    k: int,
-    shared: Mapping[str, int | float | str],
+    parameters: Mapping[str, Any],
     seed: int,
-    cost: dict[str, float],
+    cost: Mapping[str, float],
 ) -> Sae:
-    def sae(parameters: dict[str, int | float | str]) -> Sae:
-        return Sae(
-            directions=trained.decoder,
-            offset=trained.offset,
-            provenance=fitted_from(
-                acts, "sae", {**shared, "k": k, "scale": trained.scale, **parameters}, seed, cost
-            ),
-            encoder=trained.encoder,
-            encoder_bias=trained.bias,
-            threshold=trained.threshold,
-            gain=torch.ones_like(trained.bias),
-            variant=str(shared["variant"]),
-            k=k,
-            trace=trained.trace,
-        )
-
-    return sae({"l0": _mean_active(sae({}), values)})
+    parameters = {**parameters, "scale": trained.scale}
+    sae = Sae(
+        directions=trained.decoder,
+        offset=trained.offset,
+        provenance=fitted_from(acts, "sae", parameters, seed, cost),
+        encoder=trained.encoder,
+        encoder_bias=trained.bias,
+        threshold=trained.threshold,
+        gain=torch.ones_like(trained.bias),
+        variant=parameters["variant"],
+        k=parameters["k"],
+        trace=trained.trace,
+    )
+    parameters["l0"] = _mean_active(sae, values_of(acts))
+    return replace(sae, provenance=fitted_from(acts, "sae", parameters, seed, cost))
 
 
 def _mean_active(sae: Sae, values: Float[Tensor, "row d"]) -> float:

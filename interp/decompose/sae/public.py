@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError, Provenance, UnavailableError
-from interp.core.files import read_json
+from interp.core.files import read_json, read_tensors
 from interp.core.names import require_known
 from interp.decompose.sae.fit import Sae
 
@@ -46,10 +46,10 @@ class _Parts:
     threshold: Float[Tensor, " feature"]
     gain: Float[Tensor, " feature"]
     variant: str
-    k: int
-    centred: bool
-    site: str | None
-    model: str | None
+    k: int = 0
+    centred: bool = True
+    site: str | None = None
+    model: str | None = None
 
 
 def load_public_sae(path: str | Path, site: str | None = None) -> Sae:
@@ -152,51 +152,39 @@ def _sae_lens(folder: Path) -> _Parts:
         architecture, ("b_enc",)
     )
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
-    held = _checked(
+    tensors = _checked(
         folder / SAE_LENS,
-        _read_safetensors(folder / SAE_LENS),
+        read_tensors(folder / SAE_LENS, "get the file again")[1],
         {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
     )
-    encoder, bias, threshold = (
-        held["W_enc"],
-        held.get("b_enc"),
-        held.get("threshold", torch.zeros(n)),
-    )
+    encoder, bias = tensors["W_enc"], tensors.get("b_enc")
+    threshold = tensors.get("threshold", torch.zeros(n))
     if architecture == "gated":
         # One threshold on the magnitude says the same as the gate, because the two share their
         # weights up to a positive factor.
-        gain = held["r_mag"].exp()
-        encoder, bias, threshold = (
-            encoder * gain,
-            held["b_mag"],
-            held["b_mag"] - gain * held["b_gate"],
-        )
+        gain = tensors["r_mag"].exp()
+        encoder, bias = encoder * gain, tensors["b_mag"]
+        threshold = bias - gain * tensors["b_gate"]
     assert bias is not None
-    gain = held.get("scaling_factor", torch.ones(n))
+    gain = tensors.get("scaling_factor", torch.ones(n))
     if config.get("rescale_acts_by_decoder_norm"):
-        norms = held["W_dec"].norm(dim=1)
-        encoder, bias, threshold, gain = (
-            encoder * norms,
-            bias * norms,
-            threshold * norms,
-            gain / norms.clamp(min=1e-30),
-        )
+        norms = tensors["W_dec"].norm(dim=1)
+        encoder, bias, threshold = encoder * norms, bias * norms, threshold * norms
+        gain = gain / norms.clamp(min=1e-30)
     metadata = config.get("metadata") or {}
-    hook, model = (config.get(key) or metadata.get(key) for key in ("hook_name", "model_name"))
-    centred = bool(config.get("apply_b_dec_to_input", True))
-    variant = {"standard": "relu"}.get(architecture, architecture)
+    hook = config.get("hook_name") or metadata.get("hook_name")
     return _Parts(
         w_enc=encoder,
         b_enc=bias,
-        w_dec=held["W_dec"],
-        b_dec=held["b_dec"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
         threshold=threshold,
         gain=gain,
-        variant=variant,
+        variant="relu" if architecture == "standard" else architecture,
         k=k,
-        centred=centred,
+        centred=bool(config.get("apply_b_dec_to_input", True)),
         site=_site_of_hook(hook),
-        model=model,
+        model=config.get("model_name") or metadata.get("model_name"),
     )
 
 
@@ -240,27 +228,25 @@ def _sparsify(folder: Path) -> _Parts:
         "W_dec": (n, d),
         "b_dec": (d,),
     }
-    held = _checked(folder / SPARSIFY, _read_safetensors(folder / SPARSIFY), shapes)
-    encoder, bias, decoder, offset = (held[key] for key in shapes)
-    site = _site_of_module(folder.name)
+    tensors = _checked(
+        folder / SPARSIFY, read_tensors(folder / SPARSIFY, "get the file again")[1], shapes
+    )
     return _Parts(
-        w_enc=encoder.T.contiguous(),
-        b_enc=bias,
-        w_dec=decoder,
-        b_dec=offset,
+        w_enc=tensors["encoder.weight"].T.contiguous(),
+        b_enc=tensors["encoder.bias"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
         threshold=torch.zeros(n),
         gain=torch.ones(n),
         variant="topk",
         k=k,
-        centred=True,
-        site=site,
-        model=None,
+        site=_site_of_module(folder.name),
     )
 
 
 def _gemma_scope(folder: Path) -> _Parts:
-    held = _read_npz(folder / GEMMA_SCOPE)
-    shape = tuple(held["W_enc"].shape) if "W_enc" in held else ()
+    tensors = _read_npz(folder / GEMMA_SCOPE)
+    shape = tuple(tensors["W_enc"].shape) if "W_enc" in tensors else ()
     d, n = shape if len(shape) == 2 else (0, 0)
     shapes: dict[str, tuple[int, ...]] = {
         "W_enc": (d, n),
@@ -269,22 +255,16 @@ def _gemma_scope(folder: Path) -> _Parts:
         "b_dec": (d,),
         "threshold": (n,),
     }
-    held = _checked(folder / GEMMA_SCOPE, held, shapes)
-    encoder, bias, decoder, offset, threshold = (
-        held[key] for key in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
-    )
+    tensors = _checked(folder / GEMMA_SCOPE, tensors, shapes)
     return _Parts(
-        w_enc=encoder,
-        b_enc=bias,
-        w_dec=decoder,
-        b_dec=offset,
-        threshold=threshold,
+        w_enc=tensors["W_enc"],
+        b_enc=tensors["b_enc"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
+        threshold=tensors["threshold"],
         gain=torch.ones(n),
         variant="jumprelu",
-        k=0,
         centred=False,
-        site=None,
-        model=None,
     )
 
 
@@ -301,39 +281,28 @@ def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if type(value) is not int or value < 1:
         raise UnavailableError(
-            f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the "
-            "file "
+            f"{folder / CONFIG}: {key} is {value!r}, expected a whole number above 0; get the file "
             "again"
         )
     return value
 
 
 def _checked(
-    path: Path, held: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+    path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     """The tensors that are wanted, in float32."""
     for key, shape in shapes.items():
-        if key not in held:
+        if key not in tensors:
             raise UnavailableError(
                 f"{path} lacks {key}, expected {list(shape)}; it holds "
-                f"{', '.join(sorted(held)) or 'nothing'}"
+                f"{', '.join(sorted(tensors)) or 'nothing'}"
             )
-        if tuple(held[key].shape) != shape:
+        if tuple(tensors[key].shape) != shape:
             raise UnavailableError(
-                f"{path}: {key} is {list(held[key].shape)}, expected {list(shape)}; get the files "
-                "again"
+                f"{path}: {key} is {list(tensors[key].shape)}, expected {list(shape)}; get the "
+                "files again"
             )
-    return {key: held[key].to(torch.float32) for key in shapes}
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; get the file again") from error
+    return {key: tensors[key].to(torch.float32) for key in shapes}
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

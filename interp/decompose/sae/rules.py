@@ -14,6 +14,8 @@ from torch import Tensor
 from interp.decompose.sae.entries import Entries
 
 Variant = Literal["topk", "batch_topk", "jumprelu", "gated"]
+Active = tuple[Entries, Float[Tensor, " entry"]]
+Slopes = tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]
 
 # JumpReLU: width of the kernel in standard deviations of the first latents, the weight of the
 # penalty (L0/k − 1)², and how many times faster than the weights the logarithms of the thresholds
@@ -74,14 +76,10 @@ class Rule(ABC):
         self.steps = steps
 
     @abstractmethod
-    def choose(
-        self, latents: Float[Tensor, "row feature"]
-    ) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         """The entries that can matter, and their coefficients (some may be zero)."""
 
-    def slopes(
-        self, done: Pass, decoder: Float[Tensor, "feature d"]
-    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> Slopes:
         """The loss's slope by `rows @ encoder` and by the bias, at the entries; the rule's own
         parameters get their gradient.
         """
@@ -98,9 +96,7 @@ class Rule(ABC):
 class TopK(Rule):
     """Every row's k largest (Gao et al. 2024)."""
 
-    def choose(
-        self, latents: Float[Tensor, "row feature"]
-    ) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         values, places = latents.topk(self.k, dim=1, sorted=False)
         return Entries.equally_many(places, latents.shape[1]), values.relu().flatten()
 
@@ -109,9 +105,7 @@ class BatchTopK(Rule):
     """The k·batch largest of a whole batch; for single rows a threshold, the mean over batches of
     the smallest value that was kept (Bussmann et al. 2024)."""
 
-    def choose(
-        self, latents: Float[Tensor, "row feature"]
-    ) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         largest = latents.flatten().topk(self.k * len(latents), sorted=False).indices.sort().values
         return Entries.numbered(largest, *latents.shape), latents.flatten()[largest].relu()
 
@@ -146,17 +140,13 @@ class JumpRelu(Rule):
             math.log(max(float(least_kept(latents, self.k)), 1e-3 * spread, 1e-12)) / SPEED
         )
 
-    def choose(
-        self, latents: Float[Tensor, "row feature"]
-    ) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         threshold = self._threshold()
         entries = Entries.where(latents > threshold - self.bandwidth / 2)
         values = entries.take(latents)
         return entries, torch.where(values > threshold[entries.feature], values, 0.0)
 
-    def slopes(
-        self, done: Pass, decoder: Float[Tensor, "feature d"]
-    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> Slopes:
         threshold, n_rows = self._threshold(), len(done.rows)
         near = (
             done.entries.take(done.latents) - threshold[done.entries.feature]
@@ -191,24 +181,18 @@ class Gated(Rule):
 
     def __init__(self, k: int, n_features: int, device: torch.device) -> None:
         super().__init__(k, n_features, device)
-        self.log_gain, self.magnitude_bias = (
-            torch.zeros_like(self.bias),
-            torch.zeros_like(self.bias),
-        )
+        self.log_gain = torch.zeros_like(self.bias)
+        self.magnitude_bias = torch.zeros_like(self.bias)
         self.parameters = (self.bias, self.log_gain, self.magnitude_bias)
         self.l1 = FIRST_L1
 
-    def choose(
-        self, latents: Float[Tensor, "row feature"]
-    ) -> tuple[Entries, Float[Tensor, " entry"]]:
+    def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         entries = Entries.where(latents > 0)
         gain = self.log_gain.exp()[entries.feature]
         product = entries.take(latents) - self.bias[entries.feature]
         return entries, (gain * product + self.magnitude_bias[entries.feature]).relu()
 
-    def slopes(
-        self, done: Pass, decoder: Float[Tensor, "feature d"]
-    ) -> tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]:
+    def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> Slopes:
         entries, gate = done.entries, done.entries.take(done.latents)
         gain = self.log_gain.exp()[entries.feature]
         by_magnitude = done.slopes * (done.codes > 0)

@@ -85,7 +85,7 @@ class Trained:
 
 class Trainer:
     """Parameters and Adam state of one autoencoder, in the space of scaled rows; the encoder is
-    held as `[feature, d]`.
+    stored as `[feature, d]`.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class Trainer:
             parameter.grad
             for parameter in (self.decoder, self.encoder, self.rule.bias, self.offset)
         ]
-        decoder, encoder, bias, offset = (grad for grad in grads if grad is not None)
+        decoder, encoder, bias, offset = [grad for grad in grads if grad is not None]
         directions = self.decoder[dead]
         codes = top_k(
             done.latents[:, dead], min(len(dead), max(1, math.ceil(len(self.decoder) / 4)))
@@ -207,32 +207,40 @@ class Trainer:
         offset -= slopes.sum(dim=0) @ self.encoder[dead]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What autoencoders that are trained together share, as `fit_sae` takes it."""
+
+    n_features: int
+    variant: Variant
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+
 def train(
     values: Float[Tensor, "row d"],
-    n_features: int,
     ks: tuple[int, ...],
-    variant: Variant,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
+    settings: Settings,
     seed: int,
     progress: Progress,
 ) -> list[Trained]:
     """One autoencoder for every k, all from the same start and on the same batches; each is read
     and scaled once.
     """
+    n_features, steps = settings.n_features, settings.steps
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(n_features, values.shape[1], generator=generator).to(values.device)
-    batches = Batches(values, batch_size, generator)
-    dead_after = min(DEAD_AFTER_ROWS, steps * batch_size // 10)
-    rules = [RULES[variant](k, n_features, values.device) for k in ks]
+    batches = Batches(values, settings.batch_size, generator)
+    dead_after = min(DEAD_AFTER_ROWS, steps * settings.batch_size // 10)
+    rules = [RULES[settings.variant](k, n_features, values.device) for k in ks]
     trainers = [Trainer(rule, start, batches.mean * batches.scale, dead_after) for rule in rules]
     first = batches.first()
     for trainer in trainers:
         trainer.rule.start(trainer.latents(first - trainer.offset), steps)
     losses: list[list[Tensor]] = [[] for _ in ks]
     for step in range(steps):
-        batch, rate = batches.draw(), learning_rate * schedule(step, steps)
+        batch, rate = batches.draw(), settings.learning_rate * schedule(step, steps)
         for trainer, own in zip(trainers, losses, strict=True):
             own.append(trainer.step(batch, rate))
         progress("sparse autoencoder", step + 1, steps, "steps")

@@ -107,10 +107,7 @@ def _numbers(scores: Mapping[str, Score]) -> str:
 def _use(dictionary: Dictionary, repo_id: str) -> str:
     site = json.dumps(dictionary.site or "the site it was fitted at")
     return (
-        "```python\n"
-        "import interp\n"
-        "from interp.decompose import pull_dictionary\n\n"
-        f"dictionary = pull_dictionary({json.dumps(repo_id)})  # revision=… keeps to one version\n"
-        f"coefficients = dictionary.encode(interp.record(model, texts, {site}))\n"
-        "```\n"
+        "```python\nimport interp\nfrom interp.decompose import pull_dictionary\n\ndictionary = "
+        f"pull_dictionary({json.dumps(repo_id)})  # revision=… keeps to one version\ncoefficients "
+        f"= dictionary.encode(interp.record(model, texts, {site}))\n```\n"
     )

@@ -149,7 +149,7 @@ def pull_dictionary(
                 f"{repo_id} lacks {', '.join(missing)}, which push_dictionary writes; is it a "
                 "dictionary's repository?"
             )
-        # The commit that was just asked about, so that what is checked and what is downloaded are
+        # The commit that was just looked up, so that what is checked and what is downloaded are
         # the same.
         folder = snapshot_download(
             repo_id,
@@ -231,8 +231,7 @@ def _told(what: str) -> Iterator[None]:
         ) from error
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise UnavailableError(
-            f"cannot {what}: no such repository, or it is private or gated; log in with `hf "
-            "auth "
+            f"cannot {what}: no such repository, or it is private or gated; log in with `hf auth "
             "login`"
         ) from error
     except HfHubHTTPError as error:

@@ -171,8 +171,7 @@ def _hook_of_site(site: str) -> str | None:
     names = {ours: theirs for theirs, ours in HOOKS.items()}
     if not (layer[:1] == "L" and layer[1:].isdecimal() and place in names):
         raise InputError(
-            f"site {site!r} has no hook name of TransformerLens, which cfg.json needs; give "
-            "one as "
+            f"site {site!r} has no hook name of TransformerLens, which cfg.json needs; give one as "
             "hook_name"
         )
     return f"blocks.{layer[1:]}.{names[place]}"

@@ -90,7 +90,7 @@ def truncated_descent(
     """Exact minimisation over one direction after another under the limit on its entries: never
     increases the error.
 
-    With the others held, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
+    With the others fixed, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
     the best direction with `kept` entries is the largest ones of `wanted`. Features without
     coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
     """
@@ -145,6 +145,7 @@ class Alternation:
         data: Scaled,
         blocks: list[Float[Tensor, "feature _"]],
         schedule: Schedule,
+        *,
         solver: Literal["hals", "multiplicative"],
         generator: torch.Generator,
         directions: Float[Tensor, "feature d"] | None = None,
@@ -223,9 +224,9 @@ class Alternation:
         factor, inverse_root = self._factor()
         spread = torch.cholesky_inverse(factor).diagonal() * inverse_root.square()
         cost = torch.where(spread > 0, directions.square().sum(dim=1) / spread, 0.0)
-        chosen = cost.topk(n_features).indices.sort().values
-        self.coefficients = [part[chosen] for part in self.coefficients]
-        return directions[chosen]
+        left = cost.topk(n_features).indices.sort().values
+        self.coefficients = [part[left] for part in self.coefficients]
+        return directions[left]
 
     def refit(self, rounds: int) -> float:
         """Solve the coefficients of the best directions exactly, descend on the directions, and so

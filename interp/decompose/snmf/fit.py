@@ -3,8 +3,8 @@
 import math
 import time
 import warnings
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ MULTIPLICATIVE_LIFT = 0.2
 REFITS = 2
 # A start with the wanted number of features merges or splits some of them; twice as many left more
 # wrong than half as many again (planted, 100 features under 50 % noise, four seeds: mean matched
-# cosine .98 against .99).
+# cosine 0.98 against 0.99).
 SURPLUS = 1.5
 SAMPLE_ROWS = 4096
 SAMPLE_PER_FEATURE = 40
@@ -71,8 +71,12 @@ class Snmf(Dictionary):
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
+    """The arguments of a fit, checked; in the order in which its provenance lists them."""
+
     n_features: int
-    kept: int
+    sparsity: float
+    kept_entries: int
+    coefficient_sparsity: float
     solver: Solver
     direction_step: DirectionStep
     init: Init
@@ -80,7 +84,30 @@ class _Settings:
     tolerance: float
     patience: int
     annealing: int
+    restarts: int
+
+    def __post_init__(self) -> None:
+        require_known("solver", self.solver, get_args(Solver))
+        require_known("direction_step", self.direction_step, get_args(DirectionStep))
+        require_known("init", self.init, get_args(Init))
+        require_positive(
+            {name: getattr(self, name) for name in ("max_iterations", "patience", "restarts")}
+        )
+        if self.tolerance < 0 or self.annealing < 0:
+            raise InputError(
+                f"tolerance is {self.tolerance} and annealing {self.annealing}; expected neither "
+                "below 0"
+            )
+        _require_penalty(self.coefficient_sparsity, self.solver)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What is factored: rows, the price of a unit of coefficient, and directions to start from."""
+
+    data: Scaled
     penalty: float
+    start: Float[Tensor, "feature d"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +128,7 @@ def fit_snmf(
     solver: Solver = "hals",
     direction_step: DirectionStep = "least_squares",
     init: Init = "kmeans",
+    start: Float[Tensor, "n_features d"] | None = None,
     max_iterations: int = 500,
     tolerance: float = 1e-4,
     patience: int = 10,
@@ -146,6 +174,9 @@ def fit_snmf(
             refit).
         direction_step: after annealing; HALS only.
         init: first coefficients from k-means, uniform noise or singular vectors.
+        start: directions to start from instead, one for each feature: those of a neighbouring
+            checkpoint, say. The first coefficients are solved for them, and there is no annealing.
+            HALS only.
         max_iterations: of the alternation over all rows.
         tolerance: relative; the fit stops when `patience` iterations together improve the error by
             less than this fraction.
@@ -154,8 +185,8 @@ def fit_snmf(
         restarts: fits from as many seeds, the first of them `seed` itself; the smallest error wins.
 
     Raises:
-        InputError: an argument is out of range, or the activations are empty, not finite or all
-            zero.
+        InputError: an argument is out of range, `start` does not fit, or the activations are empty,
+            not finite or all zero.
 
     Warns:
         ConvergenceWarning: `max_iterations` came before the tolerance was met.
@@ -170,67 +201,44 @@ def fit_snmf(
         >>> snmf.encode(acts) @ snmf.directions
     """
     values = require_rows(acts)
-    _require_arguments(
-        values,
-        n_features,
-        sparsity,
-        solver,
-        direction_step,
-        init,
-        max_iterations,
-        tolerance,
-        patience,
-        annealing,
-        restarts,
-    )
-    _require_penalty(coefficient_sparsity, solver)
-    started = time.perf_counter()
-    kept = math.ceil(sparsity * values.shape[1] - 1e-9)
-    data = Scaled(values, *massive_rows(values))
-    penalty = (
-        coefficient_sparsity * float(data.squared_norms().median().sqrt())
-        if coefficient_sparsity
-        else 0.0
-    )
-    used = annealing if solver == "hals" else 0
+    require_n_features(n_features, len(values), "the number of rows")
+    require_sparsity(sparsity)
     settings = _Settings(
         n_features=n_features,
-        kept=kept,
+        sparsity=sparsity,
+        kept_entries=math.ceil(sparsity * values.shape[1] - 1e-9),
+        coefficient_sparsity=coefficient_sparsity,
         solver=solver,
         direction_step=direction_step,
         init=init,
         max_iterations=max_iterations,
         tolerance=tolerance,
         patience=patience,
-        annealing=used,
-        penalty=penalty,
+        annealing=annealing,
+        restarts=restarts,
     )
-    errors, best, winner = [], None, 0
-    for restart in range(restarts):
-        found = _fit(data, settings, _restart_seed(seed, restart), progress)
-        errors.append(min(found.trace))
-        if best is None or errors[-1] < min(best.trace):
-            best, winner = found, restart
-    assert best is not None
+    if solver == "multiplicative":
+        settings = replace(settings, direction_step="least_squares", annealing=0)
+    if start is not None:
+        _require_start(start, (n_features, values.shape[1]), solver)
+        settings = replace(settings, annealing=0)
+    started = time.perf_counter()
+    problem = _problem(values, coefficient_sparsity, start)
+    fits = [
+        _fit(problem, settings, _restart_seed(seed, restart), progress)
+        for restart in range(restarts)
+    ]
+    errors = [min(fit.trace) for fit in fits]
+    winner = errors.index(min(errors))
+    best = fits[winner]
     if not best.converged:
         warnings.warn(_unconverged(best, settings), ConvergenceWarning, stacklevel=2)
-    parameters = {
-        "n_features": n_features,
-        "sparsity": sparsity,
-        "kept_entries": kept,
-        "coefficient_sparsity": coefficient_sparsity,
-        "solver": solver,
-        "direction_step": direction_step if solver == "hals" else "least_squares",
-        "init": init,
-        "max_iterations": max_iterations,
-        "tolerance": tolerance,
-        "patience": patience,
-        "annealing": settings.annealing,
-        "restarts": restarts,
+    parameters = asdict(settings) | {
+        "init": init if start is None else "start",
         "restart_errors": errors,
         "best_restart": winner,
-        "massive_rows": data.n_massive,
-        "massive_above_norm": data.limit,
+        "massive_rows": problem.data.n_massive,
+        "massive_above_norm": problem.data.limit,
     }
     cost = {"seconds": time.perf_counter() - started, "iterations": float(best.n_iterations)}
     return Snmf(
@@ -240,46 +248,44 @@ def fit_snmf(
         trace=torch.tensor(best.trace),
         n_iterations=best.n_iterations,
         converged=best.converged,
-        penalty=penalty,
+        penalty=problem.penalty,
     )
 
 
-def _require_arguments(
+def _problem(
     values: Float[Tensor, "row d"],
-    n_features: int,
-    sparsity: float,
-    solver: str,
-    direction_step: str,
-    init: str,
-    max_iterations: int,
-    tolerance: float,
-    patience: int,
-    annealing: int,
-    restarts: int,
-) -> None:
-    require_n_features(n_features, len(values), "the number of rows")
-    require_sparsity(sparsity)
-    require_known("solver", solver, ("hals", "multiplicative"))
-    require_known("direction_step", direction_step, ("least_squares", "descent"))
-    require_known("init", init, ("kmeans", "random", "svd"))
-    require_positive({"max_iterations": max_iterations, "patience": patience, "restarts": restarts})
-    if tolerance < 0 or annealing < 0:
-        raise InputError(
-            f"tolerance is {tolerance} and annealing {annealing}; expected neither below 0"
-        )
+    coefficient_sparsity: float,
+    start: Float[Tensor, "feature d"] | None,
+) -> _Problem:
+    data = Scaled(values, *massive_rows(values))
+    penalty = 0.0
+    if coefficient_sparsity:
+        penalty = coefficient_sparsity * float(data.squared_norms().median().sqrt())
+    return _Problem(data, penalty, None if start is None else start.detach().to(data.scale))
 
 
 def _require_penalty(coefficient_sparsity: float, solver: Solver) -> None:
     if not 0 <= coefficient_sparsity < 1:
         raise InputError(
             f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 "
-            "(.02 "
-            "to .1 is usual)"
+            "(0.02 to 0.1 is usual)"
         )
     if coefficient_sparsity and solver == "multiplicative":
         raise InputError(
             f"coefficient_sparsity is {coefficient_sparsity}, but the published algorithm has "
             "none; use solver='hals' or 0"
+        )
+
+
+def _require_start(start: Tensor, shape: tuple[int, int], solver: Solver) -> None:
+    if tuple(start.shape) != shape:
+        raise InputError(
+            f"start is {tuple(start.shape)}; expected {shape}, a direction for every feature, of "
+            "the same site"
+        )
+    if solver == "multiplicative":
+        raise InputError(
+            "the published algorithm starts from coefficients; use solver='hals' or no start"
         )
 
 
@@ -290,14 +296,16 @@ def _restart_seed(seed: int, restart: int) -> int:
     )
 
 
-def _fit(data: Scaled, settings: _Settings, seed: int, progress: Progress) -> _Fitted:
+def _fit(problem: _Problem, settings: _Settings, seed: int, progress: Progress) -> _Fitted:
     """One fit from one start."""
     generator = torch.Generator().manual_seed(seed)
-    run = (
-        _from_annealed(data, settings, generator, progress)
-        if settings.annealing
-        else _from_coefficients(data, settings, generator)
-    )
+    if problem.start is not None:
+        run = _from_directions(problem, settings, generator)
+    elif settings.annealing:
+        directions = _annealed(problem, settings, generator, progress)
+        run = _from_directions(replace(problem, start=directions), settings, generator)
+    else:
+        run = _from_coefficients(problem, settings, generator)
     trace, converged = _alternate(run, settings, progress)
     iterations = len(trace)
     if settings.solver == "hals":
@@ -306,72 +314,84 @@ def _fit(data: Scaled, settings: _Settings, seed: int, progress: Progress) -> _F
 
 
 def _from_coefficients(
-    data: Scaled, settings: _Settings, generator: torch.Generator
+    problem: _Problem, settings: _Settings, generator: torch.Generator
 ) -> Alternation:
-    blocks = _blocks(data, settings.n_features, settings.init, generator)
+    blocks = _blocks(problem.data, settings.n_features, settings.init, generator)
     if settings.solver == "multiplicative" and settings.init == "kmeans":
         for block in blocks:
             block += MULTIPLICATIVE_LIFT
-    schedule = Schedule(
-        width=data.values.shape[1],
-        kept=settings.kept,
+    return Alternation(
+        problem.data,
+        blocks,
+        _schedule(problem, settings, SETTLING),
+        solver=settings.solver,
+        generator=generator,
+        penalty=problem.penalty,
+    )
+
+
+def _from_directions(
+    problem: _Problem, settings: _Settings, generator: torch.Generator
+) -> Alternation:
+    values = problem.data.values
+    blocks = [
+        torch.zeros(settings.n_features, rows.stop - rows.start, device=values.device)
+        for rows in chunk_places(values)
+    ]
+    return Alternation(
+        problem.data,
+        blocks,
+        _schedule(problem, settings, 0),
+        solver="hals",
+        generator=generator,
+        directions=problem.start,
+        penalty=problem.penalty,
+    )
+
+
+def _schedule(problem: _Problem, settings: _Settings, before_descent: int) -> Schedule:
+    """All features, at the wanted number of entries from the first iteration on."""
+    least_squares = settings.direction_step == "least_squares"
+    return Schedule(
+        width=problem.data.values.shape[1],
+        kept=settings.kept_entries,
         n_started=settings.n_features,
         n_features=settings.n_features,
         steps=0,
-        least_squares_steps=_least_squares_steps(settings, SETTLING),
+        least_squares_steps=settings.max_iterations if least_squares else before_descent,
         sweeps=SWEEPS,
     )
-    return Alternation(data, blocks, schedule, settings.solver, generator, penalty=settings.penalty)
 
 
-def _from_annealed(
-    data: Scaled, settings: _Settings, generator: torch.Generator, progress: Progress
-) -> Alternation:
-    """All rows, from directions that tightened on a sample of them."""
-    sample = data.sample(max(SAMPLE_ROWS, SAMPLE_PER_FEATURE * settings.n_features), generator)
-    (n_rows, width), wanted = sample.values.shape, settings.n_features
+def _annealed(
+    problem: _Problem, settings: _Settings, generator: torch.Generator, progress: Progress
+) -> Float[Tensor, "feature d"]:
+    """Directions that tightened on a sample of the rows."""
+    wanted, total = settings.n_features, settings.annealing + SETTLING
+    sample = problem.data.sample(max(SAMPLE_ROWS, SAMPLE_PER_FEATURE * wanted), generator)
+    n_rows, width = sample.values.shape
     available = 2 * min(n_rows, width) if settings.init == "svd" else n_rows
-    started = max(wanted, min(math.ceil(SURPLUS * wanted), available))
-    schedule = Schedule(
-        width=width,
-        kept=settings.kept,
-        n_started=started,
-        n_features=wanted,
-        steps=settings.annealing,
-        least_squares_steps=settings.annealing + SETTLING,
-        sweeps=1,
-    )
-    first = Alternation(
+    n_started = max(wanted, min(math.ceil(SURPLUS * wanted), available))
+    run = Alternation(
         sample,
-        _blocks(sample, started, settings.init, generator),
-        schedule,
-        "hals",
-        generator,
-        penalty=settings.penalty,
+        _blocks(sample, n_started, settings.init, generator),
+        Schedule(
+            width=width,
+            kept=settings.kept_entries,
+            n_started=n_started,
+            n_features=wanted,
+            steps=settings.annealing,
+            least_squares_steps=total,
+            sweeps=1,
+        ),
+        solver="hals",
+        generator=generator,
+        penalty=problem.penalty,
     )
-    total = settings.annealing + SETTLING
     for step in range(total):
-        first.step()
+        run.step()
         progress("semi-NMF annealing", step + 1, total, "iterations")
-    directions = first.best.directions
-    blocks = [
-        torch.zeros(wanted, rows.stop - rows.start, device=data.values.device)
-        for rows in chunk_places(data.values)
-    ]
-    schedule = Schedule(
-        width=width,
-        kept=settings.kept,
-        n_started=wanted,
-        n_features=wanted,
-        steps=0,
-        least_squares_steps=_least_squares_steps(settings, 0),
-        sweeps=SWEEPS,
-    )
-    return Alternation(data, blocks, schedule, "hals", generator, directions, settings.penalty)
-
-
-def _least_squares_steps(settings: _Settings, before_descent: int) -> int:
-    return before_descent if settings.direction_step == "descent" else settings.max_iterations
+    return run.best.directions
 
 
 def _blocks(

@@ -31,7 +31,7 @@ UNUSED = 1e-6
 
 
 class SnmfStream:
-    """A semi-NMF that is updated batch by batch, for activations that nobody keeps.
+    """A semi-NMF that is updated batch by batch, for activations that are not kept.
 
     `min Σ over rows seen of weight · ‖row − coefficients @ directions‖²` with coefficients ≥ 0 and
     at most ceil(sparsity·d) non-zero entries in a direction, as in `fit_snmf`. The first rows
@@ -206,7 +206,7 @@ class SnmfStream:
         self._cross.mul_(kept).addmm_(coefficients, rows)
 
     def _refresh(self, residual: Float[Tensor, "row d"]) -> None:
-        """Each direction in turn becomes the best one for the sums with the others held; its length
+        """Each direction in turn becomes the best one for the sums, the others fixed; its length
         goes to the coefficients.
         """
         directions, curvature = self._directions.clone(), self._gram.diagonal().tolist()

@@ -5,6 +5,7 @@ singular vectors.
 from typing import Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -74,11 +75,11 @@ def _spread(
     """k-means++: each next centre is drawn with probability proportional to its squared distance
     from the nearest one.
     """
-    chosen = [int(torch.randint(len(sample), (1,), generator=generator))]
+    centres = [int(torch.randint(len(sample), (1,), generator=generator))]
     norms = sample.square().sum(dim=1)
     distance = torch.full_like(norms, torch.inf)
     for _ in range(n_features - 1):
-        centre = sample[chosen[-1]]
+        centre = sample[centres[-1]]
         distance = torch.minimum(
             distance, (norms - 2 * sample @ centre + centre @ centre).clamp_(min=0)
         )
@@ -86,8 +87,8 @@ def _spread(
         # all.
         cumulative = distance.double().cumsum(dim=0).cpu()
         point = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
-        chosen.append(min(int(torch.searchsorted(cumulative, point)), len(sample) - 1))
-    return sample[chosen]
+        centres.append(min(int(torch.searchsorted(cumulative, point)), len(sample) - 1))
+    return sample[centres]
 
 
 def _singular_halves(
@@ -116,7 +117,6 @@ def _singular_halves(
     halves = torch.empty(len(values), n_features, device=values.device)
     for rows, chunk in row_chunks(values):
         left = (chunk * scale[rows, None]) @ basis
-        halves[rows] = torch.stack([left.clamp(min=0), left.neg().clamp_(min=0)], dim=2).flatten(1)[
-            :, :n_features
-        ]
+        signs = [left.clamp(min=0), left.neg().clamp_(min=0)]
+        halves[rows] = rearrange(signs, "sign row rank -> row (rank sign)")[:, :n_features]
     return halves

@@ -229,9 +229,7 @@ class _Shares:
         )
 
     def _nothing(self, why: str, count: int) -> Score:
-        return Score(
-            np.nan, np.nan, np.nan, n=count, seed=self.seed, control=None, interval=f"none: {why}"
-        )
+        return Score.undefined(self.seed, n=count, interval=f"none: {why}")
 
 
 def _known(values: Float[np.ndarray, " image"]) -> Float[np.ndarray, " known"]:

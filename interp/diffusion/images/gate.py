@@ -183,7 +183,7 @@ def _gate(made: Float[Tensor, " image"], known: Float[Tensor, " example"], seed:
     from scipy.stats import ks_2samp
 
     if len(made) < 2:
-        nothing = Score(float("nan"), float("nan"), float("nan"), n=len(made), seed=seed)
+        nothing = Score.undefined(seed, n=len(made))
         return FactorGate(nothing, nothing, float("nan"), float("nan"))
     center, spread = float(known.mean()), float(known.std())
     z, reference = (((value - center) / spread).numpy() for value in (made, known))

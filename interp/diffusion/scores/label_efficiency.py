@@ -254,25 +254,17 @@ def _scores(
     sure = bool(last[0] > 0 or last[1] < 0)
 
     def score(value: float, values: np.ndarray, control: float) -> Score:
-        low, high = np.quantile(values, [0.025, 0.975])
-        return Score(
+        return Score.of_draws(
             value,
-            float(low),
-            float(high),
+            values,
             n=effects.shape[2],
             seed=seed,
             control=control,
             interval="bootstrap 95% over draws and images",
         )
 
-    nothing = Score(
-        np.nan,
-        np.nan,
-        np.nan,
-        n=effects.shape[2],
-        seed=seed,
-        control=None,
-        interval="none: the largest count has no effect",
+    nothing = Score.undefined(
+        seed, n=effects.shape[2], interval="none: the largest count has no effect"
     )
     scores = []
     for mean, values in zip(means, resampled, strict=True):

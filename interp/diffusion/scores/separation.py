@@ -84,12 +84,10 @@ def separation_at(
             [_best(generator.standard_normal((len(measured), *factors))) for _ in range(resamples)]
         )
     )
-    low, high = np.quantile(draws, [0.025, 0.975])
     value = _best(np.stack([values.mean(axis=0) for values in measured]))
-    return Score(
+    return Score.of_draws(
         value,
-        float(low),
-        float(high),
+        draws,
         n=min(len(values) for values in measured),
         seed=seed,
         control=control,

@@ -2,7 +2,6 @@
 schema.py).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -445,7 +444,7 @@ def _dose(dose: Dose, seed: int) -> dict[str, Any]:
 
 
 def _score(score: Score | None, seed: int) -> dict[str, Any]:
-    return (score or Score(math.nan, math.nan, math.nan, n=0, seed=seed)).to_dict()
+    return (score or Score.undefined(seed)).to_dict()
 
 
 def _rounded(value: float) -> float:

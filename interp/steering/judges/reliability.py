@@ -12,7 +12,7 @@ from interp.steering.judges.judge import Reliability
 
 ACCEPTED = 0.9
 
-UNMEASURED = Reliability(Score(np.nan, np.nan, np.nan, n=0, seed=0), {}, (), ())
+UNMEASURED = Reliability(Score.undefined(0), {}, (), ())
 """Of a judge that nobody has measured: it accepts and refuses nothing."""
 
 
@@ -33,6 +33,6 @@ def reliability_of(
     score = (
         bootstrap_mean(known, seed=seed, control=control)
         if accepted
-        else Score(np.nan, np.nan, np.nan, n=0, seed=seed, control=control)
+        else Score.undefined(seed, control=control)
     )
     return Reliability(score, dict(by_concept), accepted, refused)

@@ -249,8 +249,8 @@ def test_the_feature_that_goes_is_one_of_two_that_share_a_role_and_not_the_small
         Schedule(
             width=30, kept=30, n_started=6, n_features=5, steps=0, least_squares_steps=9, sweeps=1
         ),
-        "hals",
-        torch.Generator(),
+        solver="hals",
+        generator=torch.Generator(),
     )
     run._prune(torch.cat([truth[1:], truth[:1], truth[:1], truth[:1]]), 5)
     left = run.coefficients[0]
@@ -434,3 +434,38 @@ def test_the_scale_of_the_rows_does_not_matter_to_a_penalty():
 def test_a_penalty_that_cannot_be_is_refused(small, wrong, message):
     with pytest.raises(InputError, match=message):
         fit_snmf(small[0], 4, **wrong)
+
+
+def test_a_start_from_the_truth_stays_there():
+    directions = torch.eye(5, 12)
+    values = torch.rand(100, 5, generator=torch.Generator().manual_seed(1)) @ directions
+    found = fit_snmf(values, 5, sparsity=0.2, start=directions)
+    torch.testing.assert_close(found.directions, directions, atol=1e-4, rtol=0)
+    assert found.provenance.parameters["init"] == "start"
+    assert found.provenance.parameters["annealing"] == 0
+
+
+def test_a_start_from_a_finished_fit_is_soon_done_and_an_unused_direction_starts_again(small):
+    acts, _ = small
+    whole = fit_snmf(acts, 8, sparsity=0.1)
+    again = fit_snmf(acts, 8, sparsity=0.1, start=whole.directions)
+    assert again.trace[0] <= 1.05 * whole.trace[-1]
+    from_rows = fit_snmf(acts, 8, sparsity=0.1, annealing=0)
+    assert from_rows.trace[0] > 1.05 * whole.trace[-1], "control"
+    start = whole.directions.clone()
+    start[3] = 0
+    revived = fit_snmf(acts, 8, sparsity=0.1, start=start)
+    assert revived.trace[-1] <= 1.01 * whole.trace[-1]
+
+
+@pytest.mark.parametrize(
+    ("start", "arguments", "message"),
+    [
+        (torch.ones(8, 7), {}, r"\(8, 7\); expected \(8, 64\)"),
+        (torch.ones(3, 64), {}, r"\(3, 64\); expected \(8, 64\)"),
+        (torch.ones(8, 64), {"solver": "multiplicative"}, "solver='hals' or no start"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(small, start, arguments, message):
+    with pytest.raises(InputError, match=message):
+        fit_snmf(small[0], 8, start=start, **arguments)

@@ -14,12 +14,12 @@ from interp.steering.judges.judge import Judge, Judgement
 from interp.steering.results import Dose
 from interp.steering.targets import Protocol
 
+NO_JUDGEMENT = Judgement(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
+
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedCells:
-    """Cells with their texts, and the judgement of each cell for each concept that was asked
-    for.
-    """
+class JudgedTexts:
+    """Cells with their texts, and the judgement of each cell for each concept it is needed for."""
 
     protocol: Protocol
     cells: Sequence[Cell]
@@ -42,23 +42,10 @@ class JudgedCells:
         report prompts.
         """
         what = self.cells[cell]
-        if not what.reached:
-            return Dose(
-                kl=what.kl,
-                sign=what.sign,
-                measured_kl=what.measured_kl,
-                alpha=what.alpha,
-                reached=False,
-                selection_score=np.nan,
-                score=None,
-                concept_score=np.nan,
-                fluency_score=np.nan,
-                continuations=(),
-                values=np.zeros(0),
-            )
-        judgement = self.judgements[cell, concept]
+        texts = self.texts[cell] if what.reached else ()
+        judgement = self.judgements[cell, concept] if what.reached else NO_JUDGEMENT
         report = np.array(
-            [text.prompt in self.protocol.report_prompts for text in self.texts[cell]], dtype=bool
+            [text.prompt in self.protocol.report_prompts for text in texts], dtype=bool
         )
         values = judgement.score[report]
         kept = values[~np.isnan(values)]
@@ -67,34 +54,32 @@ class JudgedCells:
             sign=what.sign,
             measured_kl=what.measured_kl,
             alpha=what.alpha,
-            reached=True,
+            reached=what.reached,
             selection_score=_mean(judgement.score, ~report & ~judgement.failed),
             score=bootstrap_mean(kept, seed=self.seed) if len(kept) else None,
             concept_score=_mean(judgement.concept, report & ~judgement.failed),
             fluency_score=_mean(judgement.fluency, report & ~judgement.failed),
-            continuations=tuple(
-                text for text, used in zip(self.texts[cell], report, strict=True) if used
-            ),
+            continuations=tuple(text for text, used in zip(texts, report, strict=True) if used),
             values=values,
         )
 
 
-def judge_cells(
+def judge_texts(
     judge: Judge,
     cells: Sequence[Cell],
     texts: Sequence[Sequence[Continuation]],
     wanted: Sequence[tuple[int, str]],
     protocol: Protocol,
     seed: int,
-) -> JudgedCells:
+) -> JudgedTexts:
     """Have cells judged for concepts, all in one call of the judge; `wanted` pairs a cell's number
     with a concept.
 
     Raises:
         InputError: the judge refuses a concept, or does not answer for every text.
     """
-    asked = [(cell, concept) for cell, concept in wanted if cells[cell].reached]
-    rows = [(text, concept) for cell, concept in asked for text in texts[cell]]
+    reached = [(cell, concept) for cell, concept in wanted if cells[cell].reached]
+    rows = [(text, concept) for cell, concept in reached for text in texts[cell]]
     answer = judge.judge(
         [text.prompt for text, _ in rows],
         [text.text for text, _ in rows],
@@ -102,18 +87,17 @@ def judge_cells(
     )
     if not len(answer.concept) == len(answer.fluency) == len(answer.failed) == len(rows):
         raise InputError(
-            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must "
-            "give "
+            f"the judge gave {len(answer.failed)} judgements for {len(rows)} texts; it must give "
             "one per text, failures included"
         )
     found, start = {}, 0
-    for cell, concept in asked:
+    for cell, concept in reached:
         part = slice(start, start + len(texts[cell]))
         found[cell, concept] = Judgement(
             answer.concept[part], answer.fluency[part], answer.failed[part]
         )
         start = part.stop
-    return JudgedCells(protocol=protocol, cells=cells, texts=texts, judgements=found, seed=seed)
+    return JudgedTexts(protocol=protocol, cells=cells, texts=texts, judgements=found, seed=seed)
 
 
 def _mean(values: Float[np.ndarray, " text"], kept: Bool[np.ndarray, " text"]) -> float:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from interp.steering import Judgement, Protocol, Target
-from interp.steering.families import compare
+from interp.steering.against_controls import against_controls
 from interp.steering.generation import Cell, Continuation
-from interp.steering.judged_cells import JudgedCells
+from interp.steering.judged_texts import JudgedTexts
 
 PROTOCOL = Protocol(
     strengths=(0.1, 0.2),
@@ -84,11 +84,11 @@ def table(target, random=RANDOM, unsteered=UNSTEERED):
         for number, (_, _, scores) in enumerate(groups)
         if scores is not None
     }
-    return JudgedCells(protocol=PROTOCOL, cells=cells, texts=texts, judgements=judged, seed=0)
+    return JudgedTexts(protocol=PROTOCOL, cells=cells, texts=texts, judgements=judged, seed=0)
 
 
 def result_of(target, **others):
-    return compare(table(target, **others), [TARGET], CONTROLS)
+    return against_controls(table(target, **others), [TARGET], CONTROLS)
 
 
 def test_the_dose_is_chosen_on_selection_prompts_and_scored_on_report_prompts():

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from interp.core import Score, bootstrap_mean
-from interp.steering.judged_cells import JudgedCells
+from interp.steering.judged_texts import JudgedTexts
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
 from interp.steering.targets import Protocol, Target
 
 
-def compare(
-    table: JudgedCells, targets: Sequence[Target], controls: Sequence[Target]
+def against_controls(
+    table: JudgedTexts, targets: Sequence[Target], controls: Sequence[Target]
 ) -> SteeringResult:
     """Results of all targets and controls; cell 0 of the table is no steering, the others number
     targets first, then controls.
@@ -59,7 +59,7 @@ def compare(
     )
 
 
-def _chosen(table: JudgedCells, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
+def _chosen(table: JudgedTexts, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
     """A target's doses for a concept; the best one on the selection prompts is chosen, among those
     judged on both sets of prompts.
     """
@@ -74,7 +74,7 @@ def _chosen(table: JudgedCells, cells: Sequence[int], target: Target, concept: s
         target=replace(target, concept=concept),
         doses=doses,
         chosen=chosen,
-        control=_unknown(table.seed),
+        control=Score.undefined(table.seed),
         margin=None,
     )
 
@@ -90,7 +90,7 @@ def _best_control(site: str, random: Sequence[TargetResult], unsteered: Dose) ->
 
 
 def _with_margin(result: TargetResult, control: Dose, seed: int) -> TargetResult:
-    result = replace(result, control=control.score or _unknown(seed))
+    result = replace(result, control=control.score or Score.undefined(seed))
     if result.chosen is None:
         return result
     # Texts are paired: same prompt, same sample, same random numbers.
@@ -100,7 +100,7 @@ def _with_margin(result: TargetResult, control: Dose, seed: int) -> TargetResult
 
 
 def _families(
-    results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedCells
+    results: Sequence[TargetResult], unsteered: Iterable[Dose], table: JudgedTexts
 ) -> tuple[FamilyResult, ...]:
     names = dict.fromkeys(result.target.family for result in results)
     families = [
@@ -152,7 +152,3 @@ def _family(members: Sequence[TargetResult], seed: int, protocol: Protocol) -> F
 def _mean(scores: Iterable[Score | None], seed: int) -> Score | None:
     values = np.array([score.value for score in scores if score is not None])
     return bootstrap_mean(values, seed=seed) if len(values) else None
-
-
-def _unknown(seed: int) -> Score:
-    return Score(np.nan, np.nan, np.nan, n=0, seed=seed)
