@@ -22,7 +22,6 @@ from interp.causal.methods.effects import path_effects, wiring_of
 from interp.causal.methods.interventional import interventional_graph
 from interp.causal.methods.nodes import node_effects
 from interp.causal.methods.whole_path import whole_path_effect
-from interp.causal.wiring.base import Edge, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import (
@@ -36,6 +35,7 @@ from interp.causal.wiring.metrics import (
 )
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.wiring import Edge, Metric, Moment, Node, Port, Wiring
 
 __all__ = [
     "Alignment",

@@ -18,7 +18,7 @@ from interp.causal.checks.stability import Stability as GraphStability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.features.feature_effect import FeatureEffect
 from interp.causal.features.feature_paths import FeaturePaths
-from interp.causal.wiring.base import Edge
+from interp.causal.wiring.wiring import Edge
 from interp.core import Activations, Contexts, Provenance, Score, Sites
 from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability
 from interp.detection import Detection

@@ -12,9 +12,9 @@ from interp.causal.checks.normalised import Normalised
 from interp.causal.graph.graph import CausalGraph, Method
 from interp.causal.graph.random_graphs import random_like, seeds_of
 from interp.causal.graph.selection import on_paths, readings, require_path, require_same
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells, score_table

@@ -12,9 +12,9 @@ from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import mean_scores, require_same
 from interp.causal.methods.exact import exact
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Edge, Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, Score, silent
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells, score_table

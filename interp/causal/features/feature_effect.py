@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture import Intervention, Where
-from interp.causal.wiring.base import Metric
+from interp.causal.wiring.wiring import Metric
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, foreign, numeral
 from interp.core.display.scores import score_table

@@ -26,9 +26,9 @@ from interp.causal.methods.eap import eap
 from interp.causal.methods.eap_ig import eap_ig_activations
 from interp.causal.methods.eap_qk import eap_qk
 from interp.causal.methods.exact import exact
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Changes, Swap
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, foreign
 from interp.core.display.scores import score_table

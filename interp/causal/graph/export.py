@@ -11,8 +11,8 @@ from jaxtyping import Int
 
 from interp.causal.graph.graph import CausalGraph, Method
 from interp.causal.graph.selection import chosen, edge_scores
-from interp.causal.wiring.base import Node, Port
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Node, Port
 from interp.core import InputError, Provenance
 from interp.core.files import read_json, replacing, write_json
 from interp.core.names import require_known

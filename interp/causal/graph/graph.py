@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, SupportsIndex
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.causal.wiring.base import Edge, Node, Port
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Edge, Node, Port
 from interp.core import Provenance
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Wiring
 from interp.core import InputError, Progress, Score, silent
 from interp.core.score import bootstrap_indices
 

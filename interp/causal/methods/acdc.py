@@ -13,8 +13,8 @@ from torch import Tensor
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples, Part
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.detection.auroc import auroc_many
 

@@ -12,8 +12,8 @@ from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.exact import exact
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.channel_chain import (
     Layer,
     chained,
@@ -28,9 +27,10 @@ from interp.causal.wiring.channel_chain import (
     shaken,
 )
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.core import InputError
 from interp.models import Batch, ModuleModel
-from interp.models.hooks import Point, placed
+from interp.models.hooks import Point, observing, placed
 from interp.models.protocol import Call, Frame, Hook
 
 CELL_NUMBERS = 2**21
@@ -277,11 +277,8 @@ class ChannelWiring(Wiring):
             items=batch.items[:1],
             offsets=batch.offsets[:1],
         )
-        handle = self.layers[place].module.register_forward_hook(lambda module, args, output: value)
-        try:
+        with observing(self.layers[place].module, after=lambda module, args, output: value):
             return self._run(start, inputs, {})
-        finally:
-            handle.remove()
 
     def _change(
         self, place: int, changes: Changes, value: Float[Tensor, "row channel *place"]

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.causal.wiring.base import Wiring
 from interp.causal.wiring.replacement import (
     Added,
     Changes,
@@ -22,6 +21,7 @@ from interp.causal.wiring.replacement import (
     Zero,
     averaged,
 )
+from interp.causal.wiring.wiring import Wiring
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.models.protocol import Batch, Prepared

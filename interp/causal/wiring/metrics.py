@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 from torch import Tensor
 
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Score
 from interp.corpus.tasks import Resolved
 

@@ -16,18 +16,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Wiring
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.residual_linear import linear_effects, softmax_effects
+from interp.causal.wiring.residual_single import single_edges, single_nodes
 from interp.causal.wiring.stages import Stage, Writer, read_stages, stream_ports, stream_writers
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Wiring
 from interp.core import InputError
 from interp.models import Batch, Model, TransformerModel
 from interp.models.adapters.stream import ResidualParts, residual_parts
 from interp.models.adapters.tokens import last_positions, positions_of
 from interp.models.hooks import Point, ended_early, placed, projection_rows
 from interp.models.protocol import Call, Frame, Hook
-
-CELL_TOKENS = 2048
-"""Tokens of one forward call that serves many edges."""
 
 TOLERANCE = 1e-4
 
@@ -127,8 +126,6 @@ class ResidualWiring(Wiring):
         """Every edge on its own: layers before its port are computed once, those after it for many
         edges together.
         """
-        from interp.causal.wiring.residual_single import single_edges
-
         return single_edges(self, batch, changes, edges, metric, rows)
 
     def nodes_one_by_one(
@@ -142,8 +139,6 @@ class ResidualWiring(Wiring):
         """Every source on its own: layers before it are computed once, those after it for a layer's
         heads together.
         """
-        from interp.causal.wiring.residual_single import single_nodes
-
         return single_nodes(self, batch, changes, sources, metric, rows)
 
     def linear_effects(
@@ -155,8 +150,6 @@ class ResidualWiring(Wiring):
         moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
         """`Σ over positions of change_source · ∂metric/∂port`."""
-        from interp.causal.wiring.residual_linear import linear_effects
-
         return linear_effects(self, batch, changes, metric, rows, moment)
 
     def softmax_effects(
@@ -165,8 +158,6 @@ class ResidualWiring(Wiring):
         """Effects of edges into queries and keys with the attention recomputed exactly, linear
         after it; zero at other ports.
         """
-        from interp.causal.wiring.residual_linear import softmax_effects
-
         return softmax_effects(self, batch, changes, metric, rows)
 
     @torch.no_grad()

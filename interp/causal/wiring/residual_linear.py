@@ -2,20 +2,21 @@
 beside it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment
 from interp.causal.wiring.replacement import Changes
-from interp.causal.wiring.stages import Stage
+from interp.causal.wiring.stages import CELL_TOKENS, Stage
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment
 from interp.models import Batch
 from interp.models.hooks import Point, ended_early, evaluating, projection_rows
 from interp.models.protocol import Call, Hook
-from interp.models.suffix import LayerCall, Repeats, repeated
+from interp.models.suffix import LayerCall, Repeats, layer_calls, repeated
 
 if TYPE_CHECKING:
     from interp.causal.wiring.residual import ResidualWiring
@@ -94,9 +95,10 @@ def softmax_effects(
         for stage in wiring.stages
         if stage.attention is not None
     ]
-    calls = _AttentionCalls(wiring)
-    with calls:
-        caught, gradients = _backward(wiring, batch, metric, rows, {}, extra)
+    layers = [part.module for part in wiring.parts.attention if part is not None]
+    with layer_calls(layers) as calls:
+        caught, gradients = _backward(wiring, batch, metric, rows, extra=extra)
+    seen = {layer.module: (layer, hidden.detach()) for layer, hidden in calls}
     effects = torch.zeros(len(rows), len(wiring.sources), len(wiring.ports))
     with torch.no_grad():
         for stage in wiring.stages:
@@ -107,7 +109,7 @@ def softmax_effects(
                 wiring=wiring,
                 batch=batch,
                 stage=stage,
-                call=calls.seen[stage.block],
+                call=seen[stage.attention.module],
                 z=caught.tensors[z].detach(),
                 gradient=gradients.get(z),
             )
@@ -120,19 +122,19 @@ def _backward(
     batch: Batch,
     metric: Metric,
     rows: Int[Tensor, " row"],
-    changed: dict[Point, Hook],
-    extra: "list[Point] | tuple[Point, ...]" = (),
+    changed: Mapping[Point, Hook] = {},
+    extra: Sequence[Point] = (),
 ) -> tuple[_Caught, dict[Point, Tensor]]:
     """One run and the gradients of the summed metric at every port's map."""
     caught = _Caught()
     start = Point(wiring.parts.blocks[0], "input")
-    first = changed.pop(start, None)
+    first = changed.get(start)
 
     def leaf(value: Tensor, call: Call) -> Tensor:
         moved = None if first is None else first(value, call)
         return (value if moved is None else moved).detach().requires_grad_()
 
-    hooks: dict[Point, Hook] = {start: leaf, **changed}
+    hooks: dict[Point, Hook] = {**changed, start: leaf}
     for stage in wiring.stages:
         read = Point(stage.norm, "input")
         hooks[read] = (
@@ -206,36 +208,6 @@ def _put(added: Tensor | None, skipped: bool) -> Hook:
     return hook
 
 
-class _AttentionCalls:
-    """The arguments that attention layers are called with, by block, while a `with` lasts."""
-
-    def __init__(self, wiring: "ResidualWiring") -> None:
-        self._layers = [
-            (block, part.module)
-            for block, part in enumerate(wiring.parts.attention)
-            if part is not None
-        ]
-        self._handles: list[Any] = []
-        self.seen: dict[int, tuple[LayerCall, Tensor]] = {}
-
-    def __enter__(self) -> None:
-        for block, module in self._layers:
-            self._handles.append(
-                module.register_forward_pre_hook(self._keep(block), with_kwargs=True)
-            )
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _keep(self, block: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            layer, hidden = LayerCall.of(module, args, kwargs)
-            self.seen[block] = (layer, hidden.detach())
-
-        return hook
-
-
 @dataclass(kw_only=True)
 class _Softmax:
     """One attention layer, run again with the queries (or the keys) of every head as a source's
@@ -256,8 +228,6 @@ class _Softmax:
         stream: Float[Tensor, "row position d"],
     ) -> None:
         """Write the effects of all earlier sources on this layer's queries and keys."""
-        from interp.causal.wiring.residual import CELL_TOKENS
-
         if self.gradient is None:
             return
         size = max(1, CELL_TOKENS // stream[..., 0].numel())

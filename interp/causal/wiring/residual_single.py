@@ -4,20 +4,20 @@ for many edges together.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.replacement import Changes
-from interp.causal.wiring.stages import Stage
+from interp.causal.wiring.stages import CELL_TOKENS, Stage
+from interp.causal.wiring.wiring import Metric
 from interp.models import Batch
 from interp.models.hooks import Point, evaluating, projection_rows
 from interp.models.protocol import Call, Hook
-from interp.models.suffix import LayerCall, Repeats, repeated
+from interp.models.suffix import LayerCall, Repeats, layer_calls, repeated
 
 if TYPE_CHECKING:
     from interp.causal.wiring.residual import ResidualWiring
@@ -73,10 +73,9 @@ def single_nodes(
 
 @dataclass
 class _Seen:
-    """What a clean run showed: the arguments of every block, and the stream at every stage."""
+    """What a clean run showed: the call of every block, and the stream at every stage."""
 
-    layers: list[LayerCall]
-    starts: list[Tensor]
+    layers: list[tuple[LayerCall, Tensor]]
     streams: dict[int, Tensor]
 
 
@@ -96,8 +95,6 @@ class _Rest:
 
     def chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
         """Edges by portions that fit one forward call."""
-        from interp.causal.wiring.residual import CELL_TOKENS
-
         tokens = self._change.shape[0] * self._change.shape[2]
         size = max(1, CELL_TOKENS // tokens)
         for start in range(0, len(chosen), size):
@@ -155,9 +152,9 @@ class _Rest:
 
     def _from(self, block: int, times: int) -> Tensor:
         parts, again = self._wiring.parts, Repeats(len(self._batch.items), times)
-        hidden = again(self._seen.starts[block]) if times > 1 else self._seen.starts[block]
+        hidden = again(self._seen.layers[block][1])
         with evaluating(self._module):
-            for layer in self._seen.layers[block:]:
+            for layer, _ in self._seen.layers[block:]:
                 hidden = layer(hidden, again(layer.others), again(layer.named))
             last = self._last.repeat(times)
             chosen = parts.final_norm(hidden[torch.arange(len(last)), last])
@@ -178,35 +175,19 @@ class _Rest:
         return module
 
     def _look(self) -> _Seen:
-        seen = _Seen([], [], {})
+        streams: dict[int, Tensor] = {}
         hooks: dict[Point, Hook] = {
-            Point(stage.norm, "input"): _kept(seen.streams, stage.first_port)
+            Point(stage.norm, "input"): _kept(streams, stage.first_port)
             for stage in self._wiring.stages
         }
-        handles = [
-            block.register_forward_pre_hook(_arguments(seen), with_kwargs=True)
-            for block in self._wiring.parts.blocks
-        ]
-        try:
+        with layer_calls(self._wiring.parts.blocks) as calls:
             self._final = self._wiring._final(self._batch, hooks)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return seen
+        return _Seen(calls, streams)
 
 
 def _kept(streams: dict[int, Tensor], port: int) -> Hook:
     def hook(value: Tensor, call: Call) -> None:
         streams[port] = value
-
-    return hook
-
-
-def _arguments(seen: _Seen) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        layer, hidden = LayerCall.of(module, args, kwargs)
-        seen.starts.append(hidden)
-        seen.layers.append(layer)
 
     return hook
 

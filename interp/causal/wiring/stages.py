@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import Port
+from interp.causal.wiring.wiring import Port
 from interp.models.adapters.stream import AttentionParts, Projection, ResidualParts
 from interp.models.hooks import Point, projection_rows
+
+CELL_TOKENS = 2048
+"""Tokens of one forward call that serves many edges."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from interp.causal.checks.predicted_measured import Checked
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Sufficiency
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Edge
+from interp.causal.wiring.wiring import Edge
 from interp.core import Score
 from interp.core.display.markup import Html, block, element, facts, foreign
 from interp.core.display.scores import score_table

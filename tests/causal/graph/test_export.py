@@ -14,7 +14,7 @@ from linear_wiring import LinearWiring
 
 from interp.causal.graph.export import load_graph, to_graphml, to_json, to_networkx
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Port
+from interp.causal.wiring.wiring import Port
 from interp.core import InputError, Provenance, UnavailableError
 
 WIRING = LinearWiring((2, 2))

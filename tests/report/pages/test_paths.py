@@ -18,7 +18,7 @@ from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.graph.export import load_graph
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Node, Port
+from interp.causal.wiring.wiring import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
 from interp.report.figures import path_layout
 from interp.report.figures import paths as path_figures
