@@ -1,8 +1,8 @@
 """A graph of causes in a notebook: its strongest edges drawn from left to right, and as a table."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import edge_scores
 from interp.core.display.marks import ACCENT, SECOND, drawing, mark, words
 from interp.core.display.markup import (
@@ -17,6 +17,9 @@ from interp.core.display.markup import (
 )
 from interp.core.display.scores import axis_note, score_cells
 
+if TYPE_CHECKING:
+    from interp.causal.graph.graph import CausalGraph
+
 DRAWN, LISTED = 12, 10
 ROW, LETTER, GAP = 26.0, 6.4, 30.0
 Link = tuple[str, str, float]
@@ -24,7 +27,7 @@ Place = tuple[float, float, float]
 """A part's column and row in pixels, and half the width of its name."""
 
 
-def shown_graph(graph: CausalGraph) -> Html:
+def shown_graph(graph: "CausalGraph") -> Html:
     """The graph's display: what was measured how, a drawing of the strongest edges, and a table
     with intervals over examples.
 
@@ -50,7 +53,7 @@ def shown_graph(graph: CausalGraph) -> Html:
     )
 
 
-def _about(graph: CausalGraph) -> Html:
+def _about(graph: "CausalGraph") -> Html:
     kept = (
         None if graph.kept is None else f"{int(graph.kept.sum()):,} of {len(graph.edges):,} edges"
     )
@@ -68,7 +71,7 @@ def _about(graph: CausalGraph) -> Html:
     )
 
 
-def _drawn(graph: CausalGraph) -> Html:
+def _drawn(graph: "CausalGraph") -> Html:
     links, layers = _links(graph)
     if not links:
         return Html("")
@@ -93,7 +96,7 @@ def _drawn(graph: CausalGraph) -> Html:
     )
 
 
-def _links(graph: CausalGraph) -> tuple[list[Link], dict[str, int]]:
+def _links(graph: "CausalGraph") -> tuple[list[Link], dict[str, int]]:
     """The strongest edges from part to part, the weakest first so that the strongest lies on top,
     and the parts' layers.
     """

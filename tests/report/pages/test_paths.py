@@ -16,7 +16,6 @@ from interp.causal.checks.normalised import Normalised
 from interp.causal.checks.predicted_measured import Checked, correlation
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
-from interp.causal.graph.export import load_graph
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.wiring.wiring import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
@@ -326,7 +325,7 @@ def test_the_page_and_the_graph_are_written_and_hold_the_numbers(
     assert numbers["checked"]["names"][0] == str(result.checked.names[0])
     assert numbers["stability"]["halves"]["control"] == 0.03
     assert numbers["others"] == []
-    again = load_graph(tmp_path / "out" / "graph.json")
+    again = CausalGraph.load(tmp_path / "out" / "graph.json")
     assert again.per_example.tobytes() == result.graph.per_example.tobytes()
     assert (tmp_path / "out" / "graph.graphml").is_file()
     bare = replace(result, checked=None, stability=None, sufficiency=None, accuracy=None, items=())
