@@ -3,7 +3,7 @@ them.
 """
 
 from interp.causal.checks.faithfulness import Faithfulness, faithfulness
-from interp.causal.checks.predicted_measured import Checked, checked
+from interp.causal.checks.prediction_check import PredictionCheck, prediction_check
 from interp.causal.checks.stability import Stability, stability, stability_of
 from interp.causal.checks.sufficiency import Sufficiency, sufficiency
 from interp.causal.features.das import Alignment, align
@@ -42,7 +42,6 @@ __all__ = [
     "CausalGraph",
     "Changes",
     "ChannelWiring",
-    "Checked",
     "ClassProbability",
     "Edge",
     "Examples",
@@ -59,6 +58,7 @@ __all__ = [
     "Node",
     "Place",
     "Port",
+    "PredictionCheck",
     "ProbabilityDifference",
     "ResidualWiring",
     "SetCoefficient",
@@ -70,7 +70,6 @@ __all__ = [
     "accuracy",
     "acdc",
     "align",
-    "checked",
     "faithfulness",
     "feature_effect",
     "feature_paths",
@@ -78,6 +77,7 @@ __all__ = [
     "interventional_graph",
     "node_effects",
     "path_effects",
+    "prediction_check",
     "random_subspace",
     "stability",
     "stability_of",

@@ -43,8 +43,8 @@ class FeatureExamples(Examples):
     feature's coefficient, say.
 
     Replacing everything is the changed run itself; replacing one edge is the part of the change
-    that goes through it. Serves wherever `Examples` do (every method, `checked`, `faithfulness`);
-    its value is `add`.
+    that goes through it. Serves wherever `Examples` do (every method and check); its value is
+    `add`.
 
     Example:
         >>> examples = FeatureExamples(wiring, texts, feature.site, SetCoefficient.of(feature, 4.0))
@@ -223,9 +223,9 @@ def feature_paths(
             metric,
             source,
             method,
-            {"feature": named(feature), "coefficient": value, "controls": controls},
-            seed,
-            progress,
+            parameters={"feature": named(feature), "coefficient": value, "controls": controls},
+            seed=seed,
+            progress=progress,
         ),
     )
 
@@ -272,6 +272,7 @@ def _graph(
     metric: Metric,
     source: int,
     method: PathMethod,
+    *,
     parameters: dict[str, Any],
     seed: int,
     progress: Progress,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from interp.causal.graph.selection import edge_scores
 from interp.core.display.marks import ACCENT, SECOND, drawing, mark, words
 from interp.core.display.markup import (
     Html,
@@ -34,7 +33,7 @@ def shown_graph(graph: "CausalGraph") -> Html:
     Cost: a bootstrap of ten edges.
     """
     listed = graph.strongest(LISTED)
-    scores = edge_scores(graph, listed)
+    scores = graph.scores(listed)
     rows = [
         (foreign(graph.edge(int(edge))), cell)
         for edge, cell in zip(listed, score_cells(scores, signed=True), strict=True)

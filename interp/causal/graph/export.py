@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from jaxtyping import Int
 
-from interp.causal.graph.selection import chosen, edge_scores
+from interp.causal.graph.selection import chosen
 from interp.causal.wiring.replacement import Value
 from interp.causal.wiring.wiring import Node, Port
 from interp.core import InputError, Provenance
@@ -62,7 +62,7 @@ def to_networkx(
         seed=seed,
     )
     layers = {node.name: node.layer for node in graph.nodes}
-    for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
+    for number, score in zip(numbers.tolist(), graph.scores(numbers, seed=seed), strict=True):
         source, port = graph.nodes[graph.edges[number, 0]], graph.ports[graph.edges[number, 1]]
         made.add_node(source.name, layer=source.layer)
         for target in port.nodes:

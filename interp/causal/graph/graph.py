@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int
 
 from interp.causal.graph.display import shown_graph
 from interp.causal.graph.export import read_graph, to_graphml, to_json, to_networkx
+from interp.causal.graph.selection import mean_scores
 from interp.causal.wiring.replacement import Value
 from interp.causal.wiring.wiring import Edge, Node, Port
-from interp.core import Provenance
+from interp.core import Provenance, Score
 from interp.core.names import require_known
 
 if TYPE_CHECKING:
@@ -82,6 +83,17 @@ class CausalGraph:
         order in the network.
         """
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
+
+    def scores(
+        self, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000
+    ) -> list[Score]:
+        """The mean effects of some edges with bootstrap intervals over the examples, which are
+        resampled for all edges alike.
+
+        Example:
+            >>> graph.scores(graph.strongest(3))
+        """
+        return mean_scores(self.per_example[:, numbers], seed=seed, resamples=resamples)
 
     def take(self, rows: Int[np.ndarray, " row"]) -> "CausalGraph":
         """The graph of some of the examples."""

@@ -147,22 +147,6 @@ def readings(
     return found[:, places]
 
 
-def edge_scores(
-    graph: "CausalGraph",
-    numbers: Int[np.ndarray, " chosen"],
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> list[Score]:
-    """The mean effects of some edges with bootstrap intervals over the examples, which are
-    resampled for all edges alike.
-
-    Example:
-        >>> edge_scores(graph, graph.strongest(3))
-    """
-    return mean_scores(graph.per_example[:, numbers], seed=seed, resamples=resamples)
-
-
 def mean_scores(
     values: Float[np.ndarray, "example column"], *, seed: int, resamples: int = 1000
 ) -> list[Score]:

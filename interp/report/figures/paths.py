@@ -10,9 +10,8 @@ import plotly.graph_objects as go
 from jaxtyping import Int
 
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.graph.selection import edge_scores
 from interp.core import Score
 from interp.report.figures import path_layout
 from interp.report.figures.captions import as_label, captioned, interval_words
@@ -28,7 +27,7 @@ BOW = 0.45
 
 
 def path_graph(
-    graph: CausalGraph, count: int = 60, *, measured: Checked | None = None, seed: int = 0
+    graph: CausalGraph, count: int = 60, *, measured: PredictionCheck | None = None, seed: int = 0
 ) -> go.Figure:
     """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover
     tells effect, interval, n and value.
@@ -134,12 +133,12 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
     return captioned(_styled(figure, 420).update_layout(legend_traceorder="normal"), caption)
 
 
-def predicted_measured(found: Checked) -> go.Figure:
+def predicted_measured(found: PredictionCheck) -> go.Figure:
     """Each edge's effect as predicted and as exact patching measured it, with intervals; on the
     dotted line both are equal.
 
     Example:
-        >>> predicted_measured(checked(wiring, examples, metric, graph)).show()
+        >>> predicted_measured(prediction_check(wiring, examples, metric, graph)).show()
     """
     figure = go.Figure()
     for number, (own, title) in enumerate(
@@ -233,7 +232,10 @@ def _lines(
 
 
 def _hover_texts(
-    graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured: Checked | None, seed: int
+    graph: CausalGraph,
+    numbers: Int[np.ndarray, " edge"],
+    measured: PredictionCheck | None,
+    seed: int,
 ) -> list[str]:
     found = (
         {}
@@ -241,7 +243,7 @@ def _hover_texts(
         else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
     )
     texts = []
-    for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
+    for number, score in zip(numbers.tolist(), graph.scores(numbers, seed=seed), strict=True):
         text = (
             f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} "
             f"{_interval(score)}, n = {score.n}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Sufficiency
 from interp.causal.graph.graph import CausalGraph
@@ -31,7 +31,7 @@ class PathsResult:
 
     graph: CausalGraph
     faithfulness: Faithfulness
-    checked: Checked | None = None
+    checked: PredictionCheck | None = None
     stability: Stability | None = None
     sufficiency: Sufficiency | None = None
     task: str = "task"

@@ -13,7 +13,7 @@ from browsing import needs_browser, requested
 
 from interp.causal.checks.faithfulness import FRACTIONS, Faithfulness
 from interp.causal.checks.normalised import Normalised
-from interp.causal.checks.predicted_measured import Checked, correlation
+from interp.causal.checks.prediction_check import PredictionCheck, correlation
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.graph.graph import CausalGraph
@@ -112,7 +112,7 @@ def judged(graph: CausalGraph, rise: float = 0.02) -> Faithfulness:
     )
 
 
-def measured(graph: CausalGraph, noise: float = 0.02) -> Checked:
+def measured(graph: CausalGraph, noise: float = 0.02) -> PredictionCheck:
     generator = np.random.default_rng(2)
     numbers = np.concatenate([graph.strongest(20), graph.strongest(len(graph.edges))[30:40]])
     predicted = graph.effects[numbers].astype(float)
@@ -124,7 +124,7 @@ def measured(graph: CausalGraph, noise: float = 0.02) -> Checked:
     compared = [correlation(predicted, found, ranks=ranks, seed=0) for ranks in (True, False)]
     names = tuple(graph.edge(int(number)) for number in numbers)
     top = np.arange(30) < 20
-    return Checked(
+    return PredictionCheck(
         names=names,
         numbers=numbers,
         predicted=predicted,

@@ -25,7 +25,7 @@ INTERVAL = "bootstrap 95% over edges"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class PredictionCheck:
     """Edges whose effect was predicted and then measured: the strongest (`is_top`) and a random
     sample of the rest.
 
@@ -107,7 +107,7 @@ class Checked:
         return table(("edge", "predicted", "measured"), rows, caption=title)
 
 
-def checked(
+def prediction_check(
     wiring: Wiring,
     examples: Examples,
     metric: Metric,
@@ -117,7 +117,7 @@ def checked(
     random: int = 50,
     seed: int = 0,
     progress: Progress = silent,
-) -> Checked:
+) -> PredictionCheck:
     """Carry out, on its own, the replacement of each of the `top` strongest edges and of `random`
     others, and compare with the prediction.
 
@@ -131,7 +131,7 @@ def checked(
     Cost: that of exact patching of `top + random` edges.
 
     Example:
-        >>> print(checked(wiring, examples, metric, graph))
+        >>> print(prediction_check(wiring, examples, metric, graph))
         100 edges measured: Spearman 0.94 [0.91, 0.96] (n=100, control 0.02), Pearson …
     """
     require_same(wiring, examples, graph)
@@ -148,7 +148,7 @@ def checked(
             else None
         )
 
-    return Checked(
+    return PredictionCheck(
         names=tuple(graph.edge(int(number)) for number in numbers),
         numbers=numbers,
         predicted=predicted,
