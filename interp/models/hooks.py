@@ -211,8 +211,7 @@ def projection_rows(module: nn.Module, columns: slice | None = None) -> Tensor:
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(
-            f"{type(module).__name__} has no weight matrix; sites of heads need a linear "
-            "output "
+            f"{type(module).__name__} has no weight matrix; sites of heads need a linear output "
             "projection"
         )
     rows = slice(None) if columns is None else columns

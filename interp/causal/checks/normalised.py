@@ -43,9 +43,8 @@ class Normalised:
         if abs(self.clean.mean() - self.replaced.mean()) <= CONSTANT * size:
             raise InputError(
                 f"the metric is constant: {self.clean.mean():.6g} with nothing and "
-                f"{self.replaced.mean():.6g} with everything replaced; "
-                "no edge can matter to it, so choose another metric, or counterfactuals that "
-                "change it"
+                f"{self.replaced.mean():.6g} with everything replaced; no edge can matter to it, "
+                "so choose another metric, or counterfactuals that change it"
             )
 
     @cached_property

@@ -216,8 +216,7 @@ def _sample(
     """The strongest edges and some of the others, each group in order of strength."""
     if top < 0 or random < 0 or min(top + random, len(graph.edges)) < 3:
         raise InputError(
-            f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 "
-            "edges "
+            f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 edges "
             "are needed to compare"
         )
     order = graph.strongest(len(graph.edges))

@@ -90,8 +90,7 @@ def stability(
     if len(examples) < 2 or splits < 1 or len(others) == 1:
         raise InputError(
             f"{len(examples)} examples, {splits} splits and {len(others)} other graphs; to "
-            "compare, give at least 2 examples and 1 split, "
-            "and no other graph or at least 2"
+            "compare, give at least 2 examples and 1 split, and no other graph or at least 2"
         )
     pairs = []
     for split in seeds_of(seed, splits):

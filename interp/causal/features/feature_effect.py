@@ -204,8 +204,7 @@ def whole_examples(prepared: Prepared) -> Prepared:
         if batch.offsets.any():
             item = int(batch.items[batch.offsets > 0][0])
             raise InputError(
-                f"input {item} is longer than the network takes in one run; give shorter "
-                "inputs: "
+                f"input {item} is longer than the network takes in one run; give shorter inputs: "
                 "each is one example"
             )
     return prepared

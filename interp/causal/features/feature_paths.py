@@ -236,8 +236,7 @@ def _source(wiring: Wiring, feature: Feature) -> int:
     names = [node.name for node in wiring.sources]
     if not site.endswith((".mlp", ".mlp_out")) or site.removesuffix("_out") not in names:
         raise InputError(
-            f"a feature at {site!r} does not act through one MLP; paths are traced from mlp "
-            "and "
+            f"a feature at {site!r} does not act through one MLP; paths are traced from mlp and "
             "mlp_out sites"
         )
     return names.index(site.removesuffix("_out"))

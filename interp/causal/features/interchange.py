@@ -36,8 +36,7 @@ class Interchanges:
         sizes = len(self.base), len(self.source), len(self.expected)
         if len(set(sizes)) != 1 or not sizes[0]:
             raise InputError(
-                f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give "
-                "one "
+                f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give one "
                 "of each for every pair"
             )
 

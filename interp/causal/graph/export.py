@@ -49,8 +49,7 @@ def to_networkx(
     numbers = np.flatnonzero(chosen(graph)) if numbers is None else numbers
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(graph.edges)):
         raise InputError(
-            f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 "
-            "to "
+            f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 to "
             f"{len(graph.edges) - 1}"
         )
     made = networkx.MultiDiGraph(

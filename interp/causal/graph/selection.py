@@ -42,8 +42,7 @@ def chosen(graph: "CausalGraph", count: int | None = None) -> Bool[np.ndarray, "
     if count is None and graph.kept is not None:
         if not graph.kept.any():
             raise InputError(
-                f"{graph.method} kept none of {total} edges; lower its threshold, or say how "
-                "many "
+                f"{graph.method} kept none of {total} edges; lower its threshold, or say how many "
                 "edges to take (count=50)"
             )
         return graph.kept
@@ -92,8 +91,7 @@ def require_path(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> None:
     if not on_paths(graph, kept).any():
         raise InputError(
             f"no path leads from {graph.nodes[0].name} to {graph.ports[-1].name} through the "
-            f"graph's {int(kept.sum())} edges; "
-            "take more edges, or another method"
+            f"graph's {int(kept.sum())} edges; take more edges, or another method"
         )
 
 

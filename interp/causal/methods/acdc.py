@@ -57,8 +57,7 @@ def acdc(
     """
     if not (math.isfinite(threshold) and threshold > 0):
         raise InputError(
-            f"threshold is {threshold}; give a positive number in units of the metric, a "
-            "hundredth "
+            f"threshold is {threshold}; give a positive number in units of the metric, a hundredth "
             "of its clean value, say"
         )
     start = time.perf_counter()

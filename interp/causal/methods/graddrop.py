@@ -32,8 +32,7 @@ def eap_graddrop(
     layers = wiring.droppable
     if len(layers) < 2:
         raise InputError(
-            f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has "
-            f"{len(layers)}, "
+            f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has {len(layers)}, "
             "use method 'eap'"
         )
 

@@ -165,8 +165,7 @@ def _check(examples: int, alpha: float, epsilon: float, test: str) -> None:
     require_known("test", test, get_args(Test))
     if examples < FEWEST:
         raise InputError(
-            f"{examples} examples; a paired test needs at least {FEWEST} to find anything, "
-            "give "
+            f"{examples} examples; a paired test needs at least {FEWEST} to find anything, give "
             "more"
         )
     if not 0 < alpha < 1 or not epsilon >= 0:

@@ -99,8 +99,7 @@ def least_squares(
     freedom = len(child) - np.linalg.matrix_rank(design) - 1
     if freedom < 1:
         raise InputError(
-            f"{len(child)} examples for a part with {len(varied)} parents; a regression needs "
-            "more "
+            f"{len(child)} examples for a part with {len(varied)} parents; a regression needs more "
             "examples than parents"
         )
     coefficients[varied] = inverse @ target

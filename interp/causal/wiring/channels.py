@@ -240,8 +240,7 @@ class ChannelWiring(Wiring):
             require_shape(layer, inputs[place], batch.inputs["input"], first=place == 0)
         if not isinstance(final, Tensor):
             raise InputError(
-                f"{self.model.name} returns {type(final).__name__}; a classifier's output is "
-                "one "
+                f"{self.model.name} returns {type(final).__name__}; a classifier's output is one "
                 "tensor [row, class]"
             )
         split = [layer.split(inputs[place]) for place, layer in enumerate(self.layers)]

@@ -79,8 +79,7 @@ class Examples:
         )
         if value == "resample" and self._others is None:
             raise InputError(
-                "value 'resample' takes a part's output on a counterfactual; give "
-                "counterfactuals, "
+                "value 'resample' takes a part's output on a counterfactual; give counterfactuals, "
                 "or value='mean' or 'zero'"
             )
 
@@ -165,9 +164,8 @@ class Examples:
             if len(own) != len(other):
                 raise InputError(
                     f"input {number} and its counterfactual differ in their number of tokens, "
-                    f"{len(own)} and {len(other)}: "
-                    f"{' | '.join(own)} // {' | '.join(other)}; every position needs its "
-                    "counterpart"
+                    f"{len(own)} and {len(other)}: {' | '.join(own)} // {' | '.join(other)}; every "
+                    "position needs its counterpart"
                 )
         if [list(batch.items) for batch in self._prepared.batches] != [
             list(batch.items) for batch in others.batches

@@ -248,8 +248,7 @@ def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric
     if not np.isfinite(values).all():
         state, example = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
-            f"the {name} is {values[state, example]} for example {example}; choose a metric "
-            "that "
+            f"the {name} is {values[state, example]} for example {example}; choose a metric that "
             "is finite for every example"
         )
     if float(np.ptp(values, axis=0).max()) <= CONSTANT * max(1.0, float(np.abs(values).max())):

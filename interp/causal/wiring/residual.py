@@ -266,8 +266,7 @@ class ResidualWiring(Wiring):
         if not torch.allclose(found, whole, atol=TOLERANCE * float(whole.abs().max()), rtol=0):
             worst = float((found - whole).abs().max())
             raise InputError(
-                f"{self.model.name} does more to its logits than its parts say (differences up "
-                "to "
+                f"{self.model.name} does more to its logits than its parts say (differences up to "
                 f"{worst:.3g}); its edges cannot be patched"
             )
 
@@ -276,8 +275,7 @@ def _parts_of(model: Model) -> ResidualParts:
     if not isinstance(model, TransformerModel):
         raise InputError(
             f"{model.name} is no language model of transformers; give its parts: "
-            "ResidualWiring(model, parts), "
-            "or use ChannelWiring for a classifier of convolutions"
+            "ResidualWiring(model, parts), or use ChannelWiring for a classifier of convolutions"
         )
     return residual_parts(model.module, model.anatomy)
 

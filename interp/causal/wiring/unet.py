@@ -206,8 +206,7 @@ class UNetWiring(Wiring):
         part = batch.inputs["part"]
         if not isinstance(part, NoisedImages) or len(part.images) != len(batch.items):
             raise InputError(
-                "a UNet's paths are those at one noise level; give NoisedImages, one batch "
-                "whole, "
+                "a UNet's paths are those at one noise level; give NoisedImages, one batch whole, "
                 f"not {type(part).__name__}"
             )
         if not self._tried:

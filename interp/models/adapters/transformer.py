@@ -250,8 +250,7 @@ class TransformerModel:
             return (image if bias is None else image - bias).float()
         if self.sites.width(site) != self.anatomy.d_model:
             raise InputError(
-                f"a direction at {site!r} has no direct effect on the residual stream; use an "
-                "mlp, "
+                f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, "
                 "mlp_out, attn_out or resid site"
             )
         return directions.to(self.device).float()

@@ -64,9 +64,8 @@ def path_graph(
     levels = list(height.values()) or [0]
     caption = (
         f"The {len(numbers)} strongest of {len(graph.edges):,} edges by {graph.method}, replaced "
-        f"by value {graph.value}; "
-        f"n = {len(graph.per_example)} examples; hover: bootstrap 95 % interval, seed {seed}. "
-        "Controls (random graphs) are in the faithfulness curve."
+        f"by value {graph.value}; n = {len(graph.per_example)} examples; hover: bootstrap 95 % "
+        f"interval, seed {seed}. Controls (random graphs) are in the faithfulness curve."
     )
     return captioned(_framed(figure, min(levels), max(levels), top), caption)
 

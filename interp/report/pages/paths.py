@@ -203,10 +203,8 @@ def _carried(judged: Faithfulness) -> str:
     own, chance = judged.curve[place], judged.random_curve[place]
     return (
         f"The strongest {100 * judged.fractions[place]:g} % of the edges ({judged.edges[place]:,} "
-        "on paths) keep "
-        f"{score_cell(own.to_dict())} of what replacing everything takes away; random graphs with "
-        "as many edges per layer keep "
-        f"{score_cell(chance.to_dict())}."
+        f"on paths) keep {score_cell(own.to_dict())} of what replacing everything takes away; "
+        f"random graphs with as many edges per layer keep {score_cell(chance.to_dict())}."
     )
 
 
@@ -225,9 +223,8 @@ def _checks(result: PathsResult) -> list[str]:
         found = result.checked
         said.append(
             f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, "
-            f"{int((~found.is_top).sum())} random others) that were "
-            "measured, the rank correlation with the prediction is "
-            f"{score_cell(found.spearman.to_dict())}, Pearson's "
+            f"{int((~found.is_top).sum())} random others) that were measured, the rank correlation "
+            f"with the prediction is {score_cell(found.spearman.to_dict())}, Pearson's "
             f"{score_cell(found.pearson.to_dict())}; predictions dealt at random reach "
             f"{_control(found.spearman)}."
         )
