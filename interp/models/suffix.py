@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ from interp.models.adapters.tokens import positions_of
 from interp.models.adapters.transformer import TransformerModel
 from interp.models.hooks import Point, evaluating, observing, placed
 from interp.models.protocol import Batch, Frame, Hook
+
+_TIMES = "row ... -> (times row) ..."
 
 
 @dataclass(frozen=True)
@@ -189,15 +192,13 @@ class Repeats:
         ):
             return value
         if id(value) not in self._done:
-            self._done[id(value)] = value.repeat(self._times, *(1,) * (value.ndim - 1))
+            self._done[id(value)] = repeat(value, _TIMES, times=self._times)
         return self._done[id(value)]
 
 
 def repeated(batch: Batch, times: int) -> Batch:
     """A batch `times` over, copy after copy: element `cell · n + prompt`."""
-    inputs = {
-        key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()
-    }
+    inputs = {key: repeat(value, _TIMES, times=times) for key, value in batch.inputs.items()}
     return Batch(
         inputs=inputs, items=np.tile(batch.items, times), offsets=np.tile(batch.offsets, times)
     )

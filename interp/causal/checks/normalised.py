@@ -133,7 +133,8 @@ def areas(
         (0.5, 0.5)
     """
     steps = np.diff(fractions)
-    under, apart = (
-        np.asarray(((y[..., 1:] + y[..., :-1]) / 2) @ steps) for y in (shares, np.abs(1 - shares))
-    )
-    return under, apart
+
+    def area(heights: Float[np.ndarray, "*curves graph"]) -> Float[np.ndarray, "*curves"]:
+        return np.asarray(((heights[..., 1:] + heights[..., :-1]) / 2) @ steps)
+
+    return area(shares), area(np.abs(1 - shares))

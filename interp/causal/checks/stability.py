@@ -95,9 +95,8 @@ def stability(
     pairs = []
     for split in seeds_of(seed, splits):
         order = np.random.default_rng(split).permutation(len(examples))
-        first, second = (
-            np.sort(half) for half in (order[: len(order) // 2], order[len(order) // 2 :])
-        )
+        half = len(order) // 2
+        first, second = np.sort(order[:half]), np.sort(order[half:])
         pairs.append((find(examples.take(first)), find(examples.take(second))))
     sizes = [chosen(graph, count).sum() for pair in pairs for graph in pair]
     compared = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -253,7 +254,7 @@ def _mean_coefficient(
     feature: Feature, value: Tensor, call: Call, where: Where
 ) -> Float[Tensor, " row"]:
     """A feature's coefficient, mean over the tokens that `where` names, or over a whole image."""
-    last = value.movedim(1, -1) if value.ndim == 4 else value
+    last = rearrange(value, "row d y x -> row y x d") if value.ndim == 4 else value
     held = _coefficient(feature.dictionary, feature.index, last.float()).reshape(len(value), -1)
     if call.positions is None:
         return held.mean(dim=1)

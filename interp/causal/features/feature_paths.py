@@ -254,10 +254,8 @@ def _mediated(
     done = 0
     for part in examples:
         clean = metric(wiring.output(part.batch), part.rows)
-        whole, direct = (
-            metric(wiring.output(part.batch, part.changes, mask), part.rows)
-            for mask in (wiring.connected, straight)
-        )
+        whole = metric(wiring.output(part.batch, part.changes, wiring.connected), part.rows)
+        direct = metric(wiring.output(part.batch, part.changes, straight), part.rows)
         through = wiring.nodes_one_by_one(part.batch, part.changes, later, metric, part.rows)
         changed = torch.cat([torch.stack([whole, direct]).float().cpu(), through])
         found[part.rows.numpy()] = (changed - clean.float().cpu()).T.numpy()

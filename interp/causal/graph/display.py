@@ -102,7 +102,7 @@ def _links(graph: "CausalGraph") -> tuple[list[Link], dict[str, int]]:
     depth = {node.name: node.layer for node in graph.nodes}
     links, layers = list[Link](), dict[str, int]()
     for edge in reversed(graph.strongest(DRAWN).tolist()):
-        source, port = (int(end) for end in graph.edges[edge])
+        source, port = graph.edges[edge]
         start, ports = graph.nodes[source], graph.ports[port]
         # A key that a dozen heads share would hide everything else.
         for target in ports.nodes[:1]:

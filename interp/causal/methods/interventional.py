@@ -73,17 +73,15 @@ def interventional_graph(
     clean, replaced = clean_and_replaced(examples, metric)
     count = len(wiring.edges)
     table = np.zeros((len(examples), count), dtype=np.float32)
-    p, q, tested, kept = (
-        np.ones(count),
-        np.ones(count),
-        np.zeros(count, dtype=bool),
-        np.zeros(count, dtype=bool),
-    )
+    p, q = np.ones(count), np.ones(count)
+    tested, kept = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     layers = np.array([port.layer for port in wiring.ports])[wiring.edges[:, 1]]
     for layer in sorted(set(layers.tolist()), reverse=True):
         here = np.flatnonzero(
             (layers == layer) & _into_kept(wiring, kept, last=layer == int(layers.max()))
         )
+        # A layer is one family: q is known only when all its edges are measured, and what is kept
+        # of it says which edges the next family has.
         if len(here):
             table[:, here] = _rounded(
                 exact(examples, metric, clean, wiring.edges[here], progress=progress), clean

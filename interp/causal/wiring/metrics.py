@@ -69,8 +69,8 @@ class LogitDifference:
     def __call__(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
     ) -> Float[Tensor, " case"]:
-        right, wrong = (_chosen(output, table, rows) for table in (self.right, self.wrong))
-        return _mean(*right) - _mean(*wrong)
+        right = _mean(*_chosen(output, self.right, rows))
+        return right - _mean(*_chosen(output, self.wrong, rows))
 
     def correct(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
@@ -104,8 +104,9 @@ class ProbabilityDifference:
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
     ) -> Float[Tensor, " case"]:
         shares = torch.softmax(output, dim=-1)
-        right, wrong = (_chosen(shares, table, rows) for table in (self.right, self.wrong))
-        return (right[0] * right[1]).sum(dim=1) - (wrong[0] * wrong[1]).sum(dim=1)
+        right, of_right = _chosen(shares, self.right, rows)
+        wrong, of_wrong = _chosen(shares, self.wrong, rows)
+        return (right * of_right).sum(dim=1) - (wrong * of_wrong).sum(dim=1)
 
     def correct(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
@@ -222,7 +223,8 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
             "ProbabilityDifference or ClassProbability"
         )
     found, rows = outputs(wiring, examples), torch.arange(len(examples))
-    hits, dealt = (int(metric.correct(found, own).sum()) for own in (rows, rows.roll(-1)))
+    hits = int(metric.correct(found, rows).sum())
+    permuted = int(metric.correct(found, rows.roll(-1)).sum())
     between = binomtest(hits, len(rows)).proportion_ci(0.95, method="exact")
     return Score(
         hits / len(rows),
@@ -230,7 +232,7 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
         float(between.high),
         n=len(rows),
         seed=0,
-        control=dealt / len(rows),
+        control=permuted / len(rows),
         interval="exact binomial 95%",
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -208,7 +209,9 @@ class ResidualWiring(Wiring):
             yield
 
     def _final(self, batch: Batch, hooks: Mapping[Point, Hook]) -> Float[Tensor, "row position d"]:
-        """Run with hooks as far as the final norm's output."""
+        """Run with hooks as far as the final norm's output: the logits are wanted at one token
+        only.
+        """
         caught: list[Tensor] = []
         point = Point(self.parts.final_norm, "output")
         with (
@@ -237,6 +240,7 @@ class ResidualWiring(Wiring):
     ) -> Float[Tensor, "row d"]:
         end = _at(final, self._last(batch))
         if not self._changed:
+            # Two are enough: the batch that is being looked at, and its counterfactuals.
             self._ends = [*self._ends[-1:], (batch, end)]
         return end
 
@@ -292,9 +296,9 @@ def _shown(writer: Writer, see: Callable[[int, Tensor], Any]) -> Hook:
         if writer.matrix is None:
             see(writer.first, value)
             return
-        heads = value.reshape(*value.shape[:-1], len(writer.matrix), -1)
-        for head, rows in enumerate(writer.matrix):
-            see(writer.first + head, heads[..., head, :] @ rows)
+        heads = rearrange(value, "... (head c) -> head ... c", head=len(writer.matrix))
+        for source, head, rows in zip(writer.sources, heads, writer.matrix, strict=True):
+            see(source, head @ rows)
 
     return hook
 
@@ -349,8 +353,11 @@ class _Live:
         self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]
     ) -> Float[Tensor, "row port position d"]:
         present = self._kept.stacked[:, : len(mask)]
-        added = (mask.T.to(stream) @ present.flatten(2)).reshape(len(stream), -1, *stream.shape[1:])
-        return stream[:, None] + added
+        # A product of matrices, because a network has as many masks as ports.
+        added = mask.T.to(stream) @ rearrange(present, "row source ... -> row source (...)")
+        return stream[:, None] + rearrange(
+            added, "row port (position d) -> row port position d", d=stream.shape[-1]
+        )
 
 
 def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, Hook]:

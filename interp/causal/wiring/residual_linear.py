@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -66,9 +67,10 @@ def linear_effects(
     for stage in wiring.stages:
         gradient = _port_gradients(stage, caught, gradients)
         if gradient is not None:
-            earlier = change[:, : stage.n_sources].flatten(2).float()
+            earlier = rearrange(change[:, : stage.n_sources], "row source ... -> row source (...)")
+            by_port = rearrange(gradient, "row port position d -> row (position d) port")
             effects[:, : stage.n_sources, stage.first_port : stage.first_port + stage.n_ports] = (
-                earlier @ gradient.flatten(2).transpose(1, 2).float()
+                earlier.float() @ by_port.float()
             ).cpu()
     return effects
 
@@ -130,6 +132,7 @@ def _backward(
     start = Point(wiring.parts.blocks[0], "input")
     first = changed.get(start)
 
+    # Nothing before the first block wants a gradient, and the weights need none.
     def leaf(value: Tensor, call: Call) -> Tensor:
         moved = None if first is None else first(value, call)
         return (value if moved is None else moved).detach().requires_grad_()
@@ -180,6 +183,7 @@ def _port_gradients(
         normed[:, ports] = torch.einsum(
             "rlpc,dpc->rpld", gradient[..., columns], weight[:, columns]
         ).detach()
+    # Back through the norm, of a copy of the stream for every port.
     with torch.enable_grad():
         read = stream[:, None].expand_as(normed).clone().requires_grad_()
         return torch.autograd.grad(stage.normed(read), read, normed)[0]
@@ -233,7 +237,8 @@ class _Softmax:
         size = max(1, CELL_TOKENS // stream[..., 0].numel())
         for start in range(0, self.stage.n_sources, size):
             sources = slice(start, min(start + size, self.stage.n_sources))
-            read = self.stage.normed(stream + change[:, sources].transpose(0, 1)).flatten(0, 1)
+            moved = stream + rearrange(change[:, sources], "row source ... -> source row ...")
+            read = rearrange(self.stage.normed(moved), "source row ... -> (source row) ...")
             for kind in ("query", "key"):
                 ports, found = self._effect(kind, read)
                 effects[:, sources, ports] = found.cpu()
@@ -248,10 +253,13 @@ class _Softmax:
         first = self.stage.first_port + (0 if kind == "query" else len(attention.query.columns))
         times = len(read) // len(self.z)
         moved = self._mixed(projection.module, torch.cat(projection.columns), read, times)
-        by_column = ((moved.reshape(times, *self.z.shape) - self.z) * self.gradient).sum(dim=2)
+        z = rearrange(moved, "(source row) ... -> source row ...", source=times)
+        by_column = ((z - self.z) * self.gradient).sum(dim=2)
         # A key's head serves several consecutive query heads.
-        served = by_column.reshape(times, len(self.z), len(projection.columns), -1).sum(dim=-1)
-        return slice(first, first + len(projection.columns)), served.transpose(0, 1)
+        served = rearrange(
+            by_column, "source row (port c) -> row source port c", port=len(projection.columns)
+        )
+        return slice(first, first + len(projection.columns)), served.sum(dim=-1)
 
     def _mixed(
         self, module: nn.Module, columns: Tensor, read: Tensor, times: int

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from interp.causal.wiring.replacement import Changes
 from interp.causal.wiring.stages import CELL_TOKENS, Stage
-from interp.causal.wiring.wiring import Metric
+from interp.causal.wiring.wiring import Metric, read_copies
 from interp.models import Batch
 from interp.models.hooks import Point, evaluating, projection_rows
 from interp.models.protocol import Call, Hook
@@ -43,9 +44,7 @@ def single_edges(
         )
         for chunk in run.chunks(here):
             output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
-            result[chunk] = (
-                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
-            )
+            result[chunk] = read_copies(metric, output, rows)
     return result
 
 
@@ -65,9 +64,7 @@ def single_nodes(
     for writer in wiring.writers:
         for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
             output = run.written(writer.changed_at, writer.block, asked[chunk])
-            result[chunk] = (
-                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
-            )
+            result[chunk] = read_copies(metric, output, rows)
     return result
 
 
@@ -107,13 +104,15 @@ class _Rest:
         times = len(sources)
         if stage.block == len(self._wiring.parts.blocks):
             return self._logits_edges(sources)
-        added = self._change[:, sources].transpose(0, 1)
+        added = rearrange(self._change[:, sources], "row cell ... -> cell row ...")
         stream = self._seen.streams[stage.first_port]
         if stage.attention is None:
             hooks: dict[Point, Hook] = {
                 Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)
             }
         else:
+            # The other heads read the stream as it was, so the norm must not see the change: what
+            # it would make of it is added behind the map, to one head's columns.
             moved = stage.normed(stream + added) - stage.normed(stream)
             hooks = {
                 Point(module, "output"): hook
@@ -128,7 +127,7 @@ class _Rest:
         """Logits, copy after copy, each with one source of a part changed where the part writes to
         the stream.
         """
-        added = self._change[:, sources].transpose(0, 1).flatten(0, 1)
+        added = rearrange(self._change[:, sources], "row cell ... -> (cell row) ...")
         return self._run(
             {point: lambda value, call: value + added.to(value.dtype)}, block, len(sources)
         )
@@ -146,8 +145,8 @@ class _Rest:
         """The last port needs no run at all."""
         parts, here = self._wiring.parts, torch.arange(len(self._last))
         stream = self._seen.streams[self._wiring.stages[-1].first_port][here, self._last]
-        added = self._change[here, :, self._last][:, sources].transpose(0, 1)
-        final = parts.final_norm((stream + added).flatten(0, 1))
+        added = rearrange(self._change[here, :, self._last][:, sources], "row cell d -> cell row d")
+        final = parts.final_norm(rearrange(stream + added, "cell row d -> (cell row) d"))
         return self._wiring._unembedded(final[:, None], torch.zeros(len(final), dtype=torch.long))
 
     def _from(self, block: int, times: int) -> Tensor:
@@ -161,6 +160,7 @@ class _Rest:
         return self._wiring._unembedded(chosen[:, None], torch.zeros_like(last))
 
     def _agrees(self, clean: Tensor) -> bool:
+        # Blocks that need more than their own call fail each in its own way.
         try:
             found = self._from(0, 1)
         except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
@@ -211,8 +211,8 @@ def _some_columns(
     added = torch.einsum("crpd,dck->ckrp", moved[cells], weight)
 
     def hook(value: Tensor, call: Call) -> Tensor:
-        new = value.reshape(len(ports), -1, *value.shape[1:]).clone()
+        new = rearrange(value, "(cell row) ... -> cell row ...", cell=len(ports)).clone()
         new[cells[:, None], :, :, columns] += added.to(value.dtype)
-        return new.flatten(0, 1)
+        return rearrange(new, "cell row ... -> (cell row) ...")
 
     return hook

@@ -4,6 +4,7 @@ behind it.
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -94,7 +95,7 @@ def stream_writers(parts: ResidualParts) -> tuple[Writer, ...]:
                 )
             else:
                 names, rows = tuple(_heads(block, attention)), projection_rows(attention.out)
-                heads = rows.reshape(len(names), -1, rows.shape[-1])
+                heads = rearrange(rows, "(head c) d -> head c d", head=len(names))
                 found.append(
                     Writer(
                         block=block,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def dropped_skips(module: Any, images: Bool[Tensor, " image"]) -> Iterator[None]
     """
 
     def drop(number: int, value: Tensor) -> Tensor:
-        return value * ~images[:, None, None, None].to(value.device)
+        return value * ~rearrange(images, "image -> image 1 1 1").to(value.device)
 
     with ExitStack() as stack:
         for block, first in _first_skips(module) if bool(images.any()) else ():
