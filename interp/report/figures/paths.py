@@ -13,7 +13,7 @@ from interp.causal.checks.faithfulness import Faithfulness
 from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.graph.graph import CausalGraph
 from interp.core import Score
-from interp.report.figures import path_layout
+from interp.core.display import layout
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
 
@@ -41,12 +41,12 @@ def path_graph(
     numbers = shown_edges(graph, count)
     layers, ways = _parts(graph, numbers)
     strength = np.abs(graph.effects[numbers]).astype(float)
-    height = path_layout.rows(
+    height = layout.rows(
         layers,
         [way for group in ways for way in group],
         np.repeat(strength, [len(group) for group in ways]),
     )
-    places = {name: (x, float(height[name])) for name, x in path_layout.columns(layers).items()}
+    places = {name: (x, float(height[name])) for name, x in layout.columns(layers).items()}
     figure = go.Figure()
     top = strength.max(initial=0.0) or 1.0
     lines = _lines(ways, places)
@@ -226,7 +226,7 @@ def _lines(
     for place, way in flat:
         bow = BOW * (drawn[way] - (count[way] - 1) / 2)
         drawn[way] += 1
-        found.append((place, *path_layout.curve(places[way[0]], places[way[1]], bow)))
+        found.append((place, *layout.curve(places[way[0]], places[way[1]], bow)))
     return found
 
 

@@ -19,7 +19,7 @@ from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.wiring.wiring import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
-from interp.report.figures import path_layout
+from interp.core.display import layout
 from interp.report.figures import paths as path_figures
 from interp.report.figures.features import GREY, PALETTE
 from interp.report.pages.paths import findings, verdict, write_paths
@@ -227,7 +227,7 @@ def test_no_two_names_of_a_large_graph_overlap(seed: int) -> None:
     names = figure.data[-1]
     assert len(names.text) > 15
     boxes = [
-        (x * path_layout.WIDTH, y, path_layout.LETTER * len(name) / 2)
+        (x * layout.WIDTH, y, layout.LETTER * len(name) / 2)
         for name, x, y in zip(names.text, names.x, names.y, strict=True)
     ]
     for place, (x, y, half) in enumerate(boxes):
@@ -236,11 +236,11 @@ def test_no_two_names_of_a_large_graph_overlap(seed: int) -> None:
 
 def test_edges_of_a_path_lie_on_one_level_and_parallel_ones_apart() -> None:
     layers = {"a": 0, "b": 1, "c": 2}
-    assert set(path_layout.rows(layers, [("a", "b"), ("b", "c")], np.ones(2)).values()) == {0}
+    assert set(layout.rows(layers, [("a", "b"), ("b", "c")], np.ones(2)).values()) == {0}
     # An edge that skips a part does not run through it.
-    skipping = path_layout.rows(layers, [("a", "c"), ("a", "b"), ("b", "c")], np.ones(3))
+    skipping = layout.rows(layers, [("a", "c"), ("a", "b"), ("b", "c")], np.ones(3))
     assert skipping["b"] != (skipping["a"] + skipping["c"]) / 2
-    assert path_layout.rows({}, [], np.ones(0)) == {}
+    assert layout.rows({}, [], np.ones(0)) == {}
 
 
 def test_the_curves_hold_every_share_and_the_band_is_that_of_random_graphs(
