@@ -25,7 +25,7 @@ from interp.causal import Examples, ResidualWiring, path_effects
 from interp.causal.wiring.metrics import LogitDifference
 from interp.corpus import resolve, task
 from interp.models import TransformerModel, load_model
-from interp.studies.paths.run import PathsProtocol, trace_task
+from interp.studies.paths import PathsProtocol, trace_task
 
 RESULTS = Path(__file__).parent / "results" / "paths.json"
 TASKS = ("indirect-object", "greater-than", "agreement", "induction")

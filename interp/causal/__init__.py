@@ -3,7 +3,7 @@ them.
 """
 
 from interp.causal.checks.faithfulness import Faithfulness, faithfulness
-from interp.causal.checks.predicted_measured import Checked, checked
+from interp.causal.checks.prediction_check import PredictionCheck, prediction_check
 from interp.causal.checks.stability import Stability, stability, stability_of
 from interp.causal.checks.sufficiency import Sufficiency, sufficiency
 from interp.causal.features.das import Alignment, align
@@ -22,7 +22,6 @@ from interp.causal.methods.effects import path_effects, wiring_of
 from interp.causal.methods.interventional import interventional_graph
 from interp.causal.methods.nodes import node_effects
 from interp.causal.methods.whole_path import whole_path_effect
-from interp.causal.wiring.base import Edge, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import (
@@ -36,6 +35,7 @@ from interp.causal.wiring.metrics import (
 )
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.wiring import Edge, Metric, Moment, Node, Port, Wiring
 from interp.core.moved import forwarding
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "CausalGraph",
     "Changes",
     "ChannelWiring",
-    "Checked",
     "ClassProbability",
     "Edge",
     "Examples",
@@ -60,6 +59,7 @@ __all__ = [
     "Node",
     "Place",
     "Port",
+    "PredictionCheck",
     "ProbabilityDifference",
     "ResidualWiring",
     "SetCoefficient",
@@ -71,7 +71,6 @@ __all__ = [
     "accuracy",
     "acdc",
     "align",
-    "checked",
     "faithfulness",
     "feature_effect",
     "feature_paths",
@@ -79,6 +78,7 @@ __all__ = [
     "interventional_graph",
     "node_effects",
     "path_effects",
+    "prediction_check",
     "random_subspace",
     "stability",
     "stability_of",

@@ -248,17 +248,9 @@ def paths(
     from interp.corpus import task as task_named
     from interp.models import load_model
     from interp.report import write_paths
-    from interp.studies.paths.run import (
-        DEFAULT_METHODS,
-        RANKING,
-        WHOLE_VALUES,
-        PathsProtocol,
-        trace_task,
-    )
+    from interp.studies.paths.protocol import DEFAULT_METHODS, PathsProtocol
+    from interp.studies.paths.run import trace_task
 
-    for name in method or ():
-        require_known("method", name, RANKING)
-    require_known("value", value, WHOLE_VALUES)
     protocol = PathsProtocol(
         methods=cast("tuple[Method, ...]", tuple(method or DEFAULT_METHODS)),
         value=cast("Value", value),

@@ -22,6 +22,7 @@ from interp.core import Activations, InputError, Provenance
 from interp.core.activations import values_of
 from interp.core.display.markup import block, facts, foreign
 from interp.decompose.checks import require_finite, row_chunks
+from interp.decompose.storage import save_dictionary
 
 Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
 
@@ -117,8 +118,6 @@ class Dictionary(ABC):
             InputError: the folder holds something other than a dictionary.
             UnavailableError: the folder cannot be written.
         """
-        from interp.decompose.storage import save_dictionary
-
         save_dictionary(self, folder)
 
     def require_same_space(self, acts: Activations | Float[Tensor, "row d"]) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor
 from interp.core import Activations, InputError
 from interp.decompose.checks import column_mean, fitted_from, require_rows
 from interp.decompose.dictionary import Dictionary, Method
+from interp.decompose.storage import stored
 
 
+@stored
 @dataclass(frozen=True, eq=False, repr=False)
 class DifferenceInMeans(Dictionary):
     """Directions from the negative rows' mean to each concept's; coefficients are signed

@@ -17,8 +17,10 @@ from interp.decompose.checks import (
     row_chunks,
 )
 from interp.decompose.dictionary import Dictionary, Method
+from interp.decompose.storage import stored
 
 
+@stored
 @dataclass(frozen=True, eq=False, repr=False)
 class Pca(Dictionary):
     """Principal components: orthonormal directions by falling variance; coefficients are signed

@@ -11,8 +11,10 @@ from torch import Tensor
 from interp.core import Activations
 from interp.decompose.checks import fitted_from, require_n_features, require_rows, require_sparsity
 from interp.decompose.dictionary import Dictionary, Method
+from interp.decompose.storage import stored
 
 
+@stored
 @dataclass(frozen=True, eq=False, repr=False)
 class RandomDirections(Dictionary):
     """Unit directions drawn at random; coefficients are signed projections `acts @ directionsᵀ`,

@@ -2,7 +2,7 @@
 
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,23 +10,26 @@ from torch import Tensor
 from interp.core import InputError, Provenance, UnavailableError
 from interp.core.files import read_json, read_tensors, replacing_folder, write_json
 from interp.core.names import require_known
-from interp.decompose.dictionary import Dictionary
-from interp.decompose.difference_in_means import DifferenceInMeans
-from interp.decompose.pca import Pca
-from interp.decompose.random_directions import RandomDirections
-from interp.decompose.sae.fit import Sae
-from interp.decompose.snmf.fit import Snmf
+
+if TYPE_CHECKING:
+    from interp.decompose.dictionary import Dictionary
 
 TENSORS = "dictionary.safetensors"
 DESCRIPTION = "dictionary.json"
 FORMAT = 1
 
-KINDS: dict[str, type[Dictionary]] = {
-    kind.method: kind for kind in (Snmf, Sae, DifferenceInMeans, Pca, RandomDirections)
-}
+Kind = TypeVar("Kind", bound=type[Any])
+KINDS: "dict[str, type[Dictionary]]" = {}
+"""What `load_dictionary` can make, by method; filled by `stored` where a kind is defined."""
 
 
-def save_dictionary(dictionary: Dictionary, folder: str | Path) -> None:
+def stored(kind: Kind) -> Kind:
+    """Let `load_dictionary` make dictionaries of a class (a decorator)."""
+    KINDS[kind.method] = kind
+    return kind
+
+
+def save_dictionary(dictionary: "Dictionary", folder: str | Path) -> None:
     """Write a dictionary to a folder, whole or not at all; what the folder held before is replaced.
 
     Raises:
@@ -65,7 +68,7 @@ def save_dictionary(dictionary: Dictionary, folder: str | Path) -> None:
         write_json(temporary / DESCRIPTION, description)
 
 
-def load_dictionary(folder: str | Path) -> Dictionary:
+def load_dictionary(folder: str | Path) -> "Dictionary":
     """Read a dictionary that `save_dictionary` wrote; no code is run from the files.
 
     Raises:

@@ -1,13 +1,12 @@
-"""Placing hooks on a torch module and taking every one of them away again: the only code that does
-so.
+"""Placing hooks on torch modules and taking them away again, whatever happens: the only code that
+does so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from interp.core import InputError
@@ -16,6 +15,19 @@ from interp.models.protocol import Call, Frame, Hook
 _CHANGES = "_interp_changed_heads"
 """Attribute of an output projection's result: what hooks that ran before added to each head, so
 that later hooks see the changed head.
+"""
+
+
+Before = Callable[
+    [nn.Module, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]] | None
+]
+"""Gets a module and the arguments it is called with; returns those that take their place, or
+None.
+"""
+
+After = Callable[[nn.Module, tuple[Any, ...], Any], Any]
+"""Gets a module, its arguments without a name and its result; returns what takes the result's
+place, or None.
 """
 
 
@@ -54,8 +66,32 @@ def placed(
     with ExitStack() as stack:
         for site in dict.fromkeys([*hooks, *waiting]):
             react = _reaction(site, hooks.get(site), frame, waiting)
-            stack.callback(_place(points[site], react).remove)
+            stack.enter_context(_observed(points[site], react))
         yield
+
+
+@contextmanager
+def observing(
+    *modules: nn.Module, before: Before | None = None, after: After | None = None
+) -> Iterator[None]:
+    """Call `before` and `after` around every call of some modules for the length of the block.
+
+    Unlike `placed` these see calls as torch makes them: all arguments, and results of any kind.
+    """
+    with ExitStack() as stack:
+        for module in modules:
+            if before is not None:
+                stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+            if after is not None:
+                stack.callback(module.register_forward_hook(after).remove)
+        yield
+
+
+def changed_for_good(module: nn.Module, before: Before) -> None:
+    """Put `before` ahead of every call of a module from now on: for a change that is part of the
+    network itself.
+    """
+    module.register_forward_pre_hook(before, with_kwargs=True)
 
 
 @contextmanager
@@ -117,15 +153,14 @@ def _call_hook(hook: Hook, value: Tensor, call: Call) -> Tensor:
     return new
 
 
-def _place(point: Point, react: Callable[[Tensor], Tensor]) -> torch.utils.hooks.RemovableHandle:
+def _observed(point: Point, react: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
     if point.where == "input":
-        return point.module.register_forward_pre_hook(_on_input(react), with_kwargs=True)
-    if point.where == "output":
-        return point.module.register_forward_hook(_on_output(react))
-    return point.module.register_forward_hook(_on_head(point, react))
+        return observing(point.module, before=_on_input(react))
+    after = _on_output(react) if point.where == "output" else _on_head(point, react)
+    return observing(point.module, after=after)
 
 
-def _on_input(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+def _on_input(react: Callable[[Tensor], Tensor]) -> Before:
     def hook(
         module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -137,7 +172,7 @@ def _on_input(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
     return hook
 
 
-def _on_output(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+def _on_output(react: Callable[[Tensor], Tensor]) -> After:
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, Tensor):
             return react(output)
@@ -151,7 +186,7 @@ def _on_output(react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
     return hook
 
 
-def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> After:
     assert point.columns is not None
     head = point.columns.start
 
@@ -176,8 +211,7 @@ def projection_rows(module: nn.Module, columns: slice | None = None) -> Tensor:
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(
-            f"{type(module).__name__} has no weight matrix; sites of heads need a linear "
-            "output "
+            f"{type(module).__name__} has no weight matrix; sites of heads need a linear output "
             "projection"
         )
     rows = slice(None) if columns is None else columns

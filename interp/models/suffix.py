@@ -6,20 +6,23 @@ differ in more than that, so nothing is taken for granted: the result is compare
 network's, and where they differ the whole network runs instead.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.models.adapters.tokens import positions_of
 from interp.models.adapters.transformer import TransformerModel
-from interp.models.hooks import Point, evaluating, placed
+from interp.models.hooks import Point, evaluating, observing, placed
 from interp.models.protocol import Batch, Frame, Hook
+
+_TIMES = "row ... -> (times row) ..."
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,6 @@ class LayerCall:
     named: Mapping[str, Any]
     hidden_name: str | None
 
-    @classmethod
-    def of(
-        cls, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> "tuple[LayerCall, Tensor]":
-        """The call that a forward pre-hook was told of, and the hidden states it was made with."""
-        if args:
-            return cls(module, args[1:], dict(kwargs), None), args[0]
-        name = next(iter(kwargs))
-        return cls(
-            module, (), {key: value for key, value in kwargs.items() if key != name}, name
-        ), kwargs[name]
-
     def __call__(self, hidden: Tensor, others: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
         output = (
             self.module(hidden, *others, **named)
@@ -53,6 +44,25 @@ class LayerCall:
         if not isinstance(result, Tensor):
             raise TypeError(f"{type(self.module).__name__} gave {type(result).__name__}")
         return result
+
+
+@contextmanager
+def layer_calls(modules: Iterable[nn.Module]) -> Iterator[list[tuple[LayerCall, Tensor]]]:
+    """Every call of some layers for the length of the block, in order, with the hidden states it
+    was made with.
+    """
+    seen: list[tuple[LayerCall, Tensor]] = []
+
+    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if args:
+            seen.append((LayerCall(module, args[1:], dict(kwargs), None), args[0]))
+            return
+        name = next(iter(kwargs))
+        others = {key: value for key, value in kwargs.items() if key != name}
+        seen.append((LayerCall(module, (), others, name), kwargs[name]))
+
+    with observing(*modules, before=keep):
+        yield seen
 
 
 @dataclass(frozen=True)
@@ -82,11 +92,13 @@ class Suffix:
         self._model, self._batch, self._keep = model, batch, logits_to_keep
         self.site = model.sites.resolve(site)
         self._entry = None if model.busy else _entry(model, self.site)
-        self._start: Tensor | None = None
-        self._layers: list[LayerCall] = []
         self._positions = positions_of(batch.inputs["attention_mask"])
-        with self._capturing():
+        final = model.anatomy.final_norm
+        after = [] if self._entry is None else [*model.anatomy.blocks[self._entry.first :], final]
+        with layer_calls(after) as calls:
             self.plain = self._whole(None, 1)
+        self._start = calls[0][1] if calls else None
+        self._layers = [layer for layer, _ in calls if layer.module is not final]
         self.reused = self._complete() and self._agrees(None) and self._trusted()
 
     @torch.no_grad()
@@ -141,28 +153,6 @@ class Suffix:
             found, expected, rtol=0, atol=tolerance * scale, equal_nan=True
         )
 
-    @contextmanager
-    def _capturing(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            if self._entry is not None:
-                anatomy = self._model.anatomy
-                for module in (*anatomy.blocks[self._entry.first :], anatomy.final_norm):
-                    stack.callback(
-                        module.register_forward_pre_hook(
-                            self._keep_arguments, with_kwargs=True
-                        ).remove
-                    )
-            yield
-
-    def _keep_arguments(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        layer, hidden = LayerCall.of(module, args, kwargs)
-        if self._start is None:
-            self._start = hidden
-        if module is not self._model.anatomy.final_norm:
-            self._layers.append(layer)
-
     def _rest(self, hook: Hook | None, times: int) -> Tensor:
         assert self._entry is not None
         assert self._start is not None
@@ -202,15 +192,13 @@ class Repeats:
         ):
             return value
         if id(value) not in self._done:
-            self._done[id(value)] = value.repeat(self._times, *(1,) * (value.ndim - 1))
+            self._done[id(value)] = repeat(value, _TIMES, times=self._times)
         return self._done[id(value)]
 
 
 def repeated(batch: Batch, times: int) -> Batch:
     """A batch `times` over, copy after copy: element `cell · n + prompt`."""
-    inputs = {
-        key: value.repeat(times, *(1,) * (value.ndim - 1)) for key, value in batch.inputs.items()
-    }
+    inputs = {key: repeat(value, _TIMES, times=times) for key, value in batch.inputs.items()}
     return Batch(
         inputs=inputs, items=np.tile(batch.items, times), offsets=np.tile(batch.offsets, times)
     )

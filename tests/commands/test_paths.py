@@ -13,7 +13,7 @@ from interp.causal.wiring.metrics import TaskWarning
 from interp.commands.main import main
 from interp.corpus import task
 from interp.models import load_model
-from interp.studies.paths.run import PathsProtocol, trace_task
+from interp.studies.paths import PathsProtocol, trace_task
 
 
 @pytest.fixture(scope="module")

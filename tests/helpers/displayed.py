@@ -13,12 +13,12 @@ from torch import nn
 import interp
 from interp.causal import CausalGraph, Node, Port
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.checks.stability import Stability as GraphStability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
 from interp.causal.features.feature_effect import FeatureEffect
 from interp.causal.features.feature_paths import FeaturePaths
-from interp.causal.wiring.base import Edge
+from interp.causal.wiring.wiring import Edge
 from interp.core import Activations, Contexts, Provenance, Score, Sites
 from interp.decompose import Hierarchy, RandomDirections, Reconstruction, Stability
 from interp.detection import Detection
@@ -260,11 +260,11 @@ def faithful(name: str, cmd: float = 0.25) -> Faithfulness:
     )
 
 
-def checked_edges(name: str, rank: float = 0.875) -> Checked:
+def checked_edges(name: str, rank: float = 0.875) -> PredictionCheck:
     edges = tuple(Edge(f"{name}{i}", name) for i in range(12))
     measured = tuple(score(1 / 2**i, None) for i in range(12))
     top = np.arange(12) < 9
-    return Checked(
+    return PredictionCheck(
         names=edges,
         numbers=np.arange(12),
         predicted=np.full(12, -0.3125),

@@ -93,7 +93,7 @@ def paths(folder: Path) -> Any:
     """The json of the page of paths, and the graph beside it."""
     from interp.corpus import read_task
     from interp.report import write_paths
-    from interp.studies.paths.run import PathsProtocol, trace_task
+    from interp.studies.paths import PathsProtocol, trace_task
 
     rows = [
         {

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.models import Batch
 from interp.models.adapters.module import ModuleModel
 

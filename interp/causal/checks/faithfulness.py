@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 
 from interp.causal.checks.normalised import Normalised
 from interp.causal.graph.graph import CausalGraph, Method
-from interp.causal.graph.random_graphs import random_like, seeds_of
+from interp.causal.graph.random_graphs import with_random
 from interp.causal.graph.selection import on_paths, readings, require_path, require_same
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells, score_table
@@ -166,16 +166,12 @@ def faithfulness(
     """
     _check(wiring, examples, graph, random, fractions)
     sizes = np.asarray(fractions, dtype=float)
-    graphs = [top(graph, int(len(graph.edges) * share + 1e-9), absolute) for share in sizes]
-    families = [
-        graphs,
-        *(
-            [random_like(graph, own, seed=order) for own in graphs]
-            for order in seeds_of(seed, random)
-        ),
-    ]
+    families = with_random(
+        graph, [top(graph, share_of(graph, share), absolute) for share in sizes], seed, random
+    )
     if prune:
         families = [[on_paths(graph, kept) for kept in family] for family in families]
+    # Measured in one go with their ends: a graph that occurs twice is run once.
     everything = np.ones(len(graph.edges), dtype=bool)
     masks = [everything, ~everything, *(kept for family in families for kept in family)]
     measured = readings(wiring, examples, masks, [metric], progress=progress)[0]
@@ -183,9 +179,8 @@ def faithfulness(
     normalised = Normalised(
         clean=measured[0], replaced=measured[1], own=table[0], random=table[1:], seed=seed
     )
-    (cpr, random_cpr), (cmd, random_cmd) = (
-        normalised.area(sizes, distance=distance) for distance in (False, True)
-    )
+    cpr, random_cpr = normalised.area(sizes, distance=False)
+    cmd, random_cmd = normalised.area(sizes, distance=True)
     return Faithfulness(
         fractions=sizes,
         edges=np.array([int(kept.sum()) for kept in families[0]]),
@@ -205,6 +200,12 @@ def faithfulness(
         absolute=absolute,
         pruned=prune,
     )
+
+
+def share_of(graph: CausalGraph, share: float) -> int:
+    """How many edges a share of all is."""
+    # Not one less where a product just misses a whole number, as 0.29 · 100 does.
+    return int(len(graph.edges) * share + 1e-9)
 
 
 def top(graph: CausalGraph, count: int, absolute: bool = True) -> Bool[np.ndarray, " edge"]:

@@ -43,9 +43,8 @@ class Normalised:
         if abs(self.clean.mean() - self.replaced.mean()) <= CONSTANT * size:
             raise InputError(
                 f"the metric is constant: {self.clean.mean():.6g} with nothing and "
-                f"{self.replaced.mean():.6g} with everything replaced; "
-                "no edge can matter to it, so choose another metric, or counterfactuals that "
-                "change it"
+                f"{self.replaced.mean():.6g} with everything replaced; no edge can matter to it, "
+                "so choose another metric, or counterfactuals that change it"
             )
 
     @cached_property
@@ -133,7 +132,8 @@ def areas(
         (0.5, 0.5)
     """
     steps = np.diff(fractions)
-    under, apart = (
-        np.asarray(((y[..., 1:] + y[..., :-1]) / 2) @ steps) for y in (shares, np.abs(1 - shares))
-    )
-    return under, apart
+
+    def area(heights: Float[np.ndarray, "*curves graph"]) -> Float[np.ndarray, "*curves"]:
+        return np.asarray(((heights[..., 1:] + heights[..., :-1]) / 2) @ steps)
+
+    return area(shares), area(np.abs(1 - shares))

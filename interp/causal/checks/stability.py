@@ -90,15 +90,13 @@ def stability(
     if len(examples) < 2 or splits < 1 or len(others) == 1:
         raise InputError(
             f"{len(examples)} examples, {splits} splits and {len(others)} other graphs; to "
-            "compare, give at least 2 examples and 1 split, "
-            "and no other graph or at least 2"
+            "compare, give at least 2 examples and 1 split, and no other graph or at least 2"
         )
     pairs = []
     for split in seeds_of(seed, splits):
         order = np.random.default_rng(split).permutation(len(examples))
-        first, second = (
-            np.sort(half) for half in (order[: len(order) // 2], order[len(order) // 2 :])
-        )
+        half = len(order) // 2
+        first, second = np.sort(order[:half]), np.sort(order[half:])
         pairs.append((find(examples.take(first)), find(examples.take(second))))
     sizes = [chosen(graph, count).sum() for pair in pairs for graph in pair]
     compared = (

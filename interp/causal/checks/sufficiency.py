@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interp.causal.checks.faithfulness import top
+from interp.causal.checks.faithfulness import share_of, top
 from interp.causal.checks.normalised import Normalised
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.graph.random_graphs import random_like, seeds_of
+from interp.causal.graph.random_graphs import with_random
 from interp.causal.graph.selection import Reader, chosen, readings, require_path, require_same
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import Html, block, facts, foreign, table
 from interp.core.display.scores import axis_note, score_cells
@@ -154,14 +154,8 @@ def sufficiency(
     own = chosen(graph, count)
     require_path(graph, own)
     shares = np.asarray(fractions, dtype=float)
-    graphs = [own, *(top(graph, int(len(own) * share + 1e-9)) for share in shares)]
-    families = [
-        graphs,
-        *(
-            [random_like(graph, kept, seed=order) for kept in graphs]
-            for order in seeds_of(seed, random)
-        ),
-    ]
+    graphs = [own, *(top(graph, share_of(graph, share)) for share in shares)]
+    families = with_random(graph, graphs, seed, random)
     ends, only, without = _read(
         wiring, examples, families, [metric] if correct is None else [metric, correct], progress
     )
@@ -206,6 +200,7 @@ def _read(
     """What is read with nothing and everything replaced; with only each graph; without each
     graph.
     """
+    # One call for all of them: whole and empty graphs occur again among the shares.
     everything = np.ones_like(families[0][0])
     masks = [kept for family in families for kept in family]
     read = readings(

@@ -103,6 +103,7 @@ def align(
         )
         progress("distributed alignment search", epoch + 1, epochs, "epoch")
     place = search.place
+    # Another seed than the start's: the control is to be a subspace that was never near.
     accuracy = interchange_accuracy(model, held_out, place, seed=seed + 1)
     parameters = {
         "n_dims": min(n_dims, width),
@@ -158,6 +159,7 @@ class _Search:
         return losses
 
     def _step(self, pairs: Interchanges, held: list[Float[Tensor, "_ d"]]) -> float:
+        # Batches add up to one step, however many of them the model makes of the pairs.
         total, gradient = 0.0, torch.zeros_like(self._matrix)
         for batch in prepared_whole(self._model, pairs.base).batches:
             with torch.enable_grad():
@@ -174,6 +176,7 @@ class _Search:
         return total
 
     def _basis(self) -> Float[Tensor, "k d"]:
+        # Made anew for every batch, because its graph goes with the batch's gradient.
         basis: Tensor = torch.linalg.qr(self._matrix).Q.T
         return basis
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture import Intervention, Where
-from interp.causal.wiring.base import Metric
+from interp.causal.wiring.wiring import Metric
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, foreign, numeral
 from interp.core.display.scores import score_table
@@ -204,8 +205,7 @@ def whole_examples(prepared: Prepared) -> Prepared:
         if batch.offsets.any():
             item = int(batch.items[batch.offsets > 0][0])
             raise InputError(
-                f"input {item} is longer than the network takes in one run; give shorter "
-                "inputs: "
+                f"input {item} is longer than the network takes in one run; give shorter inputs: "
                 "each is one example"
             )
     return prepared
@@ -254,7 +254,7 @@ def _mean_coefficient(
     feature: Feature, value: Tensor, call: Call, where: Where
 ) -> Float[Tensor, " row"]:
     """A feature's coefficient, mean over the tokens that `where` names, or over a whole image."""
-    last = value.movedim(1, -1) if value.ndim == 4 else value
+    last = rearrange(value, "row d y x -> row y x d") if value.ndim == 4 else value
     held = _coefficient(feature.dictionary, feature.index, last.float()).reshape(len(value), -1)
     if call.positions is None:
         return held.mean(dim=1)

@@ -26,9 +26,9 @@ from interp.causal.methods.eap import eap
 from interp.causal.methods.eap_ig import eap_ig_activations
 from interp.causal.methods.eap_qk import eap_qk
 from interp.causal.methods.exact import exact
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Changes, Swap
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, foreign
 from interp.core.display.scores import score_table
@@ -43,8 +43,8 @@ class FeatureExamples(Examples):
     feature's coefficient, say.
 
     Replacing everything is the changed run itself; replacing one edge is the part of the change
-    that goes through it. Serves wherever `Examples` do (every method, `checked`, `faithfulness`);
-    its value is `add`.
+    that goes through it. Serves wherever `Examples` do (every method and check); its value is
+    `add`.
 
     Example:
         >>> examples = FeatureExamples(wiring, texts, feature.site, SetCoefficient.of(feature, 4.0))
@@ -223,9 +223,9 @@ def feature_paths(
             metric,
             source,
             method,
-            {"feature": named(feature), "coefficient": value, "controls": controls},
-            seed,
-            progress,
+            parameters={"feature": named(feature), "coefficient": value, "controls": controls},
+            seed=seed,
+            progress=progress,
         ),
     )
 
@@ -236,8 +236,7 @@ def _source(wiring: Wiring, feature: Feature) -> int:
     names = [node.name for node in wiring.sources]
     if not site.endswith((".mlp", ".mlp_out")) or site.removesuffix("_out") not in names:
         raise InputError(
-            f"a feature at {site!r} does not act through one MLP; paths are traced from mlp "
-            "and "
+            f"a feature at {site!r} does not act through one MLP; paths are traced from mlp and "
             "mlp_out sites"
         )
     return names.index(site.removesuffix("_out"))
@@ -255,10 +254,8 @@ def _mediated(
     done = 0
     for part in examples:
         clean = metric(wiring.output(part.batch), part.rows)
-        whole, direct = (
-            metric(wiring.output(part.batch, part.changes, mask), part.rows)
-            for mask in (wiring.connected, straight)
-        )
+        whole = metric(wiring.output(part.batch, part.changes, wiring.connected), part.rows)
+        direct = metric(wiring.output(part.batch, part.changes, straight), part.rows)
         through = wiring.nodes_one_by_one(part.batch, part.changes, later, metric, part.rows)
         changed = torch.cat([torch.stack([whole, direct]).float().cpu(), through])
         found[part.rows.numpy()] = (changed - clean.float().cpu()).T.numpy()
@@ -272,6 +269,7 @@ def _graph(
     metric: Metric,
     source: int,
     method: PathMethod,
+    *,
     parameters: dict[str, Any],
     seed: int,
     progress: Progress,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 from torch import Tensor
@@ -36,8 +37,7 @@ class Interchanges:
         sizes = len(self.base), len(self.source), len(self.expected)
         if len(set(sizes)) != 1 or not sizes[0]:
             raise InputError(
-                f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give "
-                "one "
+                f"{sizes[0]} bases, {sizes[1]} sources and {sizes[2]} answers were given; give one "
                 "of each for every pair"
             )
 
@@ -356,8 +356,9 @@ def _chosen(
 
 def _as_rows(value: Float[Tensor, "row *axes"]) -> Float[Tensor, "row position d"]:
     """A site's value with features last and everything between in one axis."""
-    last = value.movedim(1, -1) if value.ndim == 4 else value
-    return last.reshape(len(last), -1, last.shape[-1])
+    return rearrange(
+        value, "row d y x -> row (y x) d" if value.ndim == 4 else "row ... d -> row (...) d"
+    )
 
 
 def _shaped_as(
@@ -365,7 +366,7 @@ def _shaped_as(
 ) -> Float[Tensor, "row *axes"]:
     if value.ndim != 4:
         return rows.reshape(value.shape)
-    return rows.reshape(len(value), *value.shape[2:], value.shape[1]).movedim(-1, 1)
+    return rearrange(rows, "row (y x) d -> row d y x", y=value.shape[2])
 
 
 def _taken(inputs: Any, chosen: Int[np.ndarray, " chosen"]) -> Any:

@@ -1,9 +1,11 @@
 """A graph of causes in a notebook: its strongest edges drawn from left to right, and as a table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from interp.causal.graph.graph import CausalGraph
-from interp.causal.graph.selection import edge_scores
+import numpy as np
+
+from interp.core.display import layout
 from interp.core.display.marks import ACCENT, SECOND, drawing, mark, words
 from interp.core.display.markup import (
     Html,
@@ -17,6 +19,9 @@ from interp.core.display.markup import (
 )
 from interp.core.display.scores import axis_note, score_cells
 
+if TYPE_CHECKING:
+    from interp.causal.graph.graph import CausalGraph
+
 DRAWN, LISTED = 12, 10
 ROW, LETTER, GAP = 26.0, 6.4, 30.0
 Link = tuple[str, str, float]
@@ -24,14 +29,14 @@ Place = tuple[float, float, float]
 """A part's column and row in pixels, and half the width of its name."""
 
 
-def shown_graph(graph: CausalGraph) -> Html:
+def shown_graph(graph: "CausalGraph") -> Html:
     """The graph's display: what was measured how, a drawing of the strongest edges, and a table
     with intervals over examples.
 
     Cost: a bootstrap of ten edges.
     """
     listed = graph.strongest(LISTED)
-    scores = edge_scores(graph, listed)
+    scores = graph.scores(listed)
     rows = [
         (foreign(graph.edge(int(edge))), cell)
         for edge, cell in zip(listed, score_cells(scores, signed=True), strict=True)
@@ -50,7 +55,7 @@ def shown_graph(graph: CausalGraph) -> Html:
     )
 
 
-def _about(graph: CausalGraph) -> Html:
+def _about(graph: "CausalGraph") -> Html:
     kept = (
         None if graph.kept is None else f"{int(graph.kept.sum()):,} of {len(graph.edges):,} edges"
     )
@@ -68,11 +73,11 @@ def _about(graph: CausalGraph) -> Html:
     )
 
 
-def _drawn(graph: CausalGraph) -> Html:
+def _drawn(graph: "CausalGraph") -> Html:
     links, layers = _links(graph)
     if not links:
         return Html("")
-    places = _places(layers)
+    places = _places(links, layers)
     width = max(x + half for x, _, half in places.values()) + 8
     height = max(y for _, y, _ in places.values()) + 0.9 * ROW
     top = max(abs(effect) for _, _, effect in links) or 1.0
@@ -93,14 +98,14 @@ def _drawn(graph: CausalGraph) -> Html:
     )
 
 
-def _links(graph: CausalGraph) -> tuple[list[Link], dict[str, int]]:
+def _links(graph: "CausalGraph") -> tuple[list[Link], dict[str, int]]:
     """The strongest edges from part to part, the weakest first so that the strongest lies on top,
     and the parts' layers.
     """
     depth = {node.name: node.layer for node in graph.nodes}
     links, layers = list[Link](), dict[str, int]()
     for edge in reversed(graph.strongest(DRAWN).tolist()):
-        source, port = (int(end) for end in graph.edges[edge])
+        source, port = graph.edges[edge]
         start, ports = graph.nodes[source], graph.ports[port]
         # A key that a dozen heads share would hide everything else.
         for target in ports.nodes[:1]:
@@ -109,20 +114,23 @@ def _links(graph: CausalGraph) -> tuple[list[Link], dict[str, int]]:
     return links, layers
 
 
-def _places(layers: Mapping[str, int]) -> dict[str, Place]:
-    columns = [
-        [name for name in layers if layers[name] == layer] for layer in sorted(set(layers.values()))
-    ]
-    tallest = max(map(len, columns))
-    places, x = dict[str, Place](), 8.0
-    for number, column in enumerate(columns):
-        half = LETTER * max(map(len, column)) / 2 + 4
-        # Every other column stands half a row lower, so that edges pass between the names.
-        first = 0.9 * ROW + ROW * (tallest - len(column)) / 2 + (ROW / 2 if number % 2 else 0)
-        for place, name in enumerate(sorted(column)):
-            places[name] = (x + half, first + ROW * place, LETTER * len(name) / 2 + 4)
-        x += 2 * half + GAP
-    return places
+def _places(links: Sequence[Link], layers: Mapping[str, int]) -> dict[str, Place]:
+    """Columns as wide as their longest name, rows as on the page of a graph."""
+    half = {name: LETTER * len(name) / 2 + 4 for name in layers}
+    across, left = dict[str, float](), 8.0
+    for layer in sorted(set(layers.values())):
+        column = [name for name, own in layers.items() if own == layer]
+        widest = max(half[name] for name in column)
+        across |= dict.fromkeys(column, left + widest)
+        left += 2 * widest + GAP
+    rows = layout.rows(
+        layers,
+        [(source, target) for source, target, _ in links],
+        np.abs([effect for _, _, effect in links]),
+        across,
+    )
+    top = min(rows.values())
+    return {name: (across[name], ROW * (rows[name] - top + 0.9), half[name]) for name in layers}
 
 
 def _line(start: Place, stop: Place, share: float) -> Html:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from jaxtyping import Int
 
-from interp.causal.graph.graph import CausalGraph, Method
-from interp.causal.graph.selection import chosen, edge_scores
-from interp.causal.wiring.base import Node, Port
+from interp.causal.graph.selection import chosen
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Node, Port
 from interp.core import InputError, Provenance
 from interp.core.files import read_json, replacing, write_json
 from interp.core.names import require_known
@@ -20,12 +19,15 @@ from interp.core.names import require_known
 if TYPE_CHECKING:
     import networkx
 
+    from interp.causal.graph.graph import CausalGraph
+
 FORMAT = "interp causal graph 1"
+ARRAYS = ("edges", "per_example", "clean", "replaced")
 DTYPES = ("float16", "float32", "float64", "int32", "int64", "bool")
 
 
 def to_networkx(
-    graph: CausalGraph, numbers: Int[np.ndarray, " edge"] | None = None, *, seed: int = 0
+    graph: "CausalGraph", numbers: Int[np.ndarray, " edge"] | None = None, *, seed: int = 0
 ) -> "networkx.MultiDiGraph[str]":
     """Parts as nodes (`layer`), contributions as edges keyed by their port (`effect`, `low`,
     `high`, `port`, `number`).
@@ -47,8 +49,7 @@ def to_networkx(
     numbers = np.flatnonzero(chosen(graph)) if numbers is None else numbers
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(graph.edges)):
         raise InputError(
-            f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 "
-            "to "
+            f"edges {numbers.min()} to {numbers.max()} were asked for; the graph has edges 0 to "
             f"{len(graph.edges) - 1}"
         )
     made = networkx.MultiDiGraph(
@@ -60,7 +61,7 @@ def to_networkx(
         seed=seed,
     )
     layers = {node.name: node.layer for node in graph.nodes}
-    for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
+    for number, score in zip(numbers.tolist(), graph.scores(numbers, seed=seed), strict=True):
         source, port = graph.nodes[graph.edges[number, 0]], graph.ports[graph.edges[number, 1]]
         made.add_node(source.name, layer=source.layer)
         for target in port.nodes:
@@ -77,7 +78,7 @@ def to_networkx(
 
 
 def to_graphml(
-    graph: CausalGraph,
+    graph: "CausalGraph",
     path: Path,
     numbers: Int[np.ndarray, " edge"] | None = None,
     *,
@@ -96,9 +97,9 @@ def to_graphml(
     return path
 
 
-def to_json(graph: CausalGraph, path: Path) -> Path:
-    """Write everything the graph holds, and return the path; `load_graph` gives it back bit for
-    bit.
+def to_json(graph: "CausalGraph", path: Path) -> Path:
+    """Write everything the graph holds, and return the path; `CausalGraph.load` gives it back bit
+    for bit.
 
     Names and mean effects can be read by anything; the arrays are packed (base64 of little-endian
     numbers), so a NaN stays one.
@@ -107,9 +108,8 @@ def to_json(graph: CausalGraph, path: Path) -> Path:
         UnavailableError: the file cannot be written.
 
     Example:
-        >>> load_graph(to_json(graph, Path("graph.json"))).effects
+        >>> CausalGraph.load(to_json(graph, Path("graph.json"))).effects
     """
-    fields = ("edges", "per_example", "clean", "replaced", "kept")
     write_json(
         path,
         {
@@ -125,9 +125,9 @@ def to_json(graph: CausalGraph, path: Path) -> Path:
                 for number in graph.strongest(100)
             ],
             "arrays": {
-                name: _packed(getattr(graph, name))
-                for name in fields
-                if getattr(graph, name) is not None
+                name: _packed(values)
+                for name in (*ARRAYS, "kept")
+                if (values := getattr(graph, name)) is not None
             },
             "details": {name: _packed(values) for name, values in graph.details.items()},
         },
@@ -135,8 +135,8 @@ def to_json(graph: CausalGraph, path: Path) -> Path:
     return path
 
 
-def load_graph(path: Path) -> CausalGraph:
-    """Read what `to_json` wrote.
+def read_graph(path: Path) -> dict[str, Any]:
+    """The fields of the graph that `to_json` wrote.
 
     Raises:
         UnavailableError: the file is missing or is not json.
@@ -150,49 +150,41 @@ def load_graph(path: Path) -> CausalGraph:
     try:
         arrays = {name: _unpacked(values) for name, values in data["arrays"].items()}
         details = {name: _unpacked(values) for name, values in data["details"].items()}
-        nodes = tuple(Node(**node) for node in data["nodes"])
-        ports = tuple(
-            Port(port["name"], tuple(port["nodes"]), port["layer"]) for port in data["ports"]
-        )
-        require_known("method", data["method"], get_args(Method))
-        require_known("value", data["value"], get_args(Value))
-        made = CausalGraph(
-            nodes=nodes,
-            ports=ports,
-            edges=arrays["edges"],
-            per_example=arrays["per_example"],
-            clean=arrays["clean"],
-            replaced=arrays["replaced"],
-            method=data["method"],
-            value=data["value"],
-            metric=data["metric"],
-            provenance=Provenance.from_dict(data["provenance"]),
-            kept=arrays.get("kept"),
-            details=details,
-        )
+        made = {
+            "nodes": tuple(Node(**node) for node in data["nodes"]),
+            "ports": tuple(
+                Port(port["name"], tuple(port["nodes"]), port["layer"]) for port in data["ports"]
+            ),
+            **{name: arrays[name] for name in ARRAYS},
+            "kept": arrays.get("kept"),
+            "details": details,
+            "method": data["method"],
+            "value": require_known("value", data["value"], get_args(Value)),
+            "metric": data["metric"],
+            "provenance": Provenance.from_dict(data["provenance"]),
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}); write the graph again"
         ) from error
-    return _consistent(made, path)
-
-
-def _consistent(graph: CausalGraph, path: Path) -> CausalGraph:
-    examples, total = graph.per_example.shape if graph.per_example.ndim == 2 else (-1, -1)
-    good = graph.edges.shape == (total, 2) and graph.clean.shape == graph.replaced.shape == (
-        examples,
-    )
-    good = (
-        good
-        and (graph.kept is None or graph.kept.shape == (total,))
-        and all(v.shape == (total,) for v in graph.details.values())
-    )
-    limits = (len(graph.nodes), len(graph.ports))
-    if not good or (total and not (graph.edges.min() >= 0 and (graph.edges < limits).all())):
+    if not _consistent(arrays | details, (len(made["nodes"]), len(made["ports"]))):
         raise InputError(
             f"{path} is damaged: its arrays do not fit together; write the graph again"
         )
-    return graph
+    return made
+
+
+def _consistent(arrays: Mapping[str, np.ndarray], limits: tuple[int, int]) -> bool:
+    edges, table = arrays["edges"], arrays["per_example"]
+    if table.ndim != 2 or edges.shape != (table.shape[1], 2):
+        return False
+    by_example = {"clean", "replaced"}
+    sizes = {
+        values.shape == (len(table) if name in by_example else len(edges),)
+        for name, values in arrays.items()
+        if name not in ("edges", "per_example")
+    }
+    return sizes == {True} and bool((edges >= 0).all() and (edges < limits).all())
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:

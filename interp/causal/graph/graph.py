@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.causal.wiring.base import Edge, Node, Port
+from interp.causal.graph.display import shown_graph
+from interp.causal.graph.export import read_graph, to_graphml, to_json, to_networkx
+from interp.causal.graph.selection import mean_scores
 from interp.causal.wiring.replacement import Value
-from interp.core import Provenance
+from interp.causal.wiring.wiring import Edge, Node, Port
+from interp.core import Provenance, Score
+from interp.core.names import require_known
 
 if TYPE_CHECKING:
     import networkx
@@ -80,6 +84,17 @@ class CausalGraph:
         """
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
 
+    def scores(
+        self, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000
+    ) -> list[Score]:
+        """The mean effects of some edges with bootstrap intervals over the examples, which are
+        resampled for all edges alike.
+
+        Example:
+            >>> graph.scores(graph.strongest(3))
+        """
+        return mean_scores(self.per_example[:, numbers], seed=seed, resamples=resamples)
+
     def take(self, rows: Int[np.ndarray, " row"]) -> "CausalGraph":
         """The graph of some of the examples."""
         return replace(
@@ -90,8 +105,6 @@ class CausalGraph:
         )
 
     def _repr_html_(self) -> str:
-        from interp.causal.graph.display import shown_graph
-
         return shown_graph(self)
 
     def to_networkx(
@@ -100,29 +113,24 @@ class CausalGraph:
         """Parts as nodes, contributions as edges with `effect`, `low`, `high` (see
         `interp.causal.graph.export`).
         """
-        from interp.causal.graph.export import to_networkx
-
         return to_networkx(self, numbers)
 
     def to_json(self, path: Path) -> Path:
         """Every number, exactly; `CausalGraph.load` is the inverse."""
-        from interp.causal.graph.export import to_json
-
         return to_json(self, path)
 
     def to_graphml(self, path: Path, numbers: Int[np.ndarray, " chosen"] | None = None) -> Path:
         """For Gephi, Cytoscape, yEd."""
-        from interp.causal.graph.export import to_graphml
-
         return to_graphml(self, path, numbers)
 
-    @staticmethod
-    def load(path: Path) -> "CausalGraph":
+    @classmethod
+    def load(cls, path: Path) -> "CausalGraph":
         """A graph that `to_json` wrote.
 
         Raises:
-            InputError: the file is not one.
+            UnavailableError: the file is missing or is not json.
+            InputError: the file is not one, or a damaged one.
         """
-        from interp.causal.graph.export import load_graph
-
-        return load_graph(path)
+        fields = read_graph(path)
+        require_known(f"method in {path}:", fields["method"], get_args(Method))
+        return cls(**fields)

@@ -36,6 +36,17 @@ def random_like(
     return found
 
 
+def with_random(
+    graph: CausalGraph, graphs: list[Bool[np.ndarray, " edge"]], seed: int, orders: int
+) -> list[list[Bool[np.ndarray, " edge"]]]:
+    """Some graphs, and then their like of each of several random orders."""
+    random = [
+        [random_like(graph, kept, seed=order) for kept in graphs]
+        for order in seeds_of(seed, orders)
+    ]
+    return [graphs, *random]
+
+
 def seeds_of(seed: int, count: int) -> list[int]:
     """Seeds of several random graphs, none the same for different `seed`."""
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(count)]

@@ -3,17 +3,20 @@ network, and what each carries.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Wiring
 from interp.core import InputError, Progress, Score, silent
 from interp.core.score import bootstrap_indices
+
+if TYPE_CHECKING:
+    from interp.causal.graph.graph import CausalGraph
 
 SHARE = 0.05
 """The share of all edges that counts as the graph where neither a method nor a user says how
@@ -24,7 +27,7 @@ Reader = Callable[[Float[Tensor, "case *out"], Int[Tensor, " case"]], Tensor]
 """A number (or a yes or no) for every case from the network's output and the cases' numbers."""
 
 
-def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " edge"]:
+def chosen(graph: "CausalGraph", count: int | None = None) -> Bool[np.ndarray, " edge"]:
     """The edges of the graph: the `count` strongest; without a count those that its method kept, or
     the strongest 5 % where it only ranks.
 
@@ -39,8 +42,7 @@ def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " e
     if count is None and graph.kept is not None:
         if not graph.kept.any():
             raise InputError(
-                f"{graph.method} kept none of {total} edges; lower its threshold, or say how "
-                "many "
+                f"{graph.method} kept none of {total} edges; lower its threshold, or say how many "
                 "edges to take (count=50)"
             )
         return graph.kept
@@ -54,7 +56,7 @@ def chosen(graph: CausalGraph, count: int | None = None) -> Bool[np.ndarray, " e
     return mask
 
 
-def on_paths(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
+def on_paths(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
     """Those of the kept edges that lie on a way of kept edges from an input to an output.
 
     Inputs are the sources of the first layer (the embedding, an image's channels), outputs the
@@ -80,7 +82,7 @@ def on_paths(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> Bool[np.nda
     return np.asarray(kept & reached[graph.edges[:, 0]] & needed[graph.edges[:, 1]])
 
 
-def require_path(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> None:
+def require_path(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> None:
     """See that something gets from the inputs to the output.
 
     Raises:
@@ -89,12 +91,11 @@ def require_path(graph: CausalGraph, kept: Bool[np.ndarray, " edge"]) -> None:
     if not on_paths(graph, kept).any():
         raise InputError(
             f"no path leads from {graph.nodes[0].name} to {graph.ports[-1].name} through the "
-            f"graph's {int(kept.sum())} edges; "
-            "take more edges, or another method"
+            f"graph's {int(kept.sum())} edges; take more edges, or another method"
         )
 
 
-def require_same(wiring: Wiring, examples: Examples, graph: CausalGraph) -> None:
+def require_same(wiring: Wiring, examples: Examples, graph: "CausalGraph") -> None:
     """See that a graph is one of this network, and of the examples' replacement value.
 
     Raises:
@@ -142,18 +143,6 @@ def readings(
             done += len(part.rows)
             progress("graphs", done, len(distinct) * len(examples), "graph × example")
     return found[:, places]
-
-
-def edge_scores(
-    graph: CausalGraph, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000
-) -> list[Score]:
-    """The mean effects of some edges with bootstrap intervals over the examples, which are
-    resampled for all edges alike.
-
-    Example:
-        >>> edge_scores(graph, graph.strongest(3))
-    """
-    return mean_scores(graph.per_example[:, numbers], seed=seed, resamples=resamples)
 
 
 def mean_scores(

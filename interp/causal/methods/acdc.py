@@ -13,8 +13,8 @@ from torch import Tensor
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples, Part
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.detection.auroc import auroc_many
 
@@ -57,8 +57,7 @@ def acdc(
     """
     if not (math.isfinite(threshold) and threshold > 0):
         raise InputError(
-            f"threshold is {threshold}; give a positive number in units of the metric, a "
-            "hundredth "
+            f"threshold is {threshold}; give a positive number in units of the metric, a hundredth "
             "of its clean value, say"
         )
     start = time.perf_counter()

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from interp.causal.graph.graph import CausalGraph, Method
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric
 from interp.core import Provenance, text_hash
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.methods.search import averaged_over, over_batches
-from interp.causal.wiring.base import Metric, Moment
 from interp.causal.wiring.examples import Examples, Part
+from interp.causal.wiring.wiring import Metric, Moment
 from interp.core import InputError, Progress, silent
 
 

@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.methods.search import over_batches
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.examples import Examples, Part
 from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.wiring import Metric
 from interp.core import InputError, Progress, silent
 
 

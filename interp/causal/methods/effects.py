@@ -11,10 +11,10 @@ from torch import Tensor
 from interp.causal.graph.graph import CausalGraph, Method
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.exact import exact
-from interp.causal.wiring.base import Edge, Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import check_metric
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.models import Model, ModuleModel, UNetModel

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric
 from interp.core import Progress, silent
 
 PORTION = 2000

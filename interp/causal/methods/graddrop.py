@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.methods.search import averaged_over, over_batches
-from interp.causal.wiring.base import CLEAN, Metric, Moment
 from interp.causal.wiring.examples import Examples, Part
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment
 from interp.core import InputError, Progress, silent
 
 
@@ -32,8 +32,7 @@ def eap_graddrop(
     layers = wiring.droppable
     if len(layers) < 2:
         raise InputError(
-            f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has "
-            f"{len(layers)}, "
+            f"GradDrop leaves out one layer at a time; {type(wiring).__name__} has {len(layers)}, "
             "use method 'eap'"
         )
 

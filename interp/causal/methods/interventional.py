@@ -12,8 +12,8 @@ from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.exact import exact
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 
@@ -73,17 +73,15 @@ def interventional_graph(
     clean, replaced = clean_and_replaced(examples, metric)
     count = len(wiring.edges)
     table = np.zeros((len(examples), count), dtype=np.float32)
-    p, q, tested, kept = (
-        np.ones(count),
-        np.ones(count),
-        np.zeros(count, dtype=bool),
-        np.zeros(count, dtype=bool),
-    )
+    p, q = np.ones(count), np.ones(count)
+    tested, kept = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     layers = np.array([port.layer for port in wiring.ports])[wiring.edges[:, 1]]
     for layer in sorted(set(layers.tolist()), reverse=True):
         here = np.flatnonzero(
             (layers == layer) & _into_kept(wiring, kept, last=layer == int(layers.max()))
         )
+        # A layer is one family: q is known only when all its edges are measured, and what is kept
+        # of it says which edges the next family has.
         if len(here):
             table[:, here] = _rounded(
                 exact(examples, metric, clean, wiring.edges[here], progress=progress), clean
@@ -165,8 +163,7 @@ def _check(examples: int, alpha: float, epsilon: float, test: str) -> None:
     require_known("test", test, get_args(Test))
     if examples < FEWEST:
         raise InputError(
-            f"{examples} examples; a paired test needs at least {FEWEST} to find anything, "
-            "give "
+            f"{examples} examples; a paired test needs at least {FEWEST} to find anything, give "
             "more"
         )
     if not 0 < alpha < 1 or not epsilon >= 0:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric
 from interp.core import Progress, silent
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
 from interp.causal.methods.interventional import adjusted
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
 
 CONSTANT = 1e-7
@@ -99,8 +99,7 @@ def least_squares(
     freedom = len(child) - np.linalg.matrix_rank(design) - 1
     if freedom < 1:
         raise InputError(
-            f"{len(child)} examples for a part with {len(varied)} parents; a regression needs "
-            "more "
+            f"{len(child)} examples for a part with {len(varied)} parents; a regression needs more "
             "examples than parents"
         )
     coefficients[varied] = inverse @ target

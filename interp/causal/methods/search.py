@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.wiring.base import Wiring
 from interp.causal.wiring.examples import Examples, Part
+from interp.causal.wiring.wiring import Wiring
 from interp.core import Progress, silent
 
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.wiring.base import Edge, Metric, Wiring
 from interp.causal.wiring.examples import Examples, Part
 from interp.causal.wiring.replacement import Changes, Value
+from interp.causal.wiring.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Score, bootstrap_mean
 
 

@@ -116,8 +116,7 @@ def require_shape(layer: Layer, value: Tensor, image: Tensor, *, first: bool) ->
     """
     if isinstance(layer.module, nn.Linear) and value.ndim != 2:
         raise InputError(
-            f"{layer.name} reads {tuple(value.shape)}; in a chain of channels a linear map "
-            "reads "
+            f"{layer.name} reads {tuple(value.shape)}; in a chain of channels a linear map reads "
             "one vector per row, after a flatten"
         )
     if first and image.ndim > 2 and image.shape[1] != layer.channels:
@@ -177,9 +176,8 @@ def require_apart(layer: Layer, later: Layer, read: Tensor, rows: int) -> None:
         ):
             raise InputError(
                 f"what lies between {layer.name} and {later.name} mixes channels (a norm or "
-                "softmax over channels, a flatten with channels "
-                "last, another kind of layer); only what keeps channels apart can lie between "
-                "layers"
+                "softmax over channels, a flatten with channels last, another kind of layer); only "
+                "what keeps channels apart can lie between layers"
             )
 
 

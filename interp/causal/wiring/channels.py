@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.channel_chain import (
     Layer,
     chained,
@@ -28,9 +28,10 @@ from interp.causal.wiring.channel_chain import (
     shaken,
 )
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Port, Wiring, read_copies
 from interp.core import InputError
 from interp.models import Batch, ModuleModel
-from interp.models.hooks import Point, placed
+from interp.models.hooks import Point, observing, placed
 from interp.models.protocol import Call, Frame, Hook
 
 CELL_NUMBERS = 2**21
@@ -154,19 +155,17 @@ class ChannelWiring(Wiring):
         result = torch.empty(len(edges), len(rows))
         for place, writes in enumerate(self._writes):
             here = np.flatnonzero((edges[:, 1] >= writes.start) & (edges[:, 1] < writes.stop))
+            # Side by side, edges of one source share a run of the layer.
             here = here[np.argsort(edges[here, 0], kind="stable")]
             change = self._change(place, changes, seen.inputs[place]) if len(here) else None
             size = max(1, CELL_NUMBERS // seen.outputs[place].numel())
             for chunk in (here[start : start + size] for start in range(0, len(here), size)):
                 assert change is not None
                 cells = self._cells(place, change, edges[chunk], seen.outputs[place])
-                output = self._rest(place, batch, cells.flatten(0, 1))
-                result[chunk] = (
-                    metric(output, rows.repeat(len(chunk)))
-                    .reshape(len(chunk), len(rows))
-                    .float()
-                    .cpu()
+                output = self._rest(
+                    place, batch, rearrange(cells, "cell row ... -> (cell row) ...")
                 )
+                result[chunk] = read_copies(metric, output, rows)
         return result
 
     def linear_effects(
@@ -183,6 +182,7 @@ class ChannelWiring(Wiring):
             change = [
                 self._change(place, changes, value) for place, value in enumerate(seen.inputs)
             ]
+        # A zero added to a layer's output gets the gradient of that output and of nothing else.
         leaves = [torch.zeros_like(value, requires_grad=True) for value in seen.outputs]
         added: dict[int, Hook] = {
             place: lambda value, call, leaf=leaf: value + leaf  # type: ignore[misc]
@@ -240,8 +240,7 @@ class ChannelWiring(Wiring):
             require_shape(layer, inputs[place], batch.inputs["input"], first=place == 0)
         if not isinstance(final, Tensor):
             raise InputError(
-                f"{self.model.name} returns {type(final).__name__}; a classifier's output is "
-                "one "
+                f"{self.model.name} returns {type(final).__name__}; a classifier's output is one "
                 "tensor [row, class]"
             )
         split = [layer.split(inputs[place]) for place, layer in enumerate(self.layers)]
@@ -277,11 +276,8 @@ class ChannelWiring(Wiring):
             items=batch.items[:1],
             offsets=batch.offsets[:1],
         )
-        handle = self.layers[place].module.register_forward_hook(lambda module, args, output: value)
-        try:
+        with observing(self.layers[place].module, after=lambda module, args, output: value):
             return self._run(start, inputs, {})
-        finally:
-            handle.remove()
 
     def _change(
         self, place: int, changes: Changes, value: Float[Tensor, "row channel *place"]
@@ -312,9 +308,8 @@ class ChannelWiring(Wiring):
             if not bool(mask.any()):
                 return value
             weight = layer.weight
-            masked = weight * mask.T.to(weight).reshape(
-                *weight.shape[:2], *(1,) * (weight.ndim - 2)
-            )
+            # One convolution for all edges: those that stay have no weight.
+            masked = torch.einsum("oc...,oc->oc...", weight, mask.T.to(weight))
             return value + layer.mixed(self._change(place, changes, inputs[place]), masked)
 
         places = range(len(self.layers))
@@ -345,7 +340,7 @@ class ChannelWiring(Wiring):
             added = layer.mixed(
                 change[:, channel : channel + 1], layer.weight[ports, channel : channel + 1]
             )
-            cells[where, :, ports] += added.transpose(0, 1)
+            cells[where, :, ports] += rearrange(added, "row port ... -> port row ...")
         return cells
 
     def _moved(self, moment: Moment, seen: _Seen, change: Sequence[Tensor]) -> dict[int, Hook]:
@@ -369,6 +364,7 @@ class ChannelWiring(Wiring):
         of the next one on the same channel.
         """
         generator = torch.Generator().manual_seed(0)
+        # Whatever still reads the image after a layer is put in, reads noise, and shows.
         noise = torch.rand(batch.inputs["input"][:1].shape, generator=generator).to(
             batch.inputs["input"]
         )
@@ -381,14 +377,19 @@ class ChannelWiring(Wiring):
                 )
             }
             try:
-                found = self._rest(place, other, given.repeat(2, *(1,) * (given.ndim - 1)))
+                found = self._rest(place, other, _twice(given))
                 if place + 1 < len(self.layers):
                     self._rest(place, other, shaken(given, generator), look)
             except RuntimeError as error:
                 raise InputError(f"{not_a_chain(layer)} ({str(error).splitlines()[0]})") from error
-            require_same(layer, found, seen.final[:TRIED].repeat(2, *(1,) * (seen.final.ndim - 1)))
+            require_same(layer, found, _twice(seen.final[:TRIED]))
             if read:
                 require_apart(layer, self.layers[place + 1], read["value"], len(given))
+
+
+def _twice(value: Float[Tensor, "row *axes"]) -> Float[Tensor, "copy_row *axes"]:
+    """More rows than the image before has, so that a shape taken from it does not fit."""
+    return repeat(value, "row ... -> (copy row) ...", copy=2)
 
 
 def _putting(

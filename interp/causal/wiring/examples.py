@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.causal.wiring.base import Wiring
 from interp.causal.wiring.replacement import (
     Added,
     Changes,
@@ -22,6 +21,7 @@ from interp.causal.wiring.replacement import (
     Zero,
     averaged,
 )
+from interp.causal.wiring.wiring import Wiring
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.models.protocol import Batch, Prepared
@@ -79,8 +79,7 @@ class Examples:
         )
         if value == "resample" and self._others is None:
             raise InputError(
-                "value 'resample' takes a part's output on a counterfactual; give "
-                "counterfactuals, "
+                "value 'resample' takes a part's output on a counterfactual; give counterfactuals, "
                 "or value='mean' or 'zero'"
             )
 
@@ -165,9 +164,8 @@ class Examples:
             if len(own) != len(other):
                 raise InputError(
                     f"input {number} and its counterfactual differ in their number of tokens, "
-                    f"{len(own)} and {len(other)}: "
-                    f"{' | '.join(own)} // {' | '.join(other)}; every position needs its "
-                    "counterpart"
+                    f"{len(own)} and {len(other)}: {' | '.join(own)} // {' | '.join(other)}; every "
+                    "position needs its counterpart"
                 )
         if [list(batch.items) for batch in self._prepared.batches] != [
             list(batch.items) for batch in others.batches

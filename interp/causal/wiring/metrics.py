@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 from torch import Tensor
 
-from interp.causal.wiring.base import Metric, Wiring
 from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Score
 from interp.corpus.tasks import Resolved
 
@@ -69,8 +69,8 @@ class LogitDifference:
     def __call__(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
     ) -> Float[Tensor, " case"]:
-        right, wrong = (_chosen(output, table, rows) for table in (self.right, self.wrong))
-        return _mean(*right) - _mean(*wrong)
+        right = _mean(*_chosen(output, self.right, rows))
+        return right - _mean(*_chosen(output, self.wrong, rows))
 
     def correct(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
@@ -104,8 +104,9 @@ class ProbabilityDifference:
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
     ) -> Float[Tensor, " case"]:
         shares = torch.softmax(output, dim=-1)
-        right, wrong = (_chosen(shares, table, rows) for table in (self.right, self.wrong))
-        return (right[0] * right[1]).sum(dim=1) - (wrong[0] * wrong[1]).sum(dim=1)
+        right, of_right = _chosen(shares, self.right, rows)
+        wrong, of_wrong = _chosen(shares, self.wrong, rows)
+        return (right * of_right).sum(dim=1) - (wrong * of_wrong).sum(dim=1)
 
     def correct(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
@@ -222,7 +223,8 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
             "ProbabilityDifference or ClassProbability"
         )
     found, rows = outputs(wiring, examples), torch.arange(len(examples))
-    hits, dealt = (int(metric.correct(found, own).sum()) for own in (rows, rows.roll(-1)))
+    hits = int(metric.correct(found, rows).sum())
+    permuted = int(metric.correct(found, rows.roll(-1)).sum())
     between = binomtest(hits, len(rows)).proportion_ci(0.95, method="exact")
     return Score(
         hits / len(rows),
@@ -230,7 +232,7 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
         float(between.high),
         n=len(rows),
         seed=0,
-        control=dealt / len(rows),
+        control=permuted / len(rows),
         interval="exact binomial 95%",
     )
 
@@ -248,8 +250,7 @@ def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric
     if not np.isfinite(values).all():
         state, example = np.argwhere(~np.isfinite(values))[0]
         raise InputError(
-            f"the {name} is {values[state, example]} for example {example}; choose a metric "
-            "that "
+            f"the {name} is {values[state, example]} for example {example}; choose a metric that "
             "is finite for every example"
         )
     if float(np.ptp(values, axis=0).max()) <= CONSTANT * max(1.0, float(np.abs(values).max())):

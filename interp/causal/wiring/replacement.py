@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -54,13 +55,9 @@ class Swap(Changes):
     def change(self, source: int, value: Tensor) -> Tensor:
         """`other − value`."""
         other = self.values[source]
-        if len(other) == len(value):
-            return other - value
-        return (
-            other.repeat(len(value) // len(other), *(1,) * (other.ndim - 1)) - value
-            if len(other) > 1
-            else other - value
-        )
+        if len(other) not in (1, len(value)):
+            other = repeat(other, "row ... -> (copy row) ...", copy=len(value) // len(other))
+        return other - value
 
 
 @dataclass(frozen=True)

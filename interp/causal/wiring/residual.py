@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Wiring
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.residual_linear import linear_effects, softmax_effects
+from interp.causal.wiring.residual_single import single_edges, single_nodes
 from interp.causal.wiring.stages import Stage, Writer, read_stages, stream_ports, stream_writers
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Wiring
 from interp.core import InputError
 from interp.models import Batch, Model, TransformerModel
 from interp.models.adapters.stream import ResidualParts, residual_parts
 from interp.models.adapters.tokens import last_positions, positions_of
 from interp.models.hooks import Point, ended_early, placed, projection_rows
 from interp.models.protocol import Call, Frame, Hook
-
-CELL_TOKENS = 2048
-"""Tokens of one forward call that serves many edges."""
 
 TOLERANCE = 1e-4
 
@@ -127,8 +127,6 @@ class ResidualWiring(Wiring):
         """Every edge on its own: layers before its port are computed once, those after it for many
         edges together.
         """
-        from interp.causal.wiring.residual_single import single_edges
-
         return single_edges(self, batch, changes, edges, metric, rows)
 
     def nodes_one_by_one(
@@ -142,8 +140,6 @@ class ResidualWiring(Wiring):
         """Every source on its own: layers before it are computed once, those after it for a layer's
         heads together.
         """
-        from interp.causal.wiring.residual_single import single_nodes
-
         return single_nodes(self, batch, changes, sources, metric, rows)
 
     def linear_effects(
@@ -155,8 +151,6 @@ class ResidualWiring(Wiring):
         moment: Moment = CLEAN,
     ) -> Float[Tensor, "row source port"]:
         """`Σ over positions of change_source · ∂metric/∂port`."""
-        from interp.causal.wiring.residual_linear import linear_effects
-
         return linear_effects(self, batch, changes, metric, rows, moment)
 
     def softmax_effects(
@@ -165,8 +159,6 @@ class ResidualWiring(Wiring):
         """Effects of edges into queries and keys with the attention recomputed exactly, linear
         after it; zero at other ports.
         """
-        from interp.causal.wiring.residual_linear import softmax_effects
-
         return softmax_effects(self, batch, changes, metric, rows)
 
     @torch.no_grad()
@@ -217,7 +209,9 @@ class ResidualWiring(Wiring):
             yield
 
     def _final(self, batch: Batch, hooks: Mapping[Point, Hook]) -> Float[Tensor, "row position d"]:
-        """Run with hooks as far as the final norm's output."""
+        """Run with hooks as far as the final norm's output: the logits are wanted at one token
+        only.
+        """
         caught: list[Tensor] = []
         point = Point(self.parts.final_norm, "output")
         with (
@@ -246,6 +240,7 @@ class ResidualWiring(Wiring):
     ) -> Float[Tensor, "row d"]:
         end = _at(final, self._last(batch))
         if not self._changed:
+            # Two are enough: the batch that is being looked at, and its counterfactuals.
             self._ends = [*self._ends[-1:], (batch, end)]
         return end
 
@@ -275,8 +270,7 @@ class ResidualWiring(Wiring):
         if not torch.allclose(found, whole, atol=TOLERANCE * float(whole.abs().max()), rtol=0):
             worst = float((found - whole).abs().max())
             raise InputError(
-                f"{self.model.name} does more to its logits than its parts say (differences up "
-                "to "
+                f"{self.model.name} does more to its logits than its parts say (differences up to "
                 f"{worst:.3g}); its edges cannot be patched"
             )
 
@@ -285,8 +279,7 @@ def _parts_of(model: Model) -> ResidualParts:
     if not isinstance(model, TransformerModel):
         raise InputError(
             f"{model.name} is no language model of transformers; give its parts: "
-            "ResidualWiring(model, parts), "
-            "or use ChannelWiring for a classifier of convolutions"
+            "ResidualWiring(model, parts), or use ChannelWiring for a classifier of convolutions"
         )
     return residual_parts(model.module, model.anatomy)
 
@@ -303,9 +296,9 @@ def _shown(writer: Writer, see: Callable[[int, Tensor], Any]) -> Hook:
         if writer.matrix is None:
             see(writer.first, value)
             return
-        heads = value.reshape(*value.shape[:-1], len(writer.matrix), -1)
-        for head, rows in enumerate(writer.matrix):
-            see(writer.first + head, heads[..., head, :] @ rows)
+        heads = rearrange(value, "... (head c) -> head ... c", head=len(writer.matrix))
+        for source, head, rows in zip(writer.sources, heads, writer.matrix, strict=True):
+            see(source, head @ rows)
 
     return hook
 
@@ -360,8 +353,11 @@ class _Live:
         self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]
     ) -> Float[Tensor, "row port position d"]:
         present = self._kept.stacked[:, : len(mask)]
-        added = (mask.T.to(stream) @ present.flatten(2)).reshape(len(stream), -1, *stream.shape[1:])
-        return stream[:, None] + added
+        # A product of matrices, because a network has as many masks as ports.
+        added = mask.T.to(stream) @ rearrange(present, "row source ... -> row source (...)")
+        return stream[:, None] + rearrange(
+            added, "row port (position d) -> row port position d", d=stream.shape[-1]
+        )
 
 
 def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, Hook]:

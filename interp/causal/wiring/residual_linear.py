@@ -2,20 +2,22 @@
 beside it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment
 from interp.causal.wiring.replacement import Changes
-from interp.causal.wiring.stages import Stage
+from interp.causal.wiring.stages import CELL_TOKENS, Stage
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment
 from interp.models import Batch
 from interp.models.hooks import Point, ended_early, evaluating, projection_rows
 from interp.models.protocol import Call, Hook
-from interp.models.suffix import LayerCall, Repeats, repeated
+from interp.models.suffix import LayerCall, Repeats, layer_calls, repeated
 
 if TYPE_CHECKING:
     from interp.causal.wiring.residual import ResidualWiring
@@ -65,9 +67,10 @@ def linear_effects(
     for stage in wiring.stages:
         gradient = _port_gradients(stage, caught, gradients)
         if gradient is not None:
-            earlier = change[:, : stage.n_sources].flatten(2).float()
+            earlier = rearrange(change[:, : stage.n_sources], "row source ... -> row source (...)")
+            by_port = rearrange(gradient, "row port position d -> row (position d) port")
             effects[:, : stage.n_sources, stage.first_port : stage.first_port + stage.n_ports] = (
-                earlier @ gradient.flatten(2).transpose(1, 2).float()
+                earlier.float() @ by_port.float()
             ).cpu()
     return effects
 
@@ -94,9 +97,10 @@ def softmax_effects(
         for stage in wiring.stages
         if stage.attention is not None
     ]
-    calls = _AttentionCalls(wiring)
-    with calls:
-        caught, gradients = _backward(wiring, batch, metric, rows, {}, extra)
+    layers = [part.module for part in wiring.parts.attention if part is not None]
+    with layer_calls(layers) as calls:
+        caught, gradients = _backward(wiring, batch, metric, rows, extra=extra)
+    seen = {layer.module: (layer, hidden.detach()) for layer, hidden in calls}
     effects = torch.zeros(len(rows), len(wiring.sources), len(wiring.ports))
     with torch.no_grad():
         for stage in wiring.stages:
@@ -107,7 +111,7 @@ def softmax_effects(
                 wiring=wiring,
                 batch=batch,
                 stage=stage,
-                call=calls.seen[stage.block],
+                call=seen[stage.attention.module],
                 z=caught.tensors[z].detach(),
                 gradient=gradients.get(z),
             )
@@ -120,19 +124,20 @@ def _backward(
     batch: Batch,
     metric: Metric,
     rows: Int[Tensor, " row"],
-    changed: dict[Point, Hook],
-    extra: "list[Point] | tuple[Point, ...]" = (),
+    changed: Mapping[Point, Hook] = {},
+    extra: Sequence[Point] = (),
 ) -> tuple[_Caught, dict[Point, Tensor]]:
     """One run and the gradients of the summed metric at every port's map."""
     caught = _Caught()
     start = Point(wiring.parts.blocks[0], "input")
-    first = changed.pop(start, None)
+    first = changed.get(start)
 
+    # Nothing before the first block wants a gradient, and the weights need none.
     def leaf(value: Tensor, call: Call) -> Tensor:
         moved = None if first is None else first(value, call)
         return (value if moved is None else moved).detach().requires_grad_()
 
-    hooks: dict[Point, Hook] = {start: leaf, **changed}
+    hooks: dict[Point, Hook] = {**changed, start: leaf}
     for stage in wiring.stages:
         read = Point(stage.norm, "input")
         hooks[read] = (
@@ -178,6 +183,7 @@ def _port_gradients(
         normed[:, ports] = torch.einsum(
             "rlpc,dpc->rpld", gradient[..., columns], weight[:, columns]
         ).detach()
+    # Back through the norm, of a copy of the stream for every port.
     with torch.enable_grad():
         read = stream[:, None].expand_as(normed).clone().requires_grad_()
         return torch.autograd.grad(stage.normed(read), read, normed)[0]
@@ -206,36 +212,6 @@ def _put(added: Tensor | None, skipped: bool) -> Hook:
     return hook
 
 
-class _AttentionCalls:
-    """The arguments that attention layers are called with, by block, while a `with` lasts."""
-
-    def __init__(self, wiring: "ResidualWiring") -> None:
-        self._layers = [
-            (block, part.module)
-            for block, part in enumerate(wiring.parts.attention)
-            if part is not None
-        ]
-        self._handles: list[Any] = []
-        self.seen: dict[int, tuple[LayerCall, Tensor]] = {}
-
-    def __enter__(self) -> None:
-        for block, module in self._layers:
-            self._handles.append(
-                module.register_forward_pre_hook(self._keep(block), with_kwargs=True)
-            )
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _keep(self, block: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            layer, hidden = LayerCall.of(module, args, kwargs)
-            self.seen[block] = (layer, hidden.detach())
-
-        return hook
-
-
 @dataclass(kw_only=True)
 class _Softmax:
     """One attention layer, run again with the queries (or the keys) of every head as a source's
@@ -256,14 +232,13 @@ class _Softmax:
         stream: Float[Tensor, "row position d"],
     ) -> None:
         """Write the effects of all earlier sources on this layer's queries and keys."""
-        from interp.causal.wiring.residual import CELL_TOKENS
-
         if self.gradient is None:
             return
         size = max(1, CELL_TOKENS // stream[..., 0].numel())
         for start in range(0, self.stage.n_sources, size):
             sources = slice(start, min(start + size, self.stage.n_sources))
-            read = self.stage.normed(stream + change[:, sources].transpose(0, 1)).flatten(0, 1)
+            moved = stream + rearrange(change[:, sources], "row source ... -> source row ...")
+            read = rearrange(self.stage.normed(moved), "source row ... -> (source row) ...")
             for kind in ("query", "key"):
                 ports, found = self._effect(kind, read)
                 effects[:, sources, ports] = found.cpu()
@@ -278,10 +253,13 @@ class _Softmax:
         first = self.stage.first_port + (0 if kind == "query" else len(attention.query.columns))
         times = len(read) // len(self.z)
         moved = self._mixed(projection.module, torch.cat(projection.columns), read, times)
-        by_column = ((moved.reshape(times, *self.z.shape) - self.z) * self.gradient).sum(dim=2)
+        z = rearrange(moved, "(source row) ... -> source row ...", source=times)
+        by_column = ((z - self.z) * self.gradient).sum(dim=2)
         # A key's head serves several consecutive query heads.
-        served = by_column.reshape(times, len(self.z), len(projection.columns), -1).sum(dim=-1)
-        return slice(first, first + len(projection.columns)), served.transpose(0, 1)
+        served = rearrange(
+            by_column, "source row (port c) -> row source port c", port=len(projection.columns)
+        )
+        return slice(first, first + len(projection.columns)), served.sum(dim=-1)
 
     def _mixed(
         self, module: nn.Module, columns: Tensor, read: Tensor, times: int

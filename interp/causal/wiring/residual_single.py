@@ -4,20 +4,21 @@ for many edges together.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import Metric
 from interp.causal.wiring.replacement import Changes
-from interp.causal.wiring.stages import Stage
+from interp.causal.wiring.stages import CELL_TOKENS, Stage
+from interp.causal.wiring.wiring import Metric, read_copies
 from interp.models import Batch
 from interp.models.hooks import Point, evaluating, projection_rows
 from interp.models.protocol import Call, Hook
-from interp.models.suffix import LayerCall, Repeats, repeated
+from interp.models.suffix import LayerCall, Repeats, layer_calls, repeated
 
 if TYPE_CHECKING:
     from interp.causal.wiring.residual import ResidualWiring
@@ -43,9 +44,7 @@ def single_edges(
         )
         for chunk in run.chunks(here):
             output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
-            result[chunk] = (
-                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
-            )
+            result[chunk] = read_copies(metric, output, rows)
     return result
 
 
@@ -65,18 +64,15 @@ def single_nodes(
     for writer in wiring.writers:
         for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
             output = run.written(writer.changed_at, writer.block, asked[chunk])
-            result[chunk] = (
-                metric(output, rows.repeat(len(chunk))).reshape(len(chunk), len(rows)).float().cpu()
-            )
+            result[chunk] = read_copies(metric, output, rows)
     return result
 
 
 @dataclass
 class _Seen:
-    """What a clean run showed: the arguments of every block, and the stream at every stage."""
+    """What a clean run showed: the call of every block, and the stream at every stage."""
 
-    layers: list[LayerCall]
-    starts: list[Tensor]
+    layers: list[tuple[LayerCall, Tensor]]
     streams: dict[int, Tensor]
 
 
@@ -96,8 +92,6 @@ class _Rest:
 
     def chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
         """Edges by portions that fit one forward call."""
-        from interp.causal.wiring.residual import CELL_TOKENS
-
         tokens = self._change.shape[0] * self._change.shape[2]
         size = max(1, CELL_TOKENS // tokens)
         for start in range(0, len(chosen), size):
@@ -110,13 +104,15 @@ class _Rest:
         times = len(sources)
         if stage.block == len(self._wiring.parts.blocks):
             return self._logits_edges(sources)
-        added = self._change[:, sources].transpose(0, 1)
+        added = rearrange(self._change[:, sources], "row cell ... -> cell row ...")
         stream = self._seen.streams[stage.first_port]
         if stage.attention is None:
             hooks: dict[Point, Hook] = {
                 Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)
             }
         else:
+            # The other heads read the stream as it was, so the norm must not see the change: what
+            # it would make of it is added behind the map, to one head's columns.
             moved = stage.normed(stream + added) - stage.normed(stream)
             hooks = {
                 Point(module, "output"): hook
@@ -131,7 +127,7 @@ class _Rest:
         """Logits, copy after copy, each with one source of a part changed where the part writes to
         the stream.
         """
-        added = self._change[:, sources].transpose(0, 1).flatten(0, 1)
+        added = rearrange(self._change[:, sources], "row cell ... -> (cell row) ...")
         return self._run(
             {point: lambda value, call: value + added.to(value.dtype)}, block, len(sources)
         )
@@ -149,21 +145,22 @@ class _Rest:
         """The last port needs no run at all."""
         parts, here = self._wiring.parts, torch.arange(len(self._last))
         stream = self._seen.streams[self._wiring.stages[-1].first_port][here, self._last]
-        added = self._change[here, :, self._last][:, sources].transpose(0, 1)
-        final = parts.final_norm((stream + added).flatten(0, 1))
+        added = rearrange(self._change[here, :, self._last][:, sources], "row cell d -> cell row d")
+        final = parts.final_norm(rearrange(stream + added, "cell row d -> (cell row) d"))
         return self._wiring._unembedded(final[:, None], torch.zeros(len(final), dtype=torch.long))
 
     def _from(self, block: int, times: int) -> Tensor:
         parts, again = self._wiring.parts, Repeats(len(self._batch.items), times)
-        hidden = again(self._seen.starts[block]) if times > 1 else self._seen.starts[block]
+        hidden = again(self._seen.layers[block][1])
         with evaluating(self._module):
-            for layer in self._seen.layers[block:]:
+            for layer, _ in self._seen.layers[block:]:
                 hidden = layer(hidden, again(layer.others), again(layer.named))
             last = self._last.repeat(times)
             chosen = parts.final_norm(hidden[torch.arange(len(last)), last])
         return self._wiring._unembedded(chosen[:, None], torch.zeros_like(last))
 
     def _agrees(self, clean: Tensor) -> bool:
+        # Blocks that need more than their own call fail each in its own way.
         try:
             found = self._from(0, 1)
         except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
@@ -178,35 +175,19 @@ class _Rest:
         return module
 
     def _look(self) -> _Seen:
-        seen = _Seen([], [], {})
+        streams: dict[int, Tensor] = {}
         hooks: dict[Point, Hook] = {
-            Point(stage.norm, "input"): _kept(seen.streams, stage.first_port)
+            Point(stage.norm, "input"): _kept(streams, stage.first_port)
             for stage in self._wiring.stages
         }
-        handles = [
-            block.register_forward_pre_hook(_arguments(seen), with_kwargs=True)
-            for block in self._wiring.parts.blocks
-        ]
-        try:
+        with layer_calls(self._wiring.parts.blocks) as calls:
             self._final = self._wiring._final(self._batch, hooks)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return seen
+        return _Seen(calls, streams)
 
 
 def _kept(streams: dict[int, Tensor], port: int) -> Hook:
     def hook(value: Tensor, call: Call) -> None:
         streams[port] = value
-
-    return hook
-
-
-def _arguments(seen: _Seen) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        layer, hidden = LayerCall.of(module, args, kwargs)
-        seen.starts.append(hidden)
-        seen.layers.append(layer)
 
     return hook
 
@@ -230,8 +211,8 @@ def _some_columns(
     added = torch.einsum("crpd,dck->ckrp", moved[cells], weight)
 
     def hook(value: Tensor, call: Call) -> Tensor:
-        new = value.reshape(len(ports), -1, *value.shape[1:]).clone()
+        new = rearrange(value, "(cell row) ... -> cell row ...", cell=len(ports)).clone()
         new[cells[:, None], :, :, columns] += added.to(value.dtype)
-        return new.flatten(0, 1)
+        return rearrange(new, "cell row ... -> (cell row) ...")
 
     return hook

@@ -4,12 +4,16 @@ behind it.
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import Port
+from interp.causal.wiring.wiring import Port
 from interp.models.adapters.stream import AttentionParts, Projection, ResidualParts
 from interp.models.hooks import Point, projection_rows
+
+CELL_TOKENS = 2048
+"""Tokens of one forward call that serves many edges."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,7 @@ def stream_writers(parts: ResidualParts) -> tuple[Writer, ...]:
                 )
             else:
                 names, rows = tuple(_heads(block, attention)), projection_rows(attention.out)
-                heads = rows.reshape(len(names), -1, rows.shape[-1])
+                heads = rearrange(rows, "(head c) d -> head c d", head=len(names))
                 found.append(
                     Writer(
                         block=block,

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.base import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.causal.wiring.replacement import Changes
+from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Port, Wiring
 from interp.core import InputError
 from interp.models import Batch, UNetModel
 from interp.models.adapters.unet import NoisedImages
-from interp.models.hooks import Point, placed
+from interp.models.hooks import Point, observing, placed
 from interp.models.protocol import Call, Frame, Hook
 
 Half = Callable[[int, Tensor], Tensor]
@@ -206,8 +206,7 @@ class UNetWiring(Wiring):
         part = batch.inputs["part"]
         if not isinstance(part, NoisedImages) or len(part.images) != len(batch.items):
             raise InputError(
-                "a UNet's paths are those at one noise level; give NoisedImages, one batch "
-                "whole, "
+                "a UNet's paths are those at one noise level; give NoisedImages, one batch whole, "
                 f"not {type(part).__name__}"
             )
         if not self._tried:
@@ -241,21 +240,11 @@ class UNetWiring(Wiring):
         def take(module: nn.Module, args: Any, output: Any) -> None:
             handed.extend([output] if isinstance(output, Tensor) else output[1])
 
-        handles = [
-            part.register_forward_hook(take)
-            for part in (self.model.module.conv_in, *self.model.module.down_blocks)
-        ]
-        try:
-            self._hooked(
-                batch,
-                {
-                    place.name: lambda value, call: read.append((call.site, value))
-                    for place in self._places
-                },
-            )
-        finally:
-            for handle in handles:
-                handle.remove()
+        def look(value: Tensor, call: Call) -> None:
+            read.append((call.site, value))
+
+        with observing(self.model.module.conv_in, *self.model.module.down_blocks, after=take):
+            self._hooked(batch, {place.name: look for place in self._places})
         if [name for name, _ in read] != [place.name for place in self._places]:
             raise InputError(
                 f"{self.model.name} runs {', '.join(name for name, _ in read)}; every resnet of "

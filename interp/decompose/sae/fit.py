@@ -22,10 +22,12 @@ from interp.decompose.checks import (
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.sae.rules import Variant
 from interp.decompose.sae.training import Settings, Trained, top_k, train
+from interp.decompose.storage import stored
 
 L0_ROWS = 8192
 
 
+@stored
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Sae(Dictionary):
     """A sparse autoencoder:

@@ -26,6 +26,7 @@ from interp.decompose.snmf.alternation import Alternation, Schedule
 from interp.decompose.snmf.nnls import solve_nnls
 from interp.decompose.snmf.scaled import Scaled, massive_rows
 from interp.decompose.snmf.starts import Init, first_coefficients
+from interp.decompose.storage import stored
 
 Solver = Literal["hals", "multiplicative"]
 DirectionStep = Literal["least_squares", "descent"]
@@ -44,6 +45,7 @@ SETTLING = 8
 SWEEPS = 2
 
 
+@stored
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Snmf(Dictionary):
     """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and few non-zero entries

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import InputError
+from interp.models.hooks import observing
 
 Labels = Int[Tensor, " labelled"] | Float[Tensor, "labelled width"]
 """Classes, or vectors of any small width."""
@@ -105,13 +106,7 @@ def labelled(module: Any, labels: Labels | None) -> Iterator[None]:
         )
     value = prepared_labels(module, labels)
 
-    def hook(
-        part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return args, {**kwargs, "class_labels": value}
-
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
+    with observing(
+        module, before=lambda part, args, kwargs: (args, {**kwargs, "class_labels": value})
+    ):
         yield
-    finally:
-        handle.remove()

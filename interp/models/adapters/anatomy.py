@@ -51,8 +51,7 @@ class Finder:
         found = self.find(path)
         if found is None:
             raise InputError(
-                f"{type(self._module).__name__} has no part {path!r} where TransformerLens "
-                "expects "
+                f"{type(self._module).__name__} has no part {path!r} where TransformerLens expects "
                 "it; use its sites as a plain module"
             )
         return found

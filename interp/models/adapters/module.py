@@ -79,8 +79,7 @@ class ModuleModel:
         stacked = inputs if isinstance(inputs, Tensor) else _stack(inputs)
         if stacked.ndim < 2 or len(stacked) == 0:
             raise InputError(
-                f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least "
-                "one "
+                f"inputs have shape {tuple(stacked.shape)}; expected [batch, …] with at least one "
                 "element"
             )
         size = checked_batch_size(batch_size) or DEFAULT_BATCH

@@ -5,16 +5,18 @@ bottleneck. A network that was trained without some of them must also be run wit
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool
 from torch import Tensor
 
 from interp.core import InputError
 from interp.core.files import read_json
+from interp.models.hooks import Before, changed_for_good, observing
 
 RECIPE = "recipe.json"
 _MARK = "_interp_removed_skips"
@@ -53,8 +55,13 @@ def remove_skips(module: Any, removed: int) -> Any:
         raise InputError(
             f"{before} skips of this network are removed already; load it again to remove {removed}"
         )
+
+    def zeros(number: int, value: Tensor) -> Tensor:
+        return torch.zeros_like(value) if number < removed else value
+
     if removed and not before:
-        _place(module, lambda number, value: torch.zeros_like(value) if number < removed else value)
+        for block, first in _first_skips(module):
+            changed_for_good(block, _on_skips(zeros, first))
         setattr(module, _MARK, removed)
     return module
 
@@ -83,26 +90,25 @@ def dropped_skips(module: Any, images: Bool[Tensor, " image"]) -> Iterator[None]
     """
 
     def drop(number: int, value: Tensor) -> Tensor:
-        return value * ~images[:, None, None, None].to(value.device)
+        return value * ~rearrange(images, "image -> image 1 1 1").to(value.device)
 
-    handles = _place(module, drop) if bool(images.any()) else []
-    try:
+    with ExitStack() as stack:
+        for block, first in _first_skips(module) if bool(images.any()) else ():
+            stack.enter_context(observing(block, before=_on_skips(drop, first)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _place(module: Any, masks: Masks) -> list[torch.utils.hooks.RemovableHandle]:
-    """Hooks on the way up: a block takes its skips in a tuple, the deepest last."""
-    handles, above = [], skip_count(module)
+def _first_skips(module: Any) -> Iterator[tuple[Any, int]]:
+    """The blocks of the way up, each with the number of its first skip."""
+    above = skip_count(module)
     for block in module.up_blocks:
         above -= len(block.resnets)
-        handles.append(block.register_forward_pre_hook(_on_skips(masks, above), with_kwargs=True))
-    return handles
+        yield block, above
 
 
-def _on_skips(masks: Masks, first: int) -> Callable[..., Any]:
+def _on_skips(masks: Masks, first: int) -> Before:
+    """A block takes its skips in a tuple, the deepest last."""
+
     def hook(
         module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -52,8 +52,7 @@ def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
         inputs = (inputs if inputs.ndim == 2 else inputs[None]).tolist()
     if not isinstance(inputs, Iterable):
         raise InputError(
-            f"cannot read inputs of type {type(inputs).__name__}; expected texts, chat "
-            "messages or "
+            f"cannot read inputs of type {type(inputs).__name__}; expected texts, chat messages or "
             "token ids"
         )
     if not isinstance(inputs, Sequence):

@@ -21,7 +21,7 @@ from interp.models.adapters.anatomy import Anatomy, examine
 from interp.models.adapters.decoding import Sampling, cache_name, sample_ids
 from interp.models.adapters.display import plain_model, shown_model
 from interp.models.adapters.tokens import Padding, batches, positions_of, tokenize
-from interp.models.hooks import ended_early, evaluating, placed
+from interp.models.hooks import Before, ended_early, evaluating, observing, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.weights.identity import module_hash
 
@@ -250,8 +250,7 @@ class TransformerModel:
             return (image if bias is None else image - bias).float()
         if self.sites.width(site) != self.anatomy.d_model:
             raise InputError(
-                f"a direction at {site!r} has no direct effect on the residual stream; use an "
-                "mlp, "
+                f"a direction at {site!r} has no direct effect on the residual stream; use an mlp, "
                 "mlp_out, attn_out or resid site"
             )
         return directions.to(self.device).float()
@@ -413,8 +412,7 @@ class TransformerModel:
         frame = Frame(batch=batch)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
-            tracker = self.module.register_forward_pre_hook(self._tracker(frame), with_kwargs=True)
-            stack.callback(tracker.remove)
+            stack.enter_context(observing(self.module, before=self._tracker(frame)))
             stack.enter_context(placed(self.anatomy.points, resolved, frame, ends))
             stack.enter_context(self._counted())
             yield
@@ -427,7 +425,7 @@ class TransformerModel:
         finally:
             self._sessions -= 1
 
-    def _tracker(self, frame: Frame) -> Any:
+    def _tracker(self, frame: Frame) -> Before:
         def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = (
                 kwargs["input_ids"]

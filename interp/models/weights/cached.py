@@ -74,8 +74,7 @@ def require_models_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
-            f"cannot make {folder}: {error.strerror or error}; set INTERP_CACHE to a folder "
-            "you "
+            f"cannot make {folder}: {error.strerror or error}; set INTERP_CACHE to a folder you "
             "can write"
         ) from error
     return folder

@@ -123,8 +123,7 @@ def _require_single_gguf(path: Path) -> None:
         magic = file.read(4)
     if magic != b"GGUF":
         raise UnavailableError(
-            f"{path} is not a GGUF file (it begins with {magic!r}); give a .gguf file or a "
-            "folder "
+            f"{path} is not a GGUF file (it begins with {magic!r}); give a .gguf file or a folder "
             "with .safetensors"
         )
     if "-of-0" in path.name:

@@ -109,8 +109,7 @@ def _from_path(path: Path, progress: Progress) -> tuple[Path, str]:
     if path.is_file():
         if path.suffix != ".gguf":
             raise UnavailableError(
-                f"{path} is a file; give the folder that holds it together with config.json, "
-                "or a "
+                f"{path} is a file; give the folder that holds it together with config.json, or a "
                 ".gguf file"
             )
         return convert_gguf(path, progress=progress), f"converted from {path}"

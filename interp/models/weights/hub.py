@@ -104,8 +104,7 @@ def _require_published(folder: Path, hashes: dict[str, str]) -> None:
             file.resolve().unlink()
             file.unlink(missing_ok=True)
             raise HashMismatchError(
-                f"{file} has sha256 {found}, expected {expected} as the hub says; it was "
-                "removed, "
+                f"{file} has sha256 {found}, expected {expected} as the hub says; it was removed, "
                 "download it again"
             )
 

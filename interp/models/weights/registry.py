@@ -212,7 +212,6 @@ def _require_hash(name: str, expected: str, found: str) -> None:
     if found != expected:
         raise HashMismatchError(
             f"{name} has sha256 {found}, expected {expected}; it was not kept: the index served "
-            "another file than the one this version "
-            "of interp was tested with, so check the index or mirror you use, or give a folder "
-            "with the weights"
+            "another file than the one this version of interp was tested with, so check the index "
+            "or mirror you use, or give a folder with the weights"
         )

@@ -10,11 +10,10 @@ import plotly.graph_objects as go
 from jaxtyping import Int
 
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.graph.selection import edge_scores
 from interp.core import Score
-from interp.report.figures import path_layout
+from interp.core.display import layout
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
 
@@ -28,7 +27,7 @@ BOW = 0.45
 
 
 def path_graph(
-    graph: CausalGraph, count: int = 60, *, measured: Checked | None = None, seed: int = 0
+    graph: CausalGraph, count: int = 60, *, measured: PredictionCheck | None = None, seed: int = 0
 ) -> go.Figure:
     """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover
     tells effect, interval, n and value.
@@ -42,12 +41,12 @@ def path_graph(
     numbers = shown_edges(graph, count)
     layers, ways = _parts(graph, numbers)
     strength = np.abs(graph.effects[numbers]).astype(float)
-    height = path_layout.rows(
+    height = layout.rows(
         layers,
         [way for group in ways for way in group],
         np.repeat(strength, [len(group) for group in ways]),
     )
-    places = {name: (x, float(height[name])) for name, x in path_layout.columns(layers).items()}
+    places = {name: (x, float(height[name])) for name, x in layout.columns(layers).items()}
     figure = go.Figure()
     top = strength.max(initial=0.0) or 1.0
     lines = _lines(ways, places)
@@ -65,9 +64,8 @@ def path_graph(
     levels = list(height.values()) or [0]
     caption = (
         f"The {len(numbers)} strongest of {len(graph.edges):,} edges by {graph.method}, replaced "
-        f"by value {graph.value}; "
-        f"n = {len(graph.per_example)} examples; hover: bootstrap 95 % interval, seed {seed}. "
-        "Controls (random graphs) are in the faithfulness curve."
+        f"by value {graph.value}; n = {len(graph.per_example)} examples; hover: bootstrap 95 % "
+        f"interval, seed {seed}. Controls (random graphs) are in the faithfulness curve."
     )
     return captioned(_framed(figure, min(levels), max(levels), top), caption)
 
@@ -134,12 +132,12 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
     return captioned(_styled(figure, 420).update_layout(legend_traceorder="normal"), caption)
 
 
-def predicted_measured(found: Checked) -> go.Figure:
+def predicted_measured(found: PredictionCheck) -> go.Figure:
     """Each edge's effect as predicted and as exact patching measured it, with intervals; on the
     dotted line both are equal.
 
     Example:
-        >>> predicted_measured(checked(wiring, examples, metric, graph)).show()
+        >>> predicted_measured(prediction_check(wiring, examples, metric, graph)).show()
     """
     figure = go.Figure()
     for number, (own, title) in enumerate(
@@ -228,12 +226,15 @@ def _lines(
     for place, way in flat:
         bow = BOW * (drawn[way] - (count[way] - 1) / 2)
         drawn[way] += 1
-        found.append((place, *path_layout.curve(places[way[0]], places[way[1]], bow)))
+        found.append((place, *layout.curve(places[way[0]], places[way[1]], bow)))
     return found
 
 
 def _hover_texts(
-    graph: CausalGraph, numbers: Int[np.ndarray, " edge"], measured: Checked | None, seed: int
+    graph: CausalGraph,
+    numbers: Int[np.ndarray, " edge"],
+    measured: PredictionCheck | None,
+    seed: int,
 ) -> list[str]:
     found = (
         {}
@@ -241,7 +242,7 @@ def _hover_texts(
         else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
     )
     texts = []
-    for number, score in zip(numbers.tolist(), edge_scores(graph, numbers, seed=seed), strict=True):
+    for number, score in zip(numbers.tolist(), graph.scores(numbers, seed=seed), strict=True):
         text = (
             f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} "
             f"{_interval(score)}, n = {score.n}"

@@ -10,8 +10,7 @@ import numpy as np
 
 from interp.causal.checks.faithfulness import Faithfulness
 from interp.causal.checks.sufficiency import Standing
-from interp.causal.graph.export import to_graphml, to_json
-from interp.causal.graph.selection import SHARE, edge_scores
+from interp.causal.graph.selection import SHARE
 from interp.core import Score
 from interp.core.files import write_json, write_text
 from interp.report.figures import paths as path_figures
@@ -107,8 +106,8 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
     }
     text = self_contained("paths.html.j2", SCRIPTS, values)
     write_json(folder / "paths.json", result.to_dict())
-    to_json(graph, folder / "graph.json")
-    to_graphml(graph, folder / "graph.graphml", path_figures.shown_edges(graph, SHOWN))
+    graph.to_json(folder / "graph.json")
+    graph.to_graphml(folder / "graph.graphml", path_figures.shown_edges(graph, SHOWN))
     write_text(folder / "index.html", text)
     return folder / "index.html"
 
@@ -204,10 +203,8 @@ def _carried(judged: Faithfulness) -> str:
     own, chance = judged.curve[place], judged.random_curve[place]
     return (
         f"The strongest {100 * judged.fractions[place]:g} % of the edges ({judged.edges[place]:,} "
-        "on paths) keep "
-        f"{score_cell(own.to_dict())} of what replacing everything takes away; random graphs with "
-        "as many edges per layer keep "
-        f"{score_cell(chance.to_dict())}."
+        f"on paths) keep {score_cell(own.to_dict())} of what replacing everything takes away; "
+        f"random graphs with as many edges per layer keep {score_cell(chance.to_dict())}."
     )
 
 
@@ -226,9 +223,8 @@ def _checks(result: PathsResult) -> list[str]:
         found = result.checked
         said.append(
             f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, "
-            f"{int((~found.is_top).sum())} random others) that were "
-            "measured, the rank correlation with the prediction is "
-            f"{score_cell(found.spearman.to_dict())}, Pearson's "
+            f"{int((~found.is_top).sum())} random others) that were measured, the rank correlation "
+            f"with the prediction is {score_cell(found.spearman.to_dict())}, Pearson's "
             f"{score_cell(found.pearson.to_dict())}; predictions dealt at random reach "
             f"{_control(found.spearman)}."
         )
@@ -277,7 +273,7 @@ def edges_table(result: PathsResult) -> Table:
     )
     rows = tuple(
         (str(graph.edge(number)), _effect(score), _effect(found.get(number)))
-        for number, score in zip(numbers.tolist(), edge_scores(graph, numbers), strict=True)
+        for number, score in zip(numbers.tolist(), graph.scores(numbers), strict=True)
     )
     return Table(
         f"The {len(rows)} strongest edges", ("Edge", f"Effect ({graph.method})", "Measured"), rows

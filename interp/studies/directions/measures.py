@@ -19,6 +19,7 @@ from interp.diffusion.images.sheets import sheet
 from interp.diffusion.sampling.labels import Labels
 from interp.diffusion.scores.effects import Trial
 from interp.models import UNetModel
+from interp.models.hooks import observing
 from interp.studies.directions.result import Contact
 
 TRIES = 5
@@ -142,8 +143,5 @@ def counting(module: Any) -> Iterator[list[int]]:
     def count(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         counted[0] += len(args[0] if args else kwargs["sample"])
 
-    handle = module.register_forward_pre_hook(count, with_kwargs=True)
-    try:
+    with observing(module, before=count):
         yield counted
-    finally:
-        handle.remove()

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.predicted_measured import Checked
+from interp.causal.checks.prediction_check import PredictionCheck
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Sufficiency
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Edge
+from interp.causal.wiring.wiring import Edge
 from interp.core import Score
 from interp.core.display.markup import Html, block, element, facts, foreign
 from interp.core.display.scores import score_table
@@ -31,7 +31,7 @@ class PathsResult:
 
     graph: CausalGraph
     faithfulness: Faithfulness
-    checked: Checked | None = None
+    checked: PredictionCheck | None = None
     stability: Stability | None = None
     sufficiency: Sufficiency | None = None
     task: str = "task"

@@ -2,73 +2,29 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import get_args
 
 from interp.causal.checks.faithfulness import faithfulness
-from interp.causal.checks.predicted_measured import checked
+from interp.causal.checks.prediction_check import prediction_check
 from interp.causal.checks.stability import stability_of
 from interp.causal.checks.sufficiency import sufficiency
-from interp.causal.graph.graph import Method
-from interp.causal.methods.effects import DECIDING, path_effects
+from interp.causal.methods.effects import path_effects
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import TaskWarning, accuracy, task_metric
-from interp.causal.wiring.replacement import Value
 from interp.causal.wiring.residual import ResidualWiring
 from interp.core import InputError, Progress, silent
-from interp.core.names import require_known
 from interp.corpus.tasks import Resolved, Task, resolve
 from interp.models import Model, TransformerModel
+from interp.studies.paths.protocol import PathsProtocol
 from interp.studies.paths.result import PathsResult
-
-DEFAULT_METHODS: tuple[Method, ...] = ("eap-ig-inputs", "eap")
-RANKING: tuple[str, ...] = tuple(name for name in get_args(Method) if name not in DECIDING)
-"""Methods that give every edge an effect."""
-
-WHOLE_VALUES = ("resample", "mean", "zero")
-"""Values that replace all of a contribution."""
 
 ABLE = 0.75
 """The accuracy below which a warning says that the model does not do the task."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PathsProtocol:
-    """How a task's graph is found and judged.
-
-    The graph of the first of `methods` is shown and checked; the others' faithfulness is drawn
-    beside it. `examples` serve for finding, `judged` others for judging. `top` strongest and
-    `random` further edges are measured; `orders` random graphs are the control.
-    """
-
-    methods: tuple[Method, ...] = DEFAULT_METHODS
-    value: Value = "resample"
-    examples: int = 24
-    judged: int = 12
-    steps: int = 5
-    top: int = 50
-    random: int = 50
-    orders: int = 3
-    splits: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.methods:
-            raise InputError("no method was given; give at least one, methods=('eap-ig-inputs',)")
-        for method in self.methods:
-            require_known("method", method, RANKING)
-        require_known("value", self.value, WHOLE_VALUES)
-        if min(self.examples, self.judged) < 2:
-            raise InputError(
-                f"{self.examples} examples for finding and {self.judged} for judging; give at "
-                "least 2 of each"
-            )
-
-
 def trace_task(
     model: Model,
     task: Task,
-    protocol: PathsProtocol = PathsProtocol(),
+    protocol: PathsProtocol = PathsProtocol(),  # noqa: B008 - frozen
     *,
     progress: Progress = silent,
 ) -> PathsResult:
@@ -92,22 +48,10 @@ def trace_task(
     if not isinstance(model, TransformerModel):
         raise InputError(
             f"{model.name} is no language model of transformers; tasks are texts, use "
-            "path_effects "
-            "for other networks"
+            "path_effects for other networks"
         )
-    ready = resolve(task, model.tokenizer, misfits="drop")
-    needed = protocol.examples + protocol.judged
-    if len(ready) < needed:
-        raise InputError(
-            f"{len(ready)} examples of {task.name} fit this tokenizer ({len(ready.dropped)} do "
-            f"not), {needed} are needed; "
-            "give more, or ask for fewer examples"
-        )
+    own, others = _parts(resolve(task, model.tokenizer, misfits="drop"), protocol)
     wiring = ResidualWiring(model)
-    own, others = (
-        _part(ready, range(protocol.examples)),
-        _part(ready, range(protocol.examples, needed)),
-    )
     graphs = [
         path_effects(
             wiring,
@@ -129,48 +73,31 @@ def trace_task(
     right = accuracy(metric, wiring, examples)
     if right.value < ABLE:
         warnings.warn(
-            (
-                f"the model is right on {right} of {task.name}; a graph of what it cannot do says "
-                "little"
-            ),
+            f"the model is right on {right} of {task.name}; a graph of what it cannot do says "
+            "little",
             TaskWarning,
             stacklevel=2,
         )
+    judged = (wiring, examples, metric)
+    seed, orders = protocol.seed, protocol.orders
     curves = [
-        faithfulness(
-            wiring,
-            examples,
-            metric,
-            found,
-            seed=protocol.seed,
-            random=protocol.orders,
-            progress=progress,
-        )
+        faithfulness(*judged, found, seed=seed, random=orders, progress=progress)
         for found in graphs
     ]
     return PathsResult(
         graph=graph,
         faithfulness=curves[0],
-        checked=checked(
-            wiring,
-            examples,
-            metric,
+        checked=prediction_check(
+            *judged,
             graph,
             top=protocol.top,
             random=protocol.random,
-            seed=protocol.seed,
+            seed=seed,
             progress=progress,
         ),
-        stability=stability_of(graph, splits=protocol.splits, seed=protocol.seed),
+        stability=stability_of(graph, splits=protocol.splits, seed=seed),
         sufficiency=sufficiency(
-            wiring,
-            examples,
-            metric,
-            graph,
-            correct=metric.correct,
-            seed=protocol.seed,
-            random=protocol.orders,
-            progress=progress,
+            *judged, graph, correct=metric.correct, seed=seed, random=orders, progress=progress
         ),
         task=task.name,
         accuracy=right,
@@ -179,5 +106,16 @@ def trace_task(
     )
 
 
-def _part(ready: Resolved, rows: Sequence[int]) -> Resolved:
+def _parts(ready: Resolved, protocol: PathsProtocol) -> tuple[Resolved, Resolved]:
+    """The examples for finding the graph, and those for judging it."""
+    needed = protocol.examples + protocol.judged
+    if len(ready) < needed:
+        raise InputError(
+            f"{len(ready)} examples of {ready.task.name} fit this tokenizer ({len(ready.dropped)} "
+            f"do not), {needed} are needed; give more, or ask for fewer examples"
+        )
+    return _some(ready, range(protocol.examples)), _some(ready, range(protocol.examples, needed))
+
+
+def _some(ready: Resolved, rows: Sequence[int]) -> Resolved:
     return Resolved(ready.task.take(list(rows)), ready.right[list(rows)], ready.wrong[list(rows)])

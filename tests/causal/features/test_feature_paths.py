@@ -233,7 +233,15 @@ def test_on_a_linear_network_paths_are_products_of_weights() -> None:
     assert abs(products["total"]) > 0.1
     examples = FeatureExamples(wiring, INPUTS, cause.site, SetCoefficient.of(cause, value))
     graphs = [
-        _graph(examples, metric, wiring.source_groups[2][0], method, {}, 0, silent)
+        _graph(
+            examples,
+            metric,
+            wiring.source_groups[2][0],
+            method,
+            parameters={},
+            seed=0,
+            progress=silent,
+        )
         for method in get_args(PathMethod)
     ]
     for graph, method in zip(graphs, get_args(PathMethod), strict=True):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from linear_wiring import LinearWiring
 
-from interp.causal.graph.export import load_graph, to_graphml, to_json, to_networkx
+from interp.causal.graph.export import to_graphml, to_json, to_networkx
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Port
+from interp.causal.wiring.wiring import Port
 from interp.core import InputError, Provenance, UnavailableError
 
 WIRING = LinearWiring((2, 2))
@@ -45,7 +45,7 @@ def test_json_gives_every_number_back_bit_for_bit(tmp_path: Path) -> None:
     odd = np.full(TOTAL, 0.1)
     odd[:3] = np.nan, -0.0, np.inf
     before = graph(kept=np.arange(TOTAL) % 2 == 0, details={"p": odd})
-    after = load_graph(to_json(before, tmp_path / "graph.json"))
+    after = CausalGraph.load(to_json(before, tmp_path / "graph.json"))
     for item in fields(CausalGraph):
         one, other = getattr(before, item.name), getattr(after, item.name)
         if isinstance(one, np.ndarray):
@@ -54,7 +54,7 @@ def test_json_gives_every_number_back_bit_for_bit(tmp_path: Path) -> None:
         elif item.name != "details":
             assert one == other
     assert after.details["p"].tobytes() == odd.tobytes()
-    assert load_graph(to_json(graph(), tmp_path / "bare.json")).kept is None
+    assert CausalGraph.load(to_json(graph(), tmp_path / "bare.json")).kept is None
     written = json.loads((tmp_path / "graph.json").read_text())
     assert written["strongest"][0]["edge"] == str(before.edge(int(before.strongest(1)[0])))
 
@@ -100,7 +100,7 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     path = to_json(graph(), tmp_path / "graph.json")
     good = json.loads(path.read_text())
     with pytest.raises(UnavailableError):
-        load_graph(tmp_path / "missing.json")
+        CausalGraph.load(tmp_path / "missing.json")
     shorter = {**good["arrays"], "clean": {**good["arrays"]["clean"], "shape": [5]}}
     other = {**good["arrays"], "clean": good["arrays"]["edges"]}
     evil = {**good["arrays"], "clean": {**good["arrays"]["clean"], "dtype": "object"}}
@@ -115,4 +115,4 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     ):
         path.write_text(json.dumps({**good, **changed}))
         with pytest.raises(InputError, match=message):
-            load_graph(path)
+            CausalGraph.load(path)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from interp.causal.methods.nodes import node_effects
 from interp.causal.methods.whole_path import whole_path_effect
-from interp.causal.wiring.base import Edge
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.wiring import Edge
 from interp.core import InputError
 from interp.models import wrap
 

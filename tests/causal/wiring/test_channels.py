@@ -15,10 +15,10 @@ from interp.causal.methods.eap import eap
 from interp.causal.methods.eap_ig import eap_ig_activations
 from interp.causal.methods.exact import exact
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Edge, Moment
 from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples, Part
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Edge, Moment
 from interp.core import InputError
 from interp.models import ModuleModel
 

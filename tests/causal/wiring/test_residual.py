@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from tiny import ARCHITECTURES, language, tokenizer
 from torch import Tensor
 
-from interp.causal.wiring.base import Edge, Moment, Wiring
 from interp.causal.wiring.examples import Examples, Part
 from interp.causal.wiring.replacement import Changes
 from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.wiring import Edge, Moment, Wiring
 from interp.core import InputError
 from interp.models import ModuleModel, wrap
 

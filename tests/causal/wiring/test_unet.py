@@ -12,10 +12,10 @@ from tiny import conditional_unet, unet
 from torch import Tensor
 
 from interp.causal.methods.effects import path_effects, wiring_of
-from interp.causal.wiring.base import Edge, Moment
 from interp.causal.wiring.examples import Examples, Part
 from interp.causal.wiring.replacement import Changes, Value
 from interp.causal.wiring.unet import UNetWiring
+from interp.causal.wiring.wiring import Edge, Moment
 from interp.core import InputError
 from interp.models.adapters.unet import NoisedImages, SamplingPlan, UNetModel
 

@@ -13,14 +13,13 @@ from browsing import needs_browser, requested
 
 from interp.causal.checks.faithfulness import FRACTIONS, Faithfulness
 from interp.causal.checks.normalised import Normalised
-from interp.causal.checks.predicted_measured import Checked, correlation
+from interp.causal.checks.prediction_check import PredictionCheck, correlation
 from interp.causal.checks.stability import Stability
 from interp.causal.checks.sufficiency import Standing, Sufficiency
-from interp.causal.graph.export import load_graph
 from interp.causal.graph.graph import CausalGraph
-from interp.causal.wiring.base import Node, Port
+from interp.causal.wiring.wiring import Node, Port
 from interp.core import Provenance, Score, bootstrap_mean
-from interp.report.figures import path_layout
+from interp.core.display import layout
 from interp.report.figures import paths as path_figures
 from interp.report.figures.features import GREY, PALETTE
 from interp.report.pages.paths import findings, verdict, write_paths
@@ -113,7 +112,7 @@ def judged(graph: CausalGraph, rise: float = 0.02) -> Faithfulness:
     )
 
 
-def measured(graph: CausalGraph, noise: float = 0.02) -> Checked:
+def measured(graph: CausalGraph, noise: float = 0.02) -> PredictionCheck:
     generator = np.random.default_rng(2)
     numbers = np.concatenate([graph.strongest(20), graph.strongest(len(graph.edges))[30:40]])
     predicted = graph.effects[numbers].astype(float)
@@ -125,7 +124,7 @@ def measured(graph: CausalGraph, noise: float = 0.02) -> Checked:
     compared = [correlation(predicted, found, ranks=ranks, seed=0) for ranks in (True, False)]
     names = tuple(graph.edge(int(number)) for number in numbers)
     top = np.arange(30) < 20
-    return Checked(
+    return PredictionCheck(
         names=names,
         numbers=numbers,
         predicted=predicted,
@@ -228,7 +227,7 @@ def test_no_two_names_of_a_large_graph_overlap(seed: int) -> None:
     names = figure.data[-1]
     assert len(names.text) > 15
     boxes = [
-        (x * path_layout.WIDTH, y, path_layout.LETTER * len(name) / 2)
+        (x * layout.WIDTH, y, layout.LETTER * len(name) / 2)
         for name, x, y in zip(names.text, names.x, names.y, strict=True)
     ]
     for place, (x, y, half) in enumerate(boxes):
@@ -237,11 +236,11 @@ def test_no_two_names_of_a_large_graph_overlap(seed: int) -> None:
 
 def test_edges_of_a_path_lie_on_one_level_and_parallel_ones_apart() -> None:
     layers = {"a": 0, "b": 1, "c": 2}
-    assert set(path_layout.rows(layers, [("a", "b"), ("b", "c")], np.ones(2)).values()) == {0}
+    assert set(layout.rows(layers, [("a", "b"), ("b", "c")], np.ones(2)).values()) == {0}
     # An edge that skips a part does not run through it.
-    skipping = path_layout.rows(layers, [("a", "c"), ("a", "b"), ("b", "c")], np.ones(3))
+    skipping = layout.rows(layers, [("a", "c"), ("a", "b"), ("b", "c")], np.ones(3))
     assert skipping["b"] != (skipping["a"] + skipping["c"]) / 2
-    assert path_layout.rows({}, [], np.ones(0)) == {}
+    assert layout.rows({}, [], np.ones(0)) == {}
 
 
 def test_the_curves_hold_every_share_and_the_band_is_that_of_random_graphs(
@@ -326,7 +325,7 @@ def test_the_page_and_the_graph_are_written_and_hold_the_numbers(
     assert numbers["checked"]["names"][0] == str(result.checked.names[0])
     assert numbers["stability"]["halves"]["control"] == 0.03
     assert numbers["others"] == []
-    again = load_graph(tmp_path / "out" / "graph.json")
+    again = CausalGraph.load(tmp_path / "out" / "graph.json")
     assert again.per_example.tobytes() == result.graph.per_example.tobytes()
     assert (tmp_path / "out" / "graph.graphml").is_file()
     bare = replace(result, checked=None, stability=None, sufficiency=None, accuracy=None, items=())

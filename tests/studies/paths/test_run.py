@@ -12,8 +12,8 @@ from interp.core import InputError
 from interp.corpus import Task, read_task
 from interp.models import ModuleModel, wrap
 from interp.report import write_paths
+from interp.studies.paths import PathsProtocol, trace_task
 from interp.studies.paths.result import PathsResult
-from interp.studies.paths.run import PathsProtocol, trace_task
 
 PROTOCOL = PathsProtocol(
     methods=("eap", "exact"), examples=6, judged=4, top=5, random=5, orders=1, splits=3

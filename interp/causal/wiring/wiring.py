@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -82,6 +83,14 @@ class Moment:
 
 
 CLEAN = Moment()
+
+
+def read_copies(
+    metric: Metric, output: Float[Tensor, "cell *out"], rows: Int[Tensor, " row"]
+) -> Float[Tensor, "copy row"]:
+    """A metric of a batch that ran several times over, copy after copy."""
+    found = metric(output, rows.repeat(len(output) // len(rows)))
+    return rearrange(found.float().cpu(), "(copy row) -> copy row", row=len(rows))
 
 
 class Wiring(ABC):

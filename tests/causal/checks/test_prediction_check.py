@@ -10,7 +10,7 @@ import pytest
 from linear_wiring import READOUT, LinearWiring, linear_examples, linear_inputs, readout
 from scipy import stats
 
-from interp.causal.checks.predicted_measured import checked, correlation
+from interp.causal.checks.prediction_check import correlation, prediction_check
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.search import clean_and_replaced
 from interp.core import InputError, Provenance
@@ -40,7 +40,7 @@ def true_graph(**changed: Any) -> CausalGraph:
 
 def test_a_right_prediction_is_confirmed_edge_by_edge() -> None:
     graph = true_graph()
-    found = checked(WIRING, EXAMPLES, readout, graph, top=8, random=6)
+    found = prediction_check(WIRING, EXAMPLES, readout, graph, top=8, random=6)
     assert [score.value for score in found.measured] == pytest.approx(found.predicted, abs=1e-5)
     assert found.spearman.value == pytest.approx(1)
     assert found.pearson.value == pytest.approx(1)
@@ -60,16 +60,16 @@ def test_a_right_prediction_is_confirmed_edge_by_edge() -> None:
 def test_a_wrong_prediction_is_found_out() -> None:
     graph = true_graph()
     turned = replace(graph, per_example=-graph.per_example)
-    assert checked(
+    assert prediction_check(
         WIRING, EXAMPLES, readout, turned, top=10, random=10
     ).pearson.value == pytest.approx(-1)
     shuffled = replace(
         graph,
         per_example=graph.per_example[:, np.random.default_rng(0).permutation(len(WIRING.edges))],
     )
-    wrong = checked(WIRING, EXAMPLES, readout, shuffled, top=14, random=20)
+    wrong = prediction_check(WIRING, EXAMPLES, readout, shuffled, top=14, random=20)
     assert wrong.spearman.low < 0 < wrong.spearman.high
-    none = checked(
+    none = prediction_check(
         WIRING,
         EXAMPLES,
         readout,
@@ -97,11 +97,14 @@ def test_correlations_are_those_of_scipy() -> None:
 def test_the_sample_is_lowered_to_what_there_is_and_too_little_is_refused() -> None:
     graph = true_graph()
     total = len(WIRING.edges)
-    assert len(checked(WIRING, EXAMPLES, readout, graph, top=total + 5, random=7).numbers) == total
-    few = checked(WIRING, EXAMPLES, readout, graph, top=2, random=3)
+    assert (
+        len(prediction_check(WIRING, EXAMPLES, readout, graph, top=total + 5, random=7).numbers)
+        == total
+    )
+    few = prediction_check(WIRING, EXAMPLES, readout, graph, top=2, random=3)
     assert few.among_top is None
     assert few.among_random is not None
     with pytest.raises(InputError, match="at least 3 edges"):
-        checked(WIRING, EXAMPLES, readout, graph, top=1, random=1)
+        prediction_check(WIRING, EXAMPLES, readout, graph, top=1, random=1)
     with pytest.raises(InputError, match="value 'zero'"):
-        checked(WIRING, EXAMPLES, readout, replace(graph, value="zero"))
+        prediction_check(WIRING, EXAMPLES, readout, replace(graph, value="zero"))

@@ -1,5 +1,5 @@
-"""Where the parts of a graph are drawn: a column for every layer, rows such that no two names
-overlap and edges run level.
+"""Where the parts of a graph are drawn, in a notebook as on a page: a column for every layer, rows
+such that no two names overlap and edges run level.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,13 @@ def rows(
     layers: Mapping[str, int],
     edges: Sequence[tuple[str, str]],
     weights: Float[np.ndarray, " edge"],
-    width: float = WIDTH,
+    across: Mapping[str, float] | None = None,
 ) -> dict[str, int]:
     """The row of every part, 0 in the middle: as near as possible to the parts it is connected
     with, beside no overlapping label.
 
-    Parts are placed from left to right and then moved a few times, each to the best free row. Cost:
+    `across` says where columns stand, in pixels; evenly over `WIDTH` where nothing is given. Parts
+    are placed from left to right and then moved a few times, each to the best free row. Cost:
     sweeps × parts × rows × edges.
 
     Example:
@@ -46,8 +47,9 @@ def rows(
     names = sorted(layers, key=lambda name: (layers[name], name))
     if not names:
         return {}
-    across = columns(layers)
-    x = np.array([across[name] * width for name in names])
+    if across is None:
+        across = {name: WIDTH * share for name, share in columns(layers).items()}
+    x = np.array([across[name] for name in names])
     half = np.array([(LETTER * len(name) + GAP) / 2 for name in names])
     number = {name: place for place, name in enumerate(names)}
     ends = np.array([(number[one], number[other]) for one, other in edges], dtype=int).reshape(

@@ -12,9 +12,9 @@ from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import mean_scores, require_same
 from interp.causal.methods.exact import exact
 from interp.causal.methods.search import clean_and_replaced
-from interp.causal.wiring.base import Edge, Metric, Wiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, Score, silent
 from interp.core.display.markup import Html, block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells, score_table
@@ -25,7 +25,7 @@ INTERVAL = "bootstrap 95% over edges"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class PredictionCheck:
     """Edges whose effect was predicted and then measured: the strongest (`is_top`) and a random
     sample of the rest.
 
@@ -107,7 +107,7 @@ class Checked:
         return table(("edge", "predicted", "measured"), rows, caption=title)
 
 
-def checked(
+def prediction_check(
     wiring: Wiring,
     examples: Examples,
     metric: Metric,
@@ -117,7 +117,7 @@ def checked(
     random: int = 50,
     seed: int = 0,
     progress: Progress = silent,
-) -> Checked:
+) -> PredictionCheck:
     """Carry out, on its own, the replacement of each of the `top` strongest edges and of `random`
     others, and compare with the prediction.
 
@@ -131,7 +131,7 @@ def checked(
     Cost: that of exact patching of `top + random` edges.
 
     Example:
-        >>> print(checked(wiring, examples, metric, graph))
+        >>> print(prediction_check(wiring, examples, metric, graph))
         100 edges measured: Spearman 0.94 [0.91, 0.96] (n=100, control 0.02), Pearson …
     """
     require_same(wiring, examples, graph)
@@ -148,7 +148,7 @@ def checked(
             else None
         )
 
-    return Checked(
+    return PredictionCheck(
         names=tuple(graph.edge(int(number)) for number in numbers),
         numbers=numbers,
         predicted=predicted,
@@ -213,8 +213,7 @@ def _sample(
     """The strongest edges and some of the others, each group in order of strength."""
     if top < 0 or random < 0 or min(top + random, len(graph.edges)) < 3:
         raise InputError(
-            f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 "
-            "edges "
+            f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 edges "
             "are needed to compare"
         )
     order = graph.strongest(len(graph.edges))
