@@ -1,43 +1,67 @@
-"""Asking many questions at a time, no more than the endpoint is to bear, and never longer than the
-call may take.
-"""
+"""Many questions at a time, no more than the endpoint bears, and no longer than the call may take."""
 
 import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from threading import Event
+from queue import SimpleQueue
 
-from interp.steering.judges.chat import Call, Endpoint, Reply, ask, door
+from anyio import Semaphore, create_task_group, move_on_after
+from anyio.from_thread import start_blocking_portal
+
+from interp.steering.judges.chat import Call, Reply, ask, connections
+from interp.steering.judges.settings import Endpoint
+
+Answered = tuple[str, Reply]
 
 
 def ask_all(
     endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, deadline: float
-) -> Generator[tuple[str, Reply], None, None]:
+) -> Generator[Answered, None, None]:
     """Questions with their replies, in the order in which they come; what has none after `deadline`
     seconds is given one that says so.
 
-    Whoever stops early closes the generator: what has not been asked by then is not asked any more.
+    Whoever stops early closes the generator: requests under way are cancelled, and the rest is
+    never sent.
 
     Raises:
         InputError: there is no key.
         UnavailableError: the endpoint refuses such questions altogether.
     """
-    call = Call(endpoint.key(), time.monotonic() + deadline, Event(), door(endpoint.url))
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
-    try:
-        futures = {pool.submit(ask, endpoint, question, call): question for question in questions}
-        waiting = dict.fromkeys(questions)
+    key = endpoint.key()
+    call = Call(key, time.monotonic() + deadline, connections(key, concurrency))
+    replies: SimpleQueue[Answered | None] = SimpleQueue()
+    # An event loop on a thread of its own, because the caller's thread may run one already
+    # (Jupyter's does).
+    with start_blocking_portal() as portal:
+        done = portal.start_task_soon(_ask_all, endpoint, questions, call, concurrency, replies)
+        done.add_done_callback(lambda _: replies.put(None))
+        while (answered := replies.get()) is not None:
+            yield answered
         try:
-            for future in as_completed(futures, timeout=deadline):
-                del waiting[futures[future]]
-                yield futures[future], future.result()
-        except TimeoutError:
-            for question in waiting:
-                yield (
-                    question,
-                    Reply(None, 0, "deadline", f"the {deadline:g} s of the call were over"),
-                )
-    finally:
-        call.stop.set()
-        # A request under way ends by its own timeout; waiting for it here would break the deadline.
-        pool.shutdown(wait=False, cancel_futures=True)
+            done.result()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+
+async def _ask_all(
+    endpoint: Endpoint,
+    questions: Sequence[str],
+    call: Call,
+    concurrency: int,
+    replies: SimpleQueue[Answered | None],
+) -> None:
+    waiting = dict.fromkeys(questions)
+    slots = Semaphore(concurrency)
+
+    async def answer(question: str) -> None:
+        async with slots:
+            reply = await ask(endpoint, question, call)
+        del waiting[question]
+        replies.put((question, reply))
+
+    async with call.client:
+        with move_on_after(call.until - time.monotonic()):
+            async with create_task_group() as group:
+                for question in questions:
+                    group.start_soon(answer, question)
+    for question in waiting:
+        replies.put((question, Reply(None, 0, "deadline", "the time for the whole call was over")))

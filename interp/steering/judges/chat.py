@@ -1,27 +1,23 @@
-"""One question to a language model behind an OpenAI-compatible endpoint: what is sent, what is
-tried again, and what stops everything.
+"""One question to a language model behind an OpenAI-compatible endpoint: what is sent, which faults
+are retried, and which end the whole call.
 """
 
 import email.utils
-import http.client
-import ipaddress
 import json
-import math
-import os
 import re
 import ssl
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zlib
 from dataclasses import dataclass, field
-from threading import Event
-from typing import Any, Literal
+from functools import cache
+from typing import Literal
 
+import httpx
 import numpy as np
+from anyio import fail_after, sleep
 
-from interp.core import InputError, UnavailableError
+from interp.core import UnavailableError
+from interp.steering.judges.settings import Endpoint
 
 Reason = Literal[
     "connection",
@@ -35,87 +31,28 @@ Reason = Literal[
 ]
 """Why a question has no rating."""
 
-AGAIN: dict[int, Reason] = {408: "timeout", 425: "server error", 429: "rate limit"}
+RETRIED: dict[int, Reason] = {408: "timeout", 425: "server error", 429: "rate limit"}
 LARGEST = 2**20
 LONGEST_WAIT = 60.0
 KEY_WANTED = "it wants a key; set the environment variable and give its name as key_from"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where a model answers, and how patient to be with it; see `EndpointJudge` for the
-    arguments.
-    """
-
-    url: str
-    model: str
-    key_from: str | None
-    timeout: float
-    retries: int
-    backoff: float
-    max_tokens: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        _require_address(self.url, self.key_from)
-        if not self.model.strip():
-            raise InputError(
-                "the model's name is empty; give the name that the endpoint knows it by"
-            )
-        for name, value, least in (
-            ("retries", self.retries, 0),
-            ("max_tokens", self.max_tokens, 1),
-            ("seed", self.seed, 0),
-        ):
-            if value < least:
-                raise InputError(f"{name} is {value}; give {least} or more")
-        if not (math.isfinite(self.timeout) and self.timeout > 0) or not (
-            math.isfinite(self.backoff) and self.backoff >= 0
-        ):
-            raise InputError(
-                f"timeout is {self.timeout} s and backoff {self.backoff} s; give a time above "
-                "0 "
-                "and a wait of 0 or more"
-            )
-
-    @property
-    def address(self) -> str:
-        """Where questions are sent."""
-        base = self.url.rstrip("/")
-        return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
-
-    def key(self) -> str | None:
-        """The key, read from the environment now.
-
-        Raises:
-            InputError: the variable is not set, or what it holds cannot be a key.
-        """
-        if self.key_from is None:
-            return None
-        key = os.environ.get(self.key_from, "").strip()
-        if not key:
-            raise InputError(
-                f"the environment variable {self.key_from} holds no key; set it, or give "
-                "key_from=None if none is needed"
-            )
-        if not (key.isascii() and key.isprintable()):
-            raise InputError(
-                f"the environment variable {self.key_from} holds characters that no key has; set "
-                "it to the key alone"
-            )
-        return key
+HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    # A small answer could otherwise be unpacked to more than the memory holds.
+    "Accept-Encoding": "identity",
+    "User-Agent": "interp",
+}
 
 
 @dataclass(frozen=True)
 class Call:
-    """What the questions of one call of the judge share: the key, when the call must be over,
-    whether it was given up, and the door.
+    """What the questions of one call of the judge share: the key, the monotonic time at which the
+    call must be over, and the connections.
     """
 
     key: str | None = field(repr=False)
     until: float
-    stop: Event
-    opener: urllib.request.OpenerDirector
+    client: httpx.AsyncClient
 
 
 @dataclass(frozen=True)
@@ -136,26 +73,43 @@ class _Fault:
     again: bool = True
 
 
-def door(url: str) -> urllib.request.OpenerDirector:
-    """What opens connections: through the proxies of the environment, with certificates checked,
-    and without following redirects.
+def connections(key: str | None, most: int) -> httpx.AsyncClient:
+    """A client that keeps at most so many connections open and uses them again.
 
-    Made once for many requests, because reading the trusted certificates takes longer than a
-    request.
+    It goes through the proxies of the environment, checks certificates against those that this
+    machine trusts, and follows no redirect, which would carry the key to another address.
+
+    Raises:
+        UnavailableError: the environment names a proxy of a kind that cannot be used.
     """
-    if not url.startswith("https:"):
-        return urllib.request.build_opener(_NoRedirect)
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
+    try:
+        return httpx.AsyncClient(
+            headers=HEADERS | ({"Authorization": f"Bearer {key}"} if key else {}),
+            verify=_trusted(),
+            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            # `_attempt` limits the whole request; a limit for each read would let a server drip.
+            timeout=None,
+        )
+    except (ImportError, ValueError):
+        # The reason may repeat the proxy's password.
+        raise UnavailableError(
+            "the environment names a proxy that cannot be used; set HTTP_PROXY, HTTPS_PROXY and "
+            "ALL_PROXY to http:// or https:// addresses, or unset them"
+        ) from None
 
 
-def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
-    """Ask one question at temperature 0, again after faults that may pass: 408, 425, 429, 5xx,
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read once, because that takes longer than a request."""
+    return ssl.create_default_context()
+
+
+async def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
+    """Put one question at temperature 0, again after faults that may pass: 408, 425, 429, 5xx,
     timeouts, broken connections and answers.
 
-    The wait before attempt k is `backoff · 2^k` times a random number in [.5, 1), at most a minute;
-    or what Retry-After says, if longer.
+    The wait before attempt k is `backoff · 2^k` times a random number in [0.5, 1), at most a
+    minute; or what Retry-After says, if longer.
 
     Raises:
         UnavailableError: the endpoint refuses such questions altogether (400, 401, 403, 404, …, a
@@ -163,27 +117,17 @@ def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
     """
     body = _body(endpoint, question)
     jitter = np.random.default_rng([endpoint.seed, zlib.crc32(body)])
-    fault = _Fault("deadline", "the time for the whole call was over")
-    for attempt in range(endpoint.retries + 1):
-        left = call.until - time.monotonic()
-        if left <= 0 or call.stop.is_set():
-            return Reply(None, attempt, fault.reason, fault.detail)
-        outcome = _attempt(endpoint, body, call, min(endpoint.timeout, left))
-        if isinstance(outcome, str):
-            return Reply(outcome, attempt + 1)
-        fault = outcome
-        wait = max(
-            min(endpoint.backoff * 2**attempt, LONGEST_WAIT) * jitter.uniform(0.5, 1.0), fault.wait
-        )
+    attempt = 0
+    while isinstance(outcome := await _attempt(endpoint, body, call), _Fault):
+        backoff = min(endpoint.backoff * 2**attempt, LONGEST_WAIT) * jitter.uniform(0.5, 1.0)
+        wait = max(backoff, outcome.wait)
         # Waiting is vain when nothing is left to try or the time ends before it.
-        if (
-            not fault.again
-            or attempt == endpoint.retries
-            or time.monotonic() + wait >= call.until
-            or call.stop.wait(wait)
-        ):
-            return Reply(None, attempt + 1, fault.reason, fault.detail)
-    raise AssertionError("the last attempt returns")
+        over = time.monotonic() + wait >= call.until
+        if not outcome.again or attempt == endpoint.retries or over:
+            return Reply(None, attempt + 1, outcome.reason, outcome.detail)
+        await sleep(wait)
+        attempt += 1
+    return Reply(outcome, attempt + 1)
 
 
 def _body(endpoint: Endpoint, question: str) -> bytes:
@@ -198,51 +142,32 @@ def _body(endpoint: Endpoint, question: str) -> bytes:
     ).encode()
 
 
-def _attempt(endpoint: Endpoint, body: bytes, call: Call, seconds: float) -> str | _Fault:
-    key = call.key
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "User-Agent": "interp",
-    }
-    headers |= {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(endpoint.address, data=body, headers=headers, method="POST")
+async def _attempt(endpoint: Endpoint, body: bytes, call: Call) -> str | _Fault:
     try:
-        with call.opener.open(request, timeout=seconds) as response:
-            return _content(_read(response, time.monotonic() + seconds), key)
-    except urllib.error.HTTPError as error:
-        with error:
-            return _refused(endpoint, error, key)
-    except (OSError, http.client.HTTPException) as error:
-        return _broken(endpoint, error, key)
+        with fail_after(endpoint.timeout):
+            async with call.client.stream("POST", endpoint.address, content=body) as response:
+                raw = await _read(response)
+    except TimeoutError:
+        return _Fault("timeout", f"no answer within {endpoint.timeout:g} s")
+    except httpx.HTTPError as error:
+        return _broken(endpoint, error, call.key)
+    if response.is_success:
+        return _content(raw, call.key)
+    return _refused(endpoint, response, _line(raw, call.key))
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to another address."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _read(response: Any, until: float) -> bytes | None:
-    """The body; None if it is larger than any answer. Parts that come one by one must not add up to
-    more time than one request has.
-    """
-    size, parts, expected = 0, [], response.length
-    while size != expected and (part := response.read1(2**16)):
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST:
-            return None
-        if time.monotonic() > until:
-            raise TimeoutError("the answer came too slowly")
-    if expected is not None and size < expected:
-        raise ConnectionError(f"the connection ended after {size} of {expected} bytes")
-    return b"".join(parts)
+async def _read(response: httpx.Response) -> bytes:
+    """The body; of one that is larger than any answer, only enough to see that it is."""
+    raw = b""
+    async for part in response.aiter_raw():
+        raw += part
+        if len(raw) > LARGEST:
+            break
+    return raw
 
 
-def _content(raw: bytes | None, key: str | None) -> str | _Fault:
-    if raw is None:
+def _content(raw: bytes, key: str | None) -> str | _Fault:
+    if len(raw) > LARGEST:
         return _Fault("too large", f"an answer of more than {LARGEST:,} bytes", again=False)
     try:
         answer = json.loads(raw)["choices"][0]["message"]["content"]
@@ -254,14 +179,11 @@ def _content(raw: bytes | None, key: str | None) -> str | _Fault:
     return answer.encode("utf-8", "replace").decode()
 
 
-def _refused(endpoint: Endpoint, error: urllib.error.HTTPError, key: str | None) -> _Fault:
-    status = error.code
-    if status in AGAIN or status >= 500:
-        return _Fault(
-            AGAIN.get(status, "server error"),
-            f"HTTP {status}",
-            _retry_after(error.headers.get("Retry-After", "")),
-        )
+def _refused(endpoint: Endpoint, response: httpx.Response, complaint: str) -> _Fault:
+    status = response.status_code
+    if status in RETRIED or status >= 500:
+        wait = _retry_after(response.headers.get("Retry-After", ""))
+        return _Fault(RETRIED.get(status, "server error"), f"HTTP {status}", wait)
     if status in (401, 403):
         # What the server says here may repeat the key.
         why = (
@@ -275,32 +197,29 @@ def _refused(endpoint: Endpoint, error: urllib.error.HTTPError, key: str | None)
             "and the key"
         )
     else:
-        why = f"{_complaint(error, key)}; check the url, the model's name and what it accepts"
-    raise UnavailableError(
-        f"{endpoint.url} answers {endpoint.model!r} with HTTP {status}: {why}"
-    ) from None
+        why = (
+            f"{complaint or 'no reason given'}; check the url, the model's name and what it accepts"
+        )
+    raise UnavailableError(f"{endpoint.url} answers {endpoint.model!r} with HTTP {status}: {why}")
 
 
-def _complaint(error: urllib.error.HTTPError, key: str | None) -> str:
-    try:
-        raw = error.read(2**12)
-    except (OSError, http.client.HTTPException):
-        return "no reason given"
-    return _line(raw, key) or "no reason given"
-
-
-def _broken(endpoint: Endpoint, error: Exception, key: str | None) -> _Fault:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+def _broken(endpoint: Endpoint, error: httpx.HTTPError, key: str | None) -> _Fault:
+    cause = _root(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise UnavailableError(
             f"{endpoint.url} has a certificate that cannot be trusted: {cause.verify_message}; "
             "check the url"
         ) from None
-    if isinstance(cause, TimeoutError):
-        return _Fault("timeout", f"no answer within {endpoint.timeout:g} s")
-    return _Fault(
-        "connection", _line(f"{type(cause).__name__}: {cause}".encode(errors="replace"), key)
-    )
+    detail = f"{type(cause).__name__}: {cause}".encode(errors="replace")
+    return _Fault("connection", _line(detail, key))
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the layers below httpx met first: that a connection was refused, say."""
+    if isinstance(error, BaseExceptionGroup):  # one for each address of the host
+        return _root(error.exceptions[0])
+    below = error.__cause__ or error.__context__
+    return _root(below) if below else error
 
 
 def _retry_after(value: str) -> float:
@@ -318,39 +237,3 @@ def _line(raw: bytes, key: str | None) -> str:
     text = raw.decode("utf-8", "replace")
     shown = (text.replace(key, "…") if key else text)[:1000]
     return " ".join("".join(sign if sign.isprintable() else " " for sign in shown).split())[:160]
-
-
-def _require_address(url: str, key_from: str | None) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-        host.encode("idna")
-    except ValueError:
-        raise InputError(
-            "the url cannot be read; give the base address, such as https://host/v1"
-        ) from None
-    # The message must not repeat what may be a password.
-    if (
-        parts.scheme not in ("http", "https")
-        or not host
-        or "@" in parts.netloc
-        or parts.query
-        or parts.fragment
-        or not re.fullmatch("[!-~]+", url)
-    ):
-        raise InputError(
-            "the url must be a base address with a host and without user, query or spaces, in "
-            "ASCII, such as https://host/v1"
-        )
-    if parts.scheme == "http" and key_from is not None and not _is_here(host):
-        raise InputError(
-            f"http://{host} would send the key in {key_from} unencrypted; use https, or "
-            "key_from=None if none is needed"
-        )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

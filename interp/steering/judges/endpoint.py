@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,11 +18,13 @@ from interp.core import InputError, UnavailableError
 from interp.corpus import ConceptSet
 from interp.detection import auroc_many
 from interp.steering.judges.answers import AnswerStore
-from interp.steering.judges.asking import ask_all
-from interp.steering.judges.chat import Endpoint, Reply
 from interp.steering.judges.judge import Judgement, Reliability
 from interp.steering.judges.reliability import UNMEASURED, reliability_of
 from interp.steering.judges.rubric import VERSION, concept_question, fluency_question, rating
+from interp.steering.judges.settings import Endpoint
+
+if TYPE_CHECKING:
+    from interp.steering.judges.chat import Reply
 
 GIVE_UP = 20
 """So many questions in vain and none answered: the endpoint is not there, and asking on would take
@@ -208,6 +211,8 @@ class EndpointJudge:
         """Ratings from the endpoint; `alone` says that there are no others, so that no answer at
         all is an error.
         """
+        from interp.steering.judges.asking import ask_all
+
         ratings: dict[str, int] = {}
         in_vain: Counter[str] = Counter()
         detail = ""
@@ -233,7 +238,7 @@ class EndpointJudge:
             raise UnavailableError(self._nothing_answered(in_vain, detail))
         return ratings
 
-    def _count(self, reply: Reply, value: int | None) -> None:
+    def _count(self, reply: "Reply", value: int | None) -> None:
         self._counts["requests"] += reply.requests
         if value is None:
             self._failures[reply.reason or "no rating"] += 1
@@ -315,7 +320,7 @@ def _draw(texts: Sequence[str], count: int, generator: np.random.Generator) -> l
     return [texts[number] for number in generator.permutation(len(texts))[:count]]
 
 
-def _keep(store: AnswerStore | None, question: str, reply: Reply) -> None:
+def _keep(store: AnswerStore | None, question: str, reply: "Reply") -> None:
     if store is not None and reply.answer is not None:
         store.put(question, reply.answer)
 

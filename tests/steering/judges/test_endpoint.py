@@ -2,6 +2,7 @@
 at all.
 """
 
+import asyncio
 import dataclasses
 import json
 import threading
@@ -39,7 +40,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def serve():
-    servers = []
+    servers, threads = [], set(threading.enumerate())
 
     def start(script):
         servers.append(loopback.Endpoint(script))
@@ -48,10 +49,7 @@ def serve():
     yield start
     for server in servers:
         server.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("judge"):
-            thread.join(5)
-            assert not thread.is_alive()
+    assert set(threading.enumerate()) == threads
 
 
 def judge_at(server, **options):
@@ -69,7 +67,7 @@ def first(action, otherwise=oracle):
     return lambda question, number: action if number == 0 else otherwise(question)
 
 
-SLOW = (loopback.never, loopback.drip)
+SLOW = (loopback.never, loopback.drip, loopback.drip_headers)
 
 
 def patience(fault):
@@ -91,6 +89,44 @@ def test_ratings_come_back_in_the_order_of_the_texts(serve):
     assert not found.failed.any()
     assert (judge.usage.questions, judge.usage.requests, judge.failures) == (10, 10, {})
     assert isinstance(judge, MeasuredJudge)
+
+
+def test_connections_are_used_again_and_none_is_left_open(serve, monkeypatch):
+    monkeypatch.setattr(loopback.Handler, "protocol_version", "HTTP/1.1")
+    clients = set()
+
+    def remembered(question, number):
+        def act(handler):
+            clients.add(handler.client_address)
+            loopback.say(oracle(question))(handler)
+
+        return act
+
+    assert judged(judge_at(serve(remembered), concurrency=2)).concept.tolist() == CONCEPT
+    assert len(clients) <= 2
+
+
+def test_the_proxy_of_the_environment_is_used_but_not_for_the_hosts_it_leaves_out(
+    serve, monkeypatch
+):
+    server, proxy = serve(oracle), serve(oracle)
+    monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    judged(judge_at(server), TEXTS[:1])
+    assert (len(server.seen), proxy.seen) == (2, [])
+    judged(EndpointJudge("http://elsewhere.invalid/v1", "tiny", key_from=None), TEXTS[:1])
+    assert {request["path"] for request in proxy.seen} == {
+        "http://elsewhere.invalid/v1/chat/completions"
+    }
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:secret@127.0.0.1:9", "gopher://user:secret@host"])
+def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(serve, monkeypatch, proxy):
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(UnavailableError, match="names a proxy that cannot be used") as caught:
+        judged(judge_at(serve(oracle)))
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_what_is_sent(serve):
@@ -155,6 +191,15 @@ def test_a_text_cannot_end_its_own_quotation_nor_rate_itself(serve):
     assert all(loopback.text(request["question"]) == evil for request in server.seen)
 
 
+def test_it_can_be_asked_where_an_event_loop_runs(serve):
+    judge = judge_at(serve(oracle))
+
+    async def notebook():
+        return judged(judge)
+
+    assert asyncio.run(notebook()).concept.tolist() == CONCEPT
+
+
 # Faults that pass
 
 
@@ -201,6 +246,7 @@ def test_what_may_pass_is_tried_again(serve, fault):
         (loopback.hang_up_at_once, "connection"),
         (loopback.never, "timeout"),
         (loopback.drip, "timeout"),
+        (loopback.drip_headers, "timeout"),
         (reply(200, b"{"), "invalid response"),
     ],
 )
@@ -296,14 +342,14 @@ def test_all_answers_without_a_rating_are_failures_that_are_counted_not_an_error
 # Waiting
 
 
-class Recorder(threading.Event):
-    """An event on which nobody waits: how long they would have is kept."""
+class Recorder:
+    """Nobody waits: how long they would have is kept."""
 
     waits = ()
 
-    def wait(self, timeout=None):
-        Recorder.waits += (timeout,)
-        return False
+    @staticmethod
+    async def sleep(seconds):
+        Recorder.waits += (seconds,)
 
 
 def waits_of(server, **options):
@@ -319,7 +365,7 @@ def waits_of(server, **options):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    monkeypatch.setattr("interp.steering.judges.asking.Event", Recorder)
+    monkeypatch.setattr("interp.steering.judges.chat.sleep", Recorder.sleep)
 
 
 def test_waits_double_with_a_jitter_of_the_seed(serve, recorded):
