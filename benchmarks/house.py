@@ -19,9 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from import_graph import cycles, module_imports
+from import_graph import cycles, module_imports  # noqa: E402
 
-from interp.core.files import write_json, write_text
+from interp.core.files import write_json, write_text  # noqa: E402
 
 PACKAGE = ROOT / "interp"
 STAGES = (
@@ -129,7 +129,8 @@ def picture(found: dict[str, dict[str, int]]) -> str:
     for column, stage in enumerate(STAGES):
         x = left + cell * column + cell / 2
         parts.append(
-            f'<text x="{x - 12}" y="{top - 14}" fill="#444" transform="rotate(-35 {x - 12} {top - 14})">{escape(stage)}</text>'
+            f'<text x="{x - 12}" y="{top - 14}" fill="#444" '
+            f'transform="rotate(-35 {x - 12} {top - 14})">{escape(stage)}</text>'
         )
     for row, (job, stages) in enumerate(found.items()):
         y = top + 44 * row + 22
