@@ -15,6 +15,7 @@ from interp.causal.methods.search import clean_and_replaced
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
+from interp.core.false_discovery import adjusted
 from interp.core.names import require_known
 
 Test = Literal["wilcoxon", "t"]
@@ -128,15 +129,6 @@ def paired_p_values(
         else:
             found[varied] = wilcoxon(values, zero_method="pratt", method="approx", axis=0).pvalue
     return found
-
-
-def adjusted(p: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " edge"]:
-    """p values adjusted for one family (Benjamini & Hochberg 1995):
-    `q_(i) = min over j ≥ i of p_(j) · n / j`.
-    """
-    from scipy.stats import false_discovery_control
-
-    return np.asarray(false_discovery_control(p, method="bh"))
 
 
 def _into_kept(

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.methods.assembly import assembled
-from interp.causal.methods.interventional import adjusted
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, silent
+from interp.core.false_discovery import adjusted
 
 CONSTANT = 1e-7
 """A column that varies by less than this share of its size is constant."""

@@ -1,4 +1,4 @@
-"""Many questions at a time, no more than the endpoint bears, and no longer than the call may take."""
+"""Many questions at once: no more than the endpoint bears, no longer than the call may take."""
 
 import time
 from collections.abc import Generator, Sequence

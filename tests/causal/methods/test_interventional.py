@@ -19,11 +19,12 @@ from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.random_graphs import random_like, seeds_of
 from interp.causal.graph.selection import readings
 from interp.causal.methods.effects import path_effects
-from interp.causal.methods.interventional import adjusted, interventional_graph, paired_p_values
+from interp.causal.methods.interventional import interventional_graph, paired_p_values
 from interp.causal.methods.regression import least_squares, regression_graph
 from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples
 from interp.core import InputError, UnavailableError
+from interp.core.false_discovery import adjusted
 from interp.models import ModuleModel
 from interp.testbeds.images.files import mnist_digits
 
