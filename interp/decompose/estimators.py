@@ -21,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from interp.decompose.dictionary import Dictionary
 from interp.decompose.sae.fit import fit_sae
 from interp.decompose.sae.rules import Variant
-from interp.decompose.snmf.fit import DirectionStep, Solver, fit_snmf
+from interp.decompose.snmf.fit import fit_snmf
+from interp.decompose.snmf.one_fit import DirectionStep, Solver
 from interp.decompose.snmf.starts import Init
 
 Fitted = TypeVar("Fitted", bound="_Decomposition")

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,37 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
-from interp.core.names import require_known
-from interp.core.rows import chunk_places
 from interp.decompose.checks import (
     fitted_from,
     require_n_features,
-    require_positive,
     require_rows,
     require_sparsity,
 )
 from interp.decompose.dictionary import Dictionary, Method
-from interp.decompose.snmf.alternation import Alternation, Schedule
 from interp.decompose.snmf.nnls import solve_nnls
+from interp.decompose.snmf.one_fit import DirectionStep, Fitted, Problem, Settings, Solver, one_fit
 from interp.decompose.snmf.scaled import Scaled, massive_rows
-from interp.decompose.snmf.starts import Init, first_coefficients
+from interp.decompose.snmf.starts import Init
 from interp.decompose.storage import stored
-
-Solver = Literal["hals", "multiplicative"]
-DirectionStep = Literal["least_squares", "descent"]
-
-# Multiplicative updates cannot leave zero, so a k-means start is lifted off it (Ding, Li & Jordan
-# 2010, section 3.2).
-MULTIPLICATIVE_LIFT = 0.2
-REFITS = 2
-# A start with the wanted number of features merges or splits some of them; twice as many left more
-# wrong than half as many again (planted, 100 features under 50 % noise, four seeds: mean matched
-# cosine 0.98 against 0.99).
-SURPLUS = 1.5
-SAMPLE_ROWS = 4096
-SAMPLE_PER_FEATURE = 40
-SETTLING = 8
-SWEEPS = 2
 
 
 @stored
@@ -71,55 +52,6 @@ class Snmf(Dictionary):
         ).T.contiguous()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Settings:
-    """The arguments of a fit, checked; in the order in which its provenance lists them."""
-
-    n_features: int
-    sparsity: float
-    kept_entries: int
-    coefficient_sparsity: float
-    solver: Solver
-    direction_step: DirectionStep
-    init: Init
-    max_iterations: int
-    tolerance: float
-    patience: int
-    annealing: int
-    restarts: int
-
-    def __post_init__(self) -> None:
-        require_known("solver", self.solver, get_args(Solver))
-        require_known("direction_step", self.direction_step, get_args(DirectionStep))
-        require_known("init", self.init, get_args(Init))
-        require_positive(
-            {name: getattr(self, name) for name in ("max_iterations", "patience", "restarts")}
-        )
-        if self.tolerance < 0 or self.annealing < 0:
-            raise InputError(
-                f"tolerance is {self.tolerance} and annealing {self.annealing}; expected neither "
-                "below 0"
-            )
-        _require_penalty(self.coefficient_sparsity, self.solver)
-
-
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """What is factored: rows, the price of a unit of coefficient, and directions to start from."""
-
-    data: Scaled
-    penalty: float
-    start: Float[Tensor, "feature d"] | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    directions: Float[Tensor, "feature d"]
-    trace: list[float]
-    n_iterations: int
-    converged: bool
-
-
 @torch.no_grad()
 def fit_snmf(
     acts: Activations | Float[Tensor, "row d"],
@@ -130,7 +62,7 @@ def fit_snmf(
     solver: Solver = "hals",
     direction_step: DirectionStep = "least_squares",
     init: Init = "kmeans",
-    start: Float[Tensor, "n_features d"] | None = None,
+    start: Float[Tensor, "feature start_d"] | None = None,
     max_iterations: int = 500,
     tolerance: float = 1e-4,
     patience: int = 10,
@@ -176,9 +108,9 @@ def fit_snmf(
             refit).
         direction_step: after annealing; HALS only.
         init: first coefficients from k-means, uniform noise or singular vectors.
-        start: directions to start from instead, one for each feature: those of a neighbouring
-            checkpoint, say. The first coefficients are solved for them, and there is no annealing.
-            HALS only.
+        start: directions `[feature, d]` to start from instead of `init`: those of a neighbouring
+            checkpoint, say. Coefficients are solved for them first, and there is no annealing. HALS
+            only.
         max_iterations: of the alternation over all rows.
         tolerance: relative; the fit stops when `patience` iterations together improve the error by
             less than this fraction.
@@ -205,7 +137,7 @@ def fit_snmf(
     values = require_rows(acts)
     require_n_features(n_features, len(values), "the number of rows")
     require_sparsity(sparsity)
-    settings = _Settings(
+    settings = Settings(
         n_features=n_features,
         sparsity=sparsity,
         kept_entries=math.ceil(sparsity * values.shape[1] - 1e-9),
@@ -227,7 +159,7 @@ def fit_snmf(
     started = time.perf_counter()
     problem = _problem(values, coefficient_sparsity, start)
     fits = [
-        _fit(problem, settings, _restart_seed(seed, restart), progress)
+        one_fit(problem, settings, _restart_seed(seed, restart), progress)
         for restart in range(restarts)
     ]
     errors = [min(fit.trace) for fit in fits]
@@ -258,25 +190,12 @@ def _problem(
     values: Float[Tensor, "row d"],
     coefficient_sparsity: float,
     start: Float[Tensor, "feature d"] | None,
-) -> _Problem:
+) -> Problem:
     data = Scaled(values, *massive_rows(values))
     penalty = 0.0
     if coefficient_sparsity:
         penalty = coefficient_sparsity * float(data.squared_norms().median().sqrt())
-    return _Problem(data, penalty, None if start is None else start.detach().to(data.scale))
-
-
-def _require_penalty(coefficient_sparsity: float, solver: Solver) -> None:
-    if not 0 <= coefficient_sparsity < 1:
-        raise InputError(
-            f"coefficient_sparsity is {coefficient_sparsity}; expected at least 0 and below 1 "
-            "(0.02 to 0.1 is usual)"
-        )
-    if coefficient_sparsity and solver == "multiplicative":
-        raise InputError(
-            f"coefficient_sparsity is {coefficient_sparsity}, but the published algorithm has "
-            "none; use solver='hals' or 0"
-        )
+    return Problem(data, penalty, None if start is None else start.detach().to(data.scale))
 
 
 def _require_start(start: Tensor, shape: tuple[int, int], solver: Solver) -> None:
@@ -298,126 +217,7 @@ def _restart_seed(seed: int, restart: int) -> int:
     )
 
 
-def _fit(problem: _Problem, settings: _Settings, seed: int, progress: Progress) -> _Fitted:
-    """One fit from one start."""
-    generator = torch.Generator().manual_seed(seed)
-    if problem.start is not None:
-        run = _from_directions(problem, settings, generator)
-    elif settings.annealing:
-        directions = _annealed(problem, settings, generator, progress)
-        run = _from_directions(replace(problem, start=directions), settings, generator)
-    else:
-        run = _from_coefficients(problem, settings, generator)
-    trace, converged = _alternate(run, settings, progress)
-    iterations = len(trace)
-    if settings.solver == "hals":
-        trace.append(run.refit(REFITS))
-    return _Fitted(run.best.directions, trace, iterations, converged)
-
-
-def _from_coefficients(
-    problem: _Problem, settings: _Settings, generator: torch.Generator
-) -> Alternation:
-    blocks = _blocks(problem.data, settings.n_features, settings.init, generator)
-    if settings.solver == "multiplicative" and settings.init == "kmeans":
-        for block in blocks:
-            block += MULTIPLICATIVE_LIFT
-    return Alternation(
-        problem.data,
-        blocks,
-        _schedule(problem, settings, SETTLING),
-        solver=settings.solver,
-        generator=generator,
-        penalty=problem.penalty,
-    )
-
-
-def _from_directions(
-    problem: _Problem, settings: _Settings, generator: torch.Generator
-) -> Alternation:
-    values = problem.data.values
-    blocks = [
-        torch.zeros(settings.n_features, rows.stop - rows.start, device=values.device)
-        for rows in chunk_places(values)
-    ]
-    return Alternation(
-        problem.data,
-        blocks,
-        _schedule(problem, settings, 0),
-        solver="hals",
-        generator=generator,
-        directions=problem.start,
-        penalty=problem.penalty,
-    )
-
-
-def _schedule(problem: _Problem, settings: _Settings, before_descent: int) -> Schedule:
-    """All features, at the wanted number of entries from the first iteration on."""
-    least_squares = settings.direction_step == "least_squares"
-    return Schedule(
-        width=problem.data.values.shape[1],
-        kept=settings.kept_entries,
-        n_started=settings.n_features,
-        n_features=settings.n_features,
-        steps=0,
-        least_squares_steps=settings.max_iterations if least_squares else before_descent,
-        sweeps=SWEEPS,
-    )
-
-
-def _annealed(
-    problem: _Problem, settings: _Settings, generator: torch.Generator, progress: Progress
-) -> Float[Tensor, "feature d"]:
-    """Directions that tightened on a sample of the rows."""
-    wanted, total = settings.n_features, settings.annealing + SETTLING
-    sample = problem.data.sample(max(SAMPLE_ROWS, SAMPLE_PER_FEATURE * wanted), generator)
-    n_rows, width = sample.values.shape
-    available = 2 * min(n_rows, width) if settings.init == "svd" else n_rows
-    n_started = max(wanted, min(math.ceil(SURPLUS * wanted), available))
-    run = Alternation(
-        sample,
-        _blocks(sample, n_started, settings.init, generator),
-        Schedule(
-            width=width,
-            kept=settings.kept_entries,
-            n_started=n_started,
-            n_features=wanted,
-            steps=settings.annealing,
-            least_squares_steps=total,
-            sweeps=1,
-        ),
-        solver="hals",
-        generator=generator,
-        penalty=problem.penalty,
-    )
-    for step in range(total):
-        run.step()
-        progress("semi-NMF annealing", step + 1, total, "iterations")
-    return run.best.directions
-
-
-def _blocks(
-    data: Scaled, n_features: int, init: Init, generator: torch.Generator
-) -> list[Float[Tensor, "feature _"]]:
-    first = first_coefficients(data.values, data.scale, n_features, init, generator)
-    return [first[rows].T.contiguous() for rows in chunk_places(data.values)]
-
-
-def _alternate(
-    run: Alternation, settings: _Settings, progress: Progress
-) -> tuple[list[float], bool]:
-    trace: list[float] = []
-    for iteration in range(settings.max_iterations):
-        trace.append(run.step())
-        progress("semi-NMF", iteration + 1, settings.max_iterations, "iterations")
-        if len(trace) > settings.patience and min(trace) >= min(trace[: -settings.patience]) * (
-            1 - settings.tolerance
-        ):
-            return trace, True
-    return trace, False
-
-
-def _unconverged(fitted: _Fitted, settings: _Settings) -> str:
+def _unconverged(fitted: Fitted, settings: Settings) -> str:
     return (
         f"semi-NMF stopped at max_iterations={settings.max_iterations} with relative error "
         f"{min(fitted.trace):.6g}; the last "

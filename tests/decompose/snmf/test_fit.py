@@ -336,8 +336,8 @@ def test_bfloat16_comes_close_to_float32(small):
 
 def test_tightening_on_a_sample_of_the_rows_is_enough(monkeypatch):
     acts, truth = planted.mixture(4, n_rows=3000, width=96, n_features=10, support=5)
-    monkeypatch.setattr("interp.decompose.snmf.fit.SAMPLE_ROWS", 600)
-    monkeypatch.setattr("interp.decompose.snmf.fit.SAMPLE_PER_FEATURE", 1)
+    monkeypatch.setattr("interp.decompose.snmf.one_fit.SAMPLE_ROWS", 600)
+    monkeypatch.setattr("interp.decompose.snmf.one_fit.SAMPLE_PER_FEATURE", 1)
     assert match_directions(fit_snmf(acts, 10, sparsity=0.05).directions, truth).mean_cosine > 0.99
 
 
