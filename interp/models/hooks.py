@@ -3,11 +3,12 @@ does so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from interp.core import InputError
 from interp.models.protocol import Call, Frame, Hook
@@ -66,7 +67,7 @@ def placed(
     with ExitStack() as stack:
         for site in dict.fromkeys([*hooks, *waiting]):
             react = _reaction(site, hooks.get(site), frame, waiting)
-            stack.enter_context(_observed(points[site], react))
+            stack.callback(_place(points[site], react).remove)
         yield
 
 
@@ -78,13 +79,17 @@ def observing(
 
     Unlike `placed` these see calls as torch makes them: all arguments, and results of any kind.
     """
-    with ExitStack() as stack:
+    handles = []
+    try:
         for module in modules:
             if before is not None:
-                stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             if after is not None:
-                stack.callback(module.register_forward_hook(after).remove)
+                handles.append(module.register_forward_hook(after))
         yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def changed_for_good(module: nn.Module, before: Before) -> None:
@@ -153,11 +158,11 @@ def _call_hook(hook: Hook, value: Tensor, call: Call) -> Tensor:
     return new
 
 
-def _observed(point: Point, react: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+def _place(point: Point, react: Callable[[Tensor], Tensor]) -> RemovableHandle:
     if point.where == "input":
-        return observing(point.module, before=_on_input(react))
+        return point.module.register_forward_pre_hook(_on_input(react), with_kwargs=True)
     after = _on_output(react) if point.where == "output" else _on_head(point, react)
-    return observing(point.module, after=after)
+    return point.module.register_forward_hook(after)
 
 
 def _on_input(react: Callable[[Tensor], Tensor]) -> Before:

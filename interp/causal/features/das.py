@@ -16,9 +16,9 @@ from interp.causal.features.interchange import (
     held_values,
     interchange_accuracy,
     interchanged_output,
-    prepared_whole,
     random_subspace,
 )
+from interp.causal.wiring.examples import whole_examples
 from interp.core import InputError, Progress, Provenance, Score, silent, text_hash
 from interp.models.protocol import Model
 
@@ -117,7 +117,7 @@ def align(
         seed=seed,
         model=model.name,
         weight_hash=model.weight_hash,
-        corpus_hash=text_hash(prepared_whole(model, fit.base).items),
+        corpus_hash=text_hash(model.prepare(fit.base).items),
         site=site,
         selection="every position" if position is None else f"position {position}",
         cost={"seconds": time.perf_counter() - start, "steps": len(losses)},
@@ -161,7 +161,7 @@ class _Search:
     def _step(self, pairs: Interchanges, held: list[Float[Tensor, "_ d"]]) -> float:
         # Batches add up to one step, however many of them the model makes of the pairs.
         total, gradient = 0.0, torch.zeros_like(self._matrix)
-        for batch in prepared_whole(self._model, pairs.base).batches:
+        for batch in whole_examples(self._model.prepare(pairs.base)).batches:
             with torch.enable_grad():
                 output = interchanged_output(self._model, batch, held, self._at(self._basis()))
                 expected = pairs.expected[torch.from_numpy(batch.items)].to(output.device)

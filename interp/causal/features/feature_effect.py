@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture import Intervention, Where
+from interp.causal.wiring.examples import whole_examples
 from interp.causal.wiring.wiring import Metric
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, foreign, numeral
@@ -21,7 +22,7 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.random_directions import random_dictionary
 from interp.features.feature import Feature
 from interp.models.adapters.tokens import last_positions
-from interp.models.protocol import Batch, Call, Hook, Model, Prepared
+from interp.models.protocol import Batch, Call, Hook, Model
 
 AFTER_FIRST = Where(first_position=1)
 """All tokens but the first, whose activations are unlike all others."""
@@ -193,22 +194,6 @@ def control_directions(feature: Feature, count: int, seed: int) -> Float[Tensor,
         direction[None], count, sparsity=feature.nonzero / len(direction), seed=seed
     ).directions
     return unit * direction.norm()
-
-
-def whole_examples(prepared: Prepared) -> Prepared:
-    """See that every input is one sequence.
-
-    Raises:
-        InputError: one was cut.
-    """
-    for batch in prepared.batches:
-        if batch.offsets.any():
-            item = int(batch.items[batch.offsets > 0][0])
-            raise InputError(
-                f"input {item} is longer than the network takes in one run; give shorter inputs: "
-                "each is one example"
-            )
-    return prepared
 
 
 def _read(

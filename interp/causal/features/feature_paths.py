@@ -17,7 +17,6 @@ from interp.causal.features.feature_effect import (
     SetCoefficient,
     control_directions,
     named,
-    whole_examples,
 )
 from interp.causal.graph.graph import CausalGraph
 from interp.causal.graph.selection import mean_scores
@@ -26,7 +25,7 @@ from interp.causal.methods.eap import eap
 from interp.causal.methods.eap_ig import eap_ig_activations
 from interp.causal.methods.eap_qk import eap_qk
 from interp.causal.methods.exact import exact
-from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.examples import Examples, whole_examples
 from interp.causal.wiring.replacement import Changes, Swap
 from interp.causal.wiring.wiring import Metric, Wiring
 from interp.core import InputError, Progress, Score, bootstrap_mean, silent

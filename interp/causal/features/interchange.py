@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 from torch import Tensor
 
+from interp.causal.wiring.examples import whole_examples
 from interp.core import InputError, Score
 from interp.models.protocol import Batch, Call, Hook, Model, Prepared
 
@@ -179,7 +180,7 @@ def held_values(
 
     Cost: one forward pass as far as the site.
     """
-    prepared = prepared_whole(model, inputs, batch_size)
+    prepared = whole_examples(model.prepare(inputs, batch_size))
     found: dict[int, Tensor] = {}
     for batch in prepared.batches:
         model.run(batch, {place.site: _keeping(found, batch, place)}, stop_after=place.site)
@@ -220,23 +221,6 @@ def answers(output: Float[Tensor, "row *axes"], batch: Batch) -> Float[Tensor, "
     return output[torch.arange(len(output), device=output.device), last]
 
 
-def prepared_whole(model: Model, inputs: Any, batch_size: int | None = None) -> Prepared:
-    """Inputs as batches, each input in one piece.
-
-    Raises:
-        InputError: an input is too long for that.
-    """
-    prepared = model.prepare(inputs, batch_size)
-    for batch in prepared.batches:
-        if batch.offsets.any():
-            item = int(batch.items[batch.offsets > 0][0])
-            raise InputError(
-                f"input {item} is too long and was cut into pieces; interchanges need each input "
-                "whole, give a shorter one"
-            )
-    return prepared
-
-
 @torch.no_grad()
 def _hits(
     model: Model, pairs: Interchanges, place: Place, batch_size: int | None
@@ -244,7 +228,7 @@ def _hits(
     held = held_values(model, pairs.source, place, batch_size)
     return _right(
         pairs,
-        prepared_whole(model, pairs.base, batch_size),
+        whole_examples(model.prepare(pairs.base, batch_size)),
         lambda batch: interchanged_output(model, batch, held, place),
     )
 
@@ -253,7 +237,7 @@ def _hits(
 def _unchanged(model: Model, pairs: Interchanges, batch_size: int | None) -> Bool[Tensor, " pair"]:
     return _right(
         pairs,
-        prepared_whole(model, pairs.base, batch_size),
+        whole_examples(model.prepare(pairs.base, batch_size)),
         lambda batch: answers(model.run(batch), batch),
     )
 

@@ -1,6 +1,5 @@
 """path_effects(): one call for every network, method and replacement value."""
 
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
@@ -9,11 +8,21 @@ import numpy as np
 from torch import Tensor
 
 from interp.causal.graph.graph import CausalGraph, Method
+from interp.causal.methods.acdc import acdc
 from interp.causal.methods.assembly import assembled
+from interp.causal.methods.eap import eap
+from interp.causal.methods.eap_ig import eap_ig_activations, eap_ig_inputs
+from interp.causal.methods.eap_qk import eap_qk
 from interp.causal.methods.exact import exact
+from interp.causal.methods.graddrop import eap_graddrop
+from interp.causal.methods.interventional import interventional_graph
+from interp.causal.methods.regression import regression_graph
+from interp.causal.wiring.channels import ChannelWiring
 from interp.causal.wiring.examples import Examples
 from interp.causal.wiring.metrics import check_metric
 from interp.causal.wiring.replacement import Value
+from interp.causal.wiring.residual import ResidualWiring
+from interp.causal.wiring.unet import UNetWiring
 from interp.causal.wiring.wiring import Edge, Metric, Wiring
 from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
@@ -24,16 +33,16 @@ DECIDING = ("acdc", "interventional", "regression")
 themselves.
 """
 
-_METHODS: dict[Method, tuple[str, str]] = {
-    "exact": ("exact", "exact"),
-    "eap": ("eap", "eap"),
-    "eap-ig-inputs": ("eap_ig", "eap_ig_inputs"),
-    "eap-ig-activations": ("eap_ig", "eap_ig_activations"),
-    "eap-qk": ("eap_qk", "eap_qk"),
-    "eap-graddrop": ("graddrop", "eap_graddrop"),
-    "acdc": ("acdc", "acdc"),
-    "interventional": ("interventional", "interventional_graph"),
-    "regression": ("regression", "regression_graph"),
+_METHODS: dict[Method, Callable[..., Any]] = {
+    "exact": exact,
+    "eap": eap,
+    "eap-ig-inputs": eap_ig_inputs,
+    "eap-ig-activations": eap_ig_activations,
+    "eap-qk": eap_qk,
+    "eap-graddrop": eap_graddrop,
+    "acdc": acdc,
+    "interventional": interventional_graph,
+    "regression": regression_graph,
 }
 
 
@@ -90,15 +99,17 @@ def path_effects(
             f"edges can be chosen for method 'exact' only, not {method!r}; the others give all "
             "edges at once"
         )
-    search = _search(method, steps, threshold)
+    every: dict[str, dict[str, Any]] = {
+        "exact": {"edges": chosen},
+        "eap-ig-inputs": {"steps": steps},
+        "eap-ig-activations": {"steps": steps},
+        "acdc": {"threshold": threshold},
+    }
+    search, options = _METHODS[method], every.get(method, {})
     if method in DECIDING:
-        decided: CausalGraph = search(examples, metric, progress)
+        decided: CausalGraph = search(wiring, examples, metric, progress=progress, **options)
         return decided
-    table = (
-        exact(examples, metric, None, chosen, progress=progress)
-        if method == "exact"
-        else search(examples, metric, progress)
-    )
+    table = search(examples, metric, progress=progress, **options)
     graph = assembled(
         examples, metric, method, table, {"value": value, "steps": steps}, start, edges=chosen
     )
@@ -116,35 +127,10 @@ def wiring_of(model: Model | Wiring) -> Wiring:
     if isinstance(model, Wiring):
         return model
     if isinstance(model, ModuleModel):
-        from interp.causal.wiring.channels import ChannelWiring
-
         return ChannelWiring(model)
     if isinstance(model, UNetModel):
-        from interp.causal.wiring.unet import UNetWiring
-
         return UNetWiring(model)
-    from interp.causal.wiring.residual import ResidualWiring
-
     return ResidualWiring(model)
-
-
-def _search(
-    method: Method, steps: int, threshold: float
-) -> Callable[[Examples, Metric, Progress], Any]:
-    """The method's function, imported when it is used."""
-    home, name = _METHODS[method]
-    found = getattr(importlib.import_module(f"interp.causal.methods.{home}"), name)
-    every: dict[str, dict[str, Any]] = {
-        "eap-ig-inputs": {"steps": steps},
-        "eap-ig-activations": {"steps": steps},
-        "acdc": {"threshold": threshold},
-    }
-    options = every.get(method, {})
-    if method in DECIDING:
-        return lambda examples, metric, progress: found(
-            examples.wiring, examples, metric, progress=progress, **options
-        )
-    return lambda examples, metric, progress: found(examples, metric, progress=progress, **options)
 
 
 def _refuse_constant(graph: CausalGraph) -> None:

@@ -248,16 +248,14 @@ class ChannelWiring(Wiring):
 
     def _run(self, batch: Batch, inputs: Mapping[int, Hook], outputs: Mapping[int, Hook]) -> Any:
         """The network with hooks at what layers read and give."""
-        hooks = {f"input of {self.layers[place].name}": hook for place, hook in inputs.items()}
-        points = {
-            f"input of {self.layers[place].name}": Point(self.layers[place].module, "input")
-            for place in inputs
-        }
-        hooks |= {f"output of {self.layers[place].name}": hook for place, hook in outputs.items()}
-        points |= {
-            f"output of {self.layers[place].name}": Point(self.layers[place].module, "output")
-            for place in outputs
-        }
+        hooks, points = dict[str, Hook](), dict[str, Point]()
+        for place, layer in enumerate(self.layers):
+            if place in inputs:
+                name = f"input of {layer.name}"
+                hooks[name], points[name] = inputs[place], Point(layer.module, "input")
+            if place in outputs:
+                name = f"output of {layer.name}"
+                hooks[name], points[name] = outputs[place], Point(layer.module, "output")
         with placed(points, hooks, Frame(batch=batch)):
             return self.model.run(batch)
 

@@ -177,6 +177,22 @@ class Examples:
         return list(others.batches)
 
 
+def whole_examples(prepared: Prepared) -> Prepared:
+    """See that every input is one sequence.
+
+    Raises:
+        InputError: one was cut.
+    """
+    for batch in prepared.batches:
+        if batch.offsets.any():
+            item = int(batch.items[batch.offsets > 0][0])
+            raise InputError(
+                f"input {item} is longer than the network takes in one run; give shorter inputs: "
+                "each is one example"
+            )
+    return prepared
+
+
 class _Subset(Examples):
     """Some rows of other examples, prepared once already."""
 

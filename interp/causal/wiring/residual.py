@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from interp.causal.wiring.replacement import Changes
 from interp.causal.wiring.residual_linear import linear_effects, softmax_effects
-from interp.causal.wiring.residual_single import single_edges, single_nodes
+from interp.causal.wiring.residual_single import Rest
 from interp.causal.wiring.stages import Stage, Writer, read_stages, stream_ports, stream_writers
 from interp.causal.wiring.wiring import CLEAN, Metric, Moment, Node, Wiring
 from interp.core import InputError
@@ -116,6 +116,7 @@ class ResidualWiring(Wiring):
         final = self._final(batch, run.hooks())
         return self._unembedded(final, self._last(batch))
 
+    @torch.no_grad()
     def one_by_one(
         self,
         batch: Batch,
@@ -127,8 +128,10 @@ class ResidualWiring(Wiring):
         """Every edge on its own: layers before its port are computed once, those after it for many
         edges together.
         """
-        return single_edges(self, batch, changes, edges, metric, rows)
+        rest = Rest(self, batch, self.changes_of(batch, changes))
+        return rest.with_edges(edges, metric, rows)
 
+    @torch.no_grad()
     def nodes_one_by_one(
         self,
         batch: Batch,
@@ -140,7 +143,8 @@ class ResidualWiring(Wiring):
         """Every source on its own: layers before it are computed once, those after it for a layer's
         heads together.
         """
-        return single_nodes(self, batch, changes, sources, metric, rows)
+        rest = Rest(self, batch, self.changes_of(batch, changes))
+        return rest.with_nodes(np.asarray(sources), metric, rows)
 
     def linear_effects(
         self,
@@ -199,13 +203,12 @@ class ResidualWiring(Wiring):
         self, batch: Batch, hooks: Mapping[Point, Hook], stops: tuple[Point, ...] = ()
     ) -> Iterator[None]:
         """Hooks at points; the run ends after `stops`."""
-        points, named = {}, {}
-        for number, point in enumerate([*hooks, *(stop for stop in stops if stop not in hooks)]):
-            points[str(number)] = point
-            if point in hooks:
-                named[str(number)] = hooks[point]
-        ends = [name for name, point in points.items() if point in stops]
-        with placed(points, named, self.frame(batch), ends):
+        names = {
+            point: str(number) for number, point in enumerate({**hooks, **dict.fromkeys(stops)})
+        }
+        points = {name: point for point, name in names.items()}
+        named = {names[point]: hook for point, hook in hooks.items()}
+        with placed(points, named, self.frame(batch), [names[stop] for stop in stops]):
             yield
 
     def _final(self, batch: Batch, hooks: Mapping[Point, Hook]) -> Float[Tensor, "row position d"]:

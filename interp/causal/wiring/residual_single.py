@@ -2,7 +2,7 @@
 for many edges together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from interp.causal.wiring.replacement import Changes
 from interp.causal.wiring.stages import CELL_TOKENS, Stage
 from interp.causal.wiring.wiring import Metric, read_copies
 from interp.models import Batch
@@ -26,48 +25,6 @@ if TYPE_CHECKING:
 AGREEMENT = 1e-4
 
 
-@torch.no_grad()
-def single_edges(
-    wiring: "ResidualWiring",
-    batch: Batch,
-    changes: Changes,
-    edges: Int[np.ndarray, "edge 2"],
-    metric: Metric,
-    rows: Int[Tensor, " row"],
-) -> Float[Tensor, "edge row"]:
-    """The metric with each edge's contribution replaced on its own (see `Wiring.one_by_one`)."""
-    run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
-    result = torch.empty(len(edges), len(rows))
-    for stage in wiring.stages:
-        here = np.flatnonzero(
-            (edges[:, 1] >= stage.first_port) & (edges[:, 1] < stage.first_port + stage.n_ports)
-        )
-        for chunk in run.chunks(here):
-            output = run.output(stage, edges[chunk, 0], edges[chunk, 1] - stage.first_port)
-            result[chunk] = read_copies(metric, output, rows)
-    return result
-
-
-@torch.no_grad()
-def single_nodes(
-    wiring: "ResidualWiring",
-    batch: Batch,
-    changes: Changes,
-    sources: Sequence[int],
-    metric: Metric,
-    rows: Int[Tensor, " row"],
-) -> Float[Tensor, "source row"]:
-    """The metric with each source changed on its own (see `Wiring.nodes_one_by_one`)."""
-    run = _Rest(wiring, batch, wiring.changes_of(batch, changes))
-    result = torch.empty(len(sources), len(rows))
-    asked = np.asarray(sources)
-    for writer in wiring.writers:
-        for chunk in run.chunks(np.flatnonzero(np.isin(asked, writer.sources))):
-            output = run.written(writer.changed_at, writer.block, asked[chunk])
-            result[chunk] = read_copies(metric, output, rows)
-    return result
-
-
 @dataclass
 class _Seen:
     """What a clean run showed: the call of every block, and the stream at every stage."""
@@ -76,7 +33,7 @@ class _Seen:
     streams: dict[int, Tensor]
 
 
-class _Rest:
+class Rest:
     """A network from some block on. Where its blocks, called one by one, do not give its own
     output, the whole network runs.
     """
@@ -90,14 +47,37 @@ class _Rest:
         clean = wiring._unembedded(self._final, self._last)
         self._spared = len(self._seen.layers) == len(wiring.parts.blocks) and self._agrees(clean)
 
-    def chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
+    def with_edges(
+        self, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
+    ) -> Float[Tensor, "edge row"]:
+        """The metric with each edge's contribution replaced on its own."""
+        result = torch.empty(len(edges), len(rows))
+        for stage in self._wiring.stages:
+            ports = edges[:, 1] - stage.first_port
+            for chunk in self._chunks(np.flatnonzero((ports >= 0) & (ports < stage.n_ports))):
+                output = self._edges(stage, edges[chunk, 0], ports[chunk])
+                result[chunk] = read_copies(metric, output, rows)
+        return result
+
+    def with_nodes(
+        self, sources: Int[np.ndarray, " source"], metric: Metric, rows: Int[Tensor, " row"]
+    ) -> Float[Tensor, "source row"]:
+        """The metric with each source changed on its own."""
+        result = torch.empty(len(sources), len(rows))
+        for writer in self._wiring.writers:
+            for chunk in self._chunks(np.flatnonzero(np.isin(sources, writer.sources))):
+                output = self._written(writer.changed_at, writer.block, sources[chunk])
+                result[chunk] = read_copies(metric, output, rows)
+        return result
+
+    def _chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
         """Edges by portions that fit one forward call."""
         tokens = self._change.shape[0] * self._change.shape[2]
         size = max(1, CELL_TOKENS // tokens)
         for start in range(0, len(chosen), size):
             yield chosen[start : start + size]
 
-    def output(
+    def _edges(
         self, stage: Stage, sources: Int[np.ndarray, " cell"], ports: Int[np.ndarray, " cell"]
     ) -> Float[Tensor, "cell_row out"]:
         """Logits, copy after copy, each with one edge into the stage replaced."""
@@ -121,7 +101,7 @@ class _Rest:
             }
         return self._run(hooks, stage.block, times)
 
-    def written(
+    def _written(
         self, point: Point, block: int, sources: Int[np.ndarray, " cell"]
     ) -> Float[Tensor, "cell_row out"]:
         """Logits, copy after copy, each with one source of a part changed where the part writes to

@@ -203,7 +203,7 @@ def test_wrong_input_is_named() -> None:
     with pytest.raises(InputError, match=r"8 wide but L0\.resid_post 16"):
         interchange_accuracy(model, pairs, Place("L0.resid_post", torch.eye(8)[:2]))
     long = [[3] * 600]
-    with pytest.raises(InputError, match="input 0 is too long"):
+    with pytest.raises(InputError, match="input 0 is longer than"):
         interchange_accuracy(model, Interchanges(long, long, answers[:1]), Place("L0.resid_post"))
 
 
