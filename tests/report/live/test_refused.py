@@ -53,7 +53,7 @@ def test_the_page_comes_with_the_panel_and_may_ask_nobody_else(url: str, folder:
         "/companions.safetensors",
         "/../features.json",
         "/index.html",
-        "/?",
+        "/?path=/etc/passwd",
         "/%2e%2e/etc/passwd",
         "/dictionaries/",
     ],

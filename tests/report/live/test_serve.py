@@ -146,7 +146,7 @@ def test_requests_run_one_by_one_in_order_and_too_many_are_sent_away(
         for thread in asking:
             thread.join()
         assert time.monotonic() - start < 5, "nobody waits for longer than the model needs"
-        assert first.result(lambda: False) is True
+        assert first.future.result() is True
     assert [answers[name][0]["queued"] for name in ("one", "two")] == [1, 2]
     assert answers["one"][1] <= answers["two"][1]
 
