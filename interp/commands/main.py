@@ -126,6 +126,10 @@ def report(
         stability=stability,
         seed=seed,
     )
+    if serve:
+        from interp.report.live.serve import require_installed
+
+        require_installed()
     existing = serve and (out / "features.json").is_file()
     with shown(quiet) as progress:
         page = out / "index.html" if existing else main_job(settings, out, progress=progress)

@@ -70,6 +70,20 @@ def test_a_model_that_is_named_is_the_one_that_is_loaded(
     assert served == [(tmp_path, model, 0)]
 
 
+def test_what_serves_is_missed_before_a_report_is_made(
+    tmp_path: Path,
+    served: list[Any],
+    made: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(interp.report.live.serve, "find_spec", lambda name: None)
+    assert main(["report", "--serve", "--out", str(tmp_path)]) == 2
+    assert (served, made) == ([], [])
+    assert 'pip install "interp[serve]"' in capsys.readouterr().err
+    assert main(["report", "--quiet", "--out", str(tmp_path)]) == 0
+
+
 def test_without_serve_nothing_is_served(
     tmp_path: Path, served: list[Any], made: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

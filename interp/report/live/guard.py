@@ -2,7 +2,9 @@
 has open.
 """
 
-from email.message import Message
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
 
 HOST = "127.0.0.1"
 MAX_BODY = 64 * 1024
@@ -20,15 +22,14 @@ NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 class RefusedError(Exception):
-    """An answer other than the one asked for: a status, one line, and headers that go with it."""
+    """A refusal: its status, one line, and the headers that go with it."""
 
-    def __init__(self, status: int, line: str, **headers: str) -> None:
+    def __init__(self, status: int, line: str, headers: Mapping[str, str] = {}) -> None:
         super().__init__(line)
-        self.status, self.line = status, line
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.status, self.line, self.headers = status, line, headers
 
 
-def require_own(headers: Message, port: int, *, page: bool = False) -> None:
+def require_own(headers: Headers, port: int, *, page: bool = False) -> None:
     """Check that a request was addressed to this server by its own name and does not come from a
     page of another origin.
 
@@ -41,7 +42,7 @@ def require_own(headers: Message, port: int, *, page: bool = False) -> None:
         RefusedError: it was not, or does; 403.
     """
     own = (f"{HOST}:{port}", f"localhost:{port}")
-    hosts, origins = headers.get_all("Host", []), headers.get_all("Origin", [])
+    hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
     if len(hosts) != 1 or hosts[0].strip().lower() not in own:
         raise RefusedError(
             403, f"the host {', '.join(hosts)!a:.80} is not served here; open http://{own[0]}/"
@@ -54,7 +55,7 @@ def require_own(headers: Message, port: int, *, page: bool = False) -> None:
         "navigate",
         "document",
     )
-    for site in [] if followed else headers.get_all("Sec-Fetch-Site", []):
+    for site in [] if followed else headers.getlist("Sec-Fetch-Site"):
         if site.strip().lower() not in ("same-origin", "none"):
             raise RefusedError(
                 403,
@@ -65,21 +66,18 @@ def require_own(headers: Message, port: int, *, page: bool = False) -> None:
             )
 
 
-def body_length(headers: Message) -> int:
-    """The length of a json body.
+def require_short_json(headers: Headers) -> None:
+    """Check that a body is json and short, by its headers alone.
 
     Raises:
         RefusedError: 415 if it is not json, 411 if no length is given, 413 if it is longer than 64
             kB.
     """
-    if headers.get_content_type() != "application/json" or "Content-Type" not in headers:
+    kind = headers.get("Content-Type")
+    if kind is None or kind.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(
             415,
-            (
-                f"Content-Type is {headers.get('Content-Type')!a:.80}, expected application/json; "
-                "send "
-                "json"
-            ),
+            f"Content-Type is {kind!a:.80}, expected application/json; send json",
         )
     length = headers.get("Content-Length", "")
     if "Transfer-Encoding" in headers or not (length.isascii() and length.isdigit()):
@@ -94,4 +92,3 @@ def body_length(headers: Message) -> int:
         raise RefusedError(
             413, f"the request has {length:.20} bytes, at most {MAX_BODY} are read; shorten it"
         )
-    return int(length)

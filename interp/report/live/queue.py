@@ -2,17 +2,17 @@
 wait and while they run.
 """
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from interp.core import InterpError
 
 LIMIT = 16
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 
 Check = Callable[[], None]
 """What a running job calls between its steps; it raises CancelledError once nobody waits for the
@@ -40,21 +40,17 @@ class Ticket:
         self.given_up.set()
         self.future.cancel()
 
-    def result(self, gone: Callable[[], bool]) -> Any:
-        """Wait for the job; while waiting, `gone` is asked whether whoever wanted it still does,
-        and if not the job is given up.
+    async def result(self, gone: Callable[[], Awaitable[bool]]) -> Any:
+        """Wait for the job; once `gone` says that whoever wanted it has left, it is given up.
 
         Raises:
             CancelledError: the job was given up, or the queue was closed.
             Exception: whatever the job raised.
         """
-        # Not futures.wait: it takes a cancelled job for done only once the worker comes to it,
-        # which after a shutdown is never.
         while not self.future.done():
-            with suppress(TimeoutError):
-                return self.future.result(timeout=POLL_SECONDS)
-            if gone():
+            if await gone():
                 self.give_up()
+            await asyncio.sleep(POLL_SECONDS)
         return self.future.result()
 
 
@@ -64,7 +60,7 @@ class ModelQueue:
 
     Example:
         >>> with closing(ModelQueue()) as queue:
-        ...     queue.submit(lambda check: 6 * 7).result(lambda: False)
+        ...     queue.submit(lambda check: 6 * 7).future.result()
         42
     """
 
@@ -95,8 +91,7 @@ class ModelQueue:
             ahead = len(self._tickets)
             if ahead > self._limit:
                 raise QueueFullError(
-                    f"{ahead - 1} requests wait for the model, the most that may; try again in "
-                    "a "
+                    f"{ahead - 1} requests wait for the model, the most that may; try again in a "
                     "while"
                 )
             given_up = threading.Event()

@@ -2,19 +2,17 @@
 continuation.
 """
 
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from interp.core import InputError, Progress, UnavailableError, silent
 from interp.models import load_model
 from interp.models.adapters.transformer import TransformerModel
 from interp.report.live.directions import Directions
-from interp.report.live.guard import HOST
 from interp.report.live.queue import ModelQueue
-from interp.report.live.server import LiveServer
 from interp.report.live.steering import LiveSteering
 
 
@@ -41,7 +39,8 @@ def serve(
 
     Raises:
         InputError: the folder holds no report, or the model is another than the report's.
-        UnavailableError: the port is taken, or the weights cannot be had.
+        UnavailableError: the port is taken, the weights cannot be had, or starlette and uvicorn
+            are missing (they come with `interp[serve]`).
 
     Cost: the model stays in memory; one thread runs it, requests queue.
 
@@ -49,13 +48,10 @@ def serve(
         >>> interp.report.serve("report")
         http://127.0.0.1:41234/
     """
-    server = _opened(folder, model, port, progress)
-    try:
-        with suppress(KeyboardInterrupt):
-            ready(server.url)
-            server.serve_forever()
-    finally:
-        server.server_close()
+    with _opened(folder, model, port, progress) as url, suppress(KeyboardInterrupt):
+        ready(url)
+        while True:
+            time.sleep(3600)
 
 
 @contextmanager
@@ -74,32 +70,40 @@ def serving(
 
     Raises:
         InputError: the folder holds no report, or the model is another than the report's.
-        UnavailableError: the port is taken, or the weights cannot be had.
+        UnavailableError: the port is taken, the weights cannot be had, or starlette and uvicorn
+            are missing (they come with `interp[serve]`).
 
     Example:
         >>> with serving("report", model) as url:
         ...     urllib.request.urlopen(url + "state").read()
     """
-    server = _opened(folder, model, port, silent, queue)
-    thread = threading.Thread(
-        target=partial(server.serve_forever, poll_interval=0.05), name="interp-live"
-    )
-    thread.start()
-    try:
-        yield server.url
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _opened(folder, model, port, silent, queue) as url:
+        yield url
 
 
+def require_installed() -> None:
+    """Check that what serves is there, before anything that takes long.
+
+    Raises:
+        UnavailableError: it is not.
+    """
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise UnavailableError(
+            'serving a report needs starlette and uvicorn; pip install "interp[serve]"'
+        )
+
+
+@contextmanager
 def _opened(
     folder: str | Path,
     model: TransformerModel | None,
     port: int,
     progress: Progress,
     queue: ModelQueue | None = None,
-) -> LiveServer:
+) -> Iterator[str]:
+    require_installed()
+    from interp.report.live.server import listening
+
     if not 0 <= port < 65536:
         raise InputError(f"port is {port}, expected 0 (any free one) to 65535; choose another")
     directions = Directions.read(Path(folder))
@@ -112,9 +116,5 @@ def _opened(
     if not isinstance(found, TransformerModel):
         raise InputError(f"{found.name} is not a language model; live steering continues texts")
     steering = LiveSteering(directions, found)
-    try:
-        return LiveServer(port, steering, queue or ModelQueue())
-    except OSError as error:
-        raise UnavailableError(
-            f"port {port} of {HOST} cannot be had: {error.strerror}; give another, or 0 for any"
-        ) from error
+    with listening(port, steering, queue or ModelQueue()) as url:
+        yield url

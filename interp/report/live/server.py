@@ -1,24 +1,35 @@
 """The loopback server behind a live report: which requests are answered, and how."""
 
+import asyncio
 import json
 import logging
 import socket
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, cast
+from contextlib import contextmanager
+from typing import Any
 
-from interp.core import InputError, InterpError
+import h11
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from interp.core import InputError, InterpError, UnavailableError
 from interp.report.live.guard import (
     HOST,
     NOTHING,
     SAFE_HEADERS,
     RefusedError,
-    body_length,
     require_own,
+    require_short_json,
 )
 from interp.report.live.queue import ModelQueue, QueueFullError
 from interp.report.live.request import LADDER, SteerRequest
@@ -29,220 +40,213 @@ log = logging.getLogger(__name__)
 METHODS = {"/": "GET", "/features.json": "GET", "/state": "GET", "/steer": "POST"}
 SLOW_CLIENT_SECONDS = 10
 RETRY_SECONDS = "5"
-LINGER_SECONDS, LINGER_READS = 0.5, 16
 
 
-class LiveServer(ThreadingHTTPServer):
-    """Listens on this machine's own address only."""
+@contextmanager
+def listening(port: int, steering: LiveSteering, queue: ModelQueue) -> Iterator[str]:
+    """A server on a thread of its own, on this machine's own address only; gives its url.
 
-    # Threads are waited for at the end, so none may outlive the server.
-    daemon_threads = False
+    At the end the queue is closed first, so that whoever still waits is told why.
 
-    def __init__(self, port: int, steering: LiveSteering, queue: ModelQueue) -> None:
+    Raises:
+        UnavailableError: the port is taken.
+    """
+    try:
+        listener = socket.create_server((HOST, port))
+    except OSError as error:
+        raise UnavailableError(
+            f"port {port} of {HOST} cannot be had: {error.strerror}; give another, or 0 for any"
+        ) from error
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        _application(_Answers(steering, queue), port),
+        loop="asyncio",
+        http=_Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        # Its own messages would go to the console; `_failed` logs what matters.
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=asyncio.run, args=(_run(server, listener),), name="interp-live"
+    )
+    thread.start()
+    try:
+        yield f"http://{HOST}:{port}/"
+    finally:
+        queue.close()
+        server.should_exit = True
+        thread.join()
+
+
+async def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    await server.serve([listener])
+    # Clients that neither send nor read any more; closing waits for them, aborting does not.
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    await asyncio.sleep(0)
+
+
+class _Connection(H11Protocol):
+    """uvicorn's, with a limit for clients that send nothing and refusals in our form."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(SLOW_CLIENT_SECONDS, self._require_request)
+
+    def _require_request(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what h11 cannot read, before any application has seen it."""
+        if self.cycle is not None:
+            # The request has been read and is answered; only its body is none.
+            self.shutdown()
+            return
+        found = str(sys.exc_info()[1])
+        status = 403 if "Host" in found else 411 if "Content-Length" in found else 400
+        answer = _line(status, f"this is no request that can be read: {found}")
+        for event in (
+            h11.Response(
+                status_code=status, headers=[*answer.raw_headers, (b"connection", b"close")]
+            ),
+            h11.Data(data=answer.body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+def _application(answers: "_Answers", port: int) -> Starlette:
+    return Starlette(
+        routes=[
+            Route("/", answers.page),
+            Route("/features.json", answers.features),
+            Route("/state", answers.state),
+            Route("/steer", answers.steer, methods=["POST"]),
+        ],
+        middleware=[Middleware(_Guard, port=port)],
+        exception_handlers={RefusedError: _refused, Exception: _failed},
+    )
+
+
+class _Guard:
+    """Refuses by headers, path and method, before anything else looks at a request."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self.app, self.port = app, port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._require_known_place(scope)
+        except RefusedError as error:
+            await _line(error.status, str(error), error.headers)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _require_known_place(self, scope: Scope) -> None:
+        # As it was sent: an escaped path is another one here.
+        method, path = scope["method"], scope["raw_path"].decode("ascii")
+        page = (method, path) == ("GET", "/")
+        require_own(Headers(scope=scope), self.port, page=page)
+        if path not in METHODS or scope["query_string"]:
+            raise RefusedError(404, "there is nothing here; the report is at /")
+        allowed = METHODS[path]
+        if method != allowed:
+            raise RefusedError(405, f"{path} takes {allowed} only", {"Allow": allowed})
+
+
+class _Answers:
+    """What there is: the page, its data, the state of the queue, and steered texts."""
+
+    def __init__(self, steering: LiveSteering, queue: ModelQueue) -> None:
         self.steering, self.queue = steering, queue
-        self._connections: set[Any] = set()
         data = steering.directions.data
-        self.page, self.policy = (
-            page(data, live=True).encode(),
-            f"{live_policy()}; frame-ancestors 'none'",
+        policy = f"{live_policy()}; frame-ancestors 'none'"
+        self._page = _answer(
+            200, page(data, live=True), "text/html", {"Content-Security-Policy": policy}
         )
-        self.features = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
-        super().__init__((HOST, port), _Handler)
+        self._features = _json(data)
 
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.server_port}/"
+    async def page(self, request: Request) -> Response:
+        return self._page
 
-    def state(self) -> dict[str, Any]:
+    async def features(self, request: Request) -> Response:
+        return self._features
+
+    async def state(self, request: Request) -> Response:
         names = self.queue.names
         directions = self.steering.directions
-        return {
-            "model": self.steering.model.name,
-            "busy": bool(names),
-            "queue": max(0, len(names) - 1),
-            "tickets": names,
-            "ladder": list(LADDER),
-            "routes": directions.routes,
-            "companion_site": directions.companion_site,
-        }
-
-    def server_bind(self) -> None:
-        # HTTPServer's own would ask the network for this machine's name.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        self.queue.close()
-        # A browser keeps connections open that it has not used yet; their threads would wait for a
-        # first line.
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
-        super().server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        kind = sys.exc_info()[0]
-        if kind is not None and issubclass(kind, ConnectionError | TimeoutError):
-            log.debug("a client went away", exc_info=True)
-        else:
-            log.error("a request failed", exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One request; every connection holds one."""
-
-    timeout = SLOW_CLIENT_SECONDS
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        try:
-            self._require_known_place()
-            answers = {
-                "/": self._page,
-                "/features.json": self._features,
-                "/state": self._state,
-                "/steer": self._steer,
+        return _json(
+            {
+                "model": self.steering.model.name,
+                "busy": bool(names),
+                "queue": max(0, len(names) - 1),
+                "tickets": names,
+                "ladder": list(LADDER),
+                "routes": directions.routes,
+                "companion_site": directions.companion_site,
             }
-            answers[self.path]()
-        except RefusedError as refused:
-            self._line(refused.status, refused.line, refused.headers)
-        except (ConnectionError, TimeoutError):
-            raise
-        except Exception:
-            self._line(
-                500, "something went wrong here that should not have; the server's log has more"
-            )
-            raise
-
-    def _require_known_place(self) -> None:
-        require_own(
-            self.headers, self._live.server_port, page=(self.command, self.path) == ("GET", "/")
-        )
-        if self.path not in METHODS:
-            raise RefusedError(404, "there is nothing here; the report is at /")
-        allowed = METHODS[self.path]
-        if self.command != allowed:
-            raise RefusedError(405, f"{self.path} takes {allowed} only", Allow=allowed)
-
-    @property
-    def _live(self) -> LiveServer:
-        return cast("LiveServer", self.server)
-
-    def _page(self) -> None:
-        self._send(
-            200,
-            self._live.page,
-            "text/html; charset=utf-8",
-            {"Content-Security-Policy": self._live.policy},
         )
 
-    def _features(self) -> None:
-        self._send(200, self._live.features, "application/json")
-
-    def _state(self) -> None:
-        self._json(self._live.state())
-
-    def _steer(self) -> None:
-        length = body_length(self.headers)
-        body = self.rfile.read(length)
-        if len(body) != length:
-            raise RefusedError(
-                400, f"the request ended after {len(body)} of {length} bytes; send it again"
-            )
+    async def steer(self, request: Request) -> Response:
+        require_short_json(request.headers)
         try:
-            request = SteerRequest.parse(body)
+            wanted = SteerRequest.parse(await _body(request))
         except InputError as error:
             raise RefusedError(400, str(error)) from error
-        self._json(self._steered(request))
-
-    def _steered(self, request: SteerRequest) -> dict[str, Any]:
         try:
-            ticket = self._live.queue.submit(
-                lambda check: self._live.steering(request, check), request.ticket
-            )
-            return {**ticket.result(self._gone), "queued": ticket.ahead}
+            ticket = self.queue.submit(lambda check: self.steering(wanted, check), wanted.ticket)
+            found = await ticket.result(request.is_disconnected)
         except QueueFullError as error:
-            raise RefusedError(503, str(error), Retry_After=RETRY_SECONDS) from error
+            raise RefusedError(503, str(error), {"Retry-After": RETRY_SECONDS}) from error
         except InterpError as error:
             raise RefusedError(422, str(error)) from error
         except CancelledError as error:
             raise RefusedError(503, "the request was given up, or the server is ending") from error
+        return _json({**found, "queued": ticket.ahead})
 
-    def _gone(self) -> bool:
-        """Whether the client has closed its end; one that still listens has nothing more to say."""
-        self.connection.settimeout(0)
-        try:
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        finally:
-            self.connection.settimeout(SLOW_CLIENT_SECONDS)
 
-    def _json(self, value: Mapping[str, Any]) -> None:
-        self._send(
-            200, json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), "application/json"
-        )
+async def _body(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(SLOW_CLIENT_SECONDS):
+            return await request.body()
+    except TimeoutError as error:
+        raise RefusedError(
+            408,
+            f"the request took longer than {SLOW_CLIENT_SECONDS} s to come; send it again",
+            {"Connection": "close"},
+        ) from error
+    except ClientDisconnect as error:
+        raise RefusedError(400, "the request ended before its length; send it again") from error
 
-    def _line(self, status: int, line: str, headers: Mapping[str, str] = {}) -> None:
-        self._send(
-            status,
-            f"{' '.join(line.split())}\n".encode(errors="replace"),
-            "text/plain; charset=utf-8",
-            headers,
-        )
-        self._linger()
 
-    def _linger(self) -> None:
-        """Read what of a refused request is still on its way: closing before it has come would take
-        the answer back from the client.
-        """
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER_SECONDS)
-            for _ in range(LINGER_READS):
-                if not self.connection.recv(2**16):
-                    break
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return _line(error.status, str(error), error.headers)
 
-    def _send(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] = {}) -> None:
-        own = {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "Content-Security-Policy": NOTHING,
-        }
-        self.send_response(status)
-        for name, value in {**SAFE_HEADERS, **own, **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library refuses (no http, a header too long, a method without an
-        answer), in our form.
-        """
-        if code == 501:
-            self._line(405, "only GET and POST are answered here", {"Allow": "GET, POST"})
-        else:
-            self._line(code, message or "this is no request that can be read")
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("a request failed", exc_info=error)
+    return _line(500, "something went wrong here that should not have; the server's log has more")
 
-    def version_string(self) -> str:
-        return "interp"
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is the standard library's)
-        log.debug("%s %s", self.client_address[0], format % args)
+def _json(value: Mapping[str, Any]) -> Response:
+    return _answer(200, json.dumps(value, ensure_ascii=False, allow_nan=False), "application/json")
+
+
+def _line(status: int, line: str, headers: Mapping[str, str] = {}) -> Response:
+    return _answer(status, f"{' '.join(line.split())}\n", "text/plain", headers)
+
+
+def _answer(status: int, text: str, kind: str, headers: Mapping[str, str] = {}) -> Response:
+    own = {"Content-Security-Policy": NOTHING, **SAFE_HEADERS, **headers}
+    return Response(text.encode(errors="replace"), status, own, kind)

@@ -1,4 +1,4 @@
-"""Many questions at once: no more than the endpoint bears, no longer than the call may take."""
+"""Many questions at a time: no more than the endpoint can bear, within the time of the call."""
 
 import time
 from collections.abc import Generator, Sequence

@@ -149,7 +149,7 @@ async def _attempt(endpoint: Endpoint, body: bytes, call: Call) -> str | _Fault:
                 raw = await _read(response)
     except TimeoutError:
         return _Fault("timeout", f"no answer within {endpoint.timeout:g} s")
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ssl.SSLError) as error:
         return _broken(endpoint, error, call.key)
     if response.is_success:
         return _content(raw, call.key)
@@ -203,7 +203,7 @@ def _refused(endpoint: Endpoint, response: httpx.Response, complaint: str) -> _F
     raise UnavailableError(f"{endpoint.url} answers {endpoint.model!r} with HTTP {status}: {why}")
 
 
-def _broken(endpoint: Endpoint, error: httpx.HTTPError, key: str | None) -> _Fault:
+def _broken(endpoint: Endpoint, error: Exception, key: str | None) -> _Fault:
     cause = _root(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise UnavailableError(

@@ -1,5 +1,6 @@
 """The queue before a model: order, bound, and that nobody waits for what was given up."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from interp.report.live.queue import ModelQueue, QueueFullError, Ticket
 
 
-def never() -> bool:
+async def never() -> bool:
     return False
 
 
@@ -23,7 +24,7 @@ def outcome(ticket: Ticket) -> Callable[[], Any]:
 
     def collect() -> None:
         try:
-            found.append(ticket.result(never))
+            found.append(asyncio.run(ticket.result(never)))
         except (CancelledError, TimeoutError) as error:
             found.append(type(error))
 
@@ -57,7 +58,7 @@ def test_jobs_run_in_the_order_they_came_and_no_more_than_may_wait() -> None:
     assert [ticket.ahead for ticket in tickets] == [0, 1, 2]
     go.set()
     for ticket in tickets:
-        ticket.result(never)
+        asyncio.run(ticket.result(never))
     assert order == ["second", "third"]
     queue.close()
     assert queue.names == []

@@ -53,7 +53,7 @@ def test_the_page_comes_with_the_panel_and_may_ask_nobody_else(url: str, folder:
         "/companions.safetensors",
         "/../features.json",
         "/index.html",
-        "/?",
+        "/?path=/etc/passwd",
         "/%2e%2e/etc/passwd",
         "/dictionaries/",
     ],
@@ -236,6 +236,42 @@ def test_what_is_not_expected_is_logged_and_not_told(
     assert "secret" not in line
     until(lambda: "a secret" in caplog.text)
     assert steer(url)["text"]
+
+
+@pytest.mark.parametrize(
+    "sent", [b"220 mail.example ready\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" * 300]
+)
+def test_what_is_no_http_is_refused_in_one_line_and_nothing_is_printed(
+    url: str, sent: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(url)), timeout=10) as raw:
+        raw.sendall(sent)
+        head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.split()[1] in (b"400", b"403")
+    assert b"nosniff" in head
+    assert body.count(b"\n") == 1
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("unfinished", [b"", b"POST /st"])
+def test_who_sends_no_request_is_cut_off(
+    folder: Path, model: TransformerModel, monkeypatch: pytest.MonkeyPatch, unfinished: bytes
+) -> None:
+    monkeypatch.setattr("interp.report.live.server.SLOW_CLIENT_SECONDS", 0.3)
+    with (
+        serving(folder, model) as url,
+        socket.create_connection(("127.0.0.1", port_of(url)), timeout=10) as raw,
+    ):
+        raw.sendall(unfinished)
+        assert raw.recv(1) == b""
+
+
+def test_who_sends_half_a_request_is_told_so(
+    folder: Path, model: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interp.report.live.server.SLOW_CLIENT_SECONDS", 0.3)
+    with serving(folder, model) as url:
+        assert "took longer than 0.3 s" in refused(post(url, b"{", Content_Length="9"), 408)
 
 
 def test_only_loopback_is_bound(url: str) -> None:

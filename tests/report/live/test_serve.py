@@ -2,6 +2,7 @@
 ends.
 """
 
+import asyncio
 import functools
 import json
 import os
@@ -146,7 +147,7 @@ def test_requests_run_one_by_one_in_order_and_too_many_are_sent_away(
         for thread in asking:
             thread.join()
         assert time.monotonic() - start < 5, "nobody waits for longer than the model needs"
-        assert first.result(lambda: False) is True
+        assert first.future.result() is True
     assert [answers[name][0]["queued"] for name in ("one", "two")] == [1, 2]
     assert answers["one"][1] <= answers["two"][1]
 
@@ -201,6 +202,48 @@ def test_at_the_end_no_thread_hook_or_port_is_left_though_a_text_was_being_writt
         socket.create_connection(("127.0.0.1", port_of(url)), timeout=2)
     with serving(folder, model, port_of(url)) as again:
         assert again == url
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "POST /steer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        "Content-Length: 9\r\n\r\n",
+        40 * "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    ],
+    ids=["half a request", "40 answers that nobody reads"],
+)
+def test_a_client_that_stands_still_does_not_hold_up_the_end(
+    folder: Path, model: TransformerModel, sent: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = threads()
+    with socket.socket() as still, serving(folder, model) as url:
+        still.connect(("127.0.0.1", port_of(url)))
+        still.sendall(sent.format(host=f"127.0.0.1:{port_of(url)}").encode())
+        assert call(url, "GET", "/state")[0] == 200
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    assert threads() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_can_be_served_where_an_event_loop_runs(folder: Path, model: TransformerModel) -> None:
+    async def notebook() -> int:
+        with serving(folder, model) as url:
+            return call(url, "GET", "/state")[0]
+
+    assert asyncio.run(notebook()) == 200
+
+
+def test_what_serves_may_be_missing(
+    folder: Path, model: TransformerModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interp.report.live.serve.find_spec", lambda name: None)
+    with (
+        pytest.raises(UnavailableError, match=r'pip install "interp\[serve\]"'),
+        serving(folder, model),
+    ):
+        pass
 
 
 def test_ctrl_c_ends_it_quietly(folder: Path, model: TransformerModel) -> None:
