@@ -79,6 +79,11 @@ class LanguageTrack:
     transport: tuple[Score, ...]
     unmoved: tuple[Score, ...]
 
+    @property
+    def fixed(self) -> int:
+        """The factor, by number, that is measured beside the best: the second of the grid."""
+        return min(1, len(self.factors) - 1)
+
     def concept(self, name: str) -> ConceptTrack:
         """One concept by its name.
 
