@@ -229,8 +229,7 @@ def continued_snmf(
     if values.shape[1] != directions.shape[1]:
         raise InputError(
             f"rows are {values.shape[1]} wide and directions {directions.shape[1]}; give those "
-            "of "
-            "the same site"
+            "of the same site"
         )
     data, width, count = Scaled(values, *massive_rows(values)), values.shape[1], len(directions)
     schedule = Schedule(

@@ -99,8 +99,7 @@ def relative_representation(
     if values.shape[1] != anchors.shape[1]:
         raise InputError(
             f"rows are {values.shape[1]} wide and anchors {anchors.shape[1]}; give anchors of "
-            "the "
-            "same site"
+            "the same site"
         )
     norms = [side.double().norm(dim=1, keepdim=True) for side in (values, anchors)]
     if any(bool((norm == 0).any()) for norm in norms):

@@ -56,8 +56,7 @@ class Trajectories:
             if values.ndim != 2 or len(values) != len(self.steps):
                 raise InputError(
                     f"axis {axis!r} has values {values.shape} for {len(self.steps)} "
-                    "checkpoints; "
-                    "give [checkpoint, sample]"
+                    "checkpoints; give [checkpoint, sample]"
                 )
             if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
                 raise InputError(

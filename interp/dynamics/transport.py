@@ -41,8 +41,7 @@ class Transport:
         if direction.shape != self.source_mean.shape:
             raise InputError(
                 f"the direction is {len(direction)} wide, the map {len(self.source_mean)}; "
-                "give "
-                "one of the source's site"
+                "give one of the source's site"
             )
         return direction.float() @ self.rotation
 

@@ -30,8 +30,7 @@ class TurnRule:
         if self.window < 1 or self.smoothing < 0 or not 0 < self.level < 1:
             raise InputError(
                 f"window {self.window}, smoothing {self.smoothing}, level {self.level}: give 1 "
-                "or "
-                "more, 0 or more, 0 to 1"
+                "or more, 0 or more, 0 to 1"
             )
 
 

@@ -167,6 +167,21 @@ class Trainer:
         self.losses = list(tensors["losses"])
 
 
+@torch.no_grad()
+def start_uniform(module: nn.Module, generator: torch.Generator) -> None:
+    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
+    norms start as they are.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            bound = part.weight[0].numel() ** -0.5
+            for parameter in (part.weight, part.bias):
+                if parameter is not None:
+                    parameter.uniform_(-bound, bound, generator=generator)
+        elif isinstance(part, nn.Embedding):
+            part.weight.normal_(generator=generator)
+
+
 def warm_cosine(step: int, steps: int, warm_up: int, final: float = 0.0) -> float:
     """From 0 to 1 in a line over `warm_up` steps, then half a cosine to `final`."""
     if step < warm_up:

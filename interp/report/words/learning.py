@@ -85,9 +85,8 @@ def _hidden(group: SignalResult) -> str:
 
 
 def _language(language: LanguageResult) -> str:
-    own, random = (
-        sum(concept.sooner(arm) for concept in language.concepts) for arm in ("own", "random")
-    )
+    own = sum(concept.sooner("own") for concept in language.concepts)
+    random = sum(concept.sooner("random") for concept in language.concepts)
     return (
         f"in {language.run.name} steering with a checkpoint’s own direction brings "
         f"{own} of {len(language.concepts)} concepts about before they "

@@ -1,5 +1,5 @@
 """Training the concept network on three of four classes, and measuring, as it goes, what it does
-when asked for the fourth.
+when prompted for the fourth.
 """
 
 import json
@@ -141,8 +141,8 @@ def _measured(task: "_Task", trainer: Trainer, progress: Progress) -> Iterator[C
 
 
 def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) -> dict[str, Axis]:
-    """The axes of concept space for `track`: where images asked for the held-out class lie, and how
-    well the readers tell.
+    """The axes of concept space for `track`: where images prompted for the held-out class lie, and
+    how well the readers tell.
 
     Cost: sampling `images` images an axis and checkpoint.
 

@@ -203,8 +203,7 @@ def require_told_apart(
         if score.value < at_least:
             raise InputError(
                 f"{name} is not told apart by its reader at {signals}: accuracy {score}, "
-                "expected "
-                f"{at_least}; raise its signal"
+                f"expected {at_least}; raise its signal"
             )
     return scores
 

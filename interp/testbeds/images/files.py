@@ -53,8 +53,7 @@ class LabelledImages:
         if not 0 < fit < len(self):
             raise InputError(
                 f"{fit} of {len(self)} images were asked for; give 1 to {len(self) - 1}, so "
-                "that "
-                "some are left"
+                "that some are left"
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         first, second = (

@@ -58,8 +58,7 @@ class TinyLanguageSettings:
         if self.checkpoints < 2 or self.steps < self.checkpoints:
             raise InputError(
                 f"{self.checkpoints} checkpoints of {self.steps} steps; give at least 2, and "
-                "no "
-                "more than steps"
+                "no more than steps"
             )
 
     def architecture(self) -> dict[str, Any]:
