@@ -78,13 +78,11 @@ def elicitation_lag(
     draws = np.random.default_rng(seed).integers(0, len(lags), (resamples, len(lags)))
     middle = (len(lags) - 1) // 2
     medians = np.sort(np.sort(lags[draws], axis=1)[:, middle])
-    ends = (np.sort(lags)[middle], medians[int(0.025 * resamples)], medians[int(0.975 * resamples)])
-    median, low, high = (float(end) for end in ends)
     earlier = bootstrap_mean((lags > 0) + 0.5 * (lags == 0), seed=seed, control=0.5)
     return Lag(
-        median=median,
-        low=low,
-        high=high,
+        median=float(np.sort(lags)[middle]),
+        low=float(medians[int(0.025 * resamples)]),
+        high=float(medians[int(0.975 * resamples)]),
         earlier=earlier,
         open=int(np.isposinf(lags).sum()),
         failed=int(np.isneginf(lags).sum()),

@@ -155,15 +155,10 @@ def typical_time(
     learned = np.array([time.reached for time in times])
     draws = np.random.default_rng(seed).integers(0, len(times), (resamples, len(times)))
     medians = np.sort([_survived_half(events[rows], learned[rows]) for rows in draws])
-    ends = (
-        _survived_half(events, learned),
-        *medians[[int(0.025 * resamples), int(0.975 * resamples)]],
-    )
-    value, low, high = (None if np.isinf(end) else float(end) for end in ends)
     return TypicalTime(
-        value=value,
-        low=low,
-        high=high,
+        value=_finite(_survived_half(events, learned)),
+        low=_finite(medians[int(0.025 * resamples)]),
+        high=_finite(medians[int(0.975 * resamples)]),
         reached=int(learned.sum()),
         n=len(times),
         last=float(max(time.last for time in times)),
@@ -185,6 +180,10 @@ def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " che
         np.lib.stride_tricks.sliding_window_view(np.pad(values, 1, mode="edge"), 3), axis=1
     )
     return np.asarray(np.minimum.accumulate(median[::-1])[::-1])
+
+
+def _finite(time: float) -> float | None:
+    return None if np.isinf(time) else float(time)
 
 
 def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, " run"]) -> float:

@@ -177,7 +177,8 @@ class Trajectories:
         )
 
     def _ends(self, times: Mapping[str, LearningTime]) -> Html:
-        first, last = ([self.at(axis, place) for axis in self.axes] for place in (0, -1))
+        first = [self.at(axis, 0) for axis in self.axes]
+        last = [self.at(axis, -1) for axis in self.axes]
         cells = score_cells([*first, *last])
         columns = (
             cells[: len(first)],

@@ -57,19 +57,17 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     """
     figure = go.Figure()
     several = len(plane.ways) > 1
-    for name, way in zip(plane.names, plane.ways, strict=True):
-        if several:
-            thin = {"color": FAINT, "width": 1}
-            figure.add_trace(
-                go.Scatter(
-                    x=way[:, 0],
-                    y=way[:, 1],
-                    mode="lines",
-                    name=as_label(name),
-                    line=thin,
-                    hoverinfo="name",
-                )
+    for name, way in zip(plane.names, plane.ways, strict=True) if several else ():
+        figure.add_trace(
+            go.Scatter(
+                x=way[:, 0],
+                y=way[:, 1],
+                mode="lines",
+                name=as_label(name),
+                line={"color": FAINT, "width": 1},
+                hoverinfo="name",
             )
+        )
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
     stars = [
@@ -355,44 +353,35 @@ def birth_chart(found: LanguageResult) -> go.Figure:
     bars = [
         (row, chain, steps[min(chain.last + 1, len(steps) - 1)]) for row, chain in enumerate(order)
     ]
-    plain = [(row, steps[chain.first], end) for row, chain, end in bars if id(chain) not in own]
-    x = [value for _, start, end in plain for value in (math.sqrt(start), math.sqrt(end), None)]
-    y = [value for row, _, _ in plain for value in (row, row, None)]
     figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="lines",
-            name="features",
-            line={"color": GREY, "width": 2},
-            opacity=0.75,
-            hoverinfo="skip",
-        )
+        _bars([(row, steps[chain.first], end) for row, chain, end in bars if id(chain) not in own])
     )
     for number, (row, chain, end) in enumerate(bar for bar in bars if id(bar[1]) in own):
         color, name = PALETTE[number % len(PALETTE)], as_label(own[id(chain)])
-        ends = [math.sqrt(steps[chain.first]), math.sqrt(end)]
-        text = f"{name}: from step {steps[chain.first]:,}"
-        style = {"color": color, "width": 5}
         figure.add_trace(
             go.Scatter(
-                x=ends,
+                x=[math.sqrt(steps[chain.first]), math.sqrt(end)],
                 y=[row, row],
                 mode="lines+markers",
                 name=name,
-                line=style,
+                line={"color": color, "width": 5},
                 marker={"size": 8},
-                text=text,
+                text=f"{name}: from step {steps[chain.first]:,}",
                 hoverinfo="text",
             )
         )
         learned = found.concept(own[id(chain)]).prompted.at
         if learned.step is not None:
-            cross = {"symbol": "x", "size": 10, "color": color}
-            place = {"x": [math.sqrt(learned.step)], "y": [row], "showlegend": False}
-            said = f"{name}: asked, from step {learned.step:,.0f}"
             figure.add_trace(
-                go.Scatter(mode="markers", marker=cross, text=said, hoverinfo="text", **place)
+                go.Scatter(
+                    x=[math.sqrt(learned.step)],
+                    y=[row],
+                    mode="markers",
+                    showlegend=False,
+                    marker={"symbol": "x", "size": 10, "color": color},
+                    text=f"{name}: asked, from step {learned.step:,.0f}",
+                    hoverinfo="text",
+                )
             )
     figure = _styled(figure, 120 + 5 * len(order))
     step_axis(figure.update_xaxes, steps[-1], "Training step")
@@ -402,10 +391,22 @@ def birth_chart(found: LanguageResult) -> go.Figure:
     figure.update_layout(legend_traceorder="normal")
     return captioned(
         figure,
-        (
-            f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
-            "it came when asked."
-        ),
+        f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
+        "it came when asked.",
+    )
+
+
+def _bars(rows: Sequence[tuple[int, int, int]]) -> go.Scatter:
+    """Lines `(row, first step, last step)`, all one trace."""
+    x = [value for _, start, end in rows for value in (math.sqrt(start), math.sqrt(end), None)]
+    return go.Scatter(
+        x=x,
+        y=[value for row, _, _ in rows for value in (row, row, None)],
+        mode="lines",
+        name="features",
+        line={"color": GREY, "width": 2},
+        opacity=0.75,
+        hoverinfo="skip",
     )
 
 
@@ -448,8 +449,6 @@ def representation(track: LanguageTrack) -> go.Figure:
     n = track.transport[0].n
     return captioned(
         figure,
-        (
-            f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random "
-            "rotation (control)."
-        ),
+        f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random "
+        "rotation (control).",
     )

@@ -56,11 +56,11 @@ class LabelledImages:
                 "that some are left"
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        first, second = (
-            LabelledImages(self.images[rows], self.labels[rows])
-            for rows in (order[:fit], order[fit:])
+        first, others = order[:fit], order[fit:]
+        return (
+            LabelledImages(self.images[first], self.labels[first]),
+            LabelledImages(self.images[others], self.labels[others]),
         )
-        return first, second
 
 
 def mnist_digits(source: str | Path | None = None) -> LabelledImages:
