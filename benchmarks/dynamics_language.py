@@ -107,7 +107,7 @@ def _frequency(concept: LanguageConcept, recipe: dict[str, Any]) -> float:
     """
     if concept.name == "induction":
         return float(recipe["settings"]["repeating"] / recipe["settings"]["batch_size"])
-    return float(sum(recipe["token_shares"][token] for token in concept.asked.right[0]))
+    return float(sum(recipe["token_shares"][token] for token in concept.prompted.right[0]))
 
 
 def _concept(

@@ -126,7 +126,7 @@ def _train(arguments: argparse.Namespace) -> None:
         passed = time.perf_counter() - start
         print(
             (
-                f"{number + 1}/{len(wanted)} {run.name}: joint {run.learned(RULE, 'joint')}, "
+                f"{number + 1}/{len(wanted)} {run.name}: joint {run.learned('joint', RULE)}, "
                 f"{passed:.0f} s so far"
             ),
             flush=True,
@@ -151,7 +151,7 @@ def _tables(runs: Sequence[ConceptRun]) -> dict[str, Any]:
         },
         "first_held": {
             f"{s:g}": {
-                name: _typical([run.learned(FIRST, name) for run in part]) for name in MEASURES
+                name: _typical([run.learned(name, FIRST) for run in part]) for name in MEASURES
             }
             for s, part in by.items()
         },
@@ -176,13 +176,13 @@ def _correlation(by: dict[float, list[ConceptRun]], name: str) -> dict[str, Any]
 
 
 def _learned(run: ConceptRun, name: str) -> LearningTime:
-    return run.learned(RULE, name)
+    return run.learned(name, RULE)
 
 
 def _onsets(
     runs: Sequence[ConceptRun], arm: str, factor: float | None = None
 ) -> list[LearningTime]:
-    return [run.onset(RULE, arm, factor) for run in runs]
+    return [run.elicited(arm, RULE, factor) for run in runs]
 
 
 def _typical(times: Sequence[LearningTime]) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _arm(runs: Sequence[ConceptRun], arm: str) -> dict[str, Any]:
 
 def _one(run: ConceptRun) -> dict[str, Any]:
     learned = {name: _learned(run, name).step for name in MEASURES}
-    best = {arm: run.onset(RULE, arm).step for arm in run.arms}
+    best = {arm: run.elicited(arm, RULE).step for arm in run.arms}
     return {
         "signal": run.settings.colour,
         "seed": run.settings.seed,

@@ -17,13 +17,13 @@ OutOption = Annotated[Path, typer.Option(help="Folder to write index.html and dy
 ThresholdOption = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Learned is at least this …")
 ]
-HoldOption = Annotated[int, typer.Option(min=1, help="… at so many checkpoints in a row.")]
+HoldOption = Annotated[int, typer.Option(min=1, help="… at this many checkpoints in a row.")]
 
 
 @app.command()
 def train(
     signal: Annotated[
-        float, typer.Option(help="Δcolour, how far red and blue lie apart: up to .8.")
+        float, typer.Option(help="Δcolour, how far red and blue lie apart: up to 0.8.")
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Seed of data, weights and training.")] = 0,
     out: Annotated[
@@ -35,15 +35,15 @@ def train(
             )
         ),
     ] = Path("runs"),
-    size: Annotated[float, typer.Option(help="Δsize: up to .4.")] = 0.4,
+    size: Annotated[float, typer.Option(help="Δsize: up to 0.4.")] = 0.4,
     hidden: Annotated[
-        str, typer.Option(help="A concept that some prompts do not speak of: none, colour or size.")
+        str, typer.Option(help="A concept that some prompts leave out: none, colour or size.")
     ] = "none",
     hide: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="The share of prompts that do not.")
+        float, typer.Option(min=0.0, max=1.0, help="The share of prompts that leave it out.")
     ] = 0.0,
     steps: Annotated[int, typer.Option(min=21, help="Training steps.")] = 2400,
-    keep: Annotated[bool, typer.Option(help="Keep the checkpoints: 34 of 70 kB.")] = True,
+    keep: Annotated[bool, typer.Option(help="Keep the checkpoints (34 files, 70 kB each).")] = True,
     quiet: QuietOption = False,
 ) -> None:
     """Train one run of the shapes experiment and measure it as it learns, in about a minute; a
@@ -81,20 +81,14 @@ def shapes(
     """
     from interp.commands.terminal import shown
     from interp.core.files import require_writable
-    from interp.corpus.concepts import data_folder
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
-    from interp.studies.learning.files import load_image_runs
-    from interp.studies.learning.samples import with_samples
+    from interp.studies.learning import LearningProtocol, study_shapes
 
     require_writable(out)
+    protocol = LearningProtocol(rule=LearningRule(threshold=threshold, hold=hold, for_good=True))
     with shown(quiet) as progress:
-        found = with_samples(
-            load_image_runs(runs or data_folder() / "dynamics" / "shapes"), progress=progress
-        )
-        page = write_dynamics(
-            found, out, rule=LearningRule(threshold=threshold, hold=hold, for_good=True)
-        )
+        page = write_dynamics(study_shapes(runs, protocol, progress=progress), out)
     typer.echo(str(page))
 
 
@@ -123,33 +117,19 @@ def language(
     """
     from interp.commands.terminal import shown
     from interp.core.files import require_writable
-    from interp.corpus import load_concepts
-    from interp.corpus.concepts import data_folder
-    from interp.dynamics import LearningRule, language_concepts, track_features, track_language
-    from interp.dynamics.language.concepts import require_readable
+    from interp.dynamics import LearningRule
     from interp.report import write_dynamics
-    from interp.studies.learning.files import load_image_runs
-    from interp.studies.learning.result import LanguageRun
-    from interp.studies.learning.samples import with_samples
-    from interp.testbeds.language.store import language_checkpoints, load_tokenizer
+    from interp.studies.learning import LearningProtocol, study_language_model
 
-    folder = run or data_folder() / "dynamics" / "language"
     require_writable(out)
+    protocol = LearningProtocol(
+        rule=LearningRule(threshold=threshold, hold=hold, for_good=True),
+        site=site,
+        feature_site=feature_site,
+        features=features,
+        prompts=prompts,
+    )
     with shown(quiet) as progress:
-        images = [] if shapes is None else with_samples(load_image_runs(shapes), progress=progress)
-        checkpoints = language_checkpoints(folder)
-        concepts = language_concepts(load_tokenizer(folder), n=prompts)
-        require_readable(checkpoints[-1].load(), concepts)
-        texts = load_concepts().neutral.fit
-        track = track_language(checkpoints, concepts, texts, site, progress=progress)
-        history, own = track_features(
-            checkpoints, concepts, texts, feature_site, n_features=features, progress=progress
-        )
-        found = LanguageRun(track, history, own, "a tiny GPT-2" if run is None else folder.name)
-        page = write_dynamics(
-            images,
-            out,
-            language=found,
-            rule=LearningRule(threshold=threshold, hold=hold, for_good=True),
-        )
+        found = study_language_model(run, protocol, shapes=shapes, progress=progress)
+        page = write_dynamics(found, out)
     typer.echo(str(page))

@@ -68,8 +68,7 @@ def checkpoints_of(
     else:
         raise UnavailableError(
             f"{source} is no folder; give one, or a hub repository with steps=[...], or a list "
-            "of "
-            "(step, function)"
+            "of (step, function)"
         )
     return checked(found)
 

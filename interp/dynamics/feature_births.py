@@ -5,7 +5,7 @@ feature was born and died.
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
@@ -236,14 +236,23 @@ def _links(
     """For every feature there, the number of the same one at the next checkpoint, or -1."""
     links = np.full((len(directions) - 1, directions.shape[1]), -1)
     for place in range(len(directions) - 1):
-        matching = match_directions(directions[place], directions[place + 1])
-        same = (
-            (matching.cosines >= rule.same)
-            & present[place, matching.first]
-            & present[place + 1, matching.second]
-        )
-        links[place, matching.first[same]] = matching.second[same]
+        here, there = _same(directions, present, rule, place, place + 1)
+        links[place, here] = there
     return links
+
+
+def _same(
+    directions: Float[Tensor, "checkpoint feature d"],
+    present: Bool[np.ndarray, "checkpoint feature"],
+    rule: BirthRule,
+    first: int,
+    second: int,
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """The features that two checkpoints share, by their numbers at each."""
+    matching = match_directions(directions[first], directions[second])
+    there = present[first, matching.first] & present[second, matching.second]
+    same = (matching.cosines >= rule.same) & there
+    return matching.first[same], matching.second[same]
 
 
 def _linked(
@@ -280,15 +289,9 @@ def _all_links(
     """
     count = len(directions)
     shared = np.zeros((count, count))
-    for first in range(count):
-        for second in range(first + 1, count):
-            matching = match_directions(directions[first], directions[second])
-            same = (
-                (matching.cosines >= rule.same)
-                & present[first, matching.first]
-                & present[second, matching.second]
-            )
-            shared[first, second] = shared[second, first] = same.sum()
+    for first, second in combinations(range(count), 2):
+        pairs, _ = _same(directions, present, rule, first, second)
+        shared[first, second] = shared[second, first] = len(pairs)
     return shared
 
 

@@ -1,4 +1,6 @@
-"""Elicitation lag: how much later a network does something when asked than it could be made to."""
+"""Elicitation lag: how much later a network does something when prompted than it could be made
+to.
+"""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +16,10 @@ from interp.dynamics.learning_times import LearningTime
 class Lag:
     """Naive onset less the onset under an intervention, over runs.
 
-    `median` with its interval; infinite ends are beyond what was watched: above, asking worked
+    `median` with its interval; infinite ends are beyond what was watched: above, prompting worked
     later than the last checkpoint or never; below, the intervention did. `earlier` is the share of
-    runs in which the intervention came first, with half for ties; its control is .5. `open` runs
-    have a lag that is only known to exceed something, in `failed` ones asking worked and the
+    runs in which the intervention came first, with half for ties; its control is 0.5. `open` runs
+    have a lag that is only known to exceed something, in `failed` ones prompting worked and the
     intervention had not as long as was watched, `unknown` ones reached neither and count in nothing
     but n.
     """
@@ -66,23 +68,21 @@ def elicitation_lag(
             f"{len(naive)} naive and {len(elicited)} elicited onsets; give one of each per run"
         )
     pairs = [
-        (asked.ordered, made.ordered)
-        for asked, made in zip(naive, elicited, strict=True)
-        if asked.reached or made.reached
+        (prompted.ordered, made.ordered)
+        for prompted, made in zip(naive, elicited, strict=True)
+        if prompted.reached or made.reached
     ]
     if not pairs:
-        raise InputError(f"none of {len(naive)} runs reached it, asked or made to; train longer")
-    lags = np.array([asked - made for asked, made in pairs])
+        raise InputError(f"none of {len(naive)} runs reached it, prompted or made to; train longer")
+    lags = np.array([prompted - made for prompted, made in pairs])
     draws = np.random.default_rng(seed).integers(0, len(lags), (resamples, len(lags)))
     middle = (len(lags) - 1) // 2
     medians = np.sort(np.sort(lags[draws], axis=1)[:, middle])
-    ends = (np.sort(lags)[middle], medians[int(0.025 * resamples)], medians[int(0.975 * resamples)])
-    median, low, high = (float(end) for end in ends)
     earlier = bootstrap_mean((lags > 0) + 0.5 * (lags == 0), seed=seed, control=0.5)
     return Lag(
-        median=median,
-        low=low,
-        high=high,
+        median=float(np.sort(lags)[middle]),
+        low=float(medians[int(0.025 * resamples)]),
+        high=float(medians[int(0.975 * resamples)]),
         earlier=earlier,
         open=int(np.isposinf(lags).sum()),
         failed=int(np.isneginf(lags).sum()),

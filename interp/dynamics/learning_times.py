@@ -19,12 +19,12 @@ class LearningRule:
     """Learned is the first checkpoint whose value, and those of the `hold − 1` after it, are at
     least `threshold`.
 
-    `smoothing` is the sd, in checkpoints, of a Gaussian that the values are smoothed with first (0:
-    none). With `interpolate` the time is where the straight line from the checkpoint before crosses
-    the threshold, which needs no dense checkpoints; published numbers do not. With `for_good` what
-    is lost again was not learned (`lasting`): an untrained network's one grey may look like a
-    colour for a while. Report the rule with every number: others use .9, or smooth by 1.5
-    checkpoints.
+    `smoothing` is the standard deviation, in checkpoints, of a Gaussian that the values are
+    smoothed with first (0: none). With `interpolate` the time is where the straight line from the
+    checkpoint before crosses the threshold, which needs no dense checkpoints; published numbers do
+    not. With `for_good` what is lost again was not learned (`lasting`): an untrained network's one
+    grey may look like a colour for a while. Report the rule with every number: others use 0.9, or
+    smooth by 1.5 checkpoints.
 
     Example:
         >>> LearningRule(threshold=0.8, hold=3)
@@ -39,8 +39,7 @@ class LearningRule:
     def __post_init__(self) -> None:
         if self.hold < 1 or self.smoothing < 0:
             raise InputError(
-                f"hold is {self.hold}, smoothing {self.smoothing}; give at least 1 checkpoint, "
-                "and "
+                f"hold is {self.hold}, smoothing {self.smoothing}; give at least 1 checkpoint, and "
                 "0 or more"
             )
 
@@ -126,11 +125,11 @@ def learning_time(
     if rule.for_good:
         smooth = lasting(smooth)
     above = smooth >= rule.threshold
-    held = [bool(above[i : i + rule.hold].all()) for i in range(len(above) - rule.hold + 1)]
+    holds = [bool(above[i : i + rule.hold].all()) for i in range(len(above) - rule.hold + 1)]
     last = float(at[-1])
-    if True not in held:
+    if True not in holds:
         return LearningTime(None, last)
-    place = held.index(True)
+    place = holds.index(True)
     if not rule.interpolate or place == 0:
         return LearningTime(float(at[place]), last)
     share = (rule.threshold - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
@@ -156,15 +155,10 @@ def typical_time(
     learned = np.array([time.reached for time in times])
     draws = np.random.default_rng(seed).integers(0, len(times), (resamples, len(times)))
     medians = np.sort([_survived_half(events[rows], learned[rows]) for rows in draws])
-    ends = (
-        _survived_half(events, learned),
-        *medians[[int(0.025 * resamples), int(0.975 * resamples)]],
-    )
-    value, low, high = (None if np.isinf(end) else float(end) for end in ends)
     return TypicalTime(
-        value=value,
-        low=low,
-        high=high,
+        value=_finite(_survived_half(events, learned)),
+        low=_finite(medians[int(0.025 * resamples)]),
+        high=_finite(medians[int(0.975 * resamples)]),
         reached=int(learned.sum()),
         n=len(times),
         last=float(max(time.last for time in times)),
@@ -188,6 +182,10 @@ def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " che
     return np.asarray(np.minimum.accumulate(median[::-1])[::-1])
 
 
+def _finite(time: float) -> float | None:
+    return None if np.isinf(time) else float(time)
+
+
 def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, " run"]) -> float:
     """The first time by which at least half of the runs have learned, by the product-limit
     estimate; infinite if never.
@@ -207,7 +205,7 @@ def signal_correlation(
     concept's signal, over all runs.
 
     Runs that did not learn share the slowest rank. The interval is bootstrapped over the runs of
-    each signal; the control is the mean over runs dealt to signals at random.
+    each signal; the control is the mean over permutations of runs between signals.
 
     Raises:
         InputError: fewer than two signals, or a signal without runs.

@@ -38,7 +38,8 @@ def hsic(
     if not debiased:
         centred = first - first.mean(dim=0) - first.mean(dim=1, keepdim=True) + first.mean()
         return float((centred * second).sum()) / (n - 1) ** 2
-    first, second = (kernel - torch.diag(kernel.diagonal()) for kernel in (first, second))
+    first = first - torch.diag(first.diagonal())
+    second = second - torch.diag(second.diagonal())
     sums = float(first.sum() * second.sum()) / ((n - 1) * (n - 2))
     mixed = float(first.sum(dim=0) @ second.sum(dim=0)) * 2 / (n - 2)
     return (float((first * second).sum()) + sums - mixed) / (n * (n - 3))
@@ -99,8 +100,7 @@ def relative_representation(
     if values.shape[1] != anchors.shape[1]:
         raise InputError(
             f"rows are {values.shape[1]} wide and anchors {anchors.shape[1]}; give anchors of "
-            "the "
-            "same site"
+            "the same site"
         )
     norms = [side.double().norm(dim=1, keepdim=True) for side in (values, anchors)]
     if any(bool((norm == 0).any()) for norm in norms):

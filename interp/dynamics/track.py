@@ -76,8 +76,7 @@ def track(
         if axis.oracle is not None and axis.oracle.value < axis.at_least:
             raise InputError(
                 f"{concept!r} is not told apart by its reader: accuracy {axis.oracle}, "
-                "expected "
-                f"{axis.at_least}; leave it out"
+                f"expected {axis.at_least}; leave it out"
             )
     points = _points(checkpoints)
     samples: dict[str, list[np.ndarray]] = {concept: [] for concept in axes}

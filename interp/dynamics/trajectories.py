@@ -56,8 +56,7 @@ class Trajectories:
             if values.ndim != 2 or len(values) != len(self.steps):
                 raise InputError(
                     f"axis {axis!r} has values {values.shape} for {len(self.steps)} "
-                    "checkpoints; "
-                    "give [checkpoint, sample]"
+                    "checkpoints; give [checkpoint, sample]"
                 )
             if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
                 raise InputError(
@@ -178,7 +177,8 @@ class Trajectories:
         )
 
     def _ends(self, times: Mapping[str, LearningTime]) -> Html:
-        first, last = ([self.at(axis, place) for axis in self.axes] for place in (0, -1))
+        first = [self.at(axis, 0) for axis in self.axes]
+        last = [self.at(axis, -1) for axis in self.axes]
         cells = score_cells([*first, *last])
         columns = (
             cells[: len(first)],

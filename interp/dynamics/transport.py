@@ -2,7 +2,7 @@
 activations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,8 +41,7 @@ class Transport:
         if direction.shape != self.source_mean.shape:
             raise InputError(
                 f"the direction is {len(direction)} wide, the map {len(self.source_mean)}; "
-                "give "
-                "one of the source's site"
+                "give one of the source's site"
             )
         return direction.float() @ self.rotation
 
@@ -98,15 +97,13 @@ def fit_transport(
         name: _explained(scales[name] * first[measured] @ turn, second[measured], seed)
         for name, turn in maps.items()
     }
-    explained = _with_control(scores["fit"], scores["random"])
-    unmoved = _with_control(scores["none"], scores["random"])
     return Transport(
         rotation=rotation.float(),
         source_mean=means[0].float(),
         target_mean=means[1].float(),
         scale=scales["fit"],
-        explained=explained,
-        unmoved=unmoved,
+        explained=replace(scores["fit"], control=scores["random"].value),
+        unmoved=replace(scores["none"], control=scores["random"].value),
     )
 
 
@@ -131,12 +128,6 @@ def _explained(
     """
     total = target.square().sum(dim=1).mean()
     return bootstrap_mean((1 - (target - predicted).square().sum(dim=1) / total).numpy(), seed=seed)
-
-
-def _with_control(score: Score, control: Score) -> Score:
-    return Score(
-        score.value, score.low, score.high, n=score.n, seed=score.seed, control=control.value
-    )
 
 
 def _split(

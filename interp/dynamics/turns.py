@@ -18,7 +18,7 @@ class TurnRule:
     least `least` degrees, and more than `1 − level` of straight ways do.
 
     The defaults find a planted right angle in 20 of 20 trajectories of 30 checkpoints with noise of
-    .03 a coordinate (16 of 20 with .06), and a turn in 0 of 40 straight ones (3 of 40).
+    0.03 a coordinate (16 of 20 with 0.06), and a turn in 0 of 40 straight ones (3 of 40).
     """
 
     smoothing: float = 2.0
@@ -30,8 +30,7 @@ class TurnRule:
         if self.window < 1 or self.smoothing < 0 or not 0 < self.level < 1:
             raise InputError(
                 f"window {self.window}, smoothing {self.smoothing}, level {self.level}: give 1 "
-                "or "
-                "more, 0 or more, 0 to 1"
+                "or more, 0 or more, 0 to 1"
             )
 
 
@@ -111,11 +110,10 @@ def find_turn(
     p = float((1 + (sizes >= size).sum()) / (1 + resamples))
     chance = float(((angles >= np.radians(rule.least)) & (sizes >= size)).mean())
     found = abs(np.degrees(angle)) >= rule.least and p <= rule.level
-    before, after = (float(np.degrees(value)) for value in headings)
     return Turn(
         step=float(at[place]),
-        before=before,
-        after=after,
+        before=float(np.degrees(headings[0])),
+        after=float(np.degrees(headings[1])),
         angle=float(np.degrees(angle)),
         size=float(size),
         p=p,

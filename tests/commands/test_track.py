@@ -10,7 +10,7 @@ import pytest
 
 from interp.commands.main import main
 from interp.corpus.concepts import data_folder
-from interp.testbeds.concepts.training import load_concept_run
+from interp.testbeds.concepts import load_concept_run
 
 
 @pytest.fixture(scope="module")

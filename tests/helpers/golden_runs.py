@@ -189,8 +189,10 @@ def learning(folder: Path) -> Any:
     from learning_runs import RULE, language, weak_and_strong
 
     from interp.report import write_dynamics
+    from interp.studies.learning import study_learning
 
-    write_dynamics(weak_and_strong(), folder / "out", language=language(), rule=RULE)
+    found = study_learning(weak_and_strong(), language=language(), rule=RULE)
+    write_dynamics(found, folder / "out")
     return read(folder / "out" / "dynamics.json")
 
 

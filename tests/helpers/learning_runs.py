@@ -13,7 +13,8 @@ from interp.dynamics.feature_chains import Chain
 from interp.dynamics.language.features import ConceptFeature
 from interp.dynamics.language.tracking import ConceptTrack, LanguageTrack
 from interp.dynamics.learning_times import LearningRule
-from interp.studies.learning.result import ImageRun, LanguageRun
+from interp.studies.learning import LanguageRun
+from interp.testbeds.concepts import ConceptRun, ConceptTrainingSettings
 
 HOSTILE = "<script>window.__pwned = 1</script><b>place</b>"
 STEPS = tuple(100 * (place + 1) for place in range(24))
@@ -29,7 +30,7 @@ def stepping(steps: Sequence[int], onset: int) -> np.ndarray:
 
 def run(
     signal: float, seed: int, colour: int, linear: int, random: int, **changed: Any
-) -> ImageRun:
+) -> ConceptRun:
     """Accuracy steps up: of size at 500, of the held-out class with its colour. Soft coordinates go
     straight along size, then colour.
     """
@@ -48,27 +49,26 @@ def run(
         for place, name in enumerate(("colour", "size"))
     }
     arms = {
-        "naive": {"0": stepping(ARM_STEPS, max(500, colour))},
-        "random": {"1": stepping(ARM_STEPS, random), "2": stepping(ARM_STEPS, NEVER)},
+        "naive": {0.0: stepping(ARM_STEPS, max(500, colour))},
+        "random": {1.0: stepping(ARM_STEPS, random), 2.0: stepping(ARM_STEPS, NEVER)},
         "linear": {
-            "1": stepping(ARM_STEPS, linear + 400),
-            "2": stepping(ARM_STEPS, linear),
-            "4": stepping(ARM_STEPS, NEVER),
+            1.0: stepping(ARM_STEPS, linear + 400),
+            2.0: stepping(ARM_STEPS, linear),
+            4.0: stepping(ARM_STEPS, NEVER),
         },
     }
-    made = ImageRun(
-        signal=signal,
-        seed=seed,
+    made = ConceptRun(
+        settings=ConceptTrainingSettings(colour=signal, seed=seed),
         steps=STEPS,
         naive={**naive, "seen": stepping(STEPS, 300)},
         arms=arms,
         arm_steps=ARM_STEPS,
-        soft=soft,
+        coordinates=soft,
     )
     return replace(made, **changed)
 
 
-def weak_and_strong() -> list[ImageRun]:
+def weak_and_strong() -> list[ConceptRun]:
     """Six seeds at each of two signals: at the weak one colour comes late or never, a linear shift
     early, random ones in between.
     """

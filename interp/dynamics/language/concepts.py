@@ -47,8 +47,7 @@ class Questions:
         ):
             raise InputError(
                 f"{len(self.prompts)} prompts, {len(self.right)} right and {len(self.foil)} "
-                "foils; "
-                "give each prompt some of both"
+                "foils; give each prompt some of both"
             )
 
     def __len__(self) -> int:
@@ -60,15 +59,15 @@ class LanguageConcept:
     """A concept with its labelled examples.
 
     `positive` and `negative` are prompts that call for the concept and prompts that do not: they
-    make its direction. The questions are made of other words: `asked` calls for the concept,
-    `unasked` does not, and `steered` is where steering has to bring it about.
+    make its direction. The questions are made of other words: `prompted` calls for the
+    concept, `unprompted` does not, and `steered` is where steering has to bring it about.
     """
 
     name: str
     positive: tuple[Prompt, ...]
     negative: tuple[Prompt, ...]
-    asked: Questions
-    unasked: Questions
+    prompted: Questions
+    unprompted: Questions
     steered: Questions
 
 
@@ -101,7 +100,7 @@ def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = 
     Cost: one forward pass over the prompts.
 
     Example:
-        >>> answers(model, concept.asked).share.mean()
+        >>> answers(model, concept.prompted).share.mean()
     """
     right, foil = np.zeros(len(questions)), np.zeros(len(questions))
     for batch in model.prepare([list(prompt) for prompt in questions.prompts], BATCH).batches:
@@ -116,10 +115,10 @@ def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = 
 
 
 def naive(model: Model, concept: LanguageConcept) -> Float[np.ndarray, " question"]:
-    """How far the network, only asked, prefers the right continuation to the foil: one value from 0
-    to 1 for every held-out prompt.
+    """How far the network, only prompted, prefers the right continuation to the foil: one value
+    from 0 to 1 for every held-out prompt.
     """
-    return answers(model, concept.asked).share
+    return answers(model, concept.prompted).share
 
 
 def readers(
@@ -141,9 +140,10 @@ def readability(model: Model, concept: LanguageConcept, *, seed: int = 0) -> Sco
     """How well the next-token test tells prompts that call for the concept from prompts that do
     not: the AUROC of its share.
     """
-    asked, unasked = answers(model, concept.asked).share, answers(model, concept.unasked).share
-    labels = np.arange(len(asked) + len(unasked)) < len(asked)
-    return auroc(np.concatenate([asked, unasked]), labels, seed=seed, control=0.5)
+    calling = answers(model, concept.prompted).share
+    other = answers(model, concept.unprompted).share
+    labels = np.arange(len(calling) + len(other)) < len(calling)
+    return auroc(np.concatenate([calling, other]), labels, seed=seed, control=0.5)
 
 
 def require_readable(
@@ -206,34 +206,46 @@ def article_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageCo
     return _from_texts(
         tokenizer,
         "article",
-        _texts(stems, ("an",)),
-        _texts(stems, ("a",)),
-        vowel,
-        consonant,
-        n,
-        seed,
+        calling=_texts(stems, ("an",)),
+        neutral=_texts(stems, ("a",)),
+        right=vowel,
+        foil=consonant,
+        n=n,
+        seed=seed,
     )
 
 
 def number_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
     """A plural verb after a plural subject; see `language_concepts`."""
-    plural, singular = (
-        _tokens(tokenizer, words.PLURAL_VERBS),
-        _tokens(tokenizer, words.SINGULAR_VERBS),
-    )
+    plural = _tokens(tokenizer, words.PLURAL_VERBS)
+    singular = _tokens(tokenizer, words.SINGULAR_VERBS)
     _require_words("number", plural, singular, fewest=2)
-    many = _texts((words.NUMBER_FRONTS, words.PLURAL_SUBJECTS), ("",))
-    one = _texts((words.NUMBER_FRONTS, words.SINGULAR_SUBJECTS), ("",))
-    return _from_texts(tokenizer, "number", many, one, plural, singular, n, seed)
+    return _from_texts(
+        tokenizer,
+        "number",
+        calling=_texts((words.NUMBER_FRONTS, words.PLURAL_SUBJECTS), ("",)),
+        neutral=_texts((words.NUMBER_FRONTS, words.SINGULAR_SUBJECTS), ("",)),
+        right=plural,
+        foil=singular,
+        n=n,
+        seed=seed,
+    )
 
 
 def place_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
     """The name of a part of the world; see `language_concepts`."""
     places, nouns = _tokens(tokenizer, words.PLACES), _tokens(tokenizer, words.NOUNS)
     _require_words("place", places, nouns)
-    calling = _texts((words.LIVING, words.PLACE_CUES), ("",))
-    neutral = _texts((words.LIVING, words.OTHER_CUES), ("",))
-    return _from_texts(tokenizer, "place", calling, neutral, places, nouns, n, seed)
+    return _from_texts(
+        tokenizer,
+        "place",
+        calling=_texts((words.LIVING, words.PLACE_CUES), ("",)),
+        neutral=_texts((words.LIVING, words.OTHER_CUES), ("",)),
+        right=places,
+        foil=nouns,
+        n=n,
+        seed=seed,
+    )
 
 
 def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
@@ -245,10 +257,8 @@ def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> Language
     generator = np.random.default_rng([seed, 3])
     rows = [generator.choice(known, 2 * REPEATED, replace=False).tolist() for _ in range(6 * n)]
     start = _start(tokenizer)
-    first, fresh = (
-        [row[:REPEATED] for row in rows],
-        [row[REPEATED : REPEATED + CUE] for row in rows],
-    )
+    first = [row[:REPEATED] for row in rows]
+    fresh = [row[REPEATED : REPEATED + CUE] for row in rows]
     repeated = [(*start, *row, *row[:CUE]) for row in first]
     other = [(*start, *row, *new) for row, new in zip(first, fresh, strict=True)]
     weak = [(*start, *row, row[CUE - 1]) for row in first]
@@ -259,8 +269,8 @@ def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> Language
         name="induction",
         positive=tuple(repeated[: 2 * n]),
         negative=tuple(other[2 * n : 4 * n]),
-        asked=_questions(repeated, right, foil, slice(4 * n, 5 * n)),
-        unasked=_questions(other, right, foil, slice(5 * n, 6 * n)),
+        prompted=_questions(repeated, right, foil, slice(4 * n, 5 * n)),
+        unprompted=_questions(other, right, foil, slice(5 * n, 6 * n)),
         steered=_questions(weak, right, foil, slice(4 * n, 5 * n)),
     )
 
@@ -268,6 +278,7 @@ def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> Language
 def _from_texts(
     tokenizer: Any,
     name: str,
+    *,
     calling: list[list[str]],
     neutral: list[list[str]],
     right: Prompt,
@@ -282,14 +293,14 @@ def _from_texts(
     sets = [
         [_drawn(tokenizer, half, n, generator) for half in texts] for texts in (calling, neutral)
     ]
-    (positive, asked), (negative, unasked) = sets
-    silent = Questions(unasked, (right,) * len(unasked), (foil,) * len(unasked))
+    (positive, prompted), (negative, unprompted) = sets
+    silent = Questions(unprompted, (right,) * len(unprompted), (foil,) * len(unprompted))
     return LanguageConcept(
         name=name,
         positive=positive,
         negative=negative,
-        asked=Questions(asked, (right,) * len(asked), (foil,) * len(asked)),
-        unasked=silent,
+        prompted=Questions(prompted, (right,) * len(prompted), (foil,) * len(prompted)),
+        unprompted=silent,
         steered=silent,
     )
 

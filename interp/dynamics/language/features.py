@@ -107,7 +107,7 @@ def _recorded(
 
     chosen = [(last(concept.positive), last(concept.negative)) for concept in concepts]
     held_out = [
-        (last(concept.asked.prompts), last(concept.unasked.prompts)) for concept in concepts
+        (last(concept.prompted.prompts), last(concept.unprompted.prompts)) for concept in concepts
     ]
     values = record(model, list(texts), site).values.float()
     return _Rows(torch.cat([values, *(side for pair in chosen for side in pair)]), chosen, held_out)

@@ -4,7 +4,7 @@ with the final one's, at random?
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.capture import Call, Hook, Model, TokenSelection, record
 from interp.core import InputError, Score, bootstrap_mean
-from interp.dynamics.language.concepts import LanguageConcept, Questions, answers
+from interp.dynamics.language.concepts import Answers, LanguageConcept, Questions, answers
 from interp.dynamics.transport import Transport, fit_transport
 
 Arm = Literal["naive", "own", "transported", "final", "random"]
@@ -136,16 +136,16 @@ def steer_concept(
         raise InputError(
             f"the means of {concept.name!r} at {site} are equal; steer at a later site"
         )
-    asked = questions or concept.steered
-    plain = answers(model, asked)
+    questions = questions or concept.steered
+    plain = answers(model, questions)
     effects: dict[Arm, ArmEffect] = {
-        "naive": ArmEffect("naive", (0.0,), plain.share[None], np.zeros((1, len(asked))))
+        "naive": ArmEffect("naive", (0.0,), plain.share[None], np.zeros((1, len(questions))))
     }
     for arm, directions in _directions(here, final, transport, seed).items():
         shares, shifts = [], []
         for factor in factors:
             found = [
-                _steered(model, asked, site, factor * length * direction / direction.norm())
+                _steered(model, questions, site, factor * length * direction / direction.norm())
                 for direction in directions
             ]
             shares.append(np.mean([answer.share for answer in found], axis=0))
@@ -181,6 +181,6 @@ def _own_transport(final: ConceptActivations, here: ConceptActivations, seed: in
     )
 
 
-def _steered(model: Model, questions: Questions, site: str, vector: Float[Tensor, " d"]) -> Any:
+def _steered(model: Model, questions: Questions, site: str, vector: Float[Tensor, " d"]) -> Answers:
     hooks: dict[str, Hook] = {site: AtLastToken(vector)}
     return answers(model, questions, hooks)

@@ -1,19 +1,20 @@
-"""A language model's concepts over its checkpoints: what it does when asked, and when steered."""
+"""A language model's concepts over its checkpoints: prompted, and steered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from interp.capture import Model, record
-from interp.core import Activations, InputError, Progress, Score, bootstrap_mean, silent
+from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.dynamics.checkpoints import Checkpoint, checked
 from interp.dynamics.language.concepts import LanguageConcept, answers, readability
 from interp.dynamics.language.steering import (
     FACTORS,
     Arm,
+    ArmEffect,
     ConceptActivations,
     concept_activations,
     steer_concept,
@@ -79,6 +80,11 @@ class LanguageTrack:
     transport: tuple[Score, ...]
     unmoved: tuple[Score, ...]
 
+    @property
+    def fixed(self) -> int:
+        """The factor, by number, that is measured beside the best: the second of the grid."""
+        return min(1, len(self.factors) - 1)
+
     def concept(self, name: str) -> ConceptTrack:
         """One concept by its name.
 
@@ -100,7 +106,7 @@ class _Place:
 
     naive: list[np.ndarray]
     readable: list[Score]
-    effects: list[dict[Arm, Any]]
+    effects: list[dict[Arm, ArmEffect]]
     cka: float
     relative: float
     transport: Transport
@@ -116,7 +122,7 @@ def track_language(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LanguageTrack:
-    """Measure every concept at every checkpoint: asked, and steered with the own, the final, the
+    """Measure every concept at every checkpoint: prompted, and steered with the own, the final, the
     transported and random directions.
 
     The final directions come from the last checkpoint; the rotation from it to each other one is
@@ -144,14 +150,19 @@ def track_language(
     """
     _require_track(checkpoints, concepts)
     last = checkpoints[-1].load()
-    final = [concept_activations(last, concept, site) for concept in concepts]
-    reference = record(last, list(texts), site)
+    measures = _Measures(
+        concepts=concepts,
+        texts=texts,
+        site=site,
+        final=[concept_activations(last, concept, site) for concept in concepts],
+        reference=record(last, list(texts), site).values.float(),
+        factors=factors,
+        seed=seed,
+    )
     del last
     places = []
     for number, checkpoint in enumerate(checkpoints):
-        places.append(
-            _measured(checkpoint.load(), concepts, final, reference, texts, site, factors, seed)
-        )
+        places.append(measures.at(checkpoint.load()))
         progress("track concepts", number + 1, len(checkpoints), "checkpoint")
     return LanguageTrack(
         steps=tuple(checkpoint.step for checkpoint in checkpoints),
@@ -167,35 +178,42 @@ def track_language(
     )
 
 
-def _measured(
-    model: Model,
-    concepts: Sequence[LanguageConcept],
-    final: Sequence[ConceptActivations],
-    reference: Activations,
-    texts: Sequence[str],
-    site: str,
-    factors: Sequence[float],
-    seed: int,
-) -> _Place:
-    here = record(model, list(texts), site).values.float()
-    there = reference.values.float()
-    transport = fit_transport(there, here, seed=seed)
-    effects: list[dict[Arm, Any]] = [
-        dict(
-            steer_concept(
-                model, concept, site, final=end, transport=transport, factors=factors, seed=seed
-            )
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Measures:
+    """What is measured at every checkpoint, and what the last one held, to compare with."""
+
+    concepts: Sequence[LanguageConcept]
+    texts: Sequence[str]
+    site: str
+    final: Sequence[ConceptActivations]
+    reference: Float[Tensor, "row d"]
+    factors: Sequence[float]
+    seed: int
+
+    def at(self, model: Model) -> _Place:
+        """The measures of one checkpoint."""
+        here = record(model, list(self.texts), self.site).values.float()
+        transport = fit_transport(self.reference, here, seed=self.seed)
+        few = self.reference[:SIMILARITY_ROWS], here[:SIMILARITY_ROWS]
+        return _Place(
+            naive=[answers(model, concept.prompted).share for concept in self.concepts],
+            readable=[readability(model, concept, seed=self.seed) for concept in self.concepts],
+            effects=[
+                steer_concept(
+                    model,
+                    concept,
+                    self.site,
+                    final=final,
+                    transport=transport,
+                    factors=self.factors,
+                    seed=self.seed,
+                )
+                for concept, final in zip(self.concepts, self.final, strict=True)
+            ],
+            cka=linear_cka(*few),
+            relative=relative_agreement(*few),
+            transport=transport,
         )
-        for concept, end in zip(concepts, final, strict=True)
-    ]
-    return _Place(
-        naive=[answers(model, concept.asked).share for concept in concepts],
-        readable=[readability(model, concept, seed=seed) for concept in concepts],
-        effects=effects,
-        cka=linear_cka(there[:SIMILARITY_ROWS], here[:SIMILARITY_ROWS]),
-        relative=relative_agreement(there[:SIMILARITY_ROWS], here[:SIMILARITY_ROWS]),
-        transport=transport,
-    )
 
 
 def _gathered(number: int, name: str, places: Sequence[_Place]) -> ConceptTrack:

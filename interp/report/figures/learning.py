@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from interp.dynamics.language.steering import Arm
-from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
+from interp.dynamics.language.tracking import LanguageTrack
+from interp.dynamics.learning_times import LearningRule, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.figures.captions import as_label, captioned
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled
@@ -21,21 +22,16 @@ from interp.report.figures.learning_axes import (
     over_steps,
     shade_lag,
     step_axis,
-    step_of,
 )
+from interp.report.tables.learning import arm_title
 from interp.studies.learning.result import (
     STEERED,
-    ImageRun,
-    LanguageRun,
+    LanguageResult,
+    LearningResult,
     Plane,
-    arm_title,
-    arms_of,
-    by_signal,
+    SignalResult,
     is_random,
     main_arm,
-    mean_curve,
-    prompt_onset,
-    typical,
 )
 
 EARLY, MIDDLE, LATE = PALETTE[0], PALETTE[3], PALETTE[1]
@@ -61,19 +57,17 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     """
     figure = go.Figure()
     several = len(plane.ways) > 1
-    for name, way in zip(plane.names, plane.ways, strict=True):
-        if several:
-            thin = {"color": FAINT, "width": 1}
-            figure.add_trace(
-                go.Scatter(
-                    x=way[:, 0],
-                    y=way[:, 1],
-                    mode="lines",
-                    name=as_label(name),
-                    line=thin,
-                    hoverinfo="name",
-                )
+    for name, way in zip(plane.names, plane.ways, strict=True) if several else ():
+        figure.add_trace(
+            go.Scatter(
+                x=way[:, 0],
+                y=way[:, 1],
+                mode="lines",
+                name=as_label(name),
+                line={"color": FAINT, "width": 1},
+                hoverinfo="name",
             )
+        )
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
     stars = [
@@ -177,9 +171,8 @@ def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
     return PALETTE[2 + place % 3], "solid" if place < 3 else "dash"
 
 
-def image_legend(runs: Sequence[ImageRun]) -> list[tuple[str, str, str]]:
-    """Title, colour and dash of the curves of `elicitation_curves`."""
-    arms = arms_of(runs)
+def image_legend(arms: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Title, colour and dash of the curves of `elicitation_curves` of these interventions."""
     own = [(arm_title(arm), *arm_style(arm, arms)) for arm in arms]
     return [("asked (naive)", EARLY, "solid"), *own, ("seen classes, asked", GREY, "solid")]
 
@@ -192,48 +185,46 @@ def language_legend() -> list[tuple[str, str, str]]:
     ]
 
 
-def learning_against_signal(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figure:
+def learning_against_signal(found: LearningResult) -> go.Figure:
     """Learning times of colour, size and both against the signal: medians with intervals, single
     runs faint, censored ones open.
 
     Example:
-        >>> learning_against_signal(runs, LearningRule()).show()
+        >>> learning_against_signal(study_learning(runs)).show()
     """
-    groups = by_signal(runs)
-    last = max(run.steps[-1] for run in runs)
+    groups, last = found.signals, found.last
     figure = go.Figure()
     for number, name in enumerate(("colour", "size", "joint")):
-        shift, color = 0.07 * (number - 1), PALETTE[number]
-        rows = [
-            (place + shift, [run.learned(name, rule) for run in group], group)
-            for place, group in enumerate(groups.values())
-        ]
-        figure.add_trace(_single_times(rows, color, last))
+        shift = 0.07 * (number - 1)
+        rows = [(place + shift, group) for place, group in enumerate(groups)]
+        figure.add_trace(_single_times(rows, name, PALETTE[number], last))
         figure.add_trace(
-            _medians([(x, typical(times)) for x, times, _ in rows], name, number, last)
+            _medians([(x, group.typical[name]) for x, group in rows], name, number, last)
         )
     figure = _styled(figure, 420)
     figure.update_xaxes(
         title="Concept signal Δcolour",
         tickvals=list(range(len(groups))),
-        ticktext=[f"{signal:g}" for signal in groups],
+        ticktext=[f"{group.signal:g}" for group in groups],
         range=[-0.5, len(groups) - 0.5],
     )
     step_axis(figure.update_yaxes, last, "Learning time, step", beyond=True)
     figure.update_layout(legend_traceorder="normal")
     caption = (
-        f"Medians of {_runs(len(runs))} in all, with bootstrap 95 % intervals over runs, seed 0; "
-        "single runs small. Open triangles: not "
-        f"learned by step {last:,} (censored). Rule: {rule}."
+        f"Medians of {_runs(len(found.runs))} in all, with bootstrap 95 % intervals over runs, "
+        f"seed 0; single runs small. Open triangles: not learned by step {last:,} (censored). "
+        f"Rule: {found.rule}."
     )
     return captioned(figure, caption)
 
 
 def _single_times(
-    rows: Sequence[tuple[float, list[LearningTime], list[ImageRun]]], color: str, last: int
+    rows: Sequence[tuple[float, SignalResult]], name: str, color: str, last: int
 ) -> go.Scatter:
     points = [
-        (x, time, run) for x, times, group in rows for time, run in zip(times, group, strict=True)
+        (x, time, run)
+        for x, group in rows
+        for time, run in zip(group.learned[name], group.runs, strict=True)
     ]
     return go.Scatter(
         x=[x + 0.012 for x, _, _ in points],
@@ -252,14 +243,13 @@ def _single_times(
 
 
 def _medians(
-    rows: Sequence[tuple[float, TypicalTime | None]], name: str, number: int, last: int
+    rows: Sequence[tuple[float, TypicalTime]], name: str, number: int, last: int
 ) -> go.Scatter:
-    known = [(x, time) for x, time in rows if time is not None]
-    middle = [height(time.value, last) for _, time in known]
-    above = [height(time.high, last) - y for (_, time), y in zip(known, middle, strict=True)]
-    below = [y - height(time.low, last) for (_, time), y in zip(known, middle, strict=True)]
+    middle = [height(time.value, last) for _, time in rows]
+    above = [height(time.high, last) - y for (_, time), y in zip(rows, middle, strict=True)]
+    below = [y - height(time.low, last) for (_, time), y in zip(rows, middle, strict=True)]
     return go.Scatter(
-        x=[x for x, _ in known],
+        x=[x for x, _ in rows],
         y=middle,
         error_y={
             "type": "data",
@@ -277,85 +267,66 @@ def _medians(
             "size": 10,
             "symbol": [
                 SYMBOLS[number] if time.value is not None else "triangle-up-open"
-                for _, time in known
+                for _, time in rows
             ],
         },
-        customdata=[str(time) for _, time in known],
+        customdata=[str(time) for _, time in rows],
         hovertemplate="%{fullData.name}: %{customdata}<extra></extra>",
     )
 
 
-def elicitation_curves(runs: Sequence[ImageRun], rule: LearningRule) -> go.Figure:
-    """The held-out class over steps, asked and under interventions (best of each grid); the lag is
-    shaded, random shifts are grey.
+def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
+    """The held-out class over steps, prompted and under interventions (best of each grid); the lag
+    is shaded, random shifts are grey.
 
     Example:
-        >>> elicitation_curves([run for run in runs if run.signal == 0.2], LearningRule()).show()
+        >>> found = study_learning(runs)
+        >>> elicitation_curves(found.signals[0], found.rule).show()
     """
-    arms, last = arms_of(runs), max(run.steps[-1] for run in runs)
-    grid = sorted({step for run in runs for step in run.steps})
+    arms, last = [arm.arm for arm in group.arms], group.last
     figure = go.Figure()
-    for run in runs:
-        figure.add_trace(
-            line(run.steps, run.naive["joint"], "", {"color": FAINT, "width": 1}, hover=str(run))
+    for run in group.runs:
+        thin = {"color": FAINT, "width": 1}
+        figure.add_trace(line(run.steps, run.naive["joint"], "", thin, hover=str(run)))
+    for arm in reversed(group.arms):
+        color, dash = arm_style(arm.arm, arms)
+        banded(
+            figure, arm.curve, arm_title(arm.arm), color, dash=dash, bold=arm.arm == main_arm(arms)
         )
-    for arm in reversed(arms):
-        color, dash = arm_style(arm, arms)
-        at = sorted({step for run in runs for step in run.arm_steps})
-        rows = np.stack([np.interp(at, run.arm_steps, run.arm(arm)) for run in runs])
-        banded(figure, at, rows, arm_title(arm), color, dash=dash, band=arm == main_arm(arms))
-    seen = mean_curve(grid, [run.steps for run in runs], [run.naive["seen"] for run in runs])
-    figure.add_trace(line(grid, seen, "seen classes, asked", {"color": GREY, "width": 2}))
-    naive = np.stack([np.interp(grid, run.steps, run.naive["joint"]) for run in runs])
-    banded(figure, grid, naive, "asked (naive)", EARLY)
-    main = main_arm(arms)
-    if main is not None:
-        made, asked = (
-            typical([run.elicited(main, rule) for run in runs]),
-            typical([run.asked(rule) for run in runs]),
-        )
-        if asked is not None:
-            shade_lag(figure, step_of(made), step_of(asked), last)
+    seen = {"color": GREY, "width": 2}
+    figure.add_trace(line(group.seen.steps, group.seen.mean, "seen classes, asked", seen))
+    banded(figure, group.naive, "asked (naive)", EARLY)
+    if group.main is not None:
+        shade_lag(figure, group.main.best.value, group.prompted.value, last)
     caption = (
-        f"Means over {_runs(len(runs))} with bootstrap 95 % bands over runs, seed 0; interventions "
-        "at the best of each grid. Grey dashed: "
+        f"Means over {_runs(len(group.runs))} with bootstrap 95 % bands over runs, seed 0; "
+        "interventions at the best of each grid. Grey dashed: "
         "random shifts of the same length and grid (control). Shaded: from where the linear shift "
         "works to where asking does."
     )
     return captioned(over_steps(figure, last, rule, "Right on the held-out class"), caption)
 
 
-def concept_curves(run: LanguageRun, name: str, rule: LearningRule) -> go.Figure:
-    """A language model's concept over steps: asked, and steered with four kinds of directions (best
-    factor); the lag is shaded.
+def concept_curves(found: LanguageResult, name: str, rule: LearningRule) -> go.Figure:
+    """A language model's concept over steps: prompted, and steered with four kinds of directions
+    (best factor); the lag is shaded.
 
     Example:
-        >>> concept_curves(run, "place", LearningRule()).show()
+        >>> concept_curves(study_language(run, LearningRule()), "place", LearningRule()).show()
     """
-    track, concept = run.track, run.track.concept(name)
+    track, concept = found.run.track, found.concept(name)
     figure = go.Figure()
-    arms = [arm for arm in reversed(STEERED) if arm in concept.steered]
-    for arm in arms:
+    for arm in (arm for arm in reversed(STEERED) if arm in concept.elicited):
         color, dash = ARM_STYLES[arm]
-        banded(
-            figure,
-            track.steps,
-            concept.arm(arm).T,
-            arm_title(arm),
-            color,
-            dash=dash,
-            band=arm in ("own", "random"),
-        )
-    banded(figure, track.steps, concept.naive.T, "asked (naive)", EARLY)
-    if "own" in arms:
-        made, asked = (
-            prompt_onset(track.steps, values, rule)[0]
-            for values in (concept.arm("own"), concept.naive)
-        )
-        shade_lag(figure, made.step, asked.step, track.steps[-1])
+        bold = arm in ("own", "random")
+        banded(figure, concept.curves[arm], arm_title(arm), color, dash=dash, bold=bold)
+    banded(figure, concept.curves["naive"], "asked (naive)", EARLY)
+    if "own" in concept.elicited:
+        made, prompted = concept.elicited["own"].at.step, concept.prompted.at.step
+        shade_lag(figure, made, prompted, track.steps[-1])
     caption = (
-        f"One run, n = {concept.naive.shape[1]} prompts; bootstrap 95 % bands over prompts, seed "
-        "0; steered at the best factor. Grey "
+        f"One run, n = {track.concept(name).naive.shape[1]} prompts; bootstrap 95 % bands over "
+        "prompts, seed 0; steered at the best factor. Grey "
         "dashed: random directions (control). Shaded: from where its own direction works to where "
         "asking does."
     )
@@ -364,14 +335,14 @@ def concept_curves(run: LanguageRun, name: str, rule: LearningRule) -> go.Figure
     )
 
 
-def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
+def birth_chart(found: LanguageResult) -> go.Figure:
     """Features as bars from birth to death, the earliest first; those that detect a concept in
     colour, with a cross where it was learned.
 
     Example:
-        >>> birth_chart(run, LearningRule()).show()
+        >>> birth_chart(study_language(run, LearningRule())).show()
     """
-    history = run.history
+    run, history = found.run, found.run.history
     assert history is not None
     steps = history.steps
     order = sorted(history.chains, key=lambda chain: (chain.first, -chain.last))
@@ -382,44 +353,35 @@ def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
     bars = [
         (row, chain, steps[min(chain.last + 1, len(steps) - 1)]) for row, chain in enumerate(order)
     ]
-    plain = [(row, steps[chain.first], end) for row, chain, end in bars if id(chain) not in own]
-    x = [value for _, start, end in plain for value in (math.sqrt(start), math.sqrt(end), None)]
-    y = [value for row, _, _ in plain for value in (row, row, None)]
     figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="lines",
-            name="features",
-            line={"color": GREY, "width": 2},
-            opacity=0.75,
-            hoverinfo="skip",
-        )
+        _bars([(row, steps[chain.first], end) for row, chain, end in bars if id(chain) not in own])
     )
     for number, (row, chain, end) in enumerate(bar for bar in bars if id(bar[1]) in own):
         color, name = PALETTE[number % len(PALETTE)], as_label(own[id(chain)])
-        ends = [math.sqrt(steps[chain.first]), math.sqrt(end)]
-        text = f"{name}: from step {steps[chain.first]:,}"
-        style = {"color": color, "width": 5}
         figure.add_trace(
             go.Scatter(
-                x=ends,
+                x=[math.sqrt(steps[chain.first]), math.sqrt(end)],
                 y=[row, row],
                 mode="lines+markers",
                 name=name,
-                line=style,
+                line={"color": color, "width": 5},
                 marker={"size": 8},
-                text=text,
+                text=f"{name}: from step {steps[chain.first]:,}",
                 hoverinfo="text",
             )
         )
-        learned = prompt_onset(steps, run.track.concept(own[id(chain)]).naive, rule)[0]
+        learned = found.concept(own[id(chain)]).prompted.at
         if learned.step is not None:
-            cross = {"symbol": "x", "size": 10, "color": color}
-            place = {"x": [math.sqrt(learned.step)], "y": [row], "showlegend": False}
-            said = f"{name}: asked, from step {learned.step:,.0f}"
             figure.add_trace(
-                go.Scatter(mode="markers", marker=cross, text=said, hoverinfo="text", **place)
+                go.Scatter(
+                    x=[math.sqrt(learned.step)],
+                    y=[row],
+                    mode="markers",
+                    showlegend=False,
+                    marker={"symbol": "x", "size": 10, "color": color},
+                    text=f"{name}: asked, from step {learned.step:,.0f}",
+                    hoverinfo="text",
+                )
             )
     figure = _styled(figure, 120 + 5 * len(order))
     step_axis(figure.update_xaxes, steps[-1], "Training step")
@@ -429,21 +391,32 @@ def birth_chart(run: LanguageRun, rule: LearningRule) -> go.Figure:
     figure.update_layout(legend_traceorder="normal")
     return captioned(
         figure,
-        (
-            f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
-            "it came when asked."
-        ),
+        f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
+        "it came when asked.",
     )
 
 
-def representation(run: LanguageRun) -> go.Figure:
+def _bars(rows: Sequence[tuple[int, int, int]]) -> go.Scatter:
+    """Lines `(row, first step, last step)`, all one trace."""
+    x = [value for _, start, end in rows for value in (math.sqrt(start), math.sqrt(end), None)]
+    return go.Scatter(
+        x=x,
+        y=[value for row, _, _ in rows for value in (row, row, None)],
+        mode="lines",
+        name="features",
+        line={"color": GREY, "width": 2},
+        opacity=0.75,
+        hoverinfo="skip",
+    )
+
+
+def representation(track: LanguageTrack) -> go.Figure:
     """How like the last checkpoint's every representation is: CKA, relative, and what a rotation
     explains, with none and a random one.
 
     Example:
-        >>> representation(run).show()
+        >>> representation(run.track).show()
     """
-    track = run.track
     curves: Mapping[str, Sequence[float]] = {
         "CKA with the last": track.cka.tolist(),
         "relative representations": track.relative.tolist(),
@@ -476,8 +449,6 @@ def representation(run: LanguageRun) -> go.Figure:
     n = track.transport[0].n
     return captioned(
         figure,
-        (
-            f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random "
-            "rotation (control)."
-        ),
+        f"One run; variance explained on n = {n:,} held-out tokens. Grey dashed: a random "
+        "rotation (control).",
     )

@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from interp.core import bootstrap_mean
-from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
+from interp.dynamics.learning_times import LearningRule
 from interp.report.figures.captions import as_label
 from interp.report.figures.features import GREY, _styled
+from interp.studies.learning.result import Band
 
 SHADE = "rgba(134,139,148,.22)"
 BEYOND = 1.06
@@ -90,48 +90,38 @@ def line(
 
 def banded(
     figure: go.Figure,
-    steps: Sequence[int],
-    rows: Float[np.ndarray, "case checkpoint"],
+    curve: Band,
     title: str,
     color: str,
     *,
     dash: str = "solid",
-    band: bool = True,
+    bold: bool = True,
 ) -> None:
-    """Add the mean of cases over steps, with its bootstrap 95 % band over cases where there are
-    several.
-    """
-    x = np.sqrt(steps)
-    if band and len(rows) > 1:
-        scores = [bootstrap_mean(column, seed=0, resamples=500) for column in rows.T]
+    """Add a mean over steps, with its band where it has one."""
+    if curve.ends is not None:
         edge = {"color": color, "width": 0}
-        plain = {"x": x, "mode": "lines", "line": edge, "hoverinfo": "skip", "showlegend": False}
-        figure.add_trace(go.Scatter(y=[score.low for score in scores], **plain))
-        figure.add_trace(
-            go.Scatter(
-                y=[score.high for score in scores],
-                fill="tonexty",
-                fillcolor=_clear(color, 0.16),
-                **plain,
-            )
-        )
-    figure.add_trace(
-        line(
-            steps,
-            rows.mean(axis=0),
-            title,
-            {"color": color, "width": 2.25 if band else 1.75, "dash": dash},
-        )
-    )
+        plain = {
+            "x": np.sqrt(curve.steps),
+            "mode": "lines",
+            "line": edge,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+        low, high = curve.ends
+        filled = {"fill": "tonexty", "fillcolor": _clear(color, 0.16)}
+        figure.add_trace(go.Scatter(y=low, **plain))
+        figure.add_trace(go.Scatter(y=high, **filled, **plain))
+    style = {"color": color, "width": 2.25 if bold else 1.75, "dash": dash}
+    figure.add_trace(line(curve.steps, curve.mean, title, style))
 
 
-def shade_lag(figure: go.Figure, made: float | None, asked: float | None, last: int) -> None:
-    """Shade from where an intervention works to where asking does, to the right end if it does not;
-    nothing if asking came first.
+def shade_lag(figure: go.Figure, made: float | None, prompted: float | None, last: int) -> None:
+    """Shade from where an intervention works to where prompting does, to the right end if it does
+    not; nothing if prompting came first.
     """
-    if made is None or (asked is not None and asked <= made):
+    if made is None or (prompted is not None and prompted <= made):
         return
-    end = last if asked is None else asked
+    end = last if prompted is None else prompted
     figure.add_shape(
         type="rect",
         x0=math.sqrt(made),
@@ -143,7 +133,7 @@ def shade_lag(figure: go.Figure, made: float | None, asked: float | None, last: 
         line={"width": 0},
         layer="below",
     )
-    text = "lag, open" if asked is None else "lag"
+    text = "lag, open" if prompted is None else "lag"
     figure.add_annotation(
         x=(math.sqrt(made) + math.sqrt(end)) / 2,
         y=1,
@@ -172,11 +162,6 @@ def over_steps(figure: go.Figure, last: int, rule: LearningRule, title: str) -> 
     step_axis(figure.update_xaxes, last, "Training step")
     figure.update_yaxes(title=title, range=[-0.03, 1.05])
     return figure.update_layout(showlegend=False, margin={"l": 56, "r": 8, "t": 8, "b": 48})
-
-
-def step_of(time: LearningTime | TypicalTime | None) -> float | None:
-    """The step of a learning time or of a median."""
-    return None if time is None else time.value if isinstance(time, TypicalTime) else time.step
 
 
 def _clear(color: str, opacity: float) -> str:

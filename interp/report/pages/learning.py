@@ -2,189 +2,135 @@
 it could have been elicited.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from interp.core.files import write_json, write_text
-from interp.dynamics import learning_times as learning
-from interp.dynamics.learning_times import LearningRule
-from interp.report.figures import learning as dynamics_figures
+from interp.report.figures import learning as figures
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.pages.directions import data_uri
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables import learning as dynamics_tables
+from interp.report.tables import learning as tables
 from interp.report.tables.features import Table
 from interp.report.words.learning import facts, findings, verdict
-from interp.studies.learning.result import ImageRun, LanguageRun, Plane, by_signal, main_runs
+from interp.studies.learning.result import LanguageResult, LearningResult, Plane
 
 SCRIPTS = ("charts.js", "figures.js", "dynamics.js")
-CORNERS = ("red, large", "blue, large", "red, small", "blue, small")
 
 
-def write_dynamics(
-    runs: Sequence[ImageRun],
-    folder: Path,
-    *,
-    language: LanguageRun | None = None,
-    rule: LearningRule = learning.RULE,
-) -> Path:
+def write_dynamics(found: LearningResult, folder: Path) -> Path:
     """Write `index.html`, a self-contained page, and return its path; beside it `dynamics.json`,
     every number of its tables.
 
     Args:
-        runs: of the shapes experiment (`interp.studies.learning.files.load_image_runs`); none for a
-            language model alone.
-        language: a language model's tracks and features; None for image runs alone.
-        rule: what counts as learned.
+        found: what `study_learning` found: of runs of the shapes experiment, of a language model,
+            or of both.
 
     Raises:
-        InputError: neither is given, or a run twice.
         UnavailableError: the folder cannot be written.
 
-    Cost: some seconds, most of them bootstraps; 2 MB, beside sample sheets.
+    Cost: a second; 2 MB, beside sample sheets.
 
     Example:
-        >>> write_dynamics(load_image_runs("data/dynamics/shapes"), Path("dynamics"))
+        >>> runs = load_image_runs("data/dynamics/shapes")
+        >>> write_dynamics(study_learning(runs), Path("dynamics"))
         PosixPath('dynamics/index.html')
     """
-    dynamics_tables.require_runs(runs, language)
-    own = main_runs(runs)
-    planes = _image_planes(own) | _language_planes(language)
-    figures = _figures(own, language, planes, rule)
-    tables = _tables(runs, language, rule)
-    found = {"verdict": verdict(own, language, rule), "findings": findings(own, language, rule)}
-    about = facts(own, language, rule)
-    sliders = _sliders(own, planes)
+    drawn, tabled, planes = _figures(found), _tables(found), _planes(found)
+    said = {"verdict": verdict(found), "findings": findings(found), "rule": str(found.rule)}
+    about, sliders = facts(found), _sliders(found, planes)
     values = {
-        **found,
+        **said,
         "title": "When was it learned, and when could it have been elicited?",
         "facts": about,
-        "rule": str(rule),
-        "runs": own,
-        "signals": {f"{signal:g}": len(group) for signal, group in by_signal(own).items()},
-        "language": language,
+        "runs": found.runs,
+        "signals": {f"{group.signal:g}": len(group.runs) for group in found.signals},
+        "language": None if found.language is None else found.language.run,
         "planes": [name for name in planes if name.startswith("language")],
         "legends": {
-            "image": dynamics_figures.image_legend(own),
-            "language": dynamics_figures.language_legend(),
+            "image": figures.image_legend(found.arms),
+            "language": figures.language_legend(),
         },
-        "tables": tables,
+        "tables": tabled,
         "sliders": sliders,
         "embedded_sliders": embed_json(sliders),
-        "last": max([run.steps[-1] for run in own], default=0),
-        "heights": page_heights(figures),
-        "embedded_figures": embed_json(json_for_page(figures)),
+        "last": found.last,
+        "heights": page_heights(drawn),
+        "embedded_figures": embed_json(json_for_page(drawn)),
     }
     text = self_contained("dynamics.html.j2", SCRIPTS, values)
-    shown = {
+    cells = {
         name: {"caption": table.caption, "header": table.header, "rows": table.rows}
-        for name, table in tables.items()
+        for name, table in tabled.items()
     }
-    write_json(
-        folder / "dynamics.json",
-        {**found, "rule": str(rule), "facts": dict(about), "tables": shown},
-    )
+    write_json(folder / "dynamics.json", {**said, "facts": dict(about), "tables": cells})
     write_text(folder / "index.html", text)
     return folder / "index.html"
 
 
-def _image_planes(runs: Sequence[ImageRun]) -> dict[str, Plane]:
-    axes = ("Colour: from red to blue", "Size: from large to small")
-    return {
-        f"space {signal:g}": Plane(
-            axes=axes,
-            steps=[run.steps for run in group],
-            ways=[run.way for run in group],
-            turns=[run.turn for run in group],
-            names=[str(run) for run in group],
-            corners=CORNERS,
-        )
-        for signal, group in by_signal(runs).items()
+def _planes(found: LearningResult) -> dict[str, Plane]:
+    planes = {f"space {group.signal:g}": group.plane for group in found.signals}
+    own = () if found.language is None else found.language.planes
+    return planes | {f"language {place}": plane for place, plane in enumerate(own)}
+
+
+def _figures(found: LearningResult) -> dict[str, Any]:
+    drawn = {}
+    for group in found.signals:
+        name = f"{group.signal:g}"
+        drawn[f"space {name}"] = figures.concept_space(group.plane, found.last)
+        drawn[f"elicited {name}"] = figures.elicitation_curves(group, found.rule)
+    if found.signals:
+        drawn["times"] = figures.learning_against_signal(found)
+    if found.language is not None:
+        drawn |= _language_figures(found.language, found)
+    return drawn
+
+
+def _language_figures(language: LanguageResult, found: LearningResult) -> dict[str, Any]:
+    drawn = {
+        f"language {place}": figures.concept_space(plane, plane.grid[-1])
+        for place, plane in enumerate(language.planes)
     }
-
-
-def _language_planes(language: LanguageRun | None) -> dict[str, Plane]:
-    """Concepts two by two, as shares of the right continuation."""
-    if language is None or len(language.track.concepts) < 2:
-        return {}
-    concepts = language.track.concepts
-    pairs = [(concepts[place], concepts[place + 1]) for place in range(0, len(concepts) - 1, 2)]
-    return {
-        f"language {place}": Plane(
-            axes=(f"“{first.name}”, asked", f"“{second.name}”, asked"),
-            steps=[language.track.steps],
-            ways=[np.stack([first.naive.mean(axis=1), second.naive.mean(axis=1)], axis=1)],
-            turns=[None],
-            names=[language.name],
+    for concept in language.concepts:
+        drawn[f"concept {concept.name}"] = figures.concept_curves(
+            language, concept.name, found.rule
         )
-        for place, (first, second) in enumerate(pairs)
-    }
+    drawn["likeness"] = figures.representation(language.run.track)
+    if language.run.history is not None:
+        drawn["births"] = figures.birth_chart(language)
+    return drawn
 
 
-def _figures(
-    runs: Sequence[ImageRun],
-    language: LanguageRun | None,
-    planes: dict[str, Plane],
-    rule: LearningRule,
-) -> dict[str, Any]:
-    last = max([run.steps[-1] for run in runs], default=0)
-    figures = {
-        name: dynamics_figures.concept_space(
-            plane, plane.grid[-1] if name.startswith("language") else last
-        )
-        for name, plane in planes.items()
-    }
-    for signal, group in by_signal(runs).items():
-        figures[f"elicited {signal:g}"] = dynamics_figures.elicitation_curves(group, rule)
-    if runs:
-        figures["times"] = dynamics_figures.learning_against_signal(runs, rule)
-    if language is not None:
-        figures |= {
-            f"concept {concept.name}": dynamics_figures.concept_curves(language, concept.name, rule)
-            for concept in language.track.concepts
+def _tables(found: LearningResult) -> dict[str, Table]:
+    made: dict[str, Table | None] = {}
+    if found.signals:
+        made |= {
+            "times": tables.times_table(found),
+            "turns": tables.turns_table(found),
+            "lags": tables.lags_table(found),
+            "runs": tables.runs_table(found),
+            "variants": tables.variants_table(found),
         }
-        figures["likeness"] = dynamics_figures.representation(language)
-        if language.history is not None:
-            figures["births"] = dynamics_figures.birth_chart(language, rule)
-    return figures
+    if found.language is not None:
+        made |= {
+            "onsets": tables.onsets_table(found.language, found.rule),
+            "right": tables.onsets_table(found.language, found.rule, right=True),
+            "shifts": tables.shifts_table(found.language),
+            "births": tables.births_table(found.language),
+            "likeness": tables.likeness_table(found.language.run.track),
+        }
+    return {name: table for name, table in made.items() if table is not None}
 
 
-def _tables(
-    runs: Sequence[ImageRun], language: LanguageRun | None, rule: LearningRule
-) -> dict[str, Table]:
-    tables: dict[str, Table | None] = {}
-    if runs:
-        own = main_runs(runs)
-        tables |= {
-            "times": dynamics_tables.times_table(own, rule),
-            "turns": dynamics_tables.turns_table(own),
-        }
-        tables |= {
-            "lags": dynamics_tables.lags_table(own, rule),
-            "runs": dynamics_tables.runs_table(own, rule),
-        }
-        tables |= {"variants": dynamics_tables.variants_table(runs, rule)}
-    if language is not None:
-        tables |= {"onsets": dynamics_tables.onsets_table(language, rule)}
-        tables |= {
-            "right": dynamics_tables.onsets_table(language, rule, right=True),
-            "shifts": dynamics_tables.shifts_table(language),
-        }
-        tables |= {
-            "births": dynamics_tables.births_table(language, rule),
-            "likeness": dynamics_tables.likeness_table(language),
-        }
-    return {name: table for name, table in tables.items() if table is not None}
-
-
-def _sliders(runs: Sequence[ImageRun], planes: dict[str, Plane]) -> list[dict[str, Any]]:
+def _sliders(found: LearningResult, planes: Mapping[str, Plane]) -> list[dict[str, Any]]:
     """What each slider of the page moves: points of figures and, where a run has them, generated
     samples.
     """
-    sheets = next((run for run in runs if run.sheets), None)
+    sheets = next((run for run in found.runs if run.sheets), None)
     sliders: list[dict[str, Any]] = []
     for kind in ("space", "language"):
         own = {name: plane for name, plane in planes.items() if name.startswith(kind)}

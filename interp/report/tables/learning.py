@@ -3,89 +3,93 @@ language model's concepts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from interp.core import InputError, Score
-from interp.dynamics.lags import Lag, elicitation_lag
+from interp.core import Score
+from interp.dynamics.lags import Lag
+from interp.dynamics.language.tracking import LanguageTrack
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.tables.features import MISSING, Table, score_cell
 from interp.studies.learning.result import (
-    NAIVE,
     STEERED,
-    ImageRun,
-    LanguageRun,
-    arm_title,
-    arms_of,
-    by_signal,
-    fixed_value,
+    LanguageResult,
+    LearningResult,
+    Onset,
     is_random,
-    main_arm,
-    main_runs,
-    prompt_onset,
-    typical,
 )
-from interp.testbeds.concepts.elicitation import CONTROL_OF
+
+_MEASURES = {
+    "colour": "Colour",
+    "size": "Size",
+    "joint": "Both (held-out)",
+    "seen": "Seen classes",
+}
+_CAPTION = "Learned at step: median [95 % over runs]"
+_ARMS = {
+    "over_prompt": "over-prompting",
+    "linear": "linear shift of colour",
+    "linear_size": "linear shift of size",
+    "mid": "steering at mid (h-space)",
+    "random": "random directions",
+    "random_mid": "random directions at mid",
+    "own": "its own direction",
+    "transported": "final direction, transported",
+    "final": "final direction as it is",
+}
 
 
-def times_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table:
+def arm_title(arm: str) -> str:
+    """An intervention's name as figures and tables say it."""
+    return _ARMS.get(arm, arm.replace("_", " "))
+
+
+def times_table(found: LearningResult) -> Table:
     """Median learning times with intervals over runs, by signal."""
+    rows = tuple((f"{group.signal:g}", *_typical_cells(group.typical)) for group in found.signals)
+    return Table(_CAPTION, ("Δcolour", *_MEASURES.values()), rows)
+
+
+def variants_table(found: LearningResult) -> Table | None:
+    """Median learning times of runs whose settings differ, beside the experiment's own of the same
+    signal; None without such runs.
+    """
     rows = tuple(
-        (
-            f"{signal:g}",
-            *(
-                time_cell(typical([run.learned(name, rule) for run in group]))
-                for name in ("colour", "size", "joint", "seen")
-            ),
-        )
-        for signal, group in by_signal(runs).items()
+        (f"{one.signal:g}, {one.variant or 'as it is'}", *_typical_cells(one.typical))
+        for one in found.variants
     )
-    return Table(
-        "Learned at step: median [95 % over runs]",
-        ("Δcolour", "Colour", "Size", "Both (held-out)", "Seen classes"),
-        rows,
-    )
+    return Table(_CAPTION, ("Δcolour, variant", *_MEASURES.values()), rows) if rows else None
 
 
-def runs_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table:
+def runs_table(found: LearningResult) -> Table:
     """Every run's own learning times, with where and how it turned."""
     rows = tuple(
         (
             str(run),
-            *(step_cell(run.learned(name, rule)) for name in ("colour", "size", "joint", "seen")),
-            turn_cell(run.turn),
+            *(step_cell(group.learned[name][place]) for name in _MEASURES),
+            turn_cell(group.plane.turns[place]),
         )
-        for run in runs
+        for group in found.signals
+        for place, run in enumerate(group.runs)
     )
-    return Table(
-        "Each run", ("Run", "Colour", "Size", "Both (held-out)", "Seen classes", "Turn"), rows
-    )
+    return Table("Each run", ("Run", *_MEASURES.values(), "Turn"), rows)
 
 
-def turns_table(runs: Sequence[ImageRun]) -> Table:
+def turns_table(found: LearningResult) -> Table:
     """By signal how many trajectories turn, between which headings, and how many straight ways with
     the same noise would.
     """
     rows = []
-    for signal, group in by_signal(runs).items():
-        turns = [run.turn for run in group if run.turn is not None]
-        found = [turn for turn in turns if turn.found]
-        before, after = (
-            f"{np.median([value(turn) for turn in found]):.0f}°" if found else MISSING
-            for value in (_before, _after)
+    for group in found.signals:
+        turned = group.turned
+        headings = (
+            MISSING if angle is None else f"{angle:.0f}°".replace("-", "−")
+            for angle in (turned.before, turned.after)
         )
-        chance = f"{np.mean([turn.by_chance for turn in found]):.3f}" if found else MISSING
-        rows.append(
-            (
-                f"{signal:g}",
-                f"{len(found)} of {len(turns)}",
-                before.replace("-", "−"),
-                after.replace("-", "−"),
-                chance,
-            )
-        )
+        chance = MISSING if turned.by_chance is None else f"{turned.by_chance:.3f}"
+        rows.append((f"{group.signal:g}", f"{turned.found} of {turned.n}", *headings, chance))
     header = (
         "Δcolour",
         "Runs that turn",
@@ -96,33 +100,21 @@ def turns_table(runs: Sequence[ImageRun]) -> Table:
     return Table("Turns in the plane of colour (0°) and size (90°)", header, tuple(rows))
 
 
-def lags_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table | None:
+def lags_table(found: LearningResult) -> Table | None:
     """By signal and intervention: when it works, how much earlier than asking, at the best of its
-    grid and at one fixed value.
+    grid and at one fixed factor.
     """
-    rows: list[tuple[str, ...]] = []
-    muted = set()
-    for signal, group in by_signal(runs).items():
-        for arm in arms_of(group):
-            if is_random(arm):
-                muted.add(len(rows))
-            value = fixed_value(group, arm)
-            lag = lag_of(group, arm, rule)
-            fixed = (
-                MISSING
-                if value is None
-                else f"{time_cell(_elicited(group, arm, rule, value))} (at {value})"
-            )
-            earlier = MISSING if lag is None else score_cell(lag.earlier.to_dict())
-            rows.append(
-                (
-                    f"{signal:g}, {arm_title(arm)}",
-                    time_cell(_elicited(group, arm, rule)),
-                    fixed,
-                    lag_cell(lag),
-                    earlier,
-                )
-            )
+    cases = [(group, arm) for group in found.signals for arm in group.arms]
+    rows = tuple(
+        (
+            f"{group.signal:g}, {arm_title(arm.arm)}",
+            time_cell(arm.best),
+            MISSING if arm.fixed is None else f"{time_cell(arm.fixed)} (at {arm.factor:g})",
+            lag_cell(arm.lag),
+            MISSING if arm.lag is None else score_cell(arm.lag.earlier.to_dict()),
+        )
+        for group, arm in cases
+    )
     header = (
         "Δcolour, intervention",
         "Works from step (best of grid)",
@@ -130,82 +122,20 @@ def lags_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table | None:
         "Lag of asking",
         "Earlier in (chance .5)",
     )
-    return Table("Interventions", header, tuple(rows), frozenset(muted)) if rows else None
+    muted = frozenset(place for place, (_, arm) in enumerate(cases) if is_random(arm.arm))
+    return Table("Interventions", header, rows, muted) if rows else None
 
 
-def lag_of(runs: Sequence[ImageRun], arm: str, rule: LearningRule) -> Lag | None:
-    """The lag of asking behind an intervention; None where no run reached either."""
-    asked, made = [run.asked(rule) for run in runs], [run.elicited(arm, rule) for run in runs]
-    return elicitation_lag(asked, made) if any(time.reached for time in asked + made) else None
-
-
-def over_random(runs: Sequence[ImageRun], rule: LearningRule) -> Score | None:
-    """How often the main intervention works before random shifts do; None without either, or where
-    no run reached either.
+def onsets_table(found: LanguageResult, rule: LearningRule, *, right: bool = False) -> Table:
+    """When each concept comes when prompted for, and can be brought about; by its share, or with
+    `right` by being the likelier.
     """
-    arms = arms_of(runs)
-    main = main_arm(arms)
-    random = None if main is None else control_arm(main, arms)
-    if main is None or random is None:
-        return None
-    by_chance, made = (
-        [run.elicited(random, rule) for run in runs],
-        [run.elicited(main, rule) for run in runs],
-    )
-    return (
-        elicitation_lag(by_chance, made).earlier
-        if any(time.reached for time in by_chance + made)
-        else None
-    )
-
-
-def control_arm(arm: str, arms: Sequence[str]) -> str | None:
-    """The random arm beside which an intervention is to be read: its own, or the first."""
-    own = CONTROL_OF.get(arm)
-    return own if own in arms else next((other for other in arms if is_random(other)), None)
-
-
-def variants_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table | None:
-    """Median learning times of runs whose settings differ, beside the experiment's own of the same
-    signal; None without such runs.
-    """
-    varied = [run for run in runs if run not in main_runs(runs)]
-    if not varied:
-        return None
+    arms = [arm for arm in STEERED if all(arm in concept.elicited for concept in found.concepts)]
     rows = []
-    for signal, group in by_signal(varied).items():
-        plain = [run for run in main_runs(runs) if run.signal == signal]
-        for variant, some in [
-            ("as it is", plain),
-            *((name, [run for run in group if run.variant == name]) for name in _variants(group)),
-        ]:
-            times = [
-                time_cell(typical([run.learned(name, rule) for run in some])) if some else MISSING
-                for name in NAIVE
-            ]
-            rows.append((f"{signal:g}, {variant}", *times))
-    header = ("Δcolour, variant", "Colour", "Size", "Both (held-out)", "Seen classes")
-    return Table("Learned at step: median [95 % over runs]", header, tuple(rows))
-
-
-def _variants(runs: Sequence[ImageRun]) -> list[str]:
-    return sorted({run.variant for run in runs})
-
-
-def onsets_table(run: LanguageRun, rule: LearningRule, *, right: bool = False) -> Table:
-    """When each concept comes as asked, can be read, and can be brought about; by its share, or
-    with `right` by being the likelier.
-    """
-    track = run.track
-    arms = [arm for arm in STEERED if all(arm in concept.steered for concept in track.concepts)]
-    rows = []
-    for concept in track.concepts:
-        values = [concept.naive, *(concept.arm(arm) for arm in arms)]
-        cells = [
-            onset_cell(prompt_onset(track.steps, (one > 0.5).astype(float) if right else one, rule))
-            for one in values
-        ]
-        rows.append((concept.name, *cells))
+    for concept in found.concepts:
+        onsets = {"naive": concept.prompted, **concept.elicited}
+        chosen = concept.likelier if right else onsets
+        rows.append((concept.name, *(onset_cell(chosen[arm]) for arm in ("naive", *arms))))
     what = (
         "the right continuation is likelier than the foil"
         if right
@@ -217,52 +147,44 @@ def onsets_table(run: LanguageRun, rule: LearningRule, *, right: bool = False) -
     )
 
 
-def shifts_table(run: LanguageRun) -> Table:
+def shifts_table(found: LanguageResult) -> Table:
     """What steering does to the right continuation's log-probability at the last checkpoint, at one
     fixed factor.
     """
-    track, factor = run.track, min(1, len(run.track.factors) - 1)
+    track = found.run.track
     rows = []
-    for concept in track.concepts:
-        arms = [arm for arm in STEERED if arm in concept.shifts]
-        shifts = [
-            score_cell(concept.shift(arm, len(track.steps) - 1, factor).to_dict(), signed=True)
-            for arm in arms
-        ]
-        readable = score_cell(concept.readable[-1].to_dict())
+    for concept in found.concepts:
+        readable = score_cell(track.concept(concept.name).readable[-1].to_dict())
+        shifts = [score_cell(score.to_dict(), signed=True) for score in concept.shifts.values()]
         rows.append((concept.name, readable, *shifts))
     header = ("Concept", "Told apart (AUROC)", "Own", "Transported", "Final", "Random (control)")
     caption = (
         f"At the last checkpoint, step {track.steps[-1]:,}: change of the log-probability "
-        f"(nats) at factor {track.factors[factor]:g}"
+        f"(nats) at factor {track.factors[track.fixed]:g}"
     )
-    return Table(caption, header[: 2 + len(arms)], tuple(rows))
+    return Table(caption, header[: len(rows[0])], tuple(rows))
 
 
-def births_table(run: LanguageRun, rule: LearningRule) -> Table | None:
+def births_table(found: LanguageResult) -> Table | None:
     """When the feature that detects each concept was born, beside when the concept was learned."""
-    if run.history is None or not run.features:
+    if found.run.history is None or not found.run.features:
         return None
-    rows = []
-    for feature in run.features:
-        concept = run.track.concept(feature.concept)
-        learned = prompt_onset(run.track.steps, concept.naive, rule)
-        detects = f"{score_cell(feature.detects.to_dict())} ({_control(feature.detects)})"
-        rows.append(
-            (
-                feature.concept,
-                detects,
-                born_cell(feature.born, feature.detects),
-                onset_cell(learned),
-            )
+    rows = tuple(
+        (
+            feature.concept,
+            f"{score_cell(feature.detects.to_dict())} ({_control(feature.detects)})",
+            born_cell(feature.born, feature.detects),
+            onset_cell(found.concept(feature.concept).prompted),
         )
+        for feature in found.run.features
+    )
     header = (
         "Concept",
         "Its feature detects it (AUROC; median feature)",
         "Born at step",
         "Concept learned, asked",
     )
-    return Table("Births of features and learning of concepts", header, tuple(rows))
+    return Table("Births of features and learning of concepts", header, rows)
 
 
 def born_cell(born: int | None, detects: Score) -> str:
@@ -273,9 +195,8 @@ def born_cell(born: int | None, detects: Score) -> str:
     return text if detects.low > 0.5 else f"({text})"
 
 
-def likeness_table(run: LanguageRun) -> Table:
+def likeness_table(track: LanguageTrack) -> Table:
     """How like the last checkpoint's the representations were, at up to ten checkpoints."""
-    track = run.track
     places = sorted(
         {round(place) for place in np.linspace(0, len(track.steps) - 1, min(10, len(track.steps)))}
     )
@@ -317,7 +238,7 @@ def step_cell(time: LearningTime) -> str:
     return f"> {time.last:,.0f}" if time.step is None else f"{time.step:,.0f}"
 
 
-def onset_cell(times: tuple[LearningTime, LearningTime, LearningTime]) -> str:
+def onset_cell(times: Onset) -> str:
     """An onset with its interval over prompts as text."""
     value, low, high = (step_cell(time) for time in times)
     return f"{value} [{low}, {high}]"
@@ -348,33 +269,9 @@ def turn_cell(turn: Turn | None) -> str:
     ).replace("-", "−")
 
 
-def _elicited(
-    runs: Sequence[ImageRun], arm: str, rule: LearningRule, value: str | None = None
-) -> TypicalTime | None:
-    return typical([run.elicited(arm, rule, value) for run in runs])
-
-
-def _before(turn: Turn) -> float:
-    return turn.before
-
-
-def _after(turn: Turn) -> float:
-    return turn.after
+def _typical_cells(times: Mapping[str, TypicalTime]) -> list[str]:
+    return [time_cell(times.get(name)) for name in _MEASURES]
 
 
 def _control(score: Score) -> str:
     return MISSING if score.control is None else f"{score.control:.2f}".replace("-", "−")
-
-
-def require_runs(runs: Sequence[ImageRun], language: LanguageRun | None) -> None:
-    """See that there is something to show, every run once.
-
-    Raises:
-        InputError: neither image runs nor a language run, or a signal and seed twice.
-    """
-    if not runs and language is None:
-        raise InputError("there is nothing to show; give image runs, a language run, or both")
-    named = [str(run) for run in runs]
-    twice = next((name for name in named if named.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"the run of {twice} is given twice; give every run once")

@@ -1,5 +1,5 @@
 """Pictures for the slider of the page of learning dynamics: what a run's kept checkpoints make when
-asked, and when shifted.
+prompted, and when shifted.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import UInt8
 
 from interp.core import Progress, silent
-from interp.studies.learning.result import ImageRun
 from interp.testbeds.concepts.network import load_network, sample_images, starting_noise
+from interp.testbeds.concepts.run import ConceptRun
 from interp.testbeds.images.concept_shapes import HELD_OUT, ConceptSignals
 
 RED_LARGE, BLUE_LARGE = 0, 2
@@ -22,8 +23,8 @@ GAP = 1
 
 
 def with_samples(
-    runs: Sequence[ImageRun], *, images: int = 8, progress: Progress = silent
-) -> list[ImageRun]:
+    runs: Sequence[ConceptRun], *, images: int = 8, progress: Progress = silent
+) -> list[ConceptRun]:
     """The runs; of those that kept their checkpoints, the one of the strongest signal has a sheet
     for each: the page's slider shows them.
 
@@ -33,7 +34,7 @@ def with_samples(
     Cost: sampling `2 · images` images a checkpoint; 3 seconds for 34 on a slow core.
 
     Example:
-        >>> write_dynamics(with_samples(load_image_runs("data/dynamics/shapes")), Path("dynamics"))
+        >>> study_learning(with_samples(load_image_runs("data/dynamics/shapes")))
     """
     kept = [number for number, run in enumerate(runs) if run.checkpoints is not None]
     if not kept or any(run.sheets for run in runs):
@@ -42,10 +43,10 @@ def with_samples(
     run = runs[place]
     assert run.checkpoints is not None
     paths = sorted(run.checkpoints.glob("step_*.safetensors"))
-    signals, sheets = ConceptSignals(run.signal, run.size), {}
+    sheets = {}
     for number, path in enumerate(paths):
         sheets[int(path.stem.removeprefix("step_"))] = sample_sheet(
-            path, signals, images=images, seed=run.seed
+            path, run.settings.signals, images=images, seed=run.seed
         )
         progress("samples of checkpoints", number + 1, len(paths), "checkpoint")
     return [*runs[:place], replace(run, sheets=sheets), *runs[place + 1 :]]
@@ -55,19 +56,23 @@ def with_samples(
 def sample_sheet(
     path: Path, signals: ConceptSignals, *, images: int = 8, seed: int = 0
 ) -> UInt8[np.ndarray, "down across 3"]:
-    """Images of a checkpoint from the same noise: asked for the held-out class above, with the
+    """Images of a checkpoint from the same noise: prompted for the held-out class above, with the
     colour's linear shift (2×) below.
 
     Raises:
         UnavailableError: the checkpoint cannot be read.
     """
     network = load_network(path)
-    asked, red, blue = network.embed(
+    prompted, red, blue = network.embed(
         torch.stack([signals.prompt(index) for index in (HELD_OUT, RED_LARGE, BLUE_LARGE)])
     )
-    told = torch.stack([asked, asked + FACTOR * (blue - red)]).repeat_interleave(images, dim=0)
-    made = sample_images(network, told, starting_noise(images, seed=seed).repeat(2, 1, 1, 1))
-    pixels = ((made + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    cells = np.pad(pixels, ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
-    rows = [np.concatenate(list(cells[start : start + images]), axis=1) for start in (0, images)]
-    return np.concatenate(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+    told = torch.stack([prompted, prompted + FACTOR * (blue - red)])
+    made = sample_images(
+        network,
+        repeat(told, "row width -> (row image) width", image=images),
+        repeat(starting_noise(images, seed=seed), "image c y x -> (row image) c y x", row=2),
+    )
+    pixels = rearrange(((made + 1) * 127.5).round().to(torch.uint8), "image c y x -> image y x c")
+    cells = np.pad(pixels.numpy(), ((0, 0), (GAP, GAP), (GAP, GAP), (0, 0)), constant_values=255)
+    sheet = rearrange(cells, "(row image) y x c -> (row y) (image x) c", row=2)
+    return repeat(sheet, "down across c -> (down a) (across b) c", a=ENLARGED, b=ENLARGED)

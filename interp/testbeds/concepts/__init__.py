@@ -1,4 +1,4 @@
-"""The concept network: trained on three of four classes, asked for the fourth."""
+"""The concept network: trained on three of four classes, prompted for the fourth."""
 
 from interp.testbeds.concepts.elicitation import elicited
 from interp.testbeds.concepts.run import ConceptRun, ConceptTrainingSettings, load_concept_run

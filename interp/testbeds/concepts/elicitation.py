@@ -1,17 +1,17 @@
-"""Ways to elicit a class that a network was never shown: asking, asking for more, and shifting what
-it is told or what it holds.
+"""Ways to elicit a class that a network has never seen: prompting, prompting for more, and shifting
+what it is told or what it holds.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import InputError
 from interp.testbeds.concepts.network import (
-    SAMPLING_STEPS,
     ConceptNetwork,
     sample_bottlenecks,
     sample_images,
@@ -74,10 +74,10 @@ def elicited(
     """Whether each image is of the held-out class (small, blue), by arm and factor; all arms start
     from the same noise.
 
-    - `naive`: asked for it, `e(c)`. Its one factor is 0.
-    - `over_prompt`: asked for a blue whose distance from grey is `f` times as large.
-    - `linear`: `e(c) + f · (e(blue) − e(red))`, both of the large class, which the network is
-    shown.
+    - `naive`: prompted for it, `e(c)`. Its one factor is 0.
+    - `over_prompt`: prompted for a blue whose distance from grey is `f` times as large.
+    - `linear`: `e(c) + f · (e(blue) − e(red))`, both of the large class, which the network
+    has seen.
     - `linear_size`: `e(c) + f · (e(small) − e(large))`, both of red: where size is what lags.
     - `mid`: `f` times the mean difference of the bottleneck, step by step, between images of large
     blue and large red from the same noise.
@@ -106,7 +106,7 @@ def elicited(
     images = sample_images(
         network,
         told,
-        noise.repeat(len(settings), 1, 1, 1),
+        repeat(noise, "image c y x -> (setting image) c y x", setting=len(settings)),
         mid_shifts=_shifts(settings, grid.images),
     )
     hits = torch.split(concept_hits(images, signals, HELD_OUT).all(dim=1), grid.images)
@@ -155,17 +155,19 @@ def mid_difference(
         [prompt_embedding(network, signals.prompt(index)) for index in (_BLUE_LARGE, _RED_LARGE)]
     )
     noise = starting_noise(images, seed=seed + 1)
-    _, held = sample_bottlenecks(
-        network, pair.detach().repeat_interleave(images, dim=0), noise.repeat(2, 1, 1, 1)
+    _, bottlenecks = sample_bottlenecks(
+        network,
+        repeat(pair.detach(), "kind width -> (kind image) width", image=images),
+        repeat(noise, "image c y x -> (kind image) c y x", kind=2),
     )
-    blue, red = torch.split(held, images, dim=1)
+    blue, red = torch.split(bottlenecks, images, dim=1)
     return torch.as_tensor(blue.mean(dim=1) - red.mean(dim=1))
 
 
 def _settings(
     network: ConceptNetwork, signals: ConceptSignals, grid: ElicitationGrid, seed: int
 ) -> list[_Setting]:
-    asked = prompt_embedding(network, signals.prompt(HELD_OUT))
+    plain = prompt_embedding(network, signals.prompt(HELD_OUT))
     seen = {
         index: prompt_embedding(network, signals.prompt(index))
         for index in (_RED_LARGE, _RED_SMALL, _BLUE_LARGE)
@@ -174,18 +176,18 @@ def _settings(
     mid = mid_difference(network, signals, images=grid.images, seed=seed)
     # Not the seed of the noise: the directions would be its first numbers.
     generator = torch.Generator().manual_seed(seed + _DIRECTIONS)
-    settings = [_Setting("naive", 0.0, asked)]
+    settings = [_Setting("naive", 0.0, plain)]
     settings += [
         _Setting("over_prompt", f, prompt_embedding(network, over_prompted(signals, f)))
         for f in grid.over_prompt
     ]
     for f in grid.shift:
         settings += [
-            _Setting("linear", f, asked + f * colour),
-            _Setting("linear_size", f, asked + f * size),
-            _Setting("mid", f, asked, f * mid),
-            _Setting("random", f, asked + f * _random_like(colour[None], generator)[0]),
-            _Setting("random_mid", f, asked, f * _random_like(mid, generator)),
+            _Setting("linear", f, plain + f * colour),
+            _Setting("linear_size", f, plain + f * size),
+            _Setting("mid", f, plain, f * mid),
+            _Setting("random", f, plain + f * _random_like(colour[None], generator)[0]),
+            _Setting("random_mid", f, plain, f * _random_like(mid, generator)),
         ]
     return settings
 
@@ -203,4 +205,4 @@ def _shifts(settings: list[_Setting], images: int) -> list[Float[Tensor, "image 
         [torch.zeros_like(like) if setting.mid is None else setting.mid for setting in settings],
         dim=1,
     )
-    return [every[step].repeat_interleave(images, dim=0) for step in range(SAMPLING_STEPS)]
+    return list(repeat(every, "step setting c h w -> step (setting image) c h w", image=images))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from interp.core import InputError, UnavailableError
 from interp.core.files import replacing
+from interp.testbeds.training import start_uniform
 
 WIDTH = 64
 SAMPLING_STEPS = 10
@@ -55,7 +56,7 @@ class ConceptNetwork(nn.Module):
             self.rise = _Block(2 * channels, 2 * channels)
             self.up = _Block(3 * channels, channels)
             self.leave = nn.Conv2d(channels, 3, 3, padding=1)
-        _draw(self, torch.Generator().manual_seed(seed))
+        start_uniform(self, torch.Generator().manual_seed(seed))
 
     def forward(
         self,
@@ -103,10 +104,8 @@ class _Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first_norm, self.first = (
-            nn.GroupNorm(_GROUPS, inputs),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-        )
+        self.first_norm = nn.GroupNorm(_GROUPS, inputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.film = nn.Linear(WIDTH, 2 * outputs)
         self.second_norm, self.second = (
             nn.GroupNorm(_GROUPS, outputs),
@@ -167,9 +166,9 @@ def sample_bottlenecks(
     steps: int = SAMPLING_STEPS,
 ) -> tuple[Float[Tensor, "image 3 y x"], Float[Tensor, "step image channel h w"]]:
     """The images of `sample_images`, and what the bottleneck held at every step."""
-    held: list[Tensor] = []
-    images = _sampled(network, embedding, noise, None, steps, held)
-    return images, torch.stack(held)
+    bottlenecks: list[Tensor] = []
+    images = _sampled(network, embedding, noise, None, steps, bottlenecks)
+    return images, torch.stack(bottlenecks)
 
 
 def _sampled(
@@ -178,7 +177,7 @@ def _sampled(
     noise: Tensor,
     mid_shifts: Sequence[Tensor] | None,
     steps: int,
-    held: list[Tensor] | None,
+    bottlenecks: list[Tensor] | None,
 ) -> Tensor:
     if (
         steps < 1
@@ -194,8 +193,8 @@ def _sampled(
     state = noise
     for place in range(steps):
         mid, skip, code = network.encode(state, times[place].expand(len(state)), embedding)
-        if held is not None:
-            held.append(mid)
+        if bottlenecks is not None:
+            bottlenecks.append(mid)
         image = network.decode(mid if mid_shifts is None else mid + mid_shifts[place], skip, code)
         state = a[place + 1] * image + s[place + 1] * (state - a[place] * image) / s[place]
     return state.clamp(-1, 1)
@@ -234,8 +233,7 @@ def load_network(path: str | Path) -> ConceptNetwork:
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UnavailableError(
-            f"cannot read a concept network from {path}: {reason}; give a file that "
-            "save_network "
+            f"cannot read a concept network from {path}: {reason}; give a file that save_network "
             "wrote"
         ) from error
     return network.eval()
@@ -245,16 +243,3 @@ def _waves(times: Float[Tensor, " image"]) -> Float[Tensor, "image wave"]:
     rates = torch.exp(torch.linspace(0, math.log(100.0), _FREQUENCIES))
     angles = times[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-@torch.no_grad()
-def _draw(network: nn.Module, generator: torch.Generator) -> None:
-    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
-    norms start as they are.
-    """
-    for part in network.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            bound = part.weight[0].numel() ** -0.5
-            for parameter in (part.weight, part.bias):
-                if parameter is not None:
-                    parameter.uniform_(-bound, bound, generator=generator)

@@ -1,22 +1,28 @@
 """A run of the concept network: its settings, what it did at each checkpoint, and its file."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from einops import rearrange
+from jaxtyping import Float, UInt8
 
-from interp.core import InputError, UnavailableError
+from interp.core import InputError
 from interp.core.files import read_json
 from interp.core.names import require_known
 from interp.core.provenance import package_versions
-from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time
+from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, rising
 from interp.dynamics.trajectories import Trajectories
+from interp.dynamics.turns import RULE, Turn, find_turn
 from interp.testbeds.images.concept_shapes import CONCEPTS, ConceptSignals
 
 Hidden = Literal["none", "colour", "size"]
 MEASURES = ("colour", "size", "joint", "seen")
+_WANTED = {"signal", "seed", "steps", "naive", "arms", "arm_steps"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +62,7 @@ class ConceptTrainingSettings:
             raise InputError(f"hide is {self.hide}; give a share from 0 to 1")
         if (self.hidden == "none") != (self.hide == 0):
             raise InputError(
-                f"{self.hidden!r} is hidden from a share {self.hide:g} of prompts; give a "
-                "concept "
+                f"{self.hidden!r} is hidden from a share {self.hide:g} of prompts; give a concept "
                 "and a share, or neither"
             )
         if self.checkpoints < 2 or not 1 <= self.first < self.steps:
@@ -80,77 +85,163 @@ class ConceptTrainingSettings:
         return sorted({round(float(root) ** 2) for root in roots})
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptRun:
-    """What a run did at each of its checkpoints.
+    """What a run did at each of its checkpoints: prompted for the held-out class, and under
+    interventions.
 
-    `naive` has the accuracies of 64 images asked for the held-out class (`colour`, `size`, `joint`:
-    both at once), and of images of the three classes that are trained on (`seen`: both at once).
-    `coordinates` are the same images' mean places between the classes, from 0 to 1.
-    `arms[arm][factor]` are joint accuracies at the steps `arm_steps`.
+    `naive[measure] [checkpoint]` are accuracies from 0 to 1 at `steps`: of images prompted for the
+    held-out class (`colour`, `size`, `joint`: both at once), and of the three classes that are
+    trained on (`seen`: both at once). `arms[arm][factor] [arm checkpoint]` is the joint accuracy
+    under an intervention at each factor tried, at `arm_steps`. `coordinates[axis] [checkpoint]` are
+    the images' mean places between the classes, if they were measured; `losses` the mean training
+    loss up to each checkpoint. `sheets` are pictures of generated samples by step, `checkpoints`
+    the folder of those that were kept.
+
+    Raises:
+        InputError: steps that do not rise, a curve that is missing, of another length, or not
+            within 0 to 1.
+
+    Example:
+        >>> ConceptRun(
+        ...     settings=ConceptTrainingSettings(colour=0.2),
+        ...     steps=steps,
+        ...     naive={"colour": c, "size": s, "joint": j, "seen": k},
+        ...     arms={"linear": {1.0: shifted}},
+        ...     arm_steps=arm_steps,
+        ... ).learned("joint", LearningRule())
     """
 
     settings: ConceptTrainingSettings
-    steps: list[int] = field(default_factory=list)
-    naive: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
-    coordinates: dict[str, list[float]] = field(
-        default_factory=lambda: {name: [] for name in CONCEPTS}
-    )
-    arm_steps: list[int] = field(default_factory=list)
-    arms: dict[str, dict[float, list[float]]] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
+    steps: tuple[int, ...]
+    naive: Mapping[str, Float[np.ndarray, " checkpoint"]]
+    arms: Mapping[str, Mapping[float, Float[np.ndarray, " arm_checkpoint"]]]
+    arm_steps: tuple[int, ...]
+    coordinates: Mapping[str, Float[np.ndarray, " checkpoint"]] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
     seconds: float = 0.0
-    finished: bool = False
+    finished: bool = True
+    sheets: Mapping[int, UInt8[np.ndarray, "down across 3"]] = field(default_factory=dict)
+    checkpoints: Path | None = None
+
+    def __post_init__(self) -> None:
+        rising(self.steps)
+        missing = [name for name in MEASURES if name not in self.naive]
+        if missing:
+            raise InputError(f"run {self} has no curve {missing[0]!r}; give {', '.join(MEASURES)}")
+        for name, values in [*self.naive.items(), *self.coordinates.items()]:
+            _require_curve(f"{name!r} of run {self}", values, len(self.steps))
+        if self.arms:
+            rising(self.arm_steps)
+        for arm, grid in self.arms.items():
+            if not grid:
+                raise InputError(f"arm {arm!r} of run {self} was tried at no value; leave it out")
+            for factor, values in grid.items():
+                _require_curve(f"{arm!r} at {factor:g} of run {self}", values, len(self.arm_steps))
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, [f"Δ {self.signal:g}", f"seed {self.seed}", self.variant]))
 
     @property
     def name(self) -> str:
         """For files and legends."""
         return run_name(self.settings)
 
-    def learned(self, rule: LearningRule, measure: str) -> LearningTime:
+    @property
+    def signal(self) -> float:
+        """How far red and blue lie apart."""
+        return self.settings.colour
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.seed
+
+    @property
+    def variant(self) -> str:
+        """What sets it apart from the experiment's own runs: another size signal, or prompts that
+        hide a concept.
+        """
+        size, hidden = self.settings.size, self.settings.hidden
+        parts = [] if size == ConceptTrainingSettings.size else [f"Δsize {size:g}"]
+        if hidden != "none":
+            parts.append(f"{hidden} hidden in {100 * self.settings.hide:g} % of prompts")
+        return ", ".join(parts)
+
+    @cached_property
+    def way(self) -> Float[np.ndarray, "checkpoint 2"]:
+        """The trajectory in the plane of colour and size: soft coordinates where there are some,
+        else accuracies.
+        """
+        source = (
+            self.coordinates if all(axis in self.coordinates for axis in CONCEPTS) else self.naive
+        )
+        return np.stack([source[axis] for axis in CONCEPTS], axis=1)
+
+    @cached_property
+    def turn(self) -> Turn | None:
+        """The largest turn of the trajectory; None where there are too few checkpoints to tell."""
+        return find_turn(self.steps, self.way) if len(self.steps) > 2 * RULE.window else None
+
+    def learned(self, measure: str, rule: LearningRule) -> LearningTime:
         """When one of `naive` was learned. Take a rule `for_good`: the one grey of a network that
         does not look at the colour yet, if it is a little blue, is read as blue for some
         checkpoints."""
         require_known("measure", measure, MEASURES)
-        values = np.array(self.naive[measure])
-        return learning_time(self.steps, values, rule)
+        return learning_time(self.steps, self.naive[measure], rule)
 
-    def onset(self, rule: LearningRule, arm: str, factor: float | None = None) -> LearningTime:
+    def prompted(self, rule: LearningRule) -> LearningTime:
+        """When the held-out class comes when prompted for, looked at only where the interventions
+        were: what a lag is measured from.
+        """
+        joint = np.interp(self.arm_steps, self.steps, self.naive["joint"])
+        return learning_time(self.arm_steps, joint, rule)
+
+    def arm(self, arm: str, factor: float | None = None) -> Float[np.ndarray, " arm_checkpoint"]:
+        """An arm's curve at one factor, or at each checkpoint's best.
+
+        Raises:
+            InputError: it was not measured.
+        """
+        require_known("arm", arm, self.arms)
+        grid = self.arms[arm]
+        if factor is None:
+            return np.max(list(grid.values()), axis=0)
+        if factor not in grid:
+            raise InputError(f"{arm} was not measured at {factor}; there are {sorted(grid)}")
+        return grid[factor]
+
+    def elicited(self, arm: str, rule: LearningRule, factor: float | None = None) -> LearningTime:
         """From when on an arm elicits the held-out class at one factor, or at the best of each
         checkpoint if left out.
         """
-        require_known("arm", arm, self.arms)
-        by = self.arms[arm]
-        if factor is not None and factor not in by:
-            raise InputError(f"{arm} was not measured at {factor}; there are {sorted(by)}")
-        values = np.max(list(by.values()), axis=0) if factor is None else np.array(by[factor])
-        return learning_time(self.arm_steps, values, rule)
+        return learning_time(self.arm_steps, self.arm(arm, factor), rule)
 
     def trajectories(self) -> Trajectories:
         """The soft coordinates as a run in concept space (one value a checkpoint: the mean over
         images).
         """
-        samples = {name: np.array(values)[:, None] for name, values in self.coordinates.items()}
-        return Trajectories(
-            steps=tuple(self.steps), samples=samples, name=self.name, seed=self.settings.seed
-        )
+        samples = {
+            name: rearrange(values, "checkpoint -> checkpoint 1")
+            for name, values in self.coordinates.items()
+        }
+        return Trajectories(steps=self.steps, samples=samples, name=self.name, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Json-ready values."""
-        settings = self.settings
         return {
-            "signal": settings.colour,
-            "seed": settings.seed,
-            "steps": self.steps,
-            "naive": self.naive,
-            "coordinates": self.coordinates,
-            "arm_steps": self.arm_steps,
+            "signal": self.signal,
+            "seed": self.seed,
+            "steps": list(self.steps),
+            "naive": {name: values.tolist() for name, values in self.naive.items()},
+            "coordinates": {name: values.tolist() for name, values in self.coordinates.items()},
+            "arm_steps": list(self.arm_steps),
             "arms": {
-                arm: {f"{factor:g}": values for factor, values in by.items()}
-                for arm, by in self.arms.items()
+                arm: {f"{factor:g}": values.tolist() for factor, values in grid.items()}
+                for arm, grid in self.arms.items()
             },
-            "losses": self.losses,
-            "settings": asdict(settings),
+            "losses": list(self.losses),
+            "settings": asdict(self.settings),
             "seconds": round(self.seconds, 1),
             "finished": self.finished,
             "versions": package_versions(),
@@ -158,30 +249,69 @@ class ConceptRun:
 
 
 def load_concept_run(path: str | Path) -> ConceptRun:
-    """Read the json of `train_concepts`.
+    """Read the json of `train_concepts`; checkpoints lie in a folder of its name.
 
     Raises:
-        UnavailableError: the file is missing, no json, or of something else.
+        UnavailableError: the file is missing or no json.
+        InputError: it is a file of something else; the message says what it lacks.
 
     Example:
         >>> load_concept_run("data/dynamics/shapes/colour0.2_seed0.json").trajectories()
     """
-    found = read_json(Path(path))
+    kept = Path(path).with_suffix("")
+    run = run_from_dict(read_json(Path(path)), str(path))
+    return replace(run, checkpoints=kept) if any(kept.glob("step_*.safetensors")) else run
+
+
+def run_from_dict(found: Any, source: str) -> ConceptRun:
+    """The run of `ConceptRun.to_dict`; settings that are not there are the default.
+
+    Raises:
+        InputError: it is something else; the message names the source.
+    """
+    lacking = sorted(_WANTED - set(found if isinstance(found, dict) else ()))
+    problem = f"it lacks {', '.join(lacking)}"
     try:
-        arms = {
-            arm: {float(factor): values for factor, values in by.items()}
-            for arm, by in found["arms"].items()
-        }
-        names = ("steps", "naive", "coordinates", "arm_steps", "losses", "seconds", "finished")
-        return ConceptRun(
-            settings=ConceptTrainingSettings(**found["settings"]),
-            arms=arms,
-            **{name: found[name] for name in names},
+        if not lacking:
+            return _parsed(found)
+    except (TypeError, AttributeError) as error:
+        problem = str(error)
+    raise InputError(f"{source} is no run of train_concepts ({problem}); give a file that it wrote")
+
+
+def _parsed(found: Mapping[str, Any]) -> ConceptRun:
+    settings = {"colour": found["signal"], "seed": found["seed"], **found.get("settings", {})}
+    arms = {
+        arm: {float(factor): values for factor, values in _arrays(grid).items()}
+        for arm, grid in found["arms"].items()
+    }
+    return ConceptRun(
+        settings=ConceptTrainingSettings(**settings),
+        steps=tuple(found["steps"]),
+        naive=_arrays(found["naive"]),
+        arms=arms,
+        arm_steps=tuple(found["arm_steps"]),
+        coordinates=_arrays(found.get("coordinates", {})),
+        losses=tuple(found.get("losses", ())),
+        seconds=found.get("seconds", 0.0),
+        finished=found.get("finished", True),
+    )
+
+
+def _arrays(curves: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+
+
+def _require_curve(what: str, values: np.ndarray, count: int) -> None:
+    if values.shape != (count,):
+        raise InputError(
+            f"{what} has {values.shape} values for {count} checkpoints; give one per checkpoint"
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnavailableError(
-            f"{path} holds no run of train_concepts ({error}); give a file that it wrote"
-        ) from error
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise InputError(
+            f"{what} has values from {values.min():.3g} to {values.max():.3g}; give finite ones "
+            "from 0 to 1"
+        )
 
 
 def run_name(settings: ConceptTrainingSettings) -> str:

@@ -1,13 +1,16 @@
 """Training the concept network on three of four classes, and measuring, as it goes, what it does
-when asked for the fourth.
+when prompted for the fourth.
 """
 
-import time
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,6 +31,7 @@ from interp.testbeds.concepts.run import (
     ConceptTrainingSettings,
     Hidden,
     load_concept_run,
+    run_from_dict,
     run_name,
 )
 from interp.testbeds.images.concept_shapes import (
@@ -41,16 +45,7 @@ from interp.testbeds.images.concept_shapes import (
     concept_images,
     require_told_apart,
 )
-
-__all__ = [
-    "ConceptRun",
-    "ConceptTrainingSettings",
-    "Hidden",
-    "concept_axes",
-    "load_concept_run",
-    "run_name",
-    "train_concepts",
-]
+from interp.testbeds.training import Trainer
 
 _PARTS: dict[Hidden, list[float]] = {
     "none": [0, 0, 0, 0],
@@ -70,7 +65,8 @@ def train_concepts(
 
     The network sees the three seen classes, each image with its own colour and radius as its
     condition, and learns to predict it clean by least squares, at times drawn evenly. A run that is
-    finished is read, not trained again; one that was broken off starts again.
+    finished is read, not trained again; one that was broken off goes on from its last checkpoint
+    (`*.state.safetensors` beside it, removed at the end), with the weights of an uninterrupted one.
 
     Args:
         checkpoints: a folder for `step_*.safetensors` (70 kB each); none are kept if left out.
@@ -86,39 +82,67 @@ def train_concepts(
     Example:
         >>> train_concepts(
         ...     ConceptTrainingSettings(colour=0.2, seed=1), "runs/colour0.2_seed1.json"
-        ... ).learned(LearningRule(), "joint").step
+        ... ).learned("joint", LearningRule()).step
     """
     place = Path(path)
+    state = place.with_suffix(".state.safetensors")
     if place.is_file():
-        found = load_concept_run(place)
-        if found.settings != settings:
+        before = load_concept_run(place)
+        if before.settings != settings:
             raise InputError(
-                f"{place} holds a run of other settings, {found.settings}; give another path"
+                f"{place} holds a run of other settings, {before.settings}; give another path"
             )
-        if found.finished:
-            return found
+        if before.finished:
+            state.unlink(missing_ok=True)
+            return before
     require_told_apart(settings.signals)
     folder = None if checkpoints is None else require_writable(Path(checkpoints))
-    trainer = _Trainer(settings)
-    run = ConceptRun(settings=settings)
-    start = time.perf_counter()
-    for number, step in enumerate(settings.kept_steps()):
-        run.losses.append(round(trainer.train_to(step), 5))
-        _measure(run, trainer.network, step, with_arms=number % settings.arms_every == 0)
+    task = _Task(settings)
+    trainer = Trainer(
+        module=task.network,
+        optimiser=torch.optim.AdamW(
+            task.network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        ),
+        objective=task.loss,
+        state=state,
+        identity={"settings": str(settings)},
+        generator=task.generator,
+    )
+    trainer.resume()
+    for run in _measured(task, trainer, progress):
         if folder is not None:
-            save_network(trainer.network, folder / f"step_{step:06d}.safetensors")
-        run.seconds = time.perf_counter() - start
-        run.finished = step == settings.steps or _all_learned(run)
+            save_network(task.network, folder / f"step_{trainer.step:06d}.safetensors")
         write_json(place, run.to_dict())
-        progress(run.name, step, settings.steps, "step")
         if run.finished:
             break
+    trainer.finish()
     return run
 
 
+def _measured(task: "_Task", trainer: Trainer, progress: Progress) -> Iterator[ConceptRun]:
+    """Train, and give out the run as it is at every checkpoint."""
+    settings, kept = task.settings, task.settings.kept_steps()
+    record = _Record(settings, **json.loads(trainer.notes or "{}"))
+    for step in trainer.train(
+        settings.steps, saved=kept, title=run_name(settings), progress=progress
+    ):
+        if step not in kept:
+            continue
+        stretch = trainer.losses[record.steps[-1] if record.steps else 0 :]
+        record.losses.append(round(float(torch.stack(stretch).mean()), 5))
+        record.measure(task.network, step)
+        # What was measured is saved with the weights, so that a run goes on with both or neither.
+        trainer.notes = json.dumps(record.values())
+        finished = step == settings.steps or record.all_learned()
+        yield record.run(seconds=trainer.seconds, finished=finished)
+
+
 def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) -> dict[str, Axis]:
-    """The axes of concept space for `track`: where images asked for the held-out class lie, and how
-    well the readers tell.
+    """The axes of concept space for `track`: where images prompted for the held-out class lie, and
+    how well the readers tell.
 
     Cost: sampling `images` images an axis and checkpoint.
 
@@ -132,7 +156,7 @@ def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) ->
 
     def measure(network: ConceptNetwork, place: int) -> Float[np.ndarray, " image"]:
         return np.asarray(
-            concept_coordinates(_asked(network, signals, (HELD_OUT,), images, seed), signals)[
+            concept_coordinates(_generated(network, signals, (HELD_OUT,), images, seed), signals)[
                 :, place
             ].numpy()
         )
@@ -143,30 +167,19 @@ def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) ->
     }
 
 
-class _Trainer:
-    """The network, its optimiser, its data and its random numbers."""
+class _Task:
+    """The network, its data and its random numbers."""
 
     def __init__(self, settings: ConceptTrainingSettings) -> None:
-        self.settings, self.step = settings, 0
+        self.settings = settings
         self.data: ConceptImages = concept_images(
             settings.signals, settings.per_class, classes=SEEN, seed=settings.seed
         )
         self.network = ConceptNetwork(settings.channels, seed=settings.seed)
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
 
-    def train_to(self, step: int) -> float:
-        """Train until a step; the mean loss on the way."""
-        losses = [self._advance() for _ in range(step - self.step)]
-        self.step = step
-        return float(torch.stack(losses).mean())
-
-    def _advance(self) -> Tensor:
+    def loss(self, step: int) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, twice: what is learned from is also what is recorded."""
         size = self.settings.batch_size
         chosen = torch.randint(len(self.data), (size,), generator=self.generator)
         images, conditions = self.data.images[chosen], self._prompts(self.data.conditions[chosen])
@@ -175,10 +188,7 @@ class _Trainer:
         a, s = signal_and_noise(times)
         predicted = self.network(a * images + s * noise, times, self.network.embed(conditions))
         loss = (predicted - images).square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        return torch.as_tensor(loss.detach())
+        return loss, loss
 
     def _prompts(self, conditions: Tensor) -> Tensor:
         if self.settings.hide == 0:
@@ -187,8 +197,80 @@ class _Trainer:
         return conditions * (1 - silent_ones * torch.tensor(_PARTS[self.settings.hidden]))
 
 
+@dataclass
+class _Record:
+    """What is measured as a run goes on: the lists of `ConceptRun`, by the names of its file."""
+
+    settings: ConceptTrainingSettings
+    steps: list[int] = field(default_factory=list)
+    naive: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
+    coordinates: dict[str, list[float]] = field(
+        default_factory=lambda: {name: [] for name in CONCEPTS}
+    )
+    arm_steps: list[int] = field(default_factory=list)
+    arms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+
+    def values(self) -> dict[str, Any]:
+        """All but the settings."""
+        return {name: value for name, value in vars(self).items() if name != "settings"}
+
+    def run(self, *, seconds: float, finished: bool) -> ConceptRun:
+        """The run so far."""
+        settings = asdict(self.settings)
+        about = {"signal": self.settings.colour, "seed": self.settings.seed, "settings": settings}
+        ends = {"seconds": seconds, "finished": finished}
+        return run_from_dict({**about, **self.values(), **ends}, "the record")
+
+    def measure(self, network: ConceptNetwork, step: int) -> None:
+        """Add what the network does at a checkpoint; with every arm at each `arms_every`-th."""
+        settings, signals = self.settings, self.settings.signals
+        prompted = _generated(network, signals, (HELD_OUT,), settings.images, settings.seed)
+        hits = concept_hits(prompted, signals, HELD_OUT)
+        few = max(1, settings.images // len(SEEN))
+        seen = torch.split(_generated(network, signals, SEEN, few, settings.seed), few)
+        accurate = [
+            concept_hits(images, signals, index).all(dim=1)
+            for images, index in zip(seen, SEEN, strict=True)
+        ]
+        values: Mapping[str, Tensor] = dict(zip(CONCEPTS, hits.T, strict=True)) | {
+            "joint": hits.all(dim=1),
+            "seen": torch.cat(accurate),
+        }
+        for name in MEASURES:
+            self.naive[name].append(_share(values[name]))
+        places = concept_coordinates(prompted, signals).mean(dim=0)
+        for name, place in zip(CONCEPTS, places, strict=True):
+            self.coordinates[name].append(round(float(place), 4))
+        if len(self.steps) % settings.arms_every == 0:
+            self._measure_arms(network, step)
+        self.steps.append(step)
+
+    def _measure_arms(self, network: ConceptNetwork, step: int) -> None:
+        grid = ElicitationGrid(images=self.settings.arm_images)
+        found = elicited(network, self.settings.signals, grid, seed=self.settings.seed)
+        self.arm_steps.append(step)
+        for arm, by in found.items():
+            curves = self.arms.setdefault(arm, {})
+            for factor, hits in by.items():
+                curves.setdefault(f"{factor:g}", []).append(_share(hits))
+
+    def all_learned(self) -> bool:
+        """Whether the seen and the held-out classes have been right at enough checkpoints in a
+        row.
+        """
+        wanted = self.settings.stop_after
+        if wanted is None or len(self.steps) < wanted:
+            return False
+        return min(min(self.naive[name][-wanted:]) for name in MEASURES) >= 0.95
+
+
+def _share(hits: Tensor) -> float:
+    return round(float(hits.float().mean()), 4)
+
+
 @torch.no_grad()
-def _asked(
+def _generated(
     network: ConceptNetwork,
     signals: ConceptSignals,
     classes: tuple[int, ...],
@@ -196,50 +278,8 @@ def _asked(
     seed: int,
 ) -> Tensor:
     """`images` images of every class, all from the same noise."""
-    prompts = torch.stack([signals.prompt(index) for index in classes]).repeat_interleave(
-        images, dim=0
-    )
-    return sample_images(
-        network,
-        network.embed(prompts),
-        starting_noise(images, seed=seed).repeat(len(classes), 1, 1, 1),
-    )
-
-
-def _measure(run: ConceptRun, network: ConceptNetwork, step: int, *, with_arms: bool) -> None:
-    settings, signals = run.settings, run.settings.signals
-    run.steps.append(step)
-    asked = _asked(network, signals, (HELD_OUT,), settings.images, settings.seed)
-    hits = concept_hits(asked, signals, HELD_OUT)
-    places = concept_coordinates(asked, signals).mean(dim=0)
-    few = max(1, settings.images // len(SEEN))
-    seen = torch.split(_asked(network, signals, SEEN, few, settings.seed), few)
-    accurate = [
-        concept_hits(images, signals, index).all(dim=1)
-        for images, index in zip(seen, SEEN, strict=True)
-    ]
-    values: Mapping[str, Tensor] = dict(zip(CONCEPTS, hits.T, strict=True)) | {
-        "joint": hits.all(dim=1),
-        "seen": torch.cat(accurate),
-    }
-    for name in MEASURES:
-        run.naive[name].append(round(float(values[name].float().mean()), 4))
-    for name, place in zip(CONCEPTS, places, strict=True):
-        run.coordinates[name].append(round(float(place), 4))
-    if with_arms:
-        run.arm_steps.append(step)
-        for arm, by in elicited(
-            network, signals, ElicitationGrid(images=settings.arm_images), seed=settings.seed
-        ).items():
-            for factor, hit in by.items():
-                run.arms.setdefault(arm, {}).setdefault(factor, []).append(
-                    round(float(hit.float().mean()), 4)
-                )
-
-
-def _all_learned(run: ConceptRun) -> bool:
-    """Whether the seen and the held-out classes have been right at enough checkpoints in a row."""
-    wanted = run.settings.stop_after
-    if wanted is None or len(run.steps) < wanted:
-        return False
-    return min(min(run.naive[name][-wanted:]) for name in MEASURES) >= 0.95
+    prompts = torch.stack([signals.prompt(index) for index in classes])
+    told = network.embed(repeat(prompts, "kind part -> (kind image) part", image=images))
+    noise = starting_noise(images, seed=seed)
+    same = repeat(noise, "image c y x -> (kind image) c y x", kind=len(classes))
+    return sample_images(network, told, same)

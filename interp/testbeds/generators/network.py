@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from interp.core import InputError
 from interp.core.names import require_known
@@ -13,6 +12,7 @@ from interp.models import UNetModel
 from interp.models.adapters.skips import remove_skips
 from interp.models.adapters.unet import is_unet_folder, load_unet
 from interp.models.weights.fetch import locate
+from interp.testbeds.training import start_uniform
 
 Prediction = Literal["sample", "epsilon", "v_prediction"]
 Schedule = Literal["cosine", "linear"]
@@ -56,8 +56,7 @@ class GeneratorSettings:
         require_known("schedule", self.schedule, _BETAS)
         if self.prediction == "epsilon" and self.schedule == "cosine":
             raise InputError(
-                "prediction 'epsilon' with schedule 'cosine' divides by 5e-5 at the first "
-                "step; "
+                "prediction 'epsilon' with schedule 'cosine' divides by 5e-5 at the first step; "
                 "use 'linear' or 'sample'"
             )
         for name in ("skip_dropout", "label_dropout", "ema"):
@@ -119,7 +118,7 @@ def build_network(
             f"label vectors of {width} numbers do not fit the time embedding of {room}; give at "
             f"most {room}"
         )
-    _draw(module, torch.Generator().manual_seed(settings.seed))
+    start_uniform(module, torch.Generator().manual_seed(settings.seed))
     return remove_skips(module, settings.removed_skips)
 
 
@@ -156,18 +155,3 @@ def load_generator(folder: str | Path) -> UNetModel:
             "saves it"
         )
     return load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
-
-
-@torch.no_grad()
-def _draw(module: nn.Module, generator: torch.Generator) -> None:
-    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
-    norms start as they are.
-    """
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            bound = part.weight[0].numel() ** -0.5
-            for parameter in (part.weight, part.bias):
-                if parameter is not None:
-                    parameter.uniform_(-bound, bound, generator=generator)
-        elif isinstance(part, nn.Embedding):
-            part.weight.normal_(generator=generator)

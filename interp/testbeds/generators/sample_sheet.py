@@ -21,12 +21,12 @@ def write_sheet(
 
     Cost: 64 images.
     """
-    shown = None if labels is None else _shown(labels, rows)
-    count = rows * COLUMNS if shown is None else len(shown)
-    write_png(path, sheet(sample(load_generator(folder), count, seed=SEED, labels=shown)))
+    told = None if labels is None else _first(labels, rows)
+    count = rows * COLUMNS if told is None else len(told)
+    write_png(path, sheet(sample(load_generator(folder), count, seed=SEED, labels=told)))
 
 
-def _shown(labels: Labels, rows: int) -> Tensor:
+def _first(labels: Labels, rows: int) -> Tensor:
     if labels.ndim == 2:
         return labels[: rows * COLUMNS]
     return torch.arange(class_count(labels)).repeat_interleave(COLUMNS)

@@ -1,22 +1,19 @@
-"""Training a small generator: seeded, with checkpoints that resume exactly, and finished as a
-folder that diffusers loads.
-"""
+"""Training a small generator, finished as a folder that diffusers loads."""
 
 import hashlib
 import json
-import math
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import InputError, Progress, UnavailableError, silent
-from interp.core.files import read_json, replacing, require_writable, write_json
+from interp.core import InputError, Progress, silent
+from interp.core.files import require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
 from interp.diffusion.sampling.labels import (
     Labels,
@@ -34,9 +31,9 @@ from interp.testbeds.generators.network import (
     build_scheduler,
 )
 from interp.testbeds.generators.sample_sheet import write_sheet
+from interp.testbeds.training import CURVE, Trainer, every, stretches, warm_cosine
 
 CHECKPOINT = "checkpoint.safetensors"
-CURVE = "curve.json"
 SHEET = "samples.png"
 CURVE_EVERY = 50
 
@@ -83,29 +80,35 @@ def train_generator(
     place = require_writable(Path(folder))
     _require_images(images)
     checked_labels(labels, len(images))
-    run = _Run(images=images, labels=labels, settings=settings)
-    run.resume(place)
-    start = time.perf_counter()
-    while run.step < settings.steps:
-        run.advance()
-        progress("train generator", run.step, settings.steps, "step")
-        if run.step % settings.checkpoint_every == 0 or run.step == settings.steps:
-            run.seconds += time.perf_counter() - start
-            start = time.perf_counter()
-            run.save(place)
-    return _finish(run, place, data)
+    task = _Task(images=images, labels=labels, settings=settings)
+    trainer = Trainer(
+        module=task.module,
+        optimiser=torch.optim.Adam(task.module.parameters(), lr=settings.learning_rate, fused=True),
+        objective=task.loss,
+        state=place / CHECKPOINT,
+        identity={
+            "settings": json.dumps(settings.to_dict()),
+            "data": data_hash(images, labels),
+        },
+        generator=task.generator,
+        rate=partial(rate, settings=settings),
+        clip=settings.clip,
+        decay=settings.ema,
+    )
+    trainer.resume(finished=(RECIPE, "config.json"))
+    saved = every(settings.checkpoint_every, settings.steps)
+    for _ in trainer.train(settings.steps, saved=saved, title="train generator", progress=progress):
+        pass
+    return _finish(task, trainer, data)
 
 
 @dataclass(kw_only=True)
-class _Run:
-    """All that changes while training, and how to write it down and take it up again."""
+class _Task:
+    """The network, what it learns from, and its random numbers."""
 
     images: Float[Tensor, "image channel y x"]
     labels: Labels | None
     settings: GeneratorSettings
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         vectors = self.labels is not None and self.labels.ndim == 2
@@ -113,142 +116,40 @@ class _Run:
         classes = None if self.labels is None or vectors else class_count(self.labels)
         shape = (int(self.images.shape[1]), int(self.images.shape[2]), int(self.images.shape[3]))
         self.module: Any = build_network(self.settings, shape, classes, width).train()
-        self.parameters = dict(self.module.named_parameters())
-        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self.optimiser = torch.optim.Adam(
-            self.parameters.values(), lr=self.settings.learning_rate, fused=True
-        )
         # Torch looks at the lower 32 bits only, so this repeats the stream that drew the weights.
         # The networks that ship were trained so.
         self.generator = torch.Generator().manual_seed(self.settings.seed + 2**32)
         self.retained = build_scheduler(self.settings).alphas_cumprod.double()
-        self.identity = {
-            "settings": json.dumps(self.settings.to_dict()),
-            "data": data_hash(self.images, self.labels),
-        }
 
-    def advance(self) -> None:
-        """One step of Adam."""
-        settings = self.settings
-        rows = torch.randint(len(self.images), (settings.batch_size,), generator=self.generator)
-        for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * rate(self.step, settings)
-        self.optimiser.zero_grad()
-        dropped = torch.rand(settings.batch_size, generator=self.generator) < settings.skip_dropout
-        with torch.enable_grad(), dropped_skips(self.module, dropped):
-            loss = self._loss(
-                self.images[rows].float(), None if self.labels is None else self.labels[rows]
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip)
-        self.optimiser.step()
-        self.step += 1
-        self.losses.append(loss.detach())
-        self._average()
+    def loss(self, step: int) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The loss of a batch, twice: what is learned from is also what is recorded."""
+        count = self.settings.batch_size
+        rows = torch.randint(len(self.images), (count,), generator=self.generator)
+        dropped = torch.rand(count, generator=self.generator) < self.settings.skip_dropout
+        with dropped_skips(self.module, dropped):
+            labels = None if self.labels is None else self.labels[rows]
+            loss = self._squared_error(self.images[rows].float(), labels)
+        return loss, loss
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint."""
-        from safetensors.torch import save_file
-
-        with replacing(folder / CHECKPOINT) as path:
-            save_file(
-                self._state(),
-                path,
-                metadata={**self.identity, "step": str(self.step), "seconds": str(self.seconds)},
-            )
-
-    def resume(self, folder: Path) -> None:
-        """Go on from the folder's checkpoint, if there is one.
-
-        Raises:
-            InputError: it belongs to other settings or other data, or the folder holds a finished
-                network.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        path = folder / CHECKPOINT
-        if not path.is_file():
-            if any((folder / name).exists() for name in (RECIPE, "config.json")):
-                raise InputError(
-                    f"{folder} already holds a network; give another folder, or delete it to "
-                    "train "
-                    "again"
-                )
-            return
-        try:
-            with safe_open(path, "pt") as file:
-                noted, state = (
-                    file.metadata(),
-                    {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
-                )
-        except (OSError, SafetensorError) as error:
-            raise UnavailableError(
-                f"cannot read {path}: {error}; delete it to train from the start"
-            ) from error
-        for name, value in self.identity.items():
-            if noted.get(name) != value:
-                raise InputError(
-                    f"the run begun in {folder} has other {name}; give the same, or another folder"
-                )
-        self.step, self.seconds = int(noted["step"]), float(noted["seconds"])
-        self._restore(state)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # A constant rate would keep the random start in the average for hundreds of steps.
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.parameters.items():
-            self.average[name].lerp_(value, 1 - decay)
-
-    def _loss(
+    def _squared_error(
         self, clean: Float[Tensor, "batch channel y x"], labels: Labels | None
     ) -> Float[Tensor, ""]:
         settings, count = self.settings, len(clean)
         times = torch.randint(len(self.retained), (count,), generator=self.generator)
         noise = torch.randn(clean.shape, generator=self.generator)
-        kept = self.retained[times].float()[:, None, None, None]
+        kept = rearrange(self.retained[times].float(), "image -> image 1 1 1")
         noised = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        shown = without_some(labels, self.module, settings.label_dropout, self.generator)
-        extra = {} if shown is None else {"class_labels": prepared_labels(self.module, shown)}
+        told = without_some(labels, self.module, settings.label_dropout, self.generator)
+        extra = {} if told is None else {"class_labels": prepared_labels(self.module, told)}
         answer = self.module(noised, times, **extra).sample
         wanted = right_answer(clean, noise, kept, settings.prediction)
         weights = loss_weights(self.retained[times], settings).float()
         return (weights * (answer - wanted).square().mean(dim=(1, 2, 3))).mean()
 
-    def _state(self) -> dict[str, Tensor]:
-        state = {f"weight.{name}": value.detach() for name, value in self.parameters.items()}
-        state |= {f"average.{name}": value for name, value in self.average.items()}
-        for name, parameter in self.parameters.items():
-            state |= {
-                f"adam.{key}.{name}": value
-                for key, value in self.optimiser.state[parameter].items()
-            }
-        return state | {"generator": self.generator.get_state(), "losses": torch.stack(self.losses)}
-
-    @torch.no_grad()
-    def _restore(self, state: Mapping[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state[f"weight.{name}"])
-            self.average[name].copy_(state[f"average.{name}"])
-            self.optimiser.state[parameter] = {
-                key: state[f"adam.{key}.{name}"].clone()
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-        self.generator.set_state(state["generator"])
-        self.losses = list(state["losses"])
-
 
 def rate(step: int, settings: GeneratorSettings) -> float:
     """The learning rate's factor: a linear warm-up, then half a cosine to zero."""
     return warm_cosine(step, settings.steps, settings.warm_up)
-
-
-def warm_cosine(step: int, steps: int, warm_up: int, final: float = 0.0) -> float:
-    """From 0 to 1 in a line over `warm_up` steps, then half a cosine to `final`."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def loss_weights(
@@ -297,46 +198,31 @@ def _require_images(images: Float[Tensor, "image channel y x"]) -> None:
         )
 
 
-def _finish(run: _Run, folder: Path, data: str) -> Path:
+def _finish(task: _Task, trainer: Trainer, data: str) -> Path:
+    folder, module, settings = trainer.state.parent, task.module, task.settings
     with torch.no_grad():
-        for name, parameter in run.parameters.items():
-            parameter.copy_(run.average[name])
-    run.module.eval()
-    run.module.save_pretrained(folder, safe_serialization=True)
-    build_scheduler(run.settings).save_pretrained(folder / "scheduler")
+        for name, parameter in trainer.parameters.items():
+            parameter.copy_(trainer.average[name])
+    module.eval()
+    module.save_pretrained(folder, safe_serialization=True)
+    build_scheduler(settings).save_pretrained(folder / "scheduler")
     recipe = {
-        "settings": run.settings.to_dict(),
+        "settings": settings.to_dict(),
         "data": {
             "what": data,
-            "images": len(run.images),
-            "shape": list(run.images.shape[1:]),
-            "sha256": run.identity["data"],
+            "images": len(task.images),
+            "shape": list(task.images.shape[1:]),
+            "sha256": trainer.identity["data"],
         },
-        "parameters": sum(parameter.numel() for parameter in run.parameters.values()),
-        "weights_sha256": module_hash(run.module),
-        "seconds": round(run.seconds, 1),
+        "parameters": sum(parameter.numel() for parameter in trainer.parameters.values()),
+        "weights_sha256": module_hash(module),
+        "seconds": round(trainer.seconds, 1),
         "versions": package_versions(),
     }
     write_json(folder / RECIPE, recipe)
-    write_json(folder / CURVE, _curve(torch.stack(run.losses)))
-    write_sheet(folder, folder / SHEET, labels=run.labels)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    parts = stretches(trainer.losses, CURVE_EVERY)
+    means = [round(float(part.mean()), 6) for part in parts.values()]
+    write_json(folder / CURVE, {"step": list(parts), "loss": means})
+    write_sheet(folder, folder / SHEET, labels=task.labels)
+    trainer.finish()
     return folder
-
-
-def _curve(losses: Float[Tensor, " step"]) -> dict[str, list[float]]:
-    """Means over stretches of steps: single losses are too noisy to see anything."""
-    starts = range(0, len(losses), CURVE_EVERY)
-    ends = [float(min(start + CURVE_EVERY, len(losses))) for start in starts]
-    return {
-        "step": ends,
-        "loss": [round(float(losses[start : start + CURVE_EVERY].mean()), 6) for start in starts],
-    }
-
-
-def training_curve(folder: str | Path) -> dict[str, list[float]]:
-    """The curve of a trained network: the mean loss of every 50 steps, and the step at which each
-    stretch ends.
-    """
-    curve: dict[str, list[float]] = read_json(Path(folder) / CURVE)
-    return curve

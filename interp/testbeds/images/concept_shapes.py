@@ -33,7 +33,7 @@ class ConceptSignals:
     jittered evenly, by up to `colour / 8` a channel and `3 size / 8`.
 
     Raises:
-        InputError: a signal below 0, colour above .8 or size above .4.
+        InputError: a signal below 0, colour above 0.8 or size above 0.4.
 
     Source: Park et al. 2024 (arXiv 2406.19370), appendix.
     """
@@ -47,7 +47,7 @@ class ConceptSignals:
                 raise InputError(f"the {name} signal is {getattr(self, name)}; give 0 to {most}")
 
     def prompt(self, index: int) -> Float[Tensor, "4"]:
-        """The middle red, green, blue and radius of a class: what the network is asked for."""
+        """The middle red, green, blue and radius of a class: what the network is prompted for."""
         require_class(index)
         near, far = 0.5 - self.colour / 2, 0.5 + self.colour / 2
         colour = (near, near, far) if index >= 2 else (far, near, near)
@@ -179,7 +179,8 @@ def reader_accuracy(
     shuffled = data.classes[
         torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     ]
-    right, control = (_right(data.images, signals, classes) for classes in (data.classes, shuffled))
+    right = _right(data.images, signals, data.classes)
+    control = _right(data.images, signals, shuffled)
     return {
         name: bootstrap_mean(
             right[:, place].double().numpy(),
@@ -203,8 +204,7 @@ def require_told_apart(
         if score.value < at_least:
             raise InputError(
                 f"{name} is not told apart by its reader at {signals}: accuracy {score}, "
-                "expected "
-                f"{at_least}; raise its signal"
+                f"expected {at_least}; raise its signal"
             )
     return scores
 

@@ -53,15 +53,14 @@ class LabelledImages:
         if not 0 < fit < len(self):
             raise InputError(
                 f"{fit} of {len(self)} images were asked for; give 1 to {len(self) - 1}, so "
-                "that "
-                "some are left"
+                "that some are left"
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        first, second = (
-            LabelledImages(self.images[rows], self.labels[rows])
-            for rows in (order[:fit], order[fit:])
+        first, others = order[:fit], order[fit:]
+        return (
+            LabelledImages(self.images[first], self.labels[first]),
+            LabelledImages(self.images[others], self.labels[others]),
         )
-        return first, second
 
 
 def mnist_digits(source: str | Path | None = None) -> LabelledImages:

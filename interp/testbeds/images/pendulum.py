@@ -71,16 +71,13 @@ def pendulum_images(
     """
     if count < 1 or size < 32:
         raise InputError(
-            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image "
-            "of at "
+            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at "
             "least 32 × 32"
         )
     _require_inside(lights, angles)
     generator = torch.Generator().manual_seed(seed)
-    light, angle = (
-        low + (high - low) * torch.rand(count, generator=generator)
-        for low, high in (lights, angles)
-    )
+    light = lights[0] + (lights[1] - lights[0]) * torch.rand(count, generator=generator)
+    angle = angles[0] + (angles[1] - angles[0]) * torch.rand(count, generator=generator)
     shadow, length = shadow_of(light, angle)
     factors = {"light": light, "angle": angle, "shadow": shadow, "length": length}
     return PendulumImages(_render(factors, size), MappingProxyType(factors), seed)

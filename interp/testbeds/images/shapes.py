@@ -59,8 +59,7 @@ class ShapeRanges:
             if not 0 <= low <= high <= most:
                 raise InputError(
                     f"{name} is drawn from {low} to {high}; give two ends in order between 0 "
-                    "and "
-                    f"{most}"
+                    f"and {most}"
                 )
 
 

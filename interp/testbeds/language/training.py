@@ -1,22 +1,22 @@
 """Training a tiny GPT-2 on one slow thread, with checkpoints that show when it learned what."""
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from einops import rearrange
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from interp.core import InputError, Progress, UnavailableError, silent
-from interp.core.files import read_json, replacing, require_writable, write_json
+from interp.core import InputError, Progress, silent
+from interp.core.files import require_writable, write_json
 from interp.core.provenance import package_versions, text_hash
 from interp.models.weights.identity import module_hash
-from interp.testbeds.generators.training import warm_cosine
 from interp.testbeds.language.data import IGNORED, Rows, packed, token_shares, train_tokenizer
 from interp.testbeds.language.store import (
     RECIPE,
@@ -25,9 +25,9 @@ from interp.testbeds.language.store import (
     read_checkpoint,
     write_checkpoint,
 )
+from interp.testbeds.training import CURVE, Trainer, every, stretches, warm_cosine
 
 STATE = "state.safetensors"
-CURVE = "curve.json"
 CURVE_EVERY = 20
 SAVE_EVERY = 100
 
@@ -58,8 +58,7 @@ class TinyLanguageSettings:
         if self.checkpoints < 2 or self.steps < self.checkpoints:
             raise InputError(
                 f"{self.checkpoints} checkpoints of {self.steps} steps; give at least 2, and "
-                "no "
-                "more than steps"
+                "no more than steps"
             )
 
     def architecture(self) -> dict[str, Any]:
@@ -116,34 +115,36 @@ def train_tiny_language(
     Example:
         >>> train_tiny_language(wordnet_glosses(), "language", data="WordNet 3.0 glosses")
     """
+    task = _Task(texts=texts, settings=settings)
     place = require_writable(Path(folder))
-    run = _Run(texts=texts, settings=settings, folder=place)
-    kept = set(spaced_steps(settings.steps, settings.checkpoints))
-    start = time.perf_counter()
-    if run.step == 0:
-        run.keep(place)
-    while run.step < settings.steps:
-        run.advance()
-        progress("train tiny language", run.step, settings.steps, "step")
-        if run.step in kept:
-            run.keep(place)
-        if run.step % SAVE_EVERY == 0 or run.step == settings.steps:
-            run.seconds += time.perf_counter() - start
-            start = time.perf_counter()
-            run.save(place)
-    return _finish(run, place, data)
+    trainer = Trainer(
+        module=task.module,
+        optimiser=_optimiser(task.module, settings),
+        objective=task.loss,
+        state=place / STATE,
+        identity={"settings or texts": f"{settings} {task.data_hash}"},
+        rate=partial(rate, settings=settings),
+        clip=settings.clip,
+    )
+    trainer.resume(finished=(RECIPE,))
+    kept = spaced_steps(settings.steps, settings.checkpoints)
+    if trainer.step == 0:
+        _keep(trainer, place)
+    saved = every(SAVE_EVERY, settings.steps)
+    for step in trainer.train(
+        settings.steps, saved=saved, title="train tiny language", progress=progress
+    ):
+        if step in kept:
+            _keep(trainer, place)
+    return _finish(task, trainer, data)
 
 
 @dataclass(kw_only=True)
-class _Run:
-    """All that changes while training, and how to write it down and take it up again."""
+class _Task:
+    """The network, and what it learns from."""
 
     texts: Sequence[str]
     settings: TinyLanguageSettings
-    folder: Path
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from transformers import GPT2Config
@@ -161,101 +162,38 @@ class _Run:
         )
         self.module = empty_network(GPT2Config(**settings.architecture())).train()
         draw_weights(self.module, settings.layers, settings.seed)
-        self.parameters: dict[str, nn.Parameter] = dict(self.module.named_parameters())
-        decayed = [value for value in self.parameters.values() if value.ndim > 1]
-        free = [value for value in self.parameters.values() if value.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True
-        )
-        self._resume()
 
-    def advance(self) -> None:
-        """One step of AdamW."""
-        ids, labels = self.rows.batch(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * rate(self.step, self.settings)
-        self.optimiser.zero_grad()
-        with torch.enable_grad():
-            losses = token_losses(self.module(ids).logits, labels)
-            counted = labels[:, 1:] != IGNORED
-            (losses.sum() / counted.sum()).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
-        self.optimiser.step()
-        self.step += 1
+    def loss(self, step: int) -> tuple[Float[Tensor, ""], Float[Tensor, "2"]]:
+        """The mean loss of a batch; recorded are those of its text and of its repeats."""
+        losses, counted = self.losses(step)
         text = self.settings.batch_size - self.settings.repeating
-        self.losses.append(
-            (
-                float(losses[:text].detach().mean()),
-                _masked_mean(losses[text:].detach(), counted[text:]),
-            )
-        )
+        repeats = losses[text:].sum() / counted[text:].sum().clamp(min=1)
+        return losses.sum() / counted.sum(), torch.stack([losses[:text].mean(), repeats])
 
-    def keep(self, folder: Path) -> None:
-        """Write the weights as a checkpoint."""
-        write_checkpoint(self.parameters, checkpoint_path(folder, self.step))
+    def losses(
+        self, step: int
+    ) -> tuple[Float[Tensor, "row predicted"], Bool[Tensor, "row predicted"]]:
+        """The loss of every next token of a step's batch, and which of them count."""
+        ids, labels = self.rows.batch(step)
+        return token_losses(self.module(ids).logits, labels), labels[:, 1:] != IGNORED
 
-    def save(self, folder: Path) -> None:
-        """Write all that is needed to go on."""
-        from safetensors.torch import save_file
 
-        noted = {"identity": self._identity(), "step": str(self.step), "seconds": str(self.seconds)}
-        with replacing(folder / STATE) as path:
-            save_file(self._state(), path, metadata=noted)
+def _optimiser(module: nn.Module, settings: TinyLanguageSettings) -> torch.optim.Optimizer:
+    """AdamW, which lets vectors (biases, norms) be."""
+    parameters = list(module.parameters())
+    groups = [
+        {
+            "params": [value for value in parameters if value.ndim > 1],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [value for value in parameters if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
 
-    def _identity(self) -> str:
-        return f"{self.settings} {self.data_hash}"
 
-    def _state(self) -> dict[str, Tensor]:
-        state = {f"weight.{name}": value.detach() for name, value in self.parameters.items()}
-        for name, parameter in self.parameters.items():
-            state |= {
-                f"adam.{key}.{name}": value
-                for key, value in self.optimiser.state[parameter].items()
-            }
-        return state | {"losses": torch.tensor(self.losses)}
-
-    @torch.no_grad()
-    def _resume(self) -> None:
-        """Go on from the folder's state, if there is one; refuse a folder of another run or a
-        finished one.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        path = self.folder / STATE
-        if not path.is_file():
-            if (self.folder / RECIPE).exists():
-                raise InputError(
-                    f"{self.folder} already holds a trained run; give another folder, or delete it "
-                    "to train again"
-                )
-            return
-        try:
-            with safe_open(path, "pt") as file:
-                noted, state = (
-                    file.metadata(),
-                    {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
-                )
-        except (OSError, SafetensorError) as error:
-            raise UnavailableError(
-                f"cannot read {path}: {error}; delete it to train from the start"
-            ) from error
-        if noted["identity"] != self._identity():
-            raise InputError(
-                f"the run begun in {self.folder} has other settings or texts; give the same, or "
-                "another folder"
-            )
-        self.step, self.seconds = int(noted["step"]), float(noted["seconds"])
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state[f"weight.{name}"])
-            self.optimiser.state[parameter] = {
-                key: state[f"adam.{key}.{name}"].clone()
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-        self.losses = [(float(text), float(repeats)) for text, repeats in state["losses"]]
+def _keep(trainer: Trainer, folder: Path) -> None:
+    """Write the weights as a checkpoint."""
+    write_checkpoint(trainer.parameters, checkpoint_path(folder, trainer.step))
 
 
 def draw_weights(module: nn.Module, layers: int, seed: int) -> None:
@@ -280,67 +218,57 @@ def token_losses(
 ) -> Float[Tensor, "row predicted"]:
     """The cross-entropy of every next token, 0 where the label is -100."""
     return nn.functional.cross_entropy(
-        logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=IGNORED, reduction="none"
+        rearrange(logits[:, :-1], "row predicted token -> row token predicted"),
+        labels[:, 1:],
+        ignore_index=IGNORED,
+        reduction="none",
     )
-
-
-def _masked_mean(losses: Tensor, counted: Tensor) -> float:
-    return float(losses.sum() / counted.sum()) if bool(counted.any()) else 0.0
 
 
 @torch.no_grad()
-def _finish(run: _Run, folder: Path, data: str) -> Path:
-    run.tokenizer.save_pretrained(folder)
-    exact = _loss(run)
-    weights = module_hash(run.module)
-    run.module.load_state_dict(read_checkpoint(checkpoint_path(folder, run.step)), strict=False)
-    shares = token_shares(run.tokens, run.settings.vocabulary)
+def _finish(task: _Task, trainer: Trainer, data: str) -> Path:
+    folder, settings = trainer.state.parent, task.settings
+    task.tokenizer.save_pretrained(folder)
+    exact = _loss(task, trainer.step)
+    weights = module_hash(task.module)
+    stored = read_checkpoint(checkpoint_path(folder, trainer.step))
+    task.module.load_state_dict(stored, strict=False)
+    shares = token_shares(task.tokens, settings.vocabulary)
     recipe = {
-        "settings": asdict(run.settings),
-        "architecture": run.settings.architecture(),
+        "settings": asdict(settings),
+        "architecture": settings.architecture(),
         "data": {
             "what": data,
-            "texts": len(run.texts),
-            "tokens": len(run.tokens),
-            "sha256": run.data_hash,
+            "texts": len(task.texts),
+            "tokens": len(task.tokens),
+            "sha256": task.data_hash,
         },
-        "steps": spaced_steps(run.settings.steps, run.settings.checkpoints),
-        "parameters": sum(parameter.numel() for parameter in run.parameters.values()),
+        "steps": spaced_steps(settings.steps, settings.checkpoints),
+        "parameters": sum(parameter.numel() for parameter in trainer.parameters.values()),
         "weights_sha256": weights,
-        "loss": {"exact": exact, "stored": _loss(run), "rows": run.settings.batch_size * 4},
+        "loss": {
+            "exact": exact,
+            "stored": _loss(task, trainer.step),
+            "rows": settings.batch_size * 4,
+        },
         "token_shares": [round(float(share), 7) for share in shares],
-        "seconds": round(run.seconds, 1),
+        "seconds": round(trainer.seconds, 1),
         "versions": package_versions(),
     }
-    write_json(folder / CURVE, _curve(run.losses))
+    write_json(folder / CURVE, _curve(trainer.losses))
     write_json(folder / RECIPE, recipe)
-    (folder / STATE).unlink(missing_ok=True)
+    trainer.finish()
     return folder
 
 
-def _loss(run: _Run) -> float:
+def _loss(task: _Task, step: int) -> float:
     """The mean loss on the four batches that would have come next."""
-    batches = [run.rows.batch(run.step + more) for more in range(4)]
-    losses = [
-        token_losses(run.module(ids).logits, labels).sum() / (labels[:, 1:] != IGNORED).sum()
-        for ids, labels in batches
-    ]
-    return round(float(torch.stack(losses).mean()), 5)
+    batches = [task.losses(step + more) for more in range(4)]
+    means = [losses.sum() / counted.sum() for losses, counted in batches]
+    return round(float(torch.stack(means).mean()), 5)
 
 
-def _curve(losses: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
-    values = np.asarray(losses)
-    starts = range(0, len(values), CURVE_EVERY)
-    means = np.stack([values[start : start + CURVE_EVERY].mean(axis=0) for start in starts]).round(
-        5
-    )
-    ends = [float(min(start + CURVE_EVERY, len(values))) for start in starts]
-    return {"step": ends, "text": means[:, 0].tolist(), "repeats": means[:, 1].tolist()}
-
-
-def training_curve(folder: str | Path) -> dict[str, list[float]]:
-    """The curve of a run: mean losses of every 20 steps, on text and on repeating rows, and the
-    step at which each stretch ends.
-    """
-    curve: dict[str, list[float]] = read_json(Path(folder) / CURVE)
-    return curve
+def _curve(losses: Sequence[Tensor]) -> dict[str, list[float]]:
+    parts = stretches(losses, CURVE_EVERY)
+    means = np.stack([part.double().numpy().mean(axis=0) for part in parts.values()]).round(5)
+    return {"step": list(parts), "text": means[:, 0].tolist(), "repeats": means[:, 1].tolist()}

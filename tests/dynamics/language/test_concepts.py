@@ -81,19 +81,19 @@ def starts(tokenizer: Any, tokens: tuple[int, ...]) -> set[str]:
 def test_continuations_are_what_the_concept_says(
     tokenizer: Any, concepts: dict[str, LanguageConcept]
 ) -> None:
-    article = concepts["article"].asked
+    article = concepts["article"].prompted
     assert starts(tokenizer, article.right[0]) <= set("aeio")
     assert not starts(tokenizer, article.foil[0]) & set("aeiouh")
-    assert {tokenizer.decode([token]) for token in concepts["number"].asked.right[0]} == {
+    assert {tokenizer.decode([token]) for token in concepts["number"].prompted.right[0]} == {
         " are",
         " have",
         " were",
     }
-    assert {tokenizer.decode([token]).strip() for token in concepts["place"].asked.right[0]} <= set(
-        words.PLACES
-    )
+    assert {
+        tokenizer.decode([token]).strip() for token in concepts["place"].prompted.right[0]
+    } <= set(words.PLACES)
     for concept in concepts.values():
-        for questions in (concept.asked, concept.unasked, concept.steered):
+        for questions in (concept.prompted, concept.unprompted, concept.steered):
             assert all(
                 not set(right) & set(foil)
                 for right, foil in zip(questions.right, questions.foil, strict=True)
@@ -106,8 +106,12 @@ def test_prompts_call_for_the_concept_or_do_not(
     def last(prompts: tuple[tuple[int, ...], ...]) -> set[str]:
         return {tokenizer.decode(prompt).split()[-1] for prompt in prompts}
 
-    assert last(concepts["article"].positive) == last(concepts["article"].asked.prompts) == {"an"}
-    assert last(concepts["article"].negative) == last(concepts["article"].unasked.prompts) == {"a"}
+    assert (
+        last(concepts["article"].positive) == last(concepts["article"].prompted.prompts) == {"an"}
+    )
+    assert (
+        last(concepts["article"].negative) == last(concepts["article"].unprompted.prompts) == {"a"}
+    )
     assert not last(concepts["number"].positive) & last(concepts["number"].negative)
     assert not last(concepts["place"].positive) & last(concepts["place"].negative)
 
@@ -117,20 +121,20 @@ def test_held_out_prompts_share_no_subject_with_those_of_the_direction(
 ) -> None:
     for name in ("article", "place", "number"):
         concept = concepts[name]
-        assert not set(concept.positive) & set(concept.asked.prompts)
-        assert not set(concept.negative) & set(concept.unasked.prompts)
+        assert not set(concept.positive) & set(concept.prompted.prompts)
+        assert not set(concept.negative) & set(concept.unprompted.prompts)
     subjects = {tokenizer.decode(prompt).split()[-1] for prompt in concepts["number"].positive} - {
         "plants",
         "people",
     }
     assert not subjects & {
-        tokenizer.decode(prompt).split()[-1] for prompt in concepts["number"].asked.prompts
+        tokenizer.decode(prompt).split()[-1] for prompt in concepts["number"].prompted.prompts
     }
 
 
 def test_induction_asks_for_what_followed_before(concepts: dict[str, LanguageConcept]) -> None:
     concept = concepts["induction"]
-    for questions, cue in ((concept.asked, 8), (concept.steered, 1)):
+    for questions, cue in ((concept.prompted, 8), (concept.steered, 1)):
         for prompt, (right,), (foil,) in zip(
             questions.prompts, questions.right, questions.foil, strict=True
         ):
@@ -140,7 +144,7 @@ def test_induction_asks_for_what_followed_before(concepts: dict[str, LanguageCon
             assert first[place + 1] == right
             assert foil in first
             assert foil not in prompt[17:]
-    for prompt in (*concept.unasked.prompts, *concept.negative):
+    for prompt in (*concept.unprompted.prompts, *concept.negative):
         assert len(set(prompt)) == len(prompt)
 
 
@@ -153,7 +157,9 @@ def test_a_network_that_copies_is_read_as_induction_and_as_nothing_else(
     assert readers([concepts["induction"]])["induction"](copier) == pytest.approx(
         naive(copier, concepts["induction"])
     )
-    assert answers(copier, concepts["induction"].unasked).share == pytest.approx(np.full(12, 0.5))
+    assert answers(copier, concepts["induction"].unprompted).share == pytest.approx(
+        np.full(12, 0.5)
+    )
     with pytest.raises(
         InputError, match=r"'article' is not told apart by its reader: AUROC 0\.[0-6]"
     ):
@@ -163,7 +169,7 @@ def test_a_network_that_copies_is_read_as_induction_and_as_nothing_else(
 def test_answers_are_the_softmax_after_the_last_token_whatever_the_padding(
     untrained: Model, concepts: dict[str, LanguageConcept]
 ) -> None:
-    questions = concepts["number"].asked
+    questions = concepts["number"].prompted
     together = answers(untrained, questions)
     for row, prompt in enumerate(questions.prompts):
         logits = untrained.run([list(prompt)])

@@ -45,8 +45,8 @@ def concept() -> LanguageConcept:
         name="planted",
         positive=prompts(4),
         negative=prompts(5),
-        asked=questions,
-        unasked=questions,
+        prompted=questions,
+        unprompted=questions,
         steered=questions,
     )
 
@@ -147,8 +147,8 @@ def test_equal_means_are_refused(model: TransformerModel, concept: LanguageConce
         name="same",
         positive=concept.positive,
         negative=concept.positive,
-        asked=concept.asked,
-        unasked=concept.unasked,
+        prompted=concept.prompted,
+        unprompted=concept.unprompted,
         steered=concept.steered,
     )
     with pytest.raises(InputError, match="equal"):

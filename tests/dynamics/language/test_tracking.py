@@ -47,8 +47,8 @@ CONCEPT = LanguageConcept(
     name="planted",
     positive=prompts(4, 0),
     negative=prompts(5, 1),
-    asked=questions(4, 2),
-    unasked=questions(5, 3),
+    prompted=questions(4, 2),
+    unprompted=questions(5, 3),
     steered=questions(5, 3),
 )
 TEXTS = [

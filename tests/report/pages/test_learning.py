@@ -33,54 +33,67 @@ from interp.report.figures.features import GREY
 from interp.report.figures.learning_axes import height, step_ticks
 from interp.report.tables import learning as dynamics_tables
 from interp.report.words.learning import findings, verdict
-from interp.studies.learning.files import load_image_runs
-from interp.studies.learning.result import (
-    ImageRun,
-    arms_of,
-    fixed_value,
-    main_arm,
-    mean_curve,
+from interp.studies.learning import (
+    LearningResult,
+    Plane,
+    load_image_runs,
     prompt_onset,
+    study_language,
+    study_learning,
+    study_signal,
 )
+from interp.studies.learning.groups import arms_of, fixed_factor
+from interp.studies.learning.result import main_arm, mean_curve
+from interp.testbeds.concepts import ConceptRun
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[ImageRun]:
+def runs() -> list[ConceptRun]:
     return weak_and_strong()
 
 
-def test_a_verdict_is_no_stronger_than_the_runs(runs: list[ImageRun]) -> None:
-    assert verdict(runs, None, RULE) == (
+@pytest.fixture(scope="module")
+def found(runs: list[ConceptRun]) -> LearningResult:
+    return study_learning(runs, language=language(), rule=RULE)
+
+
+def said_of(runs: list[ConceptRun]) -> str:
+    return verdict(study_learning(runs, rule=RULE))
+
+
+def test_a_verdict_is_no_stronger_than_the_runs(runs: list[ConceptRun]) -> None:
+    assert said_of(runs) == (
         "Colour is learned sooner the stronger its signal; at Δcolour 0.2 6 of 6 trajectories turn "
         "(of straight ways 1 in 20 would); "
         "there a linear shift of colour elicits the held-out class before it comes as asked, and "
         "before random directions do."
     )
     same = [run(signal, seed, 900, 900, 900) for signal in (0.2, 0.8) for seed in range(6)]
-    said = verdict(same, None, RULE)
+    said = said_of(same)
     assert "colour is not clearly learned sooner" in said.lower()
     assert "does not clearly elicit" in said
     chance = [run(0.2, seed, 1900, 900, 900) for seed in range(6)]
-    assert verdict(chance, None, RULE).endswith(
+    assert said_of(chance).endswith(
         "before it comes as asked, but not clearly before random directions do."
     )
-    assert "too few runs" in verdict(chance[:4], None, RULE)
+    assert "too few runs" in said_of(chance[:4])
     reverse = [
         run(1 - one.signal, one.seed, 300 if one.signal == 0.8 else 1900, 500, 500) for one in runs
     ]
-    assert verdict(reverse, None, RULE).startswith(
-        "Colour is learned later the stronger its signal"
-    )
+    assert said_of(reverse).startswith("Colour is learned later the stronger its signal")
 
 
 def test_a_language_models_verdict_counts_concepts_whose_intervals_lie_apart() -> None:
+    early, late = (
+        study_learning([], language=one, rule=RULE) for one in (language(), language(400, 100))
+    )
     assert "brings 2 of 2 concepts about before they come as asked, random directions 0" in verdict(
-        [], language(), RULE
+        early
     )
     assert "brings 0 of 2 concepts about before they come as asked, random directions 2" in verdict(
-        [], language(400, 100), RULE
+        late
     )
-    said = findings([], language(), RULE)
+    said = findings(early)
     assert said[1] == (
         "“number” comes as asked from step 400 [400, 400]; steered with its own direction from 200 "
         "[200, 200], "
@@ -90,9 +103,9 @@ def test_a_language_models_verdict_counts_concepts_whose_intervals_lie_apart() -
 
 
 def test_times_that_were_not_reached_stay_censored_in_table_and_figure(
-    runs: list[ImageRun],
+    found: LearningResult,
 ) -> None:
-    table = dynamics_tables.times_table(runs, RULE)
+    table = dynamics_tables.times_table(found)
     # Onsets 1900, 2100 and 2300 of two runs each, of which the last are too late to be held three
     # times.
     assert table.rows[0] == (
@@ -100,7 +113,7 @@ def test_times_that_were_not_reached_stay_censored_in_table_and_figure(
         "2,100 [1,900, > 2,400], 4 of 6", "300 [300, 300], 6 of 6"
     )  # fmt: skip
     assert table.rows[1][1] == "300 [300, 300], 6 of 6"
-    single, medians, *_ = dynamics_figures.learning_against_signal(runs, RULE).data
+    single, medians, *_ = dynamics_figures.learning_against_signal(found).data
     assert list(single.marker.symbol) == ["circle"] * 4 + ["triangle-up-open"] * 2 + ["circle"] * 6
     assert (
         list(single.y[:6])
@@ -114,16 +127,19 @@ def test_times_that_were_not_reached_stay_censored_in_table_and_figure(
         short,
         steps=STEPS[:12],
         naive={name: curve[:12] for name, curve in short.naive.items()},
-        soft={},
+        settings=replace(short.settings, seed=10),
+        coordinates={},
     )
     assert (
-        dynamics_tables.times_table([short, uneven], RULE).rows[0][1]
+        dynamics_tables.times_table(study_learning([short, uneven], rule=RULE)).rows[0][1]
         == "> 2,400 [> 2,400, > 2,400], 0 of 2"
     ), "watched for different times"
 
 
-def test_lags_are_those_planted_with_the_random_arm_muted(runs: list[ImageRun]) -> None:
-    table = dynamics_tables.lags_table(runs, RULE)
+def test_lags_are_those_planted_with_the_random_arm_muted(
+    runs: list[ConceptRun], found: LearningResult
+) -> None:
+    table = dynamics_tables.lags_table(found)
     assert table is not None
     # Asked at 1900, 2100 and (at the checkpoints of the arms) never; the best linear shift at 900,
     # at value 2.
@@ -142,23 +158,24 @@ def test_lags_are_those_planted_with_the_random_arm_muted(runs: list[ImageRun]) 
     )
     assert table.muted == {1, 3}
     assert table.rows[2][3] == "0 [0, 0]"
-    lost = [replace(one, arms={"linear": {"2": np.zeros(len(ARM_STEPS))}}) for one in runs[6:]]
-    failed = dynamics_tables.lags_table(lost, RULE)
+    lost = [replace(one, arms={"linear": {2.0: np.zeros(len(ARM_STEPS))}}) for one in runs[6:]]
+    failed = dynamics_tables.lags_table(study_learning(lost, rule=RULE))
     assert failed is not None
     assert failed.rows[0][3:] == ("below [below, below]", "0.00 [0.00, 0.00]")
-    assert dynamics_tables.lags_table([replace(one, arms={}) for one in runs], RULE) is None
+    bare = study_learning([replace(one, arms={}) for one in runs], rule=RULE)
+    assert dynamics_tables.lags_table(bare) is None
 
 
 def test_the_lag_is_shaded_between_the_onsets_and_random_directions_are_grey() -> None:
     group = [run(0.2, seed, 1500, 900, 1300) for seed in range(5)]
-    figure = dynamics_figures.elicitation_curves(group, RULE)
+    figure = dynamics_figures.elicitation_curves(study_signal(group, RULE), RULE)
     (shade,) = [shape for shape in figure.layout.shapes if shape.type == "rect"]
     assert (shade.x0, shade.x1) == (30, math.sqrt(1500))
     named = {trace.name: trace for trace in figure.data if trace.name}
     assert named["random directions"].line.color == GREY
     assert list(named["linear shift of colour"].y) == list(stepping(ARM_STEPS, 900))
     assert list(named["asked (naive)"].y) == list(stepping(STEPS, 1500))
-    legend = dynamics_figures.image_legend(group)
+    legend = dynamics_figures.image_legend(arms_of(group))
     assert [title for title, _, _ in legend] == [
         "asked (naive)",
         "linear shift of colour",
@@ -166,21 +183,21 @@ def test_the_lag_is_shaded_between_the_onsets_and_random_directions_are_grey() -
         "seen classes, asked",
     ]
     late = dynamics_figures.elicitation_curves(
-        [run(0.8, seed, 300, 900, 900) for seed in range(5)], RULE
+        study_signal([run(0.8, seed, 300, 900, 900) for seed in range(5)], RULE), RULE
     )
     assert [shape for shape in late.layout.shapes if shape.type == "rect"] == []
 
 
 def test_the_way_is_the_mean_over_seeds_with_time_as_colour_and_turns_where_they_were_planted(
-    runs: list[ImageRun], tmp_path: Path
+    runs: list[ConceptRun], tmp_path: Path
 ) -> None:
     weak = runs[:6]
-    plane = dynamics_figures.Plane(
-        ("a", "b"),
-        [one.steps for one in weak],
-        [one.way for one in weak],
-        [one.turn for one in weak],
-        [str(one) for one in weak],
+    plane = Plane(
+        axes=("a", "b"),
+        steps=[one.steps for one in weak],
+        ways=[one.way for one in weak],
+        turns=[one.turn for one in weak],
+        names=[str(one) for one in weak],
     )
     figure = dynamics_figures.concept_space(plane, 2400)
     *seeds, mean, stars, now = figure.data
@@ -195,12 +212,15 @@ def test_the_way_is_the_mean_over_seeds_with_time_as_colour_and_turns_where_they
     )
     assert now.meta == "now"
     diagonal = np.linspace(0, 1, len(STEPS))
-    straight = run(0.2, 0, 500, 500, 500, soft={"colour": diagonal, "size": diagonal})
+    straight = run(0.2, 0, 500, 500, 500, coordinates={"colour": diagonal, "size": diagonal})
     assert straight.turn is not None
     assert not straight.turn.found
     assert (
         replace(
-            straight, steps=STEPS[:8], naive={k: v[:8] for k, v in straight.naive.items()}, soft={}
+            straight,
+            steps=STEPS[:8],
+            naive={k: v[:8] for k, v in straight.naive.items()},
+            coordinates={},
         ).turn
         is None
     )
@@ -222,12 +242,12 @@ def test_onsets_over_prompts_have_the_interval_of_prompts_that_differ() -> None:
 
 
 def test_features_are_bars_and_births_that_say_nothing_are_in_brackets() -> None:
-    found = language()
-    table = dynamics_tables.births_table(found, RULE)
+    found = study_language(language(), RULE)
+    table = dynamics_tables.births_table(found)
     assert table is not None
     assert table.rows[0][2:] == ("200", "400 [400, 400]")
     assert table.rows[1][2] == "(lived too short)"
-    bars, own, cross = dynamics_figures.birth_chart(found, RULE).data
+    bars, own, cross = dynamics_figures.birth_chart(found).data
     # The others live from 0 to 400 and from 100 to 800; that of the concept from 200 to the end.
     assert [value for value in bars.x if value is not None] == [0, 20, 10, math.sqrt(800)]
     assert list(own.x) == [math.sqrt(200), 40]
@@ -244,15 +264,15 @@ def test_ticks_are_round_and_do_not_crowd() -> None:
 
 
 def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(
-    tmp_path: Path, runs: list[ImageRun]
+    tmp_path: Path, runs: list[ConceptRun]
 ) -> None:
-    def write(name: str, one: ImageRun, **more: Any) -> None:
+    def write(name: str, one: ConceptRun, **more: Any) -> None:
         arms = {
             arm: {value: curve.tolist() for value, curve in grid.items()}
             for arm, grid in one.arms.items()
         }
         naive = {key: curve.tolist() for key, curve in one.naive.items()}
-        soft = {key: curve.tolist() for key, curve in one.soft.items()}
+        soft = {key: curve.tolist() for key, curve in one.coordinates.items()}
         base = {
             "signal": one.signal,
             "seed": one.seed,
@@ -277,7 +297,7 @@ def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(
     ]
     assert np.array_equal(found[0].way, runs[1].way)
     assert found[0].sheets[100].shape == (4, 8, 3)
-    variants = dynamics_tables.variants_table(found, RULE)
+    variants = dynamics_tables.variants_table(study_learning(found, rule=RULE))
     assert variants is not None
     assert [row[0] for row in variants.rows] == [
         "0.2, as it is",
@@ -296,11 +316,11 @@ def test_runs_come_back_from_their_files_with_variants_apart_and_bad_ones_named(
         load_image_runs(tmp_path)
 
 
-def test_bad_runs_are_refused_in_one_line(runs: list[ImageRun], tmp_path: Path) -> None:
+def test_bad_runs_are_refused_in_one_line(runs: list[ConceptRun]) -> None:
     with pytest.raises(InputError, match="nothing to show"):
-        write_dynamics([], tmp_path)
+        study_learning([])
     with pytest.raises(InputError, match=r"seed 0 is given twice"):
-        write_dynamics([runs[0], runs[0]], tmp_path)
+        study_learning([runs[0], runs[0]])
     with pytest.raises(InputError, match="no curve 'seen'"):
         replace(runs[0], naive={name: runs[0].naive[name] for name in ("colour", "size", "joint")})
     with pytest.raises(InputError, match=r"values from 0 to 2; give finite ones from 0 to 1"):
@@ -308,21 +328,19 @@ def test_bad_runs_are_refused_in_one_line(runs: list[ImageRun], tmp_path: Path) 
 
 
 def test_arms_put_controls_last_and_the_linear_shift_first_in_verdicts(
-    runs: list[ImageRun],
+    runs: list[ConceptRun],
 ) -> None:
     assert arms_of(runs) == ["linear", "random"]
     assert main_arm(["over_prompt", "linear", "random"]) == "linear"
     assert main_arm(["mid", "random"]) == "mid"
     assert main_arm(["random"]) is None
-    assert fixed_value(runs, "linear") == "2"
+    assert fixed_factor(runs, "linear") == 2
 
 
 def test_the_page_is_written_beside_its_numbers_for_images_language_or_both(
-    tmp_path: Path, runs: list[ImageRun]
+    tmp_path: Path, runs: list[ConceptRun], found: LearningResult
 ) -> None:
-    both = write_dynamics(runs, tmp_path / "both", language=language(), rule=RULE).read_text(
-        encoding="utf-8"
-    )
+    both = write_dynamics(found, tmp_path / "both").read_text(encoding="utf-8")
     assert HOSTILE not in both
     assert "&lt;script&gt;window.__pwned" in both
     for said in (
@@ -337,26 +355,26 @@ def test_the_page_is_written_beside_its_numbers_for_images_language_or_both(
         assert said in both
     numbers = json.loads((tmp_path / "both" / "dynamics.json").read_text(encoding="utf-8"))
     assert numbers["tables"]["times"]["rows"][1][1] == "300 [300, 300], 6 of 6"
-    assert numbers["verdict"] == verdict(runs, language(), RULE)
-    alone = write_dynamics(
-        [], tmp_path / "language", language=replace(language(), history=None, features=())
-    ).read_text(encoding="utf-8")
+    assert numbers["verdict"] == verdict(found)
+    bare = study_learning([], language=replace(language(), history=None, features=()))
+    alone = write_dynamics(bare, tmp_path / "language").read_text(encoding="utf-8")
     assert 'id="space"' not in alone
     assert 'id="births"' not in alone
-    images = write_dynamics(runs[:2], tmp_path / "images").read_text(encoding="utf-8")
+    images = write_dynamics(study_learning(runs[:2]), tmp_path / "images").read_text(
+        encoding="utf-8"
+    )
     assert 'id="language"' not in images
 
 
 @needs_browser
 def test_in_a_browser_the_slider_moves_the_point_and_the_samples_and_no_text_runs(
-    tmp_path: Path, runs: list[ImageRun], driver: Any
+    tmp_path: Path, runs: list[ConceptRun], driver: Any
 ) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     sheets = {step: np.full((6, 12, 3), step // 10, np.uint8) for step in STEPS}
-    page = write_dynamics(
-        [replace(runs[0], sheets=sheets), *runs[1:6]], tmp_path, language=language()
-    )
+    pictured = [replace(runs[0], sheets=sheets), *runs[1:6]]
+    page = write_dynamics(study_learning(pictured, language=language()), tmp_path)
     driver.get("about:blank")
     driver.get_log("performance")
     driver.get(page.as_uri())

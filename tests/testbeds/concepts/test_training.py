@@ -2,6 +2,7 @@
 says, prompts that hide a concept.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from interp.testbeds.concepts.network import (
     starting_noise,
 )
 from interp.testbeds.concepts.run import (
+    MEASURES,
     ConceptRun,
     ConceptTrainingSettings,
     load_concept_run,
@@ -80,7 +82,7 @@ def test_a_run_is_what_its_seed_says_and_is_read_once_finished(tmp_path: Path) -
     before = torch.get_rng_state()
     run = train_concepts(TINY, tmp_path / "run.json", checkpoints=tmp_path / "run")
     assert torch.equal(before, torch.get_rng_state()), "global random state is left alone"
-    assert run.steps == run.arm_steps == [10, 22, 40]
+    assert run.steps == run.arm_steps == (10, 22, 40)
     assert run.losses[-1] < run.losses[0]
     assert {len(values) for by in run.arms.values() for values in by.values()} == {3}
     written = (tmp_path / "run.json").stat().st_mtime_ns
@@ -90,14 +92,14 @@ def test_a_run_is_what_its_seed_says_and_is_read_once_finished(tmp_path: Path) -
     )
     twin = train_concepts(TINY, tmp_path / "twin.json")
     assert again.losses == twin.losses == run.losses
-    assert again.arms == twin.arms == run.arms
+    assert again.to_dict()["arms"] == twin.to_dict()["arms"] == run.to_dict()["arms"]
     with pytest.raises(InputError, match="other settings"):
         train_concepts(replace(TINY, seed=1), tmp_path / "run.json")
     # What was measured in training is what is measured of the checkpoints that were kept (in half
     # precision).
     axes = concept_axes(TINY.signals, images=12)
     tracked = track(checkpoints_of(tmp_path / "run", load=load_network), axes)
-    assert list(tracked.steps) == run.steps
+    assert tracked.steps == run.steps
     assert tracked.coordinates == pytest.approx(run.trajectories().coordinates, abs=0.02)
 
 
@@ -112,31 +114,75 @@ def test_hidden_colour_teaches_the_embedding_nothing_of_colour(tmp_path: Path) -
     assert (weight[:, 3] - decayed[:, 3]).abs().max() > 2e-3
 
 
-def test_learned_and_onset_follow_the_rule() -> None:
-    run = ConceptRun(settings=TINY, steps=[10, 20, 30, 40], arm_steps=[10, 20, 30, 40])
-    run.naive["joint"] = [0.0, 0.5, 0.9, 0.9]
-    run.arms["linear"] = {1.0: [0.0, 0.9, 0.0, 0.9], 2.0: [0.0, 0.0, 0.9, 0.0]}
+def test_a_run_that_was_broken_off_goes_on_to_the_same_weights_and_measures(
+    tmp_path: Path,
+) -> None:
+    def stop(stage: str, done: int, total: int, unit: str) -> None:
+        if done == 30:
+            raise InterruptedError
+
+    whole = train_concepts(TINY, tmp_path / "whole.json", checkpoints=tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        train_concepts(TINY, tmp_path / "run.json", checkpoints=tmp_path / "run", progress=stop)
+    begun = load_concept_run(tmp_path / "run.json")
+    assert (begun.steps, begun.finished) == ((10, 22), False)
+    steps: list[int] = []
+    run = train_concepts(
+        TINY,
+        tmp_path / "run.json",
+        checkpoints=tmp_path / "run",
+        progress=lambda stage, done, total, unit: steps.append(done),
+    )
+    assert steps == list(range(23, 41)), "it goes on from the checkpoint of step 22"
+    changing = {"seconds", "versions"}
+    first, second = (
+        {name: value for name, value in one.to_dict().items() if name not in changing}
+        for one in (whole, run)
+    )
+    assert first == second
+    last = "step_000040.safetensors"
+    assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+    assert not list(tmp_path.glob("*.state.safetensors"))
+
+
+def planted(
+    steps: int, arms: Mapping[float, Sequence[float]], **naive: Sequence[float]
+) -> ConceptRun:
+    """A run of which some curves are given, and all others are 0."""
+    at = tuple(10 * (place + 1) for place in range(steps))
+    return ConceptRun(
+        settings=TINY,
+        steps=at,
+        naive={name: np.array(naive.get(name, [0.0] * steps)) for name in MEASURES},
+        arms={"linear": {factor: np.array(values) for factor, values in arms.items()}},
+        arm_steps=at,
+    )
+
+
+def test_learned_and_elicited_follow_the_rule() -> None:
+    arms = {1.0: [0.0, 0.9, 0.0, 0.9], 2.0: [0.0, 0.0, 0.9, 0.0]}
+    run = planted(4, arms, joint=[0.0, 0.5, 0.9, 0.9])
     rule = LearningRule(threshold=0.8, hold=2)
-    assert run.learned(rule, "joint").step == 30
-    assert run.onset(rule, "linear").step == 20, "the best factor of each checkpoint"
-    assert run.onset(rule, "linear", 2.0).step is None
+    assert run.learned("joint", rule).step == 30
+    assert run.elicited("linear", rule).step == 20, "the best factor of each checkpoint"
+    assert run.elicited("linear", rule, 2.0).step is None
     with pytest.raises(InputError, match="not measured at 3"):
-        run.onset(rule, "linear", 3.0)
+        run.elicited("linear", rule, 3.0)
 
 
 def test_what_is_lost_again_was_not_learned_for_good() -> None:
-    run = ConceptRun(
-        settings=TINY, steps=[10, 20, 30, 40, 50, 60, 70], arm_steps=[10, 20, 30, 40, 50, 60, 70]
+    run = planted(
+        7,
+        {1.0: [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]},
+        colour=[1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0],
+        size=[0.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0],
     )
-    run.naive["colour"] = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
-    run.naive["size"] = [0.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
-    run.arms["linear"] = {1.0: [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]}
     rule = LearningRule(threshold=0.8, hold=2)
-    assert run.learned(rule, "colour").step == 10
+    assert run.learned("colour", rule).step == 10
     good = LearningRule(threshold=0.8, hold=2, for_good=True)
-    assert run.learned(good, "colour").step == 50
-    assert run.learned(good, "size").step == 20, "one dip is forgiven"
-    assert run.onset(good, "linear").step is None
+    assert run.learned("colour", good).step == 50
+    assert run.learned("size", good).step == 20, "one dip is forgiven"
+    assert run.elicited("linear", good).step is None
 
 
 def test_names_say_what_is_not_the_default() -> None:
@@ -159,7 +205,7 @@ def test_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="multiple of 4"):
         ConceptNetwork(6)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(UnavailableError, match="no run of train_concepts"):
+    with pytest.raises(InputError, match="no run of train_concepts"):
         load_concept_run(tmp_path / "other.json")
     (tmp_path / "other.safetensors").write_bytes(b"no weights")
     with pytest.raises(UnavailableError, match="cannot read a concept network"):

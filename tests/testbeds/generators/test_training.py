@@ -27,8 +27,8 @@ from interp.testbeds.generators.training import (
     rate,
     right_answer,
     train_generator,
-    training_curve,
 )
+from interp.testbeds.training import training_curve
 
 
 class Interrupted(Exception):

@@ -25,8 +25,8 @@ from interp.testbeds.language.training import (
     TinyLanguageSettings,
     spaced_steps,
     train_tiny_language,
-    training_curve,
 )
+from interp.testbeds.training import training_curve
 
 PARTS = (
     ("red", "green", "old"),
