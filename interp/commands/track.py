@@ -49,7 +49,7 @@ def train(
     """Train one run of the shapes experiment and measure it as it learns, in about a minute; a
     finished one is not trained again.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
@@ -59,7 +59,7 @@ def train(
         colour=signal, size=size, seed=seed, steps=steps, hidden=cast("Hidden", hidden), hide=hide
     )
     path = out / f"{run_name(settings)}.json"
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         train_concepts(
             settings, path, checkpoints=path.with_suffix("") if keep else None, progress=progress
         )
@@ -79,7 +79,7 @@ def shapes(
     """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and
     lags behind interventions.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.corpus.concepts import data_folder
     from interp.dynamics import LearningRule
@@ -88,7 +88,7 @@ def shapes(
     from interp.studies.learning.samples import with_samples
 
     require_writable(out)
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         found = with_samples(
             load_image_runs(runs or data_folder() / "dynamics" / "shapes"), progress=progress
         )
@@ -121,7 +121,7 @@ def language(
     """Follow a language model's concepts and features over its checkpoints, steer it at each, and
     make the page; two or three minutes.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.corpus import load_concepts
     from interp.corpus.concepts import data_folder
@@ -135,7 +135,7 @@ def language(
 
     folder = run or data_folder() / "dynamics" / "language"
     require_writable(out)
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         images = [] if shapes is None else with_samples(load_image_runs(shapes), progress=progress)
         checkpoints = language_checkpoints(folder)
         concepts = language_concepts(load_tokenizer(folder), n=prompts)

@@ -11,7 +11,8 @@ from interp.core.files import write_text
 from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables.features import METHOD_TITLES, MISSING, Table, score_cell
+from interp.report.tables.features import MISSING, Table, score_cell
+from interp.studies.methods import METHOD_TITLES
 
 SCRIPTS = ("charts.js", "figures.js", "comparison.js")
 SUPERVISED = "difference_in_means"

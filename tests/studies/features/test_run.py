@@ -10,15 +10,15 @@ import pytest
 import small
 
 import interp
+from interp.commands.report import main_job
 from interp.core import InputError
 from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
 from interp.models.adapters.decoding import Sampling
 from interp.report.data.schema import validate
-from interp.report.live.directions import load_companions
 from interp.steering import Protocol
+from interp.studies.features.companions import load_companions
 from interp.studies.features.protocol import Settings
-from interp.studies.features.run import main_job
 
 HOSTILE = "<script>alert(1)</script> The soup is <b>hot</b> & the pan too."
 TEXTS = (HOSTILE, *(text for concept in small.concepts().concepts for text in concept.fit))
