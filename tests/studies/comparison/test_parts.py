@@ -16,16 +16,16 @@ def test_a_part_is_made_once_and_read_afterwards(tmp_path: Path) -> None:
         return {"number": 7}
 
     first = Parts.of(tmp_path, {"seed": 0})
-    assert first.get("a", make) == {"number": 7}
+    assert first.get("a", dict[str, int], make) == {"number": 7}
     again = Parts.of(tmp_path, {"seed": 0})
-    assert again.get("a", make) == {"number": 7}
+    assert again.get("a", dict[str, int], make) == {"number": 7}
     assert len(made) == 1
 
 
 def test_a_part_whose_making_fails_leaves_nothing(tmp_path: Path) -> None:
     parts = Parts.of(tmp_path, {"seed": 0})
     with pytest.raises(ZeroDivisionError):
-        parts.get("a", lambda: 1 / 0)
+        parts.get("a", float, lambda: 1 / 0)
     assert not parts.has("a")
 
 
