@@ -1,53 +1,150 @@
-"""From plain values of json back to the records that `plain` made them of."""
+"""From plain json back to the records that `interp.core.plain.plain` made it of: the annotations of
+a dataclass are its schema, so that a gap is named by its path and not found by a reader.
+"""
 
+import functools
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from interp.core.errors import InputError
+from interp.core.score import Score
 
-Kind = TypeVar("Kind")
+Record = TypeVar("Record")
+Reader = Callable[[Any, str], Any]
+"""From a plain value and its path."""
+
+ATOMS: Mapping[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    float: (int, float),
+}
+SCORE = dict.fromkeys(("value", "low", "high", "control"), float | None)
 
 
-def read_record(kind: type[Kind], value: Any) -> Kind:
-    """The value of a type from its plain values; null is NaN where a number is expected.
+@dataclass(frozen=True)
+class _Field:
+    """`kinds` are the types that need no look at the value: there are hundreds of thousands of
+    them.
+    """
 
-    Known are dataclasses, `tuple[X, ...]`, mappings from text, `X | None`, and what json holds
-    itself. A field with a default may be missing; keys that are no field are passed over.
+    name: str
+    key: str
+    optional: bool
+    kinds: tuple[type, ...]
+    read: Reader
+
+
+class _Wrong(Exception):
+    """What is wrong with a value, to follow the name of what it is a part of."""
+
+
+def read_record(kind: type[Record], value: Any, *, name: str = "the file") -> Record:
+    """A dataclass from the plain json that `interp.core.plain.plain` made of it.
+
+    Understood are strings, numbers, booleans, other dataclasses, scores (null is NaN), `tuple[X,
+    ...]`, `Mapping[str, X]`, `X | None` and `Any`. A field's `metadata["key"]` is its name in json;
+    keys that no field has are passed over, and a field with a default may be missing.
+
+    Args:
+        kind: the dataclass.
+        value: plain json.
+        name: what the value is called in messages.
 
     Raises:
-        InputError: a field is missing.
+        InputError: a key is missing or a value has another type; the message names the path.
 
     Example:
-        >>> read_record(Score, plain(score)) == score
-        True
+        >>> read_record(Score, {"value": 0.5})
+        InputError: the file lacks 'low'; add it (null is allowed only where the schema says so)
     """
-    read: Kind = _read(kind, value)
-    return read
+    try:
+        found: Record = _reader(cast("Any", kind))(value, "")
+    except _Wrong as wrong:
+        raise InputError(f"{name} {wrong}") from None
+    return found
 
 
-def _read(kind: Any, value: Any) -> Any:
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        (inner,) = (part for part in parts if part is not NoneType)
-        return None if value is None else _read(inner, value)
+def join(path: str, key: object) -> str:
+    """The path of what a key holds."""
+    return f"{path}.{key}" if path else str(key)
+
+
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    if kind is Any:
+        return lambda value, path: value
+    if kind in ATOMS:
+        return functools.partial(_checked, ATOMS[kind])
     if is_dataclass(kind):
-        return _record(kind, value)
-    if origin is tuple:
-        return tuple(_read(parts[0], item) for item in value)
-    if origin in (dict, Mapping):
-        return {key: _read(parts[1], item) for key, item in value.items()}
-    return math.nan if kind is float and value is None else value
+        return functools.partial(_record, kind, _fields(kind))
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return functools.partial(_checked, tuple(map(type, inner)))
+    if get_origin(kind) is tuple:
+        return functools.partial(_items, ATOMS.get(inner[0], ()), _reader(inner[0]))
+    if get_origin(kind) in (dict, Mapping):
+        return functools.partial(_names, _reader(inner[1]))
+    return functools.partial(_maybe, _reader(inner[0]))
 
 
-def _record(kind: Any, values: Mapping[str, Any]) -> Any:
-    types, given = get_type_hints(kind), {}
-    for field in fields(kind):
-        key = field.metadata.get("key", field.name)
-        if key in values:
-            given[field.name] = _read(types[field.name], values[key])
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise InputError(f"{kind.__name__} lacks {key!r}; make the file again")
-    return kind(**given)
+def _fields(kind: Any) -> tuple[_Field, ...]:
+    kinds = get_type_hints(kind) | (SCORE if kind is Score else {})
+    return tuple(
+        _Field(
+            item.name,
+            item.metadata.get("key", item.name),
+            {item.default, item.default_factory} != {MISSING} and kind is not Score,
+            ATOMS.get(kinds[item.name], ()),
+            _reader(kinds[item.name]),
+        )
+        for item in fields(kind)
+    )
+
+
+def _record(kind: Any, parts: tuple[_Field, ...], value: Any, path: str) -> Any:
+    _checked((Mapping,), value, path)
+    found = {}
+    for part in parts:
+        if part.key in value:
+            own = value[part.key]
+            found[part.name] = (
+                own if type(own) in part.kinds else part.read(own, join(path, part.key))
+            )
+        elif not part.optional:
+            raise _Wrong(
+                f"lacks {join(path, part.key)!r}; add it (null is allowed only where the schema "
+                "says so)"
+            )
+    if kind is Score:
+        found |= {name: math.nan for name in ("value", "low", "high") if found[name] is None}
+    return kind(**found)
+
+
+def _items(kinds: tuple[type, ...], read: Reader, value: Any, path: str) -> tuple[Any, ...]:
+    _checked((list, tuple), value, path)
+    return tuple(
+        item if type(item) in kinds else read(item, f"{path}[{number}]")
+        for number, item in enumerate(value)
+    )
+
+
+def _names(read: Reader, value: Any, path: str) -> dict[str, Any]:
+    _checked((Mapping,), value, path)
+    return {key: read(item, join(path, key)) for key, item in value.items()}
+
+
+def _maybe(read: Reader, value: Any, path: str) -> Any:
+    return None if value is None else read(value, path)
+
+
+def _checked(kinds: tuple[type, ...], value: Any, path: str) -> Any:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise _Wrong(
+            f"has {type(value).__name__} at {path or 'the top'!r}, expected {names}; got "
+            f"{value!r:.60}"
+        )
+    return value

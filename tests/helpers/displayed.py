@@ -45,6 +45,7 @@ from interp.steering import (
 )
 from interp.steering.lift import Lift, LiftResult
 from interp.studies.comparison import ComparisonResult
+from interp.studies.comparison.protocol import ResolvedComparison
 from interp.studies.comparison.result import ControlRow, JudgeRow, SteeringRow
 from interp.studies.directions.result import DirectionsResult, MethodResult
 from interp.studies.paths.result import PathsResult
@@ -461,8 +462,7 @@ def compared(name: str) -> ComparisonResult:
     }
     control = Score(0.125, 0.0625, 0.25, n=36, seed=7)
     return ComparisonResult(
-        settings=interp.Comparison(model=name, seed=7),
-        weight_hash="",
+        settings=ResolvedComparison(model=name, seed=7, weight_hash=""),
         concepts=(name,),
         judge=JudgeRow(name=name, auroc=control, accepted=(name,), refused={}),
         detection=(),

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from interp.core.reading import read_record
 from interp.studies.comparison import ComparisonResult
 
 HOSTILE = (
@@ -474,7 +475,7 @@ def comparison() -> ComparisonResult:
         "judged": 100,
         "failed": 0,
     }
-    return ComparisonResult.from_dict(values)
+    return read_record(ComparisonResult, values)
 
 
 def _way(

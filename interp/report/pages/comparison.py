@@ -44,7 +44,7 @@ def write_comparison(result: ComparisonResult, folder: Path) -> Path:
             ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT
         ),
     }
-    settings = result.to_dict()["settings"]
+    settings = plain(result.settings)
     values = {
         "title": f"Which features of {result.settings.model} steer?",
         "data": result,

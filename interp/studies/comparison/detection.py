@@ -16,7 +16,7 @@ from interp.decompose import save_dictionary
 from interp.features import companions
 from interp.models import TransformerModel
 from interp.studies.comparison.parts import Parts
-from interp.studies.comparison.protocol import Comparison
+from interp.studies.comparison.protocol import Comparison, ResolvedComparison
 from interp.studies.comparison.records import Detected, DetectionPart
 from interp.studies.methods import RANDOM, SUPERVISED
 from interp.studies.stages import Recorded, measure, record_split
@@ -41,12 +41,12 @@ class Fit:
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """A network, labelled sentences, and what the sites held on them; recorded when it is first
-    needed. The settings have their sites and places filled in.
+    needed.
     """
 
     model: TransformerModel
     concepts: ConceptSet
-    settings: Comparison
+    settings: ResolvedComparison
     progress: Progress = field(default=silent)
 
     @property

@@ -2,7 +2,7 @@
 on where it was.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ class Parts:
     folder: Path
 
     @classmethod
-    def of(cls, folder: str | Path, settings: Mapping[str, Any]) -> "Parts":
+    def of(cls, folder: str | Path, settings: Any) -> "Parts":
         """The parts in a folder, which is made for these settings if it is new.
 
         Raises:
@@ -52,7 +52,7 @@ class Parts:
         """
         if not self.has(name):
             write_json(self.path(name), plain(make()))
-        return read_record(kind, read_json(self.path(name)))
+        return read_record(kind, read_json(self.path(name)), name=str(self.path(name)))
 
 
 def _require_same(found: Any, wanted: Any, folder: Path) -> None:

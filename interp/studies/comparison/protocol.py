@@ -74,6 +74,13 @@ class Comparison:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResolvedComparison(Comparison):
+    """A comparison with the sites and places of its network, whose weights the hash names."""
+
+    weight_hash: str
+
+
 def default_sites(n_layers: int) -> tuple[str, ...]:
     """The MLPs at a sixth, a half and five sixths of the depth."""
     return tuple(dict.fromkeys(f"L{n_layers * sixths // 6}.mlp" for sixths in (1, 3, 5)))

@@ -4,15 +4,12 @@ written to disk as json, and shown in a notebook.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from interp.core import Score
 from interp.core.display.markup import MISSING, block, element, facts, foreign, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.core.plain import plain
-from interp.core.reading import read_record
-from interp.studies.comparison.protocol import Comparison
+from interp.studies.comparison.protocol import ResolvedComparison
 from interp.studies.comparison.records import Way
 
 COMPANION_OR_OWN = "companion minus own direction"
@@ -28,7 +25,7 @@ class JudgeRow:
     name: str
     auroc: Score
     accepted: tuple[str, ...]
-    refused: Mapping[str, float]
+    refused: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +97,7 @@ class Difference:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ComparisonResult:
-    """What `compare` found. `settings` have their sites and places filled in; `judged` counts
+    """What `compare` found; its fields are the keys of `comparison.json`. `judged` counts
     judgements, `failed` those of them that the judge failed on.
 
     Example:
@@ -109,8 +106,7 @@ class ComparisonResult:
     """
 
     schema: int = 1
-    settings: Comparison
-    weight_hash: str = field(metadata={"plain": False})
+    settings: ResolvedComparison
     concepts: tuple[str, ...]
     judge: JudgeRow
     detection: tuple[DetectionRow, ...]
@@ -119,24 +115,6 @@ class ComparisonResult:
     differences: tuple[Difference, ...]
     judged: int
     failed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as json-ready values, as in `comparison.json`."""
-        values: dict[str, Any] = plain(self)
-        values["settings"]["weight_hash"] = self.weight_hash
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ComparisonResult":
-        """The result that `to_dict` gave the values of.
-
-        Raises:
-            InputError: something is missing.
-
-        Example:
-            >>> ComparisonResult.from_dict(json.loads(Path("comparison.json").read_text()))
-        """
-        return read_record(cls, {**values, "weight_hash": values["settings"]["weight_hash"]})
 
     def __repr__(self) -> str:
         return (

@@ -1,6 +1,5 @@
 """compare(): methods by layers by sizes, resumable, into one table and one page's data."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from interp.core import InputError, Progress, silent
@@ -12,7 +11,12 @@ from interp.steering import OfflineJudge, fit_offline_judge
 from interp.studies.comparison.detection import Bench, detection_part, fits_of
 from interp.studies.comparison.effects import lift_part, side_effects_part
 from interp.studies.comparison.parts import Parts
-from interp.studies.comparison.protocol import Comparison, default_places, default_sites
+from interp.studies.comparison.protocol import (
+    Comparison,
+    ResolvedComparison,
+    default_places,
+    default_sites,
+)
 from interp.studies.comparison.result import ComparisonResult, JudgeRow
 from interp.studies.comparison.steering import choose_concepts, entries_at, steering_part
 from interp.studies.comparison.table import (
@@ -57,12 +61,12 @@ def compare(
         settings.model,
         "comparisons steer language models",
     )
-    settings = _filled_in(settings, model)
-    parts = Parts.of(folder, plain(settings) | {"weight_hash": model.weight_hash})
+    known = _resolved(settings, model)
+    parts = Parts.of(folder, known)
     concepts = load_concepts().only(settings.concept_names)
-    bench = Bench(model=model, concepts=concepts, settings=settings, progress=progress)
+    bench = Bench(model=model, concepts=concepts, settings=known, progress=progress)
 
-    found = {fit: detection_part(bench, fit, parts) for fit in fits_of(settings)}
+    found = {fit: detection_part(bench, fit, parts) for fit in fits_of(known)}
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
     chosen = choose_concepts(list(found.values()), judge.reliability.accepted, settings.concepts)
     if not chosen:
@@ -78,29 +82,30 @@ def compare(
         disturbed.append(side_effects_part(bench, place, entries, steered[-1], parts))
 
     result = ComparisonResult(
-        settings=settings,
-        weight_hash=model.weight_hash,
+        settings=known,
         concepts=tuple(chosen),
         judge=_judge(judge),
         detection=detection_rows(found.values(), settings.seed),
         steering=steering_rows(steered, lifted, disturbed, settings.seed),
         controls=control_rows(steered),
-        differences=difference_rows(steered, _equal_kl(settings), settings.seed),
+        differences=difference_rows(steered, _equal_kl(known), settings.seed),
         judged=sum(part.judged for part in steered),
         failed=sum(part.failed for part in steered),
     )
-    write_json(parts.folder / RESULT, result.to_dict())
+    write_json(parts.folder / RESULT, plain(result))
     return result
 
 
-def _filled_in(settings: Comparison, model: TransformerModel) -> Comparison:
-    """The settings with the sites and places of this model."""
+def _resolved(settings: Comparison, model: TransformerModel) -> ResolvedComparison:
     sites = settings.sites or default_sites(model.n_layers)
     places = settings.places or default_places(model.n_layers)
-    return replace(
-        settings,
-        sites=tuple(map(model.sites.resolve, sites)),
-        places=tuple(map(model.sites.resolve, places)),
+    return ResolvedComparison(
+        **vars(settings)
+        | {
+            "sites": tuple(map(model.sites.resolve, sites)),
+            "places": tuple(map(model.sites.resolve, places)),
+            "weight_hash": model.weight_hash,
+        }
     )
 
 

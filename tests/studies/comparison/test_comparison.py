@@ -10,6 +10,8 @@ import pytest
 import small
 
 from interp.core import InputError
+from interp.core.plain import plain
+from interp.core.reading import read_record
 from interp.models.adapters.decoding import Sampling
 from interp.report import write_comparison
 from interp.steering import Protocol
@@ -123,10 +125,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(
 @pytest.mark.parametrize("name", ["smollm2", "gemma", "gemma-early"])
 def test_a_result_on_disk_comes_back_as_it_was(name: str) -> None:
     kept = json.loads((RESULTS / f"comparison-{name}.json").read_text(encoding="utf-8"))
-    assert ComparisonResult.from_dict(kept).to_dict() == kept
+    assert plain(read_record(ComparisonResult, kept)) == kept
     del kept["judge"]["auroc"]
-    with pytest.raises(InputError, match="JudgeRow lacks 'auroc'"):
-        ComparisonResult.from_dict(kept)
+    with pytest.raises(InputError, match=r"the file lacks 'judge\.auroc'"):
+        read_record(ComparisonResult, kept)
 
 
 def test_a_folder_of_another_comparison_is_refused(
@@ -142,7 +144,7 @@ def test_the_page_shows_the_result_and_runs_nothing_of_it(
     result: dict[str, Any], tmp_path: Path
 ) -> None:
     hostile = {**result, "settings": {**result["settings"], "model": "<script>alert(1)</script>"}}
-    page = write_comparison(ComparisonResult.from_dict(hostile), tmp_path).read_text(
+    page = write_comparison(read_record(ComparisonResult, hostile), tmp_path).read_text(
         encoding="utf-8"
     )
     assert "steers best" in page
