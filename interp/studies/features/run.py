@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from interp.capture import record
 from interp.core import Activations, Progress, silent
 from interp.corpus import load_concepts
@@ -21,8 +18,9 @@ from interp.decompose import (
     fit_hierarchy,
     stability,
 )
+from interp.detection import LabelledActivations
 from interp.features import companions, concept_means, describe
-from interp.models import load_encoder, load_model
+from interp.models import TransformerModel, load_encoder, load_model
 from interp.steering import (
     concepts_to_steer,
     evaluate_steering,
@@ -60,29 +58,16 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         settings.model,
         "the report describes language models",
     )
-    site, elsewhere = (
-        model.sites.resolve(given or default)
-        for given, default in zip(
-            (settings.site, settings.companion_site), default_sites(model), strict=True
-        )
-    )
+    site, elsewhere = sites = _sites(settings, model)
     concepts = load_concepts().only(settings.concept_names)
-    fit = record_split(model, concepts, "fit", (site, elsewhere), progress)
+    fit = record_split(model, concepts, "fit", sites, progress)
     acts = (
         fit.acts
         if settings.texts is None
-        else record(model, settings.texts, [site, elsewhere], progress=progress)
+        else record(model, settings.texts, list(sites), progress=progress)
     )
     held_out = record_split(model, concepts, "held_out", (site,), progress)
-
-    found: dict[str, Measured] = {}
-    for name in (*settings.methods, SUPERVISED, RANDOM):
-        dictionary = settings.fitting.fit(
-            name, acts[site], fit.at(site), settings.features, progress
-        )
-        found[name] = measure(
-            dictionary, acts[site], fit.at(site), held_out.at(site), seed=settings.seed
-        )
+    found = _found(settings, acts[site], fit.at(site), held_out.at(site), progress)
     described = {
         name: describe(
             own.dictionary, acts[site], model, coefficients=own.coefficients, progress=progress
@@ -92,24 +77,31 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
     }
 
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
-    # The components of PCA are not features; they steer only where nothing else was asked for.
-    steerers: list[str] = [name for name in settings.methods if name != "pca"] or list(
-        settings.methods
-    )
+    # What PCA finds is steered with only where it is all there is.
+    steerers: list[str] = [name for name in settings.methods if name != "pca"]
+    steerers = steerers or list(settings.methods)
+    there = concept_means(fit.acts[elsewhere], fit.labels)
+    away = {
+        name: companions(
+            found[name].dictionary,
+            acts[site],
+            acts[elsewhere],
+            coefficients=found[name].coefficients,
+        )
+        for name in steerers
+    }
     chosen = concepts_to_steer(
         [found[name].detections for name in steerers],
         judge.reliability.accepted,
         settings.steered_concepts,
     )
-    there = concept_means(fit.acts[elsewhere], fit.labels)
-    away = {name: _companions(found[name], acts, site, elsewhere) for name in steerers}
     targets = steering_targets(
         {name: found[name].dictionary for name in steerers},
         away,
         there,
         {name: own.detections for name, own in found.items()},
         chosen,
-        (site, elsewhere),
+        sites,
     )
     steering = evaluate_steering(
         model,
@@ -119,6 +111,7 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         seed=settings.seed,
         progress=progress,
     )
+
     stabilities = _stabilities(settings, acts[site], found)
     return FeaturesResult(
         model=model.name,
@@ -128,13 +121,10 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         concepts=len(concepts),
         methods={
             name: MethodRun(
+                **vars(own),
                 title=METHOD_TITLES[name],
-                dictionary=own.dictionary,
-                reconstruction=own.reconstruction,
-                detections=own.detections,
                 features=described.get(name, ()),
                 stability=stabilities.get(name),
-                coefficients=own.coefficients,
             )
             for name, own in found.items()
         },
@@ -148,12 +138,27 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
     )
 
 
-def _companions(
-    found: Measured, acts: Mapping[str, Activations], site: str, elsewhere: str
-) -> Float[Tensor, "feature d_site"]:
-    return companions(
-        found.dictionary, acts[site], acts[elsewhere], coefficients=found.coefficients
+def _sites(settings: Settings, model: TransformerModel) -> tuple[str, str]:
+    site, elsewhere = default_sites(model)
+    return (
+        model.sites.resolve(settings.site or site),
+        model.sites.resolve(settings.companion_site or elsewhere),
     )
+
+
+def _found(
+    settings: Settings,
+    acts: Activations,
+    fit: LabelledActivations,
+    held_out: LabelledActivations,
+    progress: Progress,
+) -> dict[str, Measured]:
+    """Every method, the supervised one and random directions, fitted and measured."""
+    names, seed = (*settings.methods, SUPERVISED, RANDOM), settings.seed
+    fitted = {
+        name: settings.fitting.fit(name, acts, fit, settings.features, progress) for name in names
+    }
+    return {name: measure(own, acts, fit, held_out, seed=seed) for name, own in fitted.items()}
 
 
 def _hierarchy(
