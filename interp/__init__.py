@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         save_activations,
     )
     from interp.causal import CausalGraph, Edge, path_effects
+    from interp.commands.report import main_job
     from interp.core import Activations, Score
     from interp.corpus import load_concepts
     from interp.decompose import (
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     )
     from interp.studies.comparison import Comparison, LiftProtocol, compare
     from interp.studies.features.protocol import Settings
-    from interp.studies.features.run import main_job
     from interp.studies.paths import trace_task
 
 _HOMES = {
@@ -88,7 +88,7 @@ _HOMES = {
     "load_model": "models",
     "load_public_sae": "decompose",
     "loss_recovered": "features",
-    "main_job": "studies.features.run",
+    "main_job": "commands.report",
     "open_activations": "capture",
     "path_effects": "causal",
     "random_dictionary": "decompose",

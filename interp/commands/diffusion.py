@@ -76,7 +76,7 @@ def train(
     """Train a small UNet on images whose factors are known; about 5 minutes for shapes on one
     core.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.testbeds.generators import GeneratorSettings, train_generator
 
     known = known_data(data, images, seed=seed)
@@ -88,7 +88,7 @@ def train(
         removed_skips=removed_skips,
         seed=seed,
     )
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         folder = train_generator(
             known.images,
             settings,
@@ -126,14 +126,14 @@ def directions(
     quiet: QuietOption = False,
 ) -> None:
     """Find directions by one method and save them, each of length 1 over all steps."""
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.diffusion import factor_table, record_steps
     from interp.diffusion.directions.by_name import find_directions
     from interp.diffusion.directions.storage import save_directions
     from interp.diffusion.images.plain_measures import read_layout
     from interp.diffusion.scores.effects import judge_of
 
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         network = load(model, progress)
         known = data_of(model, network, data)
         acts = record_steps(
@@ -180,7 +180,7 @@ def edit(
     quiet: QuietOption = False,
 ) -> None:
     """Make a contact sheet: images with −2, −1, 0, 1 and 2 times a strength of a direction."""
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.diffusion import write_png
     from interp.diffusion.directions.storage import load_directions
     from interp.diffusion.edits.straight import sample_edited
@@ -189,7 +189,7 @@ def edit(
     if (strength is None) == (effect is None):
         raise InputError("give either --strength or --effect (and not both)")
     direction = load_directions(directions)[name]
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         network = load(model, progress)
         if strength is None:
             strength = _strength(
@@ -231,12 +231,12 @@ def invert(
     """Find the noise from which the network makes given images (DDIM inversion)."""
     from safetensors.torch import save_file
 
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import replacing
     from interp.diffusion.edits.inversion import invert as inverted
 
     given = read_images(images)
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         network = load(model, progress)
         found = inverted(
             network,
@@ -281,7 +281,7 @@ def report(
     """Is the network sound, what goes through its bottleneck, and what do directions there move? A
     page, in a few minutes.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.diffusion.directions.by_name import METHODS
     from interp.report.pages.directions import write_directions
@@ -302,7 +302,7 @@ def report(
         windows=min(3, steps),
     )
     require_writable(out)
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         network = load(model, progress)
         known = data_of(model, network, data)
         read, images = (None, None) if known is None else (known.read, known.images)

@@ -11,7 +11,7 @@ from interp.core.progress import Progress, silent
 
 
 @contextmanager
-def shown(quiet: bool) -> Iterator[Progress]:
+def progress_display(quiet: bool) -> Iterator[Progress]:
     """A progress display for the length of a block: bars with rate and estimate in a terminal,
     plain lines elsewhere, nothing with `quiet`.
 

@@ -49,7 +49,7 @@ def train(
     """Train one run of the shapes experiment and measure it as it learns, in about a minute; a
     finished one is not trained again.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
@@ -59,7 +59,7 @@ def train(
         colour=signal, size=size, seed=seed, steps=steps, hidden=cast("Hidden", hidden), hide=hide
     )
     path = out / f"{run_name(settings)}.json"
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         train_concepts(
             settings, path, checkpoints=path.with_suffix("") if keep else None, progress=progress
         )
@@ -79,7 +79,7 @@ def shapes(
     """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and
     lags behind interventions.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
@@ -87,7 +87,7 @@ def shapes(
 
     require_writable(out)
     protocol = LearningProtocol(rule=LearningRule(threshold=threshold, hold=hold, for_good=True))
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         page = write_dynamics(study_shapes(runs, protocol, progress=progress), out)
     typer.echo(str(page))
 
@@ -115,7 +115,7 @@ def language(
     """Follow a language model's concepts and features over its checkpoints, steer it at each, and
     make the page; two or three minutes.
     """
-    from interp.commands.terminal import shown
+    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
@@ -129,7 +129,7 @@ def language(
         features=features,
         prompts=prompts,
     )
-    with shown(quiet) as progress:
+    with progress_display(quiet) as progress:
         found = study_language_model(run, protocol, shapes=shapes, progress=progress)
         page = write_dynamics(found, out)
     typer.echo(str(page))

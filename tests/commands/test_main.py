@@ -21,10 +21,10 @@ import synthetic
 import tiny
 import torch
 
-import interp.studies.features.run
+import interp.commands.report
 from interp.capture import record
 from interp.commands.main import app, main
-from interp.commands.terminal import shown, table
+from interp.commands.terminal import progress_display, table
 from interp.models import CATALOG, load_model
 from interp.report import write_report
 from interp.studies.features.protocol import Settings
@@ -55,7 +55,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         progress("record", 1, 2, "batch")
         return write_report(synthetic.report_data(2), folder)
 
-    monkeypatch.setattr(interp.studies.features.run, "main_job", write)
+    monkeypatch.setattr(interp.commands.report, "main_job", write)
     return given
 
 
@@ -495,7 +495,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_bars_show_stage_rate_and_unit_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = terminal(monkeypatch)
-    with shown(False) as progress:
+    with progress_display(False) as progress:
         for step in range(3):
             progress("semi-NMF [early]", step + 1, 500, "iterations")
         for step in range(5):
@@ -512,7 +512,7 @@ def test_bars_show_stage_rate_and_unit_in_80_columns(monkeypatch: pytest.MonkeyP
 def test_without_a_terminal_a_stage_is_a_line_at_its_beginning_and_its_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with shown(False) as progress:
+    with progress_display(False) as progress:
         for step in range(100):
             progress("record", step + 1, 100, "batch")
         progress("download", 10, 0, "byte")
@@ -536,7 +536,7 @@ def test_a_warning_is_one_line_and_the_display_gives_the_old_way_back(
     before = warnings.showwarning
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        with shown(quiet):
+        with progress_display(quiet):
             warnings.warn("did not\nconverge", UserWarning, stacklevel=1)
         assert capsys.readouterr() == ("", "UserWarning: did not converge\n")
     assert warnings.showwarning is before

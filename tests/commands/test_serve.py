@@ -7,8 +7,8 @@ from typing import Any
 import live_folder
 import pytest
 
+import interp.commands.report
 import interp.report.live.serve
-import interp.studies.features.run
 from interp.commands.main import main
 
 
@@ -34,7 +34,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return live_folder.write(folder, live_folder.speaker()) / "index.html"
 
-    monkeypatch.setattr(interp.studies.features.run, "main_job", job)
+    monkeypatch.setattr(interp.commands.report, "main_job", job)
     return folders
 
 

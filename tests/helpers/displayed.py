@@ -44,7 +44,9 @@ from interp.steering import (
     TargetResult,
 )
 from interp.steering.lift import Lift, LiftResult
-from interp.studies.comparison import Compared
+from interp.studies.comparison import ComparisonResult
+from interp.studies.comparison.protocol import ResolvedComparison
+from interp.studies.comparison.result import ControlRow, JudgeRow, SteeringRow
 from interp.studies.directions.result import DirectionsResult, MethodResult
 from interp.studies.paths.result import PathsResult
 
@@ -448,26 +450,25 @@ def nearest(name: str, features: int = 3) -> Neighbourhood:
     return Neighbourhood(found, dict.fromkeys(found, 0.4375))
 
 
-def compared(name: str) -> Compared:
+def compared(name: str) -> ComparisonResult:
     way = {"site": name, "method": name, "size": 100, "route": "native", "place": name, "n": 12}
-    unreached = {**way, "size": None, "report": None, "margin": None}
+    unmeasured: dict[str, Any] = dict.fromkeys(
+        ("report", "margin", "benign_kl", "perplexity_ratio", "lift", "lift_percentile")
+    )
+    row = {**way, **unmeasured, "beat_control": 0, "unreachable": 0, "curve": ()}
     first = {
-        **way,
-        "report": Score(0.75, 0.5, 0.875, n=12, seed=7).to_dict(),
-        "margin": Score(0.5, 0.25, 0.75, n=12, seed=7).to_dict(),
+        "report": Score(0.75, 0.5, 0.875, n=12, seed=7),
+        "margin": Score(0.5, 0.25, 0.75, n=12, seed=7),
     }
-    return Compared(
-        settings={"model": name, "seed": 7},
-        concepts=[name],
-        steering=[unreached, first],
-        controls=[
-            {
-                "place": name,
-                "family": name,
-                "report": Score(0.125, 0.0625, 0.25, n=36, seed=7).to_dict(),
-                "unreachable": 0,
-            }
-        ],
+    control = Score(0.125, 0.0625, 0.25, n=36, seed=7)
+    return ComparisonResult(
+        settings=ResolvedComparison(model=name, seed=7, weight_hash=""),
+        concepts=(name,),
+        judge=JudgeRow(name=name, auroc=control, accepted=(name,), refused={}),
+        detection=(),
+        steering=(SteeringRow(**{**row, "size": None}), SteeringRow(**{**row, **first})),
+        controls=(ControlRow(place=name, family=name, report=control, unreachable=0),),
+        differences=(),
         judged=100,
         failed=3,
     )

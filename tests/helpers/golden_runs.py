@@ -39,8 +39,8 @@ PROTOCOL = Protocol(
 
 def features(folder: Path) -> Any:
     """The json of the report."""
+    from interp.commands.report import main_job
     from interp.studies.features.protocol import Settings
-    from interp.studies.features.run import main_job
 
     settings = Settings(
         model=str(small.language_folder(folder / "model")),

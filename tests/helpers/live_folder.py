@@ -13,7 +13,7 @@ from interp.decompose import save_dictionary
 from interp.decompose.sae.fit import Sae
 from interp.decompose.snmf.fit import Snmf
 from interp.models import TransformerModel
-from interp.report.live.directions import COMPANIONS, save_companions
+from interp.studies.features.companions import COMPANIONS, save_companions
 
 WORDS = ("sea", "the", "ship", "a", "of", *(f"word{number}" for number in range(25)))
 WIDTH, COUNT = 32, 9

@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from interp.core.reading import read_record
+from interp.studies.comparison import ComparisonResult
+
 HOSTILE = (
     "<script>window.__pwned = 1</script>",
     "</script><script>window.__pwned = 2</script>",
@@ -398,7 +401,7 @@ def report_data(features_per_method: int = 20, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def comparison_data() -> dict[str, Any]:
+def comparison() -> ComparisonResult:
     """A comparison's result with two sites, one place and a hostile model name."""
     rng = np.random.default_rng(0)
     ways = [
@@ -415,7 +418,7 @@ def comparison_data() -> dict[str, Any]:
         (4, 0, "companion minus own direction"),
         (4, 6, "unsupervised minus difference in means, same place"),
     )
-    return {
+    values = {
         "settings": {
             "model": HOSTILE[0],
             "sites": ["L1.mlp", "L3.mlp"],
@@ -427,6 +430,7 @@ def comparison_data() -> dict[str, Any]:
             },
             "lift": {"kl": 0.5, "n_random": 50},
             "seed": 0,
+            "weight_hash": "",
         },
         "concepts": list(CONCEPTS[-3:]),
         "judge": {
@@ -471,6 +475,7 @@ def comparison_data() -> dict[str, Any]:
         "judged": 100,
         "failed": 0,
     }
+    return read_record(ComparisonResult, values)
 
 
 def _way(

@@ -306,7 +306,7 @@ def test_the_theme_follows_the_button(opened: Open) -> None:
 def test_a_comparison_draws_its_figures_and_no_text_of_it_runs(driver: Any, tmp_path: Path) -> None:
     driver.get("about:blank")
     driver.get_log("browser")
-    driver.get(write_comparison(synthetic.comparison_data(), tmp_path).as_uri())
+    driver.get(write_comparison(synthetic.comparison(), tmp_path).as_uri())
     wait(driver, "document.querySelectorAll('.plot .main-svg').length >= 2")
     assert synthetic.HOSTILE[0] in text(driver, "h1")
     assert "steers best" in text(driver, ".findings")

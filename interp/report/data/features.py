@@ -3,15 +3,11 @@ schema.py).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
-from interp.core import Activations, Score
-from interp.decompose import Dictionary, Hierarchy, Reconstruction
+from interp.core import Score
+from interp.decompose import Hierarchy
 from interp.decompose.stability import Stability
 from interp.detection import Detection, summarise
 from interp.features import (
@@ -24,52 +20,13 @@ from interp.features import (
     partners,
 )
 from interp.report.data.schema import SCHEMA
-from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
+from interp.steering import Dose, FamilyResult, TargetResult
+from interp.studies.features.result import FeaturesResult as Run
+from interp.studies.features.result import MethodRun
 
 SHOWN_CONTEXTS = 10
 SHOWN_TOKENS = 12
 CONCEPT_LABEL_AUROC = 0.85
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodRun:
-    """One method's part of a run: its dictionary, how it reconstructs, what it detects, its
-    described features.
-
-    `stability`, where it was asked for, says which features are found again; `coefficients` of the
-    run's activations, where they are known, tell which features fire together.
-    """
-
-    title: str
-    dictionary: Dictionary
-    reconstruction: Reconstruction
-    detections: Sequence[Detection]
-    features: Sequence[Feature]
-    stability: Stability | None = None
-    coefficients: Float[Tensor, "row feature"] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Everything a report shows, as objects; `hierarchy` groups the features of its first level's
-    method.
-
-    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that
-    name (a folder's path).
-    """
-
-    model: str
-    companion_site: str
-    acts: Activations
-    concepts: int
-    methods: Mapping[str, MethodRun]
-    steering: SteeringResult
-    judge_name: str
-    reliability: Reliability
-    seed: int
-    seconds: float
-    hierarchy: Hierarchy | None = None
-    source: str | None = None
 
 
 def report_data(run: Run) -> dict[str, Any]:

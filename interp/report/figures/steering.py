@@ -4,8 +4,8 @@ import plotly.graph_objects as go
 
 from interp.report.data.features import family_data
 from interp.report.figures.features import dose_response
-from interp.report.tables.features import METHOD_TITLES
 from interp.steering import SteeringResult
+from interp.studies.methods import METHOD_TITLES
 
 
 def steering_curves(result: SteeringResult) -> go.Figure:

@@ -3,22 +3,26 @@ differences in pairs.
 """
 
 import json
-from collections.abc import Mapping
+import math
 from pathlib import Path
 from typing import Any
 
+from interp.core import Score
 from interp.core.files import write_text
+from interp.core.plain import plain
 from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables.features import METHOD_TITLES, MISSING, Table, score_cell
+from interp.report.tables.features import MISSING, Table, score_cell
+from interp.studies.comparison.records import Way
+from interp.studies.comparison.result import COMPANION_OR_OWN, ComparisonResult, SteeringRow
+from interp.studies.methods import METHOD_TITLES, RANDOM, SUPERVISED
 
 SCRIPTS = ("charts.js", "figures.js", "comparison.js")
-SUPERVISED = "difference_in_means"
 FULL_SCORE, PERCENT = 2.0, 102.0
 
 
-def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
+def write_comparison(result: ComparisonResult, folder: Path) -> Path:
     """Write `index.html`, a self-contained page about a comparison's result, and return its path.
 
     Raises:
@@ -28,8 +32,8 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
         >>> write_comparison(interp.compare(settings, "comparison"), Path("comparison"))
         PosixPath('comparison/index.html')
     """
-    ways = [_labelled(row) for row in data["steering"]]
-    drawn = {
+    ways = [_drawn(row) for row in result.steering]
+    figures_drawn = {
         "score": figures.ways_of_steering(
             ways,
             "report",
@@ -40,108 +44,103 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
             ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT
         ),
     }
+    settings = plain(result.settings)
     values = {
-        "title": f"Which features of {data['settings']['model']} steer?",
-        "data": data,
-        "findings": findings(data),
-        "steering": steering_table(data),
-        "controls": controls_table(data),
-        "differences": differences_table(data),
-        "detection": detection_table(data),
+        "title": f"Which features of {result.settings.model} steer?",
+        "data": result,
+        "judge_auroc": _cell(result.judge.auroc, 3),
+        "findings": findings(result),
+        "steering": steering_table(result),
+        "controls": controls_table(result),
+        "differences": differences_table(result),
+        "detection": detection_table(result),
         "rows": len({way["label"] for way in ways}),
-        "settings": json.dumps(data["settings"], indent=1, ensure_ascii=False),
-        "embedded_figures": embed_json(json_for_page(drawn)),
+        "settings": json.dumps(settings, indent=1, ensure_ascii=False),
+        "embedded_figures": embed_json(json_for_page(figures_drawn)),
     }
     write_text(folder / "index.html", self_contained("comparison.html.j2", SCRIPTS, values))
     return folder / "index.html"
 
 
-def findings(data: Mapping[str, Any]) -> list[str]:
+def findings(result: ComparisonResult) -> list[str]:
     """What a comparison found, in sentences no stronger than its intervals."""
-    rows = [row for row in data["steering"] if row["report"] is not None]
-    unsupervised = [row for row in rows if row["method"] != SUPERVISED]
+    unsupervised = [
+        (row.report.value, row)
+        for row in result.steering
+        if row.method != SUPERVISED and row.report is not None and math.isfinite(row.report.value)
+    ]
     if not unsupervised:
         return ["No unsupervised direction reached a strength, so nothing can be said."]
-    best = max(unsupervised, key=lambda row: row["report"]["value"])
-    return [_best(best, data), *_against_supervised(best, data), *_routes(data), _controls(data)]
+    _, best = max(unsupervised, key=lambda pair: pair[0])
+    return [_best(best), *_against_supervised(best, result), *_routes(result), _controls(result)]
 
 
-def _best(best: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _best(best: SteeringRow) -> str:
     return (
-        f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best['report'])} of 2, "
-        f"{score_cell(best['margin'], signed=True)} "
-        f"over the best control, with {best['n']} concepts; {best['beat_control']} of them beat "
+        f"Of the unsupervised ways, {_way(best)} steers best: {_cell(best.report)} of 2, "
+        f"{_cell(best.margin, signed=True)} "
+        f"over the best control, with {best.n} concepts; {best.beat_control} of them beat "
         "their control on their own."
     )
 
 
-def _against_supervised(best: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
-    found = [
-        row["difference"]
-        for row in data["differences"]
-        if row["second"]["method"] == SUPERVISED
-        and all(row["first"][key] == best[key] for key in row["first"])
-    ]
+def _against_supervised(best: SteeringRow, result: ComparisonResult) -> list[str]:
     return [
-        (
-            "Minus supervised difference in means at the same place, at equal KL: "
-            f"{score_cell(score, signed=True)}"
-        )
-        + _verdict(score)
-        for score in found
+        "Minus supervised difference in means at the same place, at equal KL: "
+        f"{_cell(row.difference, signed=True)}{_verdict(row.difference)}"
+        for row in result.differences
+        if row.second.method == SUPERVISED and row.first == best.way
     ]
 
 
-def _verdict(score: Mapping[str, Any]) -> str:
-    if score["low"] is None or score["low"] <= 0 <= score["high"]:
-        return "; the interval holds zero."
-    return "; it is ahead." if score["low"] > 0 else "; it is behind."
+def _verdict(score: Score) -> str:
+    if score.low > 0:
+        return "; it is ahead."
+    return "; it is behind." if score.high < 0 else "; the interval holds zero."
 
 
-def _routes(data: Mapping[str, Any]) -> list[str]:
-    pairs = [
-        row for row in data["differences"] if row["question"] == "companion minus own direction"
+def _routes(result: ComparisonResult) -> list[str]:
+    unsupervised = [
+        row.difference
+        for row in result.differences
+        if row.question == COMPANION_OR_OWN and row.first.method != SUPERVISED
     ]
-    unsupervised = [row["difference"] for row in pairs if row["first"]["method"] != SUPERVISED]
     if not unsupervised:
         return []
-    ahead = sum(score["low"] > 0 for score in unsupervised)
-    behind = sum(score["high"] < 0 for score in unsupervised)
-    text = (
+    ahead = sum(score.low > 0 for score in unsupervised)
+    behind = sum(score.high < 0 for score in unsupervised)
+    return [
         f"Companions against own directions, {len(unsupervised)} pairs at equal KL: ahead in "
-        f"{ahead}, behind in {behind}"
-    )
-    return [text + ", undecided in the rest."]
-
-
-def _controls(data: Mapping[str, Any]) -> str:
-    scores = [
-        row["report"]["value"]
-        for row in data["controls"]
-        if row["report"] and row["report"]["value"] is not None
+        f"{ahead}, behind in {behind}, undecided in the rest."
     ]
-    top = max(scores, default=float("nan"))
-    text = f"Random directions and no steering score at most {top:.2f} on the same prompts."
-    return text + f" {data['failed']} of {data['judged']} judgements failed."
 
 
-def steering_table(data: Mapping[str, Any]) -> Table:
+def _controls(result: ComparisonResult) -> str:
+    scores = [row.report.value for row in result.controls if row.report is not None]
+    top = max((value for value in scores if math.isfinite(value)), default=math.nan)
+    return (
+        f"Random directions and no steering score at most {top:.2f} on the same prompts. "
+        f"{result.failed} of {result.judged} judgements failed."
+    )
+
+
+def steering_table(result: ComparisonResult) -> Table:
     """Every way of steering: score, margin over the best control, lift percentile, and how many
     concepts.
     """
     rows = tuple(
         (
             _way(row),
-            score_cell(row["report"]),
-            score_cell(row["margin"], signed=True),
-            f"{row['beat_control']} of {row['n']}",
-            score_cell(row["lift"], 3, signed=True),
-            score_cell(row["lift_percentile"], 0),
-            score_cell(row["benign_kl"]),
-            score_cell(row["perplexity_ratio"]),
-            str(row["unreachable"]),
+            _cell(row.report),
+            _cell(row.margin, signed=True),
+            f"{row.beat_control} of {row.n}",
+            _cell(row.lift, 3, signed=True),
+            _cell(row.lift_percentile, 0),
+            _cell(row.benign_kl),
+            _cell(row.perplexity_ratio),
+            str(row.unreachable),
         )
-        for row in data["steering"]
+        for row in result.steering
     )
     header = (
         "Way",
@@ -157,25 +156,23 @@ def steering_table(data: Mapping[str, Any]) -> Table:
     return Table("Steering, means over concepts", header, rows)
 
 
-def controls_table(data: Mapping[str, Any]) -> Table:
+def controls_table(result: ComparisonResult) -> Table:
     """Random directions and no steering, place by place."""
-    rows = tuple(
-        (f"{row['family']} ({row['place']})", score_cell(row["report"])) for row in data["controls"]
-    )
+    rows = tuple((f"{row.family} ({row.place})", _cell(row.report)) for row in result.controls)
     return Table("Controls", ("Control", "Score"), rows, frozenset(range(len(rows))))
 
 
-def differences_table(data: Mapping[str, Any]) -> Table:
+def differences_table(result: ComparisonResult) -> Table:
     """Paired differences at equal KL."""
     rows = tuple(
         (
-            _way(row["first"]),
-            _way(row["second"]),
-            row["question"],
-            score_cell(row["difference"], signed=True),
-            f"{row['kl']:g}",
+            _way(row.first),
+            _way(row.second),
+            row.question,
+            _cell(row.difference, signed=True),
+            f"{row.kl:g}",
         )
-        for row in data["differences"]
+        for row in result.differences
     )
     return Table(
         "Paired differences at equal strength",
@@ -184,20 +181,20 @@ def differences_table(data: Mapping[str, Any]) -> Table:
     )
 
 
-def detection_table(data: Mapping[str, Any]) -> Table:
+def detection_table(result: ComparisonResult) -> Table:
     """Every dictionary: what it explains and what it detects."""
     rows = tuple(
         (
-            f"{METHOD_TITLES[row['method']]} at {row['site']}",
-            str(row["size"]),
-            f"{row['detected']} of {row['concepts']}",
-            score_cell(row["auroc"], 3),
-            MISSING if row["auroc"]["control"] is None else f"{row['auroc']['control']:.3f}",
-            score_cell(row["explained_variance"]),
-            f"{row['l0']:.1f}",
-            f"{row['seconds']:.1f} s",
+            f"{METHOD_TITLES[row.method]} at {row.site}",
+            str(row.size),
+            f"{row.detected} of {row.concepts}",
+            _cell(row.auroc, 3),
+            MISSING if row.auroc.control is None else f"{row.auroc.control:.3f}",
+            _cell(row.explained_variance),
+            f"{row.l0:.1f}",
+            f"{row.seconds:.1f} s",
         )
-        for row in data["detection"]
+        for row in result.detection
     )
     header = (
         "Dictionary",
@@ -209,27 +206,34 @@ def detection_table(data: Mapping[str, Any]) -> Table:
         "Active per token",
         "Time",
     )
-    muted = frozenset(
-        number for number, row in enumerate(data["detection"]) if row["method"] == "random"
-    )
+    muted = frozenset(number for number, row in enumerate(result.detection) if row.method == RANDOM)
     return Table("Detection of labelled concepts on held-out sentences", header, rows, muted)
 
 
-def _way(row: Mapping[str, Any]) -> str:
-    size = f" ({row['size']})" if row["size"] else ""
-    if row["route"] == "native":
-        return f"{METHOD_TITLES[row['method']]}{size}, own direction at {row['place']}"
-    return f"{METHOD_TITLES[row['method']]}{size} of {row['site']}, companion at {row['place']}"
+def _cell(score: Score | None, digits: int = 2, *, signed: bool = False) -> str:
+    return score_cell(None if score is None else score.to_dict(), digits, signed=signed)
 
 
-def _labelled(row: Mapping[str, Any]) -> dict[str, Any]:
-    label = (
-        f"own, {row['place']}" if row["route"] == "native" else f"{row['site']} → {row['place']}"
-    )
-    size = f" ({row['size']})" if row["size"] else ""
+def _title(way: Way) -> str:
+    return METHOD_TITLES[way.method] + _size(way)
+
+
+def _size(way: Way) -> str:
+    return f" ({way.size})" if way.size else ""
+
+
+def _way(way: Way) -> str:
+    if way.route == "native":
+        return f"{_title(way)}, own direction at {way.place}"
+    return f"{_title(way)} of {way.site}, companion at {way.place}"
+
+
+def _drawn(row: SteeringRow) -> dict[str, Any]:
+    """What the figures show of a way."""
     return {
-        **row,
-        "label": label,
-        "method": f"{row['method']}{size}",
-        "title": METHOD_TITLES[row["method"]] + size,
+        "label": f"own, {row.place}" if row.route == "native" else f"{row.site} → {row.place}",
+        "method": f"{row.method}{_size(row)}",
+        "title": _title(row),
+        "report": plain(row.report),
+        "lift_percentile": plain(row.lift_percentile),
     }

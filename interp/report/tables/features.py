@@ -6,13 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = "–"
-METHOD_TITLES = {
-    "snmf": "semi-NMF",
-    "sae": "SAE (top-k)",
-    "pca": "PCA",
-    "difference_in_means": "difference in means (supervised)",
-    "random": "random directions",
-}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ run.
 """
 
 from interp.studies.comparison.protocol import Comparison, LiftProtocol
-from interp.studies.comparison.result import Compared
+from interp.studies.comparison.result import ComparisonResult
 from interp.studies.comparison.run import compare
 
-__all__ = ["Compared", "Comparison", "LiftProtocol", "compare"]
+__all__ = ["Comparison", "ComparisonResult", "LiftProtocol", "compare"]

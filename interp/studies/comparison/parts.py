@@ -2,16 +2,18 @@
 on where it was.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from interp.core import InputError
 from interp.core.files import read_json, require_writable, write_json
+from interp.core.plain import plain
+from interp.core.reading import read_record
 
 SETTINGS = "settings.json"
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,19 @@ class Parts:
     folder: Path
 
     @classmethod
-    def of(cls, folder: str | Path, settings: Mapping[str, Any]) -> "Parts":
+    def of(cls, folder: str | Path, settings: Any) -> "Parts":
         """The parts in a folder, which is made for these settings if it is new.
 
         Raises:
             InputError: the folder holds parts of other settings.
             UnavailableError: the folder cannot be written.
         """
-        target = require_writable(Path(folder))
-        plain = json.loads(json.dumps(settings))
+        target, values = require_writable(Path(folder)), plain(settings)
         note = target / SETTINGS
         if note.exists():
-            _require_same(read_json(note), plain, target)
+            _require_same(read_json(note), values, target)
         else:
-            write_json(note, plain)
+            write_json(note, values)
         return cls(target)
 
     def path(self, name: str) -> Path:
@@ -45,11 +46,13 @@ class Parts:
         """Whether a part has been computed."""
         return self.path(name).exists()
 
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """A part: read if it was computed before, else made and written whole."""
+    def get(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
+        """A part of a kind: made and written whole if it has not been computed before; then read,
+        so that a run in one go and one that was stopped have the same numbers.
+        """
         if not self.has(name):
-            write_json(self.path(name), make())
-        return read_json(self.path(name))
+            write_json(self.path(name), plain(make()))
+        return read_record(kind, read_json(self.path(name)), name=str(self.path(name)))
 
 
 def _require_same(found: Any, wanted: Any, folder: Path) -> None:

@@ -2,16 +2,16 @@
 at every place.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import get_args
 
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.decompose import COEFFICIENT_SPARSITY, SAE_STEPS, Unsupervised
 from interp.models import DEFAULT_MODEL
 from interp.steering import Protocol
-
-EVERY_METHOD: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
+from interp.studies.methods import UNSUPERVISED
+from interp.studies.stages import Fitting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Comparison:
     model: str = DEFAULT_MODEL
     sites: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    methods: tuple[Unsupervised, ...] = EVERY_METHOD
+    methods: tuple[Unsupervised, ...] = UNSUPERVISED
     sizes: tuple[int, ...] = (100,)
     sparsity: float = 0.01
     coefficient_sparsity: float = COEFFICIENT_SPARSITY
@@ -59,14 +59,26 @@ class Comparison:
             require_known("method", method, get_args(Unsupervised))
         if not self.methods or not self.sizes or min(self.sizes) < 1 or self.concepts < 1:
             raise InputError(
-                f"methods {self.methods}, sizes {self.sizes}, concepts {self.concepts}: at "
-                "least "
+                f"methods {self.methods}, sizes {self.sizes}, concepts {self.concepts}: at least "
                 "one of each is needed"
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return asdict(self)
+    @property
+    def fitting(self) -> Fitting:
+        """What all fits of the comparison have in common."""
+        return Fitting(
+            sparsity=self.sparsity,
+            coefficient_sparsity=self.coefficient_sparsity,
+            sae_steps=self.sae_steps,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedComparison(Comparison):
+    """A comparison with the sites and places of its network, whose weights the hash names."""
+
+    weight_hash: str
 
 
 def default_sites(n_layers: int) -> tuple[str, ...]:

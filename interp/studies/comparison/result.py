@@ -1,85 +1,163 @@
-"""A comparison's result: plain values, as they are written to disk, that show themselves in a
-notebook.
+"""A comparison's result: one row per dictionary, per way of steering, per control and per question;
+written to disk as json, and shown in a notebook.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from dataclasses import dataclass
 
 from interp.core import Score
 from interp.core.display.markup import MISSING, block, element, facts, foreign, table
 from interp.core.display.scores import axis_note, score_cells
+from interp.studies.comparison.protocol import ResolvedComparison
+from interp.studies.comparison.records import Way
 
-NUMBERS = ("value", "low", "high")
+COMPANION_OR_OWN = "companion minus own direction"
+"""The question of differences between the two routes of the same features."""
 
 
-@final
-class Compared(dict[str, Any]):
-    """What `compare` found, as json-ready values: `settings`, `concepts`, `judge`, `detection`,
-    `steering`, `controls`, `differences`.
+@dataclass(frozen=True, kw_only=True)
+class JudgeRow:
+    """The judge: its name, its mean AUROC over the accepted concepts, and the AUROC of each that it
+    refused.
+    """
+
+    name: str
+    auroc: Score
+    accepted: tuple[str, ...]
+    refused: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionRow:
+    """A dictionary: what it reconstructs, and how many concepts one of its features detects with an
+    AUROC of at least 0.9; `auroc` is the mean over concepts.
+    """
+
+    site: str
+    method: str
+    size: int
+    seconds: float
+    explained_variance: Score
+    l0: float
+    concepts: int
+    detected: int
+    auroc: Score
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The mean score over concepts at one strength (nats); None where no concept reached it."""
+
+    kl: float
+    score: Score | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringRow(Way):
+    """A way of steering: means over `n` concepts, None where there is nothing to average.
+
+    `report` is the score (0 to 2) at strengths chosen on other prompts, `margin` that minus the
+    best control's; `benign_kl` and `perplexity_ratio` are its side effects on ordinary text,
+    `lift` is in nats a token.
+    """
+
+    n: int
+    report: Score | None
+    margin: Score | None
+    beat_control: int
+    unreachable: int
+    curve: tuple[CurvePoint, ...]
+    benign_kl: Score | None
+    perplexity_ratio: Score | None
+    lift: Score | None
+    lift_percentile: Score | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlRow:
+    """Random directions, or no steering, at one place."""
+
+    place: str
+    family: str
+    report: Score | None
+    unreachable: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The paired difference of two ways of steering at one strength (nats), first minus second."""
+
+    question: str
+    first: Way
+    second: Way
+    kl: float
+    difference: Score
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ComparisonResult:
+    """What `compare` found; its fields are the keys of `comparison.json`. `judged` counts
+    judgements, `failed` those of them that the judge failed on.
 
     Example:
         >>> result = interp.compare(interp.Comparison(sites=("L5.mlp",)), "comparison")
-        >>> result["steering"][0]["report"]
+        >>> result.steering[0].report
     """
+
+    schema: int = 1
+    settings: ResolvedComparison
+    concepts: tuple[str, ...]
+    judge: JudgeRow
+    detection: tuple[DetectionRow, ...]
+    steering: tuple[SteeringRow, ...]
+    controls: tuple[ControlRow, ...]
+    differences: tuple[Difference, ...]
+    judged: int
+    failed: int
 
     def __repr__(self) -> str:
         return (
-            f"Compared({len(self['steering'])} ways of steering {self['settings']['model']} "
-            f"with {len(self['concepts'])} concepts)"
+            f"ComparisonResult({len(self.steering)} ways of steering {self.settings.model} with "
+            f"{len(self.concepts)} concepts)"
         )
 
     def _repr_html_(self) -> str:
-        ways = sorted(self["steering"], key=lambda row: -_value(row["report"]))
-        named = [
-            (f"{row['method']} of {row['site']}, {row['route']} at {row['place']}{_size(row)}", row)
-            for row in ways
+        ways = sorted(self.steering, key=_rank)
+        rows: list[tuple[str, Score | None, Score | None]] = [
+            (_named(row), row.report, row.margin) for row in ways
         ]
-        controls = [(f"{row['family']}, for {row['place']}", row) for row in self["controls"]]
-        rows = [*named, *controls]
-        scores, margins = (
-            [_score(row.get(key)) for _, row in rows] for key in ("report", "margin")
-        )
+        rows += [(f"{row.family}, for {row.place}", row.report, None) for row in self.controls]
+        scores = [score for _, score, _ in rows]
+        margins = [margin for _, _, margin in rows]
         cells = zip(rows, score_cells(scores), score_cells(margins, signed=True), strict=True)
-        counts = (MISSING if score is None else f"{score.n:,}" for score in scores)
         lines = [
-            (foreign(name), score, margin, n)
-            for ((name, _), score, margin), n in zip(cells, counts, strict=True)
+            (foreign(name), score, margin, MISSING if own is None else f"{own.n:,}")
+            for (name, own, _), score, margin in cells
         ]
         caption = (
             "Steering score, 0 to 2, at strengths chosen on other prompts "
             f"({axis_note(scores)}); margin over the best control"
         )
-        muted = set(range(len(named), len(rows)))
+        muted = set(range(len(ways), len(rows)))
         header = ("way", "score", "margin", "n")
-        failed = element(
-            "p", f"{self['failed']:,} of {self['judged']:,} judgements failed", kind="muted"
-        )
+        failed = element("p", f"{self.failed:,} of {self.judged:,} judgements failed", kind="muted")
         about = facts(
-            [("concepts", foreign(", ".join(self["concepts"]))), ("seed", self["settings"]["seed"])]
+            [("concepts", foreign(", ".join(self.concepts))), ("seed", self.settings.seed)]
         )
         return block(
             "Comparison",
             about,
             table(header, lines, caption=caption, muted=muted, wrapped={0}),
             failed,
-            name=self["settings"]["model"],
+            name=self.settings.model,
         )
 
 
-def _score(values: Mapping[str, Any] | None) -> Score | None:
-    """A score that was written as json, where an undefined number is null."""
-    if values is None or values["value"] is None:
-        return None
-    numbers: dict[str, Any] = {
-        key: math.nan if values[key] is None else values[key] for key in NUMBERS
-    }
-    return Score(**{**values, **numbers})
+def _rank(row: SteeringRow) -> float:
+    return math.inf if row.report is None or math.isnan(row.report.value) else -row.report.value
 
 
-def _size(row: Mapping[str, Any]) -> str:
-    return "" if row["size"] is None else f", {row['size']} features"
-
-
-def _value(values: Mapping[str, Any] | None) -> float:
-    return -math.inf if values is None or values["value"] is None else float(values["value"])
+def _named(row: SteeringRow) -> str:
+    size = "" if row.size is None else f", {row.size} features"
+    return f"{row.method} of {row.site}, {row.route} at {row.place}{size}"

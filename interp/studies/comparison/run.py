@@ -1,32 +1,38 @@
 """compare(): methods by layers by sizes, resumable, into one table and one page's data."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from interp.core import InputError, Progress, silent
 from interp.core.files import write_json
+from interp.core.plain import plain
 from interp.corpus import load_concepts
 from interp.models import TransformerModel, load_encoder, load_model
-from interp.steering import Lift, OfflineJudge, fit_offline_judge, likelihood_lift, side_effects
-from interp.studies.comparison.finding import Bench, find, fits_of
+from interp.steering import OfflineJudge, fit_offline_judge
+from interp.studies.comparison.detection import Bench, detection_part, fits_of
+from interp.studies.comparison.effects import lift_part, side_effects_part
 from interp.studies.comparison.parts import Parts
-from interp.studies.comparison.protocol import Comparison, default_places, default_sites
-from interp.studies.comparison.result import Compared
-from interp.studies.comparison.steering import Entry, choose_concepts, entries_at, steered
+from interp.studies.comparison.protocol import (
+    Comparison,
+    ResolvedComparison,
+    default_places,
+    default_sites,
+)
+from interp.studies.comparison.result import ComparisonResult, JudgeRow
+from interp.studies.comparison.steering import choose_concepts, entries_at, steering_part
 from interp.studies.comparison.table import (
     control_rows,
     detection_rows,
     difference_rows,
     steering_rows,
 )
+from interp.studies.stages import require_language_model
 
 RESULT = "comparison.json"
 
 
-def compare(settings: Comparison, folder: str | Path, *, progress: Progress = silent) -> Compared:
+def compare(
+    settings: Comparison, folder: str | Path, *, progress: Progress = silent
+) -> ComparisonResult:
     """Compare decompositions of a language model: what they detect, and how they steer by their own
     directions and by companions.
 
@@ -48,175 +54,69 @@ def compare(settings: Comparison, folder: str | Path, *, progress: Progress = si
 
     Example:
         >>> result = interp.compare(interp.Comparison(sites=("L5.mlp",)), "comparison")
-        >>> [(row["method"], row["route"], row["report"]) for row in result["steering"]]
+        >>> [(row.method, row.route, row.report) for row in result.steering]
     """
-    model = load_model(settings.model, progress=progress)
-    if not isinstance(model, TransformerModel):
-        raise InputError(
-            f"{settings.model!r} is not a language model; comparisons steer language models"
-        )
-    sites = tuple(
-        model.sites.resolve(site) for site in settings.sites or default_sites(model.n_layers)
+    model = require_language_model(
+        load_model(settings.model, progress=progress),
+        settings.model,
+        "comparisons steer language models",
     )
-    places = tuple(
-        model.sites.resolve(place) for place in settings.places or default_places(model.n_layers)
-    )
-    description = settings.to_dict() | {
-        "sites": sites,
-        "places": places,
-        "weight_hash": model.weight_hash,
-    }
-    parts = Parts.of(folder, description)
-    bench = Bench(
-        model=model,
-        concepts=load_concepts().only(settings.concept_names),
-        sites=sites,
-        places=places,
-        settings=settings,
-        progress=progress,
-    )
-    fits = fits_of(settings, sites, places)
-    found = {fit: find(bench, fit, parts) for fit in fits}
-    judge = fit_offline_judge(
-        model, load_encoder(progress=progress), bench.concepts, seed=settings.seed
-    )
-    concepts = choose_concepts(list(found.values()), judge.reliability.accepted, settings.concepts)
-    if not concepts:
+    known = _resolved(settings, model)
+    parts = Parts.of(folder, known)
+    concepts = load_concepts().only(settings.concept_names)
+    bench = Bench(model=model, concepts=concepts, settings=known, progress=progress)
+
+    found = {fit: detection_part(bench, fit, parts) for fit in fits_of(known)}
+    judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
+    chosen = choose_concepts(list(found.values()), judge.reliability.accepted, settings.concepts)
+    if not chosen:
         raise InputError(
             "the judge accepts none of the concepts, so nothing can be steered towards; give "
             "concepts with more sentences"
         )
-    measured, lifted, disturbed = [], [], []
-    for place in dict.fromkeys((*sites, *places)):
-        entries = entries_at(place, fits, found, concepts, parts.folder)
-        measured.append(_steering(parts, place, bench, entries, judge))
-        lifted.append(_lift(parts, place, bench, entries, concepts))
-        disturbed.append(_disturbance(parts, place, bench, entries, measured[-1]))
-    result = {
-        "schema": 1,
-        "settings": description,
-        "concepts": concepts,
-        "judge": _judge(judge),
-        "detection": detection_rows([found[fit] for fit in fits], settings.seed),
-        "steering": steering_rows(measured, lifted, disturbed, settings.seed),
-        "controls": control_rows(measured),
-        "differences": difference_rows(measured, _equal_kl(settings), settings.seed),
-        "judged": sum(part["judged"] for part in measured),
-        "failed": sum(part["failed"] for part in measured),
-    }
-    write_json(parts.folder / RESULT, result)
-    return Compared(result)
+    steered, lifted, disturbed = [], [], []
+    for place in bench.places:
+        entries = entries_at(place, found, chosen, parts.folder)
+        steered.append(steering_part(bench, place, entries, judge, parts))
+        lifted.append(lift_part(bench, place, entries, chosen, parts))
+        disturbed.append(side_effects_part(bench, place, entries, steered[-1], parts))
+
+    result = ComparisonResult(
+        settings=known,
+        concepts=tuple(chosen),
+        judge=_judge(judge),
+        detection=detection_rows(found.values(), settings.seed),
+        steering=steering_rows(steered, lifted, disturbed, settings.seed),
+        controls=control_rows(steered),
+        differences=difference_rows(steered, _equal_kl(known), settings.seed),
+        judged=sum(part.judged for part in steered),
+        failed=sum(part.failed for part in steered),
+    )
+    write_json(parts.folder / RESULT, plain(result))
+    return result
 
 
-def _steering(
-    parts: Parts, place: str, bench: Bench, entries: Sequence[Entry], judge: OfflineJudge
-) -> dict[str, Any]:
-    return dict(
-        parts.get(
-            f"steering-{place}",
-            lambda: steered(bench.model, entries, judge, bench.settings, bench.progress),
-        )
+def _resolved(settings: Comparison, model: TransformerModel) -> ResolvedComparison:
+    sites = settings.sites or default_sites(model.n_layers)
+    places = settings.places or default_places(model.n_layers)
+    return ResolvedComparison(
+        **vars(settings)
+        | {
+            "sites": tuple(map(model.sites.resolve, sites)),
+            "places": tuple(map(model.sites.resolve, places)),
+            "weight_hash": model.weight_hash,
+        }
     )
 
 
-def _lift(
-    parts: Parts, place: str, bench: Bench, entries: Sequence[Entry], chosen: Sequence[str]
-) -> dict[str, Any]:
-    sentences = {
-        concept.name: concept.held_out
-        for concept in bench.concepts.concepts
-        if concept.name in chosen
-    }
-
-    def make() -> dict[str, Any]:
-        how = bench.settings.lift
-        result = likelihood_lift(
-            bench.model,
-            [entry.target for entry in entries],
-            sentences,
-            bench.concepts.neutral.held_out,
-            kl=how.kl,
-            n_random=how.n_random,
-            n_sentences=how.concept_sentences,
-            n_neutral=how.other_sentences,
-            n_tokens=how.tokens,
-            seed=bench.settings.seed,
-            progress=bench.progress,
-        )
-        return {
-            "place": place,
-            "targets": [
-                _lifted(entry, lift) for entry, lift in zip(entries, result.lifts, strict=True)
-            ],
-        }
-
-    return dict(parts.get(f"lift-{place}", make))
-
-
-def _disturbance(
-    parts: Parts, place: str, bench: Bench, entries: Sequence[Entry], measured: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What each entry does to ordinary text at the strength that was chosen for it; entries without
-    one are left out.
-    """
-    texts = bench.concepts.neutral.held_out[: bench.settings.lift.other_sentences]
-    chosen = [
-        (entry, row)
-        for entry, row in zip(entries, measured["targets"], strict=True)
-        if row["alpha"] is not None
-    ]
-
-    def make() -> dict[str, Any]:
-        vectors = [
-            row["sign"]
-            * row["alpha"]
-            * torch.nn.functional.normalize(entry.target.direction, dim=0)
-            for entry, row in chosen
-        ]
-        effects = side_effects(
-            bench.model,
-            place,
-            torch.stack(vectors),
-            texts,
-            seed=bench.settings.seed,
-            progress=bench.progress,
-        )
-        return {
-            "place": place,
-            "targets": [
-                {
-                    **entry.described(),
-                    "kl": effect.kl.to_dict(),
-                    "perplexity_ratio": effect.perplexity_ratio.to_dict(),
-                }
-                for (entry, _), effect in zip(chosen, effects, strict=True)
-            ],
-        }
-
-    return dict(
-        parts.get(
-            f"side-effects-{place}", make if chosen else lambda: {"place": place, "targets": []}
-        )
+def _judge(judge: OfflineJudge) -> JudgeRow:
+    known = judge.reliability
+    return JudgeRow(
+        name=judge.name,
+        auroc=known.auroc,
+        accepted=known.accepted,
+        refused={concept: known.by_concept[concept] for concept in known.refused},
     )
-
-
-def _lifted(entry: Entry, lift: Lift) -> dict[str, Any]:
-    return {
-        **entry.described(),
-        "lift": None if lift.score is None else lift.score.to_dict(),
-        "percentile": lift.percentile if lift.reached else None,
-        "n_random": lift.n_random,
-    }
-
-
-def _judge(judge: OfflineJudge) -> dict[str, Any]:
-    reliability = judge.reliability
-    return {
-        "name": judge.name,
-        "auroc": reliability.auroc.to_dict(),
-        "accepted": list(reliability.accepted),
-        "refused": {concept: reliability.by_concept[concept] for concept in reliability.refused},
-    }
 
 
 def _equal_kl(settings: Comparison) -> float:

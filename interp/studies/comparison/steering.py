@@ -5,52 +5,36 @@ and by companion.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from interp.core import Progress, Score
-from interp.models import TransformerModel
-from interp.steering import (
-    Dose,
-    Judge,
-    Route,
-    SteeringResult,
-    Target,
-    TargetResult,
-    evaluate_steering,
+from interp.steering import Dose, Judge, Route, Target, TargetResult, evaluate_steering
+from interp.studies.comparison.detection import Bench, Fit, directions_of
+from interp.studies.comparison.parts import Parts
+from interp.studies.comparison.records import (
+    Case,
+    Control,
+    DetectionPart,
+    DoseScores,
+    Steered,
+    SteeringPart,
 )
-from interp.studies.comparison.finding import RANDOM, SUPERVISED, Fit, directions_of
-from interp.studies.comparison.protocol import Comparison
+from interp.studies.methods import RANDOM, SUPERVISED
 
 
 @dataclass(frozen=True)
 class Entry:
     """One thing that is steered with: a concept's feature of a dictionary, natively or by its
-    companion.
+    companion. The case is the key of all its numbers.
     """
 
-    fit: Fit
-    route: Route
+    case: Case
     feature: int
     target: Target
 
-    def described(self) -> dict[str, Any]:
-        """Which dictionary, route, place and concept it is, as plain values: the key of all its
-        numbers.
-        """
-        return {
-            "site": self.fit.site,
-            "method": self.fit.method,
-            "size": self.fit.size,
-            "route": self.route,
-            "place": self.target.site,
-            "concept": self.target.concept,
-        }
-
 
 def choose_concepts(
-    found: Sequence[Mapping[str, Any]], accepted: Sequence[str], count: int
+    found: Sequence[DetectionPart], accepted: Sequence[str], count: int
 ) -> list[str]:
     """The concepts that the unsupervised dictionaries together tell apart best on the fit
     sentences, among those the judge accepts.
@@ -60,19 +44,15 @@ def choose_concepts(
     """
     totals: dict[str, list[float]] = {}
     for part in found:
-        if part["method"] not in (SUPERVISED, RANDOM):
-            for row in part["detections"]:
-                totals.setdefault(row["concept"], []).append(row["chosen_on"])
+        if part.method not in (SUPERVISED, RANDOM):
+            for row in part.detections:
+                totals.setdefault(row.concept, []).append(row.chosen_on)
     ranked = sorted(totals, key=lambda concept: -float(np.mean(totals[concept])))
     return [concept for concept in ranked if concept in accepted][:count]
 
 
 def entries_at(
-    place: str,
-    fits: Sequence[Fit],
-    found: Mapping[Fit, Mapping[str, Any]],
-    concepts: Sequence[str],
-    folder: Path,
+    place: str, found: Mapping[Fit, DetectionPart], concepts: Sequence[str], folder: Path
 ) -> list[Entry]:
     """What is steered with at a place: dictionaries fitted there by their own directions, those
     with companions there by these.
@@ -80,102 +60,79 @@ def entries_at(
     A feature that never fires on the fit sentences has no companion and is left out.
     """
     entries = []
-    for fit in fits:
+    for fit, part in found.items():
         directions = directions_of(fit, folder)
         if fit.method == RANDOM or place not in directions:
             continue
         route: Route = "native" if fit.site == place else "companion"
-        for number, row in enumerate(found[fit]["detections"]):
-            direction = directions[place][number]
-            if row["concept"] in concepts and bool(direction.norm() > 0):
-                name = f"{fit.name} {route} at {place}"
-                entries.append(
-                    Entry(
-                        fit,
-                        route,
-                        row["feature"],
-                        Target(
-                            family=name,
-                            method=fit.method,
-                            route=route,
-                            site=place,
-                            direction=direction,
-                            concept=row["concept"],
-                            feature_id=name,
-                        ),
-                    )
-                )
+        name = f"{fit.name} {route} at {place}"
+        for row, direction in zip(part.detections, directions[place], strict=True):
+            if row.concept not in concepts or not bool(direction.norm() > 0):
+                continue
+            case = Case(**vars(fit), route=route, place=place, concept=row.concept)
+            target = Target(
+                family=name,
+                method=fit.method,
+                route=route,
+                site=place,
+                direction=direction,
+                concept=row.concept,
+                feature_id=name,
+            )
+            entries.append(Entry(case, row.feature, target))
     return entries
 
 
-def steered(
-    model: TransformerModel,
-    entries: Sequence[Entry],
-    judge: Judge,
-    settings: Comparison,
-    progress: Progress,
-) -> dict[str, Any]:
+def steering_part(
+    bench: Bench, place: str, entries: Sequence[Entry], judge: Judge, parts: Parts
+) -> SteeringPart:
     """One place's part: every entry's score, margin and texts, and the controls of the place."""
-    targets = [entry.target for entry in entries]
-    result = evaluate_steering(
-        model,
-        targets,
-        judge=judge,
-        protocol=settings.protocol,
-        seed=settings.seed,
-        progress=progress,
+    return parts.get(
+        f"steering-{place}", SteeringPart, lambda: _steered(bench, place, entries, judge)
     )
-    return {
-        "place": entries[0].target.site,
-        "targets": [_plain(entry, own) for entry, own in zip(entries, result.targets, strict=True)],
-        "controls": _controls(result),
-        "unsteered": {
-            concept: score.to_dict() for concept, score in result.unsteered_scores.items()
-        },
-        "judged": result.judged,
-        "failed": result.failed,
-    }
 
 
-def _plain(entry: Entry, result: TargetResult) -> dict[str, Any]:
+def _steered(bench: Bench, place: str, entries: Sequence[Entry], judge: Judge) -> SteeringPart:
+    result = evaluate_steering(
+        bench.model,
+        [entry.target for entry in entries],
+        judge=judge,
+        protocol=bench.settings.protocol,
+        seed=bench.settings.seed,
+        progress=bench.progress,
+    )
+    return SteeringPart(
+        place=place,
+        targets=tuple(_row(entry, own) for entry, own in zip(entries, result.targets, strict=True)),
+        controls=tuple(
+            Control(family.family, family.report, family.unreachable)
+            for family in result.families
+            if family.is_control
+        ),
+        unsteered=result.unsteered_scores,
+        judged=result.judged,
+        failed=result.failed,
+    )
+
+
+def _row(entry: Entry, result: TargetResult) -> Steered:
     chosen = None if result.chosen is None else result.doses[result.chosen]
-    return {
-        **entry.described(),
-        "feature": entry.feature,
-        "kl": chosen.kl if chosen else None,
-        "sign": chosen.sign if chosen else None,
-        "alpha": chosen.alpha if chosen else None,
-        "report": _score(result.report),
-        "control": _score(result.control),
-        "margin": _score(result.margin),
-        "beats_control": result.beats_control,
-        "unreachable": list(result.unreachable),
-        "curve": [
-            {"kl": dose.kl, "sign": dose.sign, "score": _score(dose.score), "values": _values(dose)}
-            for dose in result.doses
-        ],
-        "texts": [[text.prompt, text.text] for text in chosen.continuations] if chosen else [],
-    }
+    return Steered(
+        **vars(entry.case),
+        feature=entry.feature,
+        kl=chosen.kl if chosen else None,
+        sign=chosen.sign if chosen else None,
+        alpha=chosen.alpha if chosen else None,
+        report=result.report,
+        control=result.control,
+        margin=result.margin,
+        beats_control=result.beats_control,
+        unreachable=result.unreachable,
+        curve=tuple(map(_dose_scores, result.doses)),
+        texts=tuple((text.prompt, text.text) for text in chosen.continuations) if chosen else (),
+    )
 
 
-def _values(dose: Dose) -> list[float | None]:
-    """The report continuations' scores, null where the judge failed; empty for a strength that was
-    not reached.
-    """
-    return [None if np.isnan(value) else float(value) for value in dose.values]
-
-
-def _controls(result: SteeringResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "family": family.family,
-            "report": _score(family.report),
-            "unreachable": family.unreachable,
-        }
-        for family in result.families
-        if family.is_control
-    ]
-
-
-def _score(score: Score | None) -> dict[str, Any] | None:
-    return None if score is None else score.to_dict()
+def _dose_scores(dose: Dose) -> DoseScores:
+    values = tuple(None if np.isnan(value) else float(value) for value in dose.values)
+    return DoseScores(kl=dose.kl, sign=dose.sign, score=dose.score, values=values)

@@ -7,8 +7,8 @@ from interp.core.names import require_known
 from interp.decompose import COEFFICIENT_SPARSITY, Unsupervised
 from interp.models import DEFAULT_MODEL, TransformerModel
 from interp.steering import Protocol
-
-DEFAULT_METHODS: tuple[Unsupervised, ...] = ("snmf", "sae", "pca")
+from interp.studies.methods import UNSUPERVISED
+from interp.studies.stages import Fitting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Settings:
     model: str = DEFAULT_MODEL
     site: str | None = None
     companion_site: str | None = None
-    methods: tuple[Unsupervised, ...] = DEFAULT_METHODS
+    methods: tuple[Unsupervised, ...] = UNSUPERVISED
     features: int = 100
     sparsity: float = 0.01
     coefficient_sparsity: float = COEFFICIENT_SPARSITY
@@ -40,6 +40,15 @@ class Settings:
     def __post_init__(self) -> None:
         for method in self.methods:
             require_known("method", method, get_args(Unsupervised))
+
+    @property
+    def fitting(self) -> Fitting:
+        """What all fits of the job have in common."""
+        return Fitting(
+            sparsity=self.sparsity,
+            coefficient_sparsity=self.coefficient_sparsity,
+            seed=self.seed,
+        )
 
 
 def default_sites(model: TransformerModel) -> tuple[str, str]:

@@ -1,35 +1,26 @@
-"""The main job: from a pretrained language model to a feature report. One function, stage by
-stage.
+"""The study of one layer's features: from a pretrained language model to everything a feature
+report shows. One function, stage by stage.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from interp.capture import record
-from interp.core import Activations, InputError, Progress, silent
-from interp.core.files import require_writable
-from interp.corpus import LabelledTexts, labelled, load_concepts
+from interp.core import Activations, Progress, silent
+from interp.corpus import load_concepts
 from interp.decompose import (
     Dictionary,
     Hierarchy,
     Stability,
     Unsupervised,
     fit_hierarchy,
-    fit_unsupervised,
-    random_dictionary,
-    reconstruction,
-    save_dictionary,
     stability,
 )
-from interp.detection import LabelledActivations, detect
+from interp.detection import LabelledActivations
 from interp.features import companions, concept_means, describe
 from interp.models import TransformerModel, load_encoder, load_model
-from interp.report import METHOD_TITLES, MethodRun, Run, report_data, write_report
-from interp.report.live.directions import COMPANIONS, save_companions
 from interp.steering import (
     concepts_to_steer,
     evaluate_steering,
@@ -37,76 +28,81 @@ from interp.steering import (
     steering_targets,
 )
 from interp.studies.features.protocol import Settings, default_sites
+from interp.studies.features.result import FeaturesResult, MethodRun
+from interp.studies.methods import METHOD_TITLES, RANDOM, SUPERVISED
+from interp.studies.stages import Measured, measure, record_split, require_language_model
 
 
-def main_job(settings: Settings, folder: str | Path, *, progress: Progress = silent) -> Path:
-    """Find, describe and score the features of one layer of a language model, and write a page
-    about them; returns the page's path.
+def study_features(settings: Settings, *, progress: Progress = silent) -> FeaturesResult:
+    """Find, describe and score the features of one layer of a language model.
 
     Record the site (and the companion site) on the texts; fit every method; describe the features;
     choose each concept's feature on the fit sentences and score its detection on held-out ones;
     steer with the features of the best-detected concepts, natively and by companion, beside
-    difference in means, random directions and no steering; write the page, its data and the
-    dictionaries.
+    difference in means, random directions and no steering.
 
     Raises:
         InputError: a setting does not fit the model or the texts.
-        UnavailableError: the weights cannot be had or the folder cannot be written.
+        UnavailableError: the weights cannot be had.
+
+    Cost: per method one fit and two encodings, then `(targets + random directions) × strengths ×
+    prompts` continuations; five minutes on two CPU cores by default.
+
+    Example:
+        >>> result = study_features(interp.Settings(features=50))
+        >>> result.steering
     """
     start = time.perf_counter()
-    target = require_writable(Path(folder))
-    model, site, elsewhere = _open(settings, progress)
+    model = require_language_model(
+        load_model(settings.model, progress=progress),
+        settings.model,
+        "the report describes language models",
+    )
+    site, elsewhere = sites = _sites(settings, model)
     concepts = load_concepts().only(settings.concept_names)
-    fit, held_out = labelled(concepts, "fit"), labelled(concepts, "held_out")
-    known = record(model, fit.texts, [site, elsewhere], progress=progress)
+    fit = record_split(model, concepts, "fit", sites, progress)
     acts = (
-        known
+        fit.acts
         if settings.texts is None
-        else record(model, settings.texts, [site, elsewhere], progress=progress)
+        else record(model, settings.texts, list(sites), progress=progress)
     )
-    unseen = LabelledActivations(
-        record(model, held_out.texts, site, progress=progress), held_out.labels
-    )
-    on_fit = LabelledActivations(known[site], fit.labels)
-    dictionaries = _fit(settings, acts[site], known[site], fit, progress)
-    codes, codes_unseen = (
-        {name: one.encode(rows) for name, one in dictionaries.items()}
-        for rows in (acts[site], unseen.acts)
-    )
-    codes_known = (
-        codes
-        if acts is known
-        else {name: one.encode(known[site]) for name, one in dictionaries.items()}
-    )
-    described = {name: one for name, one in dictionaries.items() if name != "random"}
-    features = {
-        name: describe(one, acts[site], model, coefficients=codes[name], progress=progress)
-        for name, one in described.items()
-    }
-    found = {
-        name: detect(
-            one,
-            on_fit,
-            unseen,
-            coefficients=(codes_known[name], codes_unseen[name]),
-            seed=settings.seed,
+    held_out = record_split(model, concepts, "held_out", (site,), progress)
+    found = _found(settings, acts[site], fit.at(site), held_out.at(site), progress)
+    described = {
+        name: describe(
+            own.dictionary, acts[site], model, coefficients=own.coefficients, progress=progress
         )
-        for name, one in dictionaries.items()
+        for name, own in found.items()
+        if name != RANDOM
     }
+
     judge = fit_offline_judge(model, load_encoder(progress=progress), concepts, seed=settings.seed)
-    steerers: list[str] = [method for method in settings.methods if method != "pca"] or list(
-        settings.methods
-    )
-    chosen = concepts_to_steer(
-        [found[name] for name in steerers], judge.reliability.accepted, settings.steered_concepts
-    )
-    there = concept_means(known[elsewhere], fit.labels)
-    steering_with = {name: dictionaries[name] for name in steerers}
+    # What PCA finds is steered with only where it is all there is.
+    steerers: list[str] = [name for name in settings.methods if name != "pca"]
+    steerers = steerers or list(settings.methods)
+    there = concept_means(fit.acts[elsewhere], fit.labels)
     away = {
-        name: companions(one, acts[site], acts[elsewhere], coefficients=codes[name])
-        for name, one in steering_with.items()
+        name: companions(
+            found[name].dictionary,
+            acts[site],
+            acts[elsewhere],
+            coefficients=found[name].coefficients,
+        )
+        for name in steerers
     }
-    targets = steering_targets(steering_with, away, there, found, chosen, (site, elsewhere))
+    chosen = concepts_to_steer(
+        [found[name].detections for name in steerers],
+        judge.reliability.accepted,
+        settings.steered_concepts,
+    )
+    targets = steering_targets(
+        {name: found[name].dictionary for name in steerers},
+        away,
+        there,
+        {name: own.detections for name, own in found.items()},
+        chosen,
+        sites,
+    )
     steering = evaluate_steering(
         model,
         targets,
@@ -115,127 +111,94 @@ def main_job(settings: Settings, folder: str | Path, *, progress: Progress = sil
         seed=settings.seed,
         progress=progress,
     )
-    stabilities = _stabilities(settings, acts[site], dictionaries)
-    methods = {
-        name: MethodRun(
-            title=METHOD_TITLES[name],
-            dictionary=dictionary,
-            reconstruction=reconstruction(
-                dictionary, unseen.acts, coefficients=codes_unseen[name], seed=settings.seed
-            ),
-            detections=found[name],
-            features=features.get(name, ()),
-            stability=stabilities.get(name),
-            coefficients=codes[name],
-        )
-        for name, dictionary in dictionaries.items()
-    }
-    seconds = time.perf_counter() - start
-    broader = _broader(settings, acts[site], dictionaries)
-    run = Run(
+
+    stabilities = _stabilities(settings, acts[site], found)
+    return FeaturesResult(
         model=model.name,
+        source=settings.model,
         companion_site=elsewhere,
         acts=acts[site],
         concepts=len(concepts),
-        methods=methods,
+        methods={
+            name: MethodRun(
+                **vars(own),
+                title=METHOD_TITLES[name],
+                features=described.get(name, ()),
+                stability=stabilities.get(name),
+            )
+            for name, own in found.items()
+        },
         steering=steering,
         judge_name=judge.name,
         reliability=judge.reliability,
         seed=settings.seed,
-        seconds=seconds,
-        hierarchy=broader,
-        source=settings.model,
+        companions={**away, SUPERVISED: there.directions},
+        hierarchy=_hierarchy(settings, acts[site], found),
+        seconds=time.perf_counter() - start,
     )
-    for name, dictionary in described.items():
-        save_dictionary(dictionary, target / "dictionaries" / name)
-    save_companions(
-        target / COMPANIONS, {**away, "difference_in_means": there.directions}, elsewhere
-    )
-    if broader is not None:
-        broader.save(target / "hierarchy")
-    return write_report(report_data(run), target)
 
 
-def _open(settings: Settings, progress: Progress) -> tuple[TransformerModel, str, str]:
-    model = load_model(settings.model, progress=progress)
-    if not isinstance(model, TransformerModel):
-        raise InputError(
-            f"{settings.model!r} is not a language model; the report describes language models"
-        )
+def _sites(settings: Settings, model: TransformerModel) -> tuple[str, str]:
     site, elsewhere = default_sites(model)
-    site, elsewhere = (
+    return (
         model.sites.resolve(settings.site or site),
         model.sites.resolve(settings.companion_site or elsewhere),
     )
-    return model, site, elsewhere
 
 
-def _fit(
+def _found(
     settings: Settings,
     acts: Activations,
-    known: Activations,
-    fit: LabelledTexts,
+    fit: LabelledActivations,
+    held_out: LabelledActivations,
     progress: Progress,
-) -> dict[str, Dictionary]:
-    """Every method on the same rows; difference in means is supervised and uses the labelled
-    sentences.
-    """
+) -> dict[str, Measured]:
+    """Every method, the supervised one and random directions, fitted and measured."""
+    names, seed = (*settings.methods, SUPERVISED, RANDOM), settings.seed
     fitted = {
-        str(method): _fit_one(settings, method, acts, settings.seed, progress)
-        for method in settings.methods
+        name: settings.fitting.fit(name, acts, fit, settings.features, progress) for name in names
     }
-    fitted["difference_in_means"] = concept_means(known, fit.labels)
-    fitted["random"] = random_dictionary(acts, settings.features, seed=settings.seed)
-    return fitted
+    return {name: measure(own, acts, fit, held_out, seed=seed) for name, own in fitted.items()}
 
 
-def _fit_one(
-    settings: Settings, method: Unsupervised, acts: Any, seed: int, progress: Progress = silent
-) -> Dictionary:
-    return fit_unsupervised(
-        method,
-        acts,
-        settings.features,
-        sparsity=settings.sparsity,
-        coefficient_sparsity=settings.coefficient_sparsity,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def _broader(
-    settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]
+def _hierarchy(
+    settings: Settings, acts: Activations, found: Mapping[str, Measured]
 ) -> Hierarchy | None:
     """The semi-NMF features' directions factored into half as many, and those again: which features
     belong together.
     """
-    sizes = [
-        size
-        for size in (settings.features, settings.features // 2, settings.features // 4)
-        if size > 1
-    ]
-    if "snmf" not in fitted or len(set(sizes)) < 2:
+    sizes = [settings.features // share for share in (1, 2, 4)]
+    sizes = [size for size in sizes if size > 1]
+    if "snmf" not in found or len(set(sizes)) < 2:
         return None
 
     def fit(rows: Any, size: int) -> Dictionary:
-        return (
-            fitted["snmf"]
-            if rows is acts
-            else _fit_one(replace(settings, features=size), "snmf", rows, settings.seed)
-        )
+        if rows is acts:
+            return found["snmf"].dictionary
+        return settings.fitting.unsupervised("snmf", rows, size)
 
     return fit_hierarchy(acts, fit, sizes)
 
 
 def _stabilities(
-    settings: Settings, acts: Activations, fitted: Mapping[str, Dictionary]
+    settings: Settings, acts: Activations, found: Mapping[str, Measured]
 ) -> dict[str, Stability]:
-    """How far each method finds its features again, where it was asked for: from other seeds, and
-    on halves of the texts.
+    """How far each method finds its features again, from other seeds and on halves of the texts;
+    empty where that was not asked for.
     """
-    count, seed = settings.stability, settings.seed
-    fits = {method: partial(_fit_one, settings, method) for method in settings.methods if count}
+
+    def refit(method: Unsupervised, rows: Any, seed: int) -> Dictionary:
+        return settings.fitting.unsupervised(method, rows, settings.features, seed=seed)
+
     return {
-        method: stability(fit, acts, fitted[method], seeds=count, signed=method != "pca", seed=seed)
-        for method, fit in fits.items()
+        method: stability(
+            partial(refit, method),
+            acts,
+            found[method].dictionary,
+            seeds=settings.stability,
+            signed=method != "pca",
+            seed=settings.seed,
+        )
+        for method in settings.methods
+        if settings.stability
     }

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from interp.core import InputError, UnavailableError
-from interp.report.live.directions import COMPANIONS, Directions, load_companions, save_companions
+from interp.report.live.directions import Directions
+from interp.studies.features.companions import COMPANIONS, load_companions, save_companions
 
 
 @pytest.fixture

@@ -10,11 +10,14 @@ import pytest
 import small
 
 from interp.core import InputError
+from interp.core.plain import plain
+from interp.core.reading import read_record
 from interp.models.adapters.decoding import Sampling
 from interp.report import write_comparison
 from interp.steering import Protocol
-from interp.studies.comparison import Comparison, LiftProtocol, compare
+from interp.studies.comparison import Comparison, ComparisonResult, LiftProtocol, compare
 
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 PROTOCOL = Protocol(
     strengths=(0.05, 0.2),
     selection_prompts=("I think that",),
@@ -97,18 +100,18 @@ def test_differences_are_paired_and_at_one_strength(result: dict[str, Any]) -> N
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(
     settings: Comparison, patched: pytest.MonkeyPatch, made: Path, tmp_path: Path
 ) -> None:
-    import interp.studies.comparison.run as run
+    import interp.studies.comparison.effects as effects
 
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "likelihood_lift", stop)
+        patch.setattr(effects, "likelihood_lift", stop)
         with pytest.raises(KeyboardInterrupt):
             compare(settings, tmp_path)
     assert (tmp_path / "parts" / "steering-L1.mlp.json").exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interp.studies.comparison.finding.fit_unsupervised", stop)
+        patch.setattr("interp.studies.stages.fit_unsupervised", stop)
         compare(settings, tmp_path)
     first, second = (
         json.loads((folder / "comparison.json").read_text()) for folder in (made, tmp_path)
@@ -117,6 +120,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(
         for row in part["detection"]:
             row.pop("seconds")
     assert first == second
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gemma", "gemma-early"])
+def test_a_result_on_disk_comes_back_as_it_was(name: str) -> None:
+    kept = json.loads((RESULTS / f"comparison-{name}.json").read_text(encoding="utf-8"))
+    assert plain(read_record(ComparisonResult, kept)) == kept
+    del kept["judge"]["auroc"]
+    with pytest.raises(InputError, match=r"the file lacks 'judge\.auroc'"):
+        read_record(ComparisonResult, kept)
 
 
 def test_a_folder_of_another_comparison_is_refused(
@@ -132,7 +144,9 @@ def test_the_page_shows_the_result_and_runs_nothing_of_it(
     result: dict[str, Any], tmp_path: Path
 ) -> None:
     hostile = {**result, "settings": {**result["settings"], "model": "<script>alert(1)</script>"}}
-    page = write_comparison(hostile, tmp_path).read_text(encoding="utf-8")
+    page = write_comparison(read_record(ComparisonResult, hostile), tmp_path).read_text(
+        encoding="utf-8"
+    )
     assert "steers best" in page
     assert "companion at L2.resid_post" in page
     assert not re.search(r"<script>alert", page)

@@ -1,5 +1,6 @@
 """Parts are made once and belong to one set of settings."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -8,24 +9,29 @@ from interp.core import InputError
 from interp.studies.comparison.parts import Parts
 
 
+@dataclass(frozen=True)
+class Number:
+    number: int
+
+
 def test_a_part_is_made_once_and_read_afterwards(tmp_path: Path) -> None:
     made: list[int] = []
 
-    def make() -> dict[str, int]:
+    def make() -> Number:
         made.append(1)
-        return {"number": 7}
+        return Number(7)
 
     first = Parts.of(tmp_path, {"seed": 0})
-    assert first.get("a", make) == {"number": 7}
+    assert first.get("a", Number, make) == Number(7)
     again = Parts.of(tmp_path, {"seed": 0})
-    assert again.get("a", make) == {"number": 7}
+    assert again.get("a", Number, make) == Number(7)
     assert len(made) == 1
 
 
 def test_a_part_whose_making_fails_leaves_nothing(tmp_path: Path) -> None:
     parts = Parts.of(tmp_path, {"seed": 0})
     with pytest.raises(ZeroDivisionError):
-        parts.get("a", lambda: 1 / 0)
+        parts.get("a", Number, lambda: Number(1 // 0))
     assert not parts.has("a")
 
 

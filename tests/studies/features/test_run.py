@@ -10,15 +10,17 @@ import pytest
 import small
 
 import interp
+from interp.commands.report import main_job
 from interp.core import InputError
 from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
 from interp.models.adapters.decoding import Sampling
+from interp.report import write_features
 from interp.report.data.schema import validate
-from interp.report.live.directions import load_companions
 from interp.steering import Protocol
+from interp.studies.features.companions import load_companions
 from interp.studies.features.protocol import Settings
-from interp.studies.features.run import main_job
+from interp.studies.features.run import study_features
 
 HOSTILE = "<script>alert(1)</script> The soup is <b>hot</b> & the pan too."
 TEXTS = (HOSTILE, *(text for concept in small.concepts().concepts for text in concept.fit))
@@ -38,7 +40,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(language: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """The same settings run twice."""
+    """The same settings run twice: as a job, and as a study whose result is then written."""
     settings = Settings(
         model=str(language),
         site="L1.mlp",
@@ -58,8 +60,14 @@ def made(language: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         )
         patch.setattr("interp.studies.features.run.load_concepts", small.concepts)
         folders = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
-        for folder in folders:
-            assert main_job(settings, folder) == folder / "index.html"
+        assert main_job(settings, folders[0]) == folders[0] / "index.html"
+        result = study_features(settings)
+        assert re.fullmatch(
+            r"FeaturesResult\(L1.mlp of .+: snmf 12, sae 12, pca 12, "
+            r"difference_in_means 2, random 12 features\)",
+            repr(result),
+        )
+        assert write_features(result, folders[1]) == folders[1] / "index.html"
         yield folders
 
 
