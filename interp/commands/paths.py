@@ -48,13 +48,13 @@ def paths(
     from interp.corpus import task as task_named
     from interp.models import load_model
     from interp.report import write_paths
-    from interp.studies.paths.run import (
+    from interp.studies.paths.protocol import (
         DEFAULT_METHODS,
         RANKING,
         WHOLE_VALUES,
         PathsProtocol,
-        trace_task,
     )
+    from interp.studies.paths.run import trace_task
 
     for name in method or ():
         require_known("method", name, RANKING)
