@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from interp.core import Score
+from interp.core.display.markup import MISSING
 from interp.core.files import write_text
+from interp.core.reading import read_record
 from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables.features import METHOD_TITLES, MISSING, Table, score_cell
+from interp.report.tables.features import METHOD_TITLES, Table, score_cell
 
 SCRIPTS = ("charts.js", "figures.js", "comparison.js")
 SUPERVISED = "difference_in_means"
@@ -28,27 +31,28 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
         >>> write_comparison(interp.compare(settings, "comparison"), Path("comparison"))
         PosixPath('comparison/index.html')
     """
-    ways = [_labelled(row) for row in data["steering"]]
     drawn = {
         "score": figures.ways_of_steering(
-            ways,
-            "report",
+            _ways(data, "report"),
             "Steering score (0 to 2) at the strength chosen on other prompts",
             FULL_SCORE,
         ),
         "lift": figures.ways_of_steering(
-            ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT
+            _ways(data, "lift_percentile"),
+            "Likelihood lift: percentile among random directions",
+            PERCENT,
         ),
     }
     values = {
         "title": f"Which features of {data['settings']['model']} steer?",
         "data": data,
+        "auroc": _cell(data["judge"]["auroc"], 3),
         "findings": findings(data),
         "steering": steering_table(data),
         "controls": controls_table(data),
         "differences": differences_table(data),
         "detection": detection_table(data),
-        "rows": len({way["label"] for way in ways}),
+        "rows": len({way.label for way in _ways(data, "report")}),
         "settings": json.dumps(data["settings"], indent=1, ensure_ascii=False),
         "embedded_figures": embed_json(json_for_page(drawn)),
     }
@@ -68,8 +72,8 @@ def findings(data: Mapping[str, Any]) -> list[str]:
 
 def _best(best: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return (
-        f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best['report'])} of 2, "
-        f"{score_cell(best['margin'], signed=True)} "
+        f"Of the unsupervised ways, {_way(best)} steers best: {_cell(best['report'])} of 2, "
+        f"{_cell(best['margin'], signed=True)} "
         f"over the best control, with {best['n']} concepts; {best['beat_control']} of them beat "
         "their control on their own."
     )
@@ -85,7 +89,7 @@ def _against_supervised(best: Mapping[str, Any], data: Mapping[str, Any]) -> lis
     return [
         (
             "Minus supervised difference in means at the same place, at equal KL: "
-            f"{score_cell(score, signed=True)}"
+            f"{_cell(score, signed=True)}"
         )
         + _verdict(score)
         for score in found
@@ -132,13 +136,13 @@ def steering_table(data: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
             _way(row),
-            score_cell(row["report"]),
-            score_cell(row["margin"], signed=True),
+            _cell(row["report"]),
+            _cell(row["margin"], signed=True),
             f"{row['beat_control']} of {row['n']}",
-            score_cell(row["lift"], 3, signed=True),
-            score_cell(row["lift_percentile"], 0),
-            score_cell(row["benign_kl"]),
-            score_cell(row["perplexity_ratio"]),
+            _cell(row["lift"], 3, signed=True),
+            _cell(row["lift_percentile"], 0),
+            _cell(row["benign_kl"]),
+            _cell(row["perplexity_ratio"]),
             str(row["unreachable"]),
         )
         for row in data["steering"]
@@ -160,7 +164,7 @@ def steering_table(data: Mapping[str, Any]) -> Table:
 def controls_table(data: Mapping[str, Any]) -> Table:
     """Random directions and no steering, place by place."""
     rows = tuple(
-        (f"{row['family']} ({row['place']})", score_cell(row["report"])) for row in data["controls"]
+        (f"{row['family']} ({row['place']})", _cell(row["report"])) for row in data["controls"]
     )
     return Table("Controls", ("Control", "Score"), rows, frozenset(range(len(rows))))
 
@@ -172,7 +176,7 @@ def differences_table(data: Mapping[str, Any]) -> Table:
             _way(row["first"]),
             _way(row["second"]),
             row["question"],
-            score_cell(row["difference"], signed=True),
+            _cell(row["difference"], signed=True),
             f"{row['kl']:g}",
         )
         for row in data["differences"]
@@ -191,9 +195,9 @@ def detection_table(data: Mapping[str, Any]) -> Table:
             f"{METHOD_TITLES[row['method']]} at {row['site']}",
             str(row["size"]),
             f"{row['detected']} of {row['concepts']}",
-            score_cell(row["auroc"], 3),
+            _cell(row["auroc"], 3),
             MISSING if row["auroc"]["control"] is None else f"{row['auroc']['control']:.3f}",
-            score_cell(row["explained_variance"]),
+            _cell(row["explained_variance"]),
             f"{row['l0']:.1f}",
             f"{row['seconds']:.1f} s",
         )
@@ -222,14 +226,22 @@ def _way(row: Mapping[str, Any]) -> str:
     return f"{METHOD_TITLES[row['method']]}{size} of {row['site']}, companion at {row['place']}"
 
 
-def _labelled(row: Mapping[str, Any]) -> dict[str, Any]:
+def _ways(data: Mapping[str, Any], key: str) -> list[figures.Way]:
+    return [_labelled(row, key) for row in data["steering"]]
+
+
+def _labelled(row: Mapping[str, Any], key: str) -> figures.Way:
     label = (
         f"own, {row['place']}" if row["route"] == "native" else f"{row['site']} → {row['place']}"
     )
     size = f" ({row['size']})" if row["size"] else ""
-    return {
-        **row,
-        "label": label,
-        "method": f"{row['method']}{size}",
-        "title": METHOD_TITLES[row["method"]] + size,
-    }
+    title = METHOD_TITLES[row["method"]] + size
+    return figures.Way(label, f"{row['method']}{size}", title, _score(row[key]))
+
+
+def _score(found: Mapping[str, Any] | None) -> Score | None:
+    return None if found is None else read_record(Score, found)
+
+
+def _cell(found: Mapping[str, Any] | None, digits: int = 2, *, signed: bool = False) -> str:
+    return score_cell(_score(found), digits, signed=signed)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from interp.core import InputError, Score
+from interp.core.display.markup import MISSING
 from interp.dynamics.lags import Lag, elicitation_lag
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
-from interp.report.tables.features import MISSING, Table, score_cell
+from interp.report.tables.features import Table, control_cell, score_cell
 from interp.studies.learning.result import (
     NAIVE,
     STEERED,
@@ -113,7 +114,7 @@ def lags_table(runs: Sequence[ImageRun], rule: LearningRule) -> Table | None:
                 if value is None
                 else f"{time_cell(_elicited(group, arm, rule, value))} (at {value})"
             )
-            earlier = MISSING if lag is None else score_cell(lag.earlier.to_dict())
+            earlier = score_cell(None if lag is None else lag.earlier)
             rows.append(
                 (
                     f"{signal:g}, {arm_title(arm)}",
@@ -226,10 +227,10 @@ def shifts_table(run: LanguageRun) -> Table:
     for concept in track.concepts:
         arms = [arm for arm in STEERED if arm in concept.shifts]
         shifts = [
-            score_cell(concept.shift(arm, len(track.steps) - 1, factor).to_dict(), signed=True)
+            score_cell(concept.shift(arm, len(track.steps) - 1, factor), signed=True)
             for arm in arms
         ]
-        readable = score_cell(concept.readable[-1].to_dict())
+        readable = score_cell(concept.readable[-1])
         rows.append((concept.name, readable, *shifts))
     header = ("Concept", "Told apart (AUROC)", "Own", "Transported", "Final", "Random (control)")
     caption = (
@@ -247,7 +248,7 @@ def births_table(run: LanguageRun, rule: LearningRule) -> Table | None:
     for feature in run.features:
         concept = run.track.concept(feature.concept)
         learned = prompt_onset(run.track.steps, concept.naive, rule)
-        detects = f"{score_cell(feature.detects.to_dict())} ({_control(feature.detects)})"
+        detects = f"{score_cell(feature.detects)} ({control_cell(feature.detects)})"
         rows.append(
             (
                 feature.concept,
@@ -284,9 +285,9 @@ def likeness_table(run: LanguageRun) -> Table:
             f"{track.steps[place]:,}",
             f"{track.cka[place]:.2f}",
             f"{track.relative[place]:.2f}",
-            score_cell(track.transport[place].to_dict()),
-            score_cell(track.unmoved[place].to_dict()),
-            _control(track.transport[place]),
+            score_cell(track.transport[place]),
+            score_cell(track.unmoved[place]),
+            control_cell(track.transport[place]),
         )
         for place in places
     )
@@ -360,10 +361,6 @@ def _before(turn: Turn) -> float:
 
 def _after(turn: Turn) -> float:
     return turn.after
-
-
-def _control(score: Score) -> str:
-    return MISSING if score.control is None else f"{score.control:.2f}".replace("-", "−")
 
 
 def require_runs(runs: Sequence[ImageRun], language: LanguageRun | None) -> None:

@@ -5,9 +5,10 @@ on.
 import math
 from collections.abc import Sequence
 
+from interp.core.display.markup import MISSING
 from interp.dynamics.language.steering import Arm
 from interp.dynamics.learning_times import LearningRule, signal_correlation
-from interp.report.tables.features import MISSING, score_cell
+from interp.report.tables.features import control_cell, score_cell
 from interp.report.tables.learning import lag_cell, lag_of, onset_cell, over_random
 from interp.studies.learning.result import (
     ImageRun,
@@ -141,7 +142,7 @@ def _image_findings(runs: Sequence[ImageRun], rule: LearningRule) -> list[str]:
             )
             said.append(
                 f"Speed of learning {title} against Δcolour: rank correlation "
-                f"{score_cell(found.to_dict(), signed=True)} over {found.n} "
+                f"{score_cell(found, signed=True)} over {found.n} "
                 f"runs; runs dealt at random to signals {_signed(found.control)}."
             )
     arm = main_arm(arms_of(runs))
@@ -158,7 +159,7 @@ def _image_findings(runs: Sequence[ImageRun], rule: LearningRule) -> list[str]:
         )
         beyond = {signal: over_random(group, rule) for signal, group in groups.items()}
         shares = "; ".join(
-            f"{score_cell(score.to_dict())} (n = {score.n}) at {signal:g}"
+            f"{score_cell(score)} (n = {score.n}) at {signal:g}"
             for signal, score in beyond.items()
             if score
         )
@@ -194,8 +195,8 @@ def _language_findings(language: LanguageRun | None, rule: LearningRule) -> list
     if history is not None:
         said.append(
             f"{len(history.chains)} features were followed; from one checkpoint to the next "
-            f"{score_cell(history.links.to_dict())} of them "
-            f"go on (with checkpoints shuffled {_plain(history.links.control)}, p = "
+            f"{score_cell(history.links)} of them "
+            f"go on (with checkpoints shuffled {control_cell(history.links)}, p = "
             f"{history.p_value:.3f})."
         )
     return [
@@ -240,7 +241,3 @@ def facts(
 
 def _signed(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:+.2f}".replace("-", "−")
-
-
-def _plain(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}"
