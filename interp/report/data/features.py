@@ -15,6 +15,7 @@ from interp.detection import Detection, summarise
 from interp.features import (
     Feature,
     FeatureContext,
+    Neighbour,
     Neighbourhood,
     TokenEffect,
     concept_tree,
@@ -319,14 +320,7 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> records.Feature
         suppressed=_effects(feature.suppressed),
         detection=None if detection is None else _feature_detection(detection, run),
         steering=_feature_steering(feature, run),
-        neighbours=tuple(
-            records.Neighbour(
-                id=n.id,
-                cosine=_rounded(n.cosine),
-                coactivation=None if n.coactivation is None else _rounded(n.coactivation),
-            )
-            for n in near.nearest[feature.id]
-        ),
+        neighbours=tuple(_neighbour(one) for one in near.nearest[feature.id]),
         neighbour_control=_rounded(near.control[feature.id]),
     )
 
@@ -344,18 +338,20 @@ def _label(feature: Feature, detection: Detection | None) -> tuple[str, str, str
     )
 
 
-def _context(context: FeatureContext) -> records.Context:
-    return records.Context(
-        tokens=tuple(context.tokens),
-        coefficients=tuple(_rounded(value) for value in context.coefficients),
-        peak=context.peak,
-    )
+def _context(context: FeatureContext) -> FeatureContext:
+    return replace(context, coefficients=tuple(_rounded(value) for value in context.coefficients))
 
 
-def _effects(effects: Sequence[TokenEffect]) -> tuple[records.Effect, ...]:
-    return tuple(
-        records.Effect(token=effect.token, logit=_rounded(effect.logit))
-        for effect in effects[:SHOWN_TOKENS]
+def _effects(effects: Sequence[TokenEffect]) -> tuple[TokenEffect, ...]:
+    return tuple(replace(effect, logit=_rounded(effect.logit)) for effect in effects[:SHOWN_TOKENS])
+
+
+def _neighbour(found: Neighbour) -> Neighbour:
+    together = found.coactivation
+    return replace(
+        found,
+        cosine=_rounded(found.cosine),
+        coactivation=None if together is None else _rounded(together),
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interp.core import Score
+from interp.features.feature import FeatureContext, TokenEffect
+from interp.features.neighbours import Neighbour
 from interp.features.tree import Branch
 from interp.steering.generation import Continuation
 
@@ -255,32 +257,6 @@ class FeatureStability:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """A text around a feature's peak: one coefficient a token."""
-
-    tokens: tuple[str, ...]
-    coefficients: tuple[float, ...]
-    peak: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """A token and what a direction adds to its logit."""
-
-    token: str
-    logit: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbour:
-    """A feature of any dictionary that points nearly the same way."""
-
-    id: str
-    cosine: float
-    coactivation: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Feature:
     """Everything the page tells of one feature."""
 
@@ -293,9 +269,9 @@ class Feature:
     firing_rate: float
     nonzero_neurons: int
     stability: FeatureStability | None
-    contexts: tuple[Context, ...]
-    promoted: tuple[Effect, ...]
-    suppressed: tuple[Effect, ...]
+    contexts: tuple[FeatureContext, ...]
+    promoted: tuple[TokenEffect, ...]
+    suppressed: tuple[TokenEffect, ...]
     detection: FeatureDetection | None
     steering: FeatureSteering | None
     neighbours: tuple[Neighbour, ...]

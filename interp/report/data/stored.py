@@ -13,7 +13,8 @@ from interp.core import InputError
 from interp.core.files import read_json
 from interp.core.plain import plain
 from interp.core.reading import join, read_record
-from interp.report.data.records import SCHEMA, Context, Feature, Report
+from interp.features.feature import FeatureContext
+from interp.report.data.records import SCHEMA, Feature, Report
 
 FILE = "features.json"
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -124,7 +125,7 @@ def _check_features(features: tuple[Feature, ...]) -> None:
             _check_context(context, f"features[{number}].contexts[{which}]")
 
 
-def _check_context(context: Context, path: str) -> None:
+def _check_context(context: FeatureContext, path: str) -> None:
     tokens, coefficients = len(context.tokens), len(context.coefficients)
     if coefficients != tokens or not 0 <= context.peak < tokens:
         raise InputError(

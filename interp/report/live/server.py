@@ -12,6 +12,7 @@ from socketserver import TCPServer
 from typing import Any, cast
 
 from interp.core import InputError, InterpError
+from interp.report.data.stored import report_values
 from interp.report.live.guard import (
     HOST,
     NOTHING,
@@ -46,7 +47,8 @@ class LiveServer(ThreadingHTTPServer):
             page(data, live=True).encode(),
             f"{live_policy()}; frame-ancestors 'none'",
         )
-        self.features = json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+        values = report_values(data)
+        self.features = json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
         super().__init__((HOST, port), _Handler)
 
     @property
