@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from interp.core.errors import InputError
 from interp.core.score import Score
@@ -81,6 +81,8 @@ def _reader(kind: Any) -> Reader:
     if is_dataclass(kind):
         return functools.partial(_record, kind, _fields(kind))
     inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return functools.partial(_checked, tuple(map(type, inner)))
     if get_origin(kind) is tuple:
         return functools.partial(_items, ATOMS.get(inner[0], ()), _reader(inner[0]))
     if get_origin(kind) in (dict, Mapping):

@@ -46,7 +46,7 @@ def write_comparison(data: Mapping[str, Any], folder: Path) -> Path:
     values = {
         "title": f"Which features of {data['settings']['model']} steer?",
         "data": data,
-        "auroc": _cell(data["judge"]["auroc"], 3),
+        "judge_auroc": _cell(data["judge"]["auroc"], 3),
         "findings": findings(data),
         "steering": steering_table(data),
         "controls": controls_table(data),
