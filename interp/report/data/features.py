@@ -1,6 +1,5 @@
 """From the results of a run to the record that its page shows."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -8,7 +7,7 @@ from itertools import combinations
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import Activations, Score
+from interp.core import Activations
 from interp.decompose import Dictionary, Hierarchy, Reconstruction
 from interp.decompose.stability import Stability
 from interp.detection import Detection, summarise
@@ -24,7 +23,8 @@ from interp.features import (
     partners,
 )
 from interp.report.data import records
-from interp.steering import Dose, FamilyResult, Reliability, SteeringResult, TargetResult
+from interp.report.data.steering import feature_steering, rounded, steering_data
+from interp.steering import Reliability, SteeringResult
 
 SHOWN_CONTEXTS = 10
 SHOWN_TOKENS = 12
@@ -106,7 +106,11 @@ def report_data(run: Run) -> records.Report:
         methods=tuple(_method(name, method) for name, method in run.methods.items()),
         detection=_detection(run),
         judge=_judge(run),
-        steering=_steering(run),
+        steering=steering_data(
+            run.steering,
+            {name: method.title for name, method in run.methods.items()},
+            run.seed,
+        ),
         features=tuple(
             _feature(feature, run, near)
             for method in run.methods.values()
@@ -146,7 +150,7 @@ def _match(first: str, second: str, shown: Mapping[str, MethodRun], seed: int) -
     )
     named = tuple(
         records.Pair(
-            first=f"{first}-{one}", second=f"{second}-{other}", cosine=_rounded(float(cosine))
+            first=f"{first}-{one}", second=f"{second}-{other}", cosine=rounded(float(cosine))
         )
         for one, other, cosine in pairs
     )
@@ -166,7 +170,7 @@ def _hierarchy(hierarchy: Hierarchy, run: Run) -> records.Hierarchy:
             for level in labels
         ),
         branches=tuple(
-            replace(branch, share=_rounded(branch.share))
+            replace(branch, share=rounded(branch.share))
             for branch in concept_tree(hierarchy).branches
         ),
     )
@@ -193,10 +197,10 @@ def _method_stability(found: Stability) -> records.MethodStability:
 
 def _feature_stability(found: Stability, index: int) -> records.FeatureStability:
     seeds, halves = (
-        None if values is None else _rounded(float(values[index]))
+        None if values is None else rounded(float(values[index]))
         for values in (found.seeds, found.halves)
     )
-    control = _rounded(float(found.control[index]))
+    control = rounded(float(found.control[index]))
     return records.FeatureStability(seeds=seeds, halves=halves, control=control)
 
 
@@ -249,47 +253,6 @@ def _judge(run: Run) -> records.Judge:
     )
 
 
-def _steering(run: Run) -> records.Steering:
-    result, protocol = run.steering, run.steering.protocol
-    titles = {name: method.title for name, method in run.methods.items()}
-    return records.Steering(
-        prompts_selection=protocol.selection_prompts,
-        prompts_report=protocol.report_prompts,
-        strengths_kl=protocol.strengths,
-        samples=protocol.samples,
-        max_new_tokens=protocol.sampling.max_new_tokens,
-        unsteered=records.Unsteered(score=result.unsteered_scores, continuations=result.unsteered),
-        families=tuple(family_data(family, titles, run.seed) for family in result.families),
-    )
-
-
-def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) -> records.Family:
-    """A steering family as a page shows it; `titles` name its methods, `seed` is that of a score
-    which does not exist.
-    """
-    return records.Family(
-        family=family.family.replace(" ", "-"),
-        title=_family_title(family, titles),
-        method=family.method,
-        route=family.route,
-        site=family.site,
-        control=family.is_control,
-        curve=tuple(records.Point(kl=kl, score=score) for kl, score in family.curve),
-        report=_score(family.report, seed),
-        minus_best_control=family.minus_best_control,
-        unreachable=family.unreachable,
-        n=0 if family.report is None else family.report.n,
-    )
-
-
-def _family_title(family: FamilyResult, titles: Mapping[str, str]) -> str:
-    if family.method not in titles or family.route not in ("native", "companion"):
-        return family.family
-    how = {"native": "own direction", "companion": "companion"}[family.route]
-    supervised = family.method == "difference_in_means"
-    return f"{titles[family.method]}{'' if supervised else ', ' + how} at {family.site}"
-
-
 def _detection_of(feature: Feature, run: Run) -> Detection | None:
     """The concept that a feature was chosen for, the surest of them if there are several."""
     detections = [
@@ -319,9 +282,9 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> records.Feature
         promoted=_effects(feature.promoted),
         suppressed=_effects(feature.suppressed),
         detection=None if detection is None else _feature_detection(detection, run),
-        steering=_feature_steering(feature, run),
+        steering=feature_steering(feature.id, run.steering.targets, run.seed),
         neighbours=tuple(_neighbour(one) for one in near.nearest[feature.id]),
-        neighbour_control=_rounded(near.control[feature.id]),
+        neighbour_control=rounded(near.control[feature.id]),
     )
 
 
@@ -339,19 +302,19 @@ def _label(feature: Feature, detection: Detection | None) -> tuple[str, str, str
 
 
 def _context(context: FeatureContext) -> FeatureContext:
-    return replace(context, coefficients=tuple(_rounded(value) for value in context.coefficients))
+    return replace(context, coefficients=tuple(rounded(value) for value in context.coefficients))
 
 
 def _effects(effects: Sequence[TokenEffect]) -> tuple[TokenEffect, ...]:
-    return tuple(replace(effect, logit=_rounded(effect.logit)) for effect in effects[:SHOWN_TOKENS])
+    return tuple(replace(effect, logit=rounded(effect.logit)) for effect in effects[:SHOWN_TOKENS])
 
 
 def _neighbour(found: Neighbour) -> Neighbour:
     together = found.coactivation
     return replace(
         found,
-        cosine=_rounded(found.cosine),
-        coactivation=None if together is None else _rounded(together),
+        cosine=rounded(found.cosine),
+        coactivation=None if together is None else rounded(together),
     )
 
 
@@ -369,54 +332,3 @@ def _feature_detection(row: Detection, run: Run) -> records.FeatureDetection:
         control_random=random[0],
         control_shuffled=float(row.auroc.control or 0.0),
     )
-
-
-def _feature_steering(feature: Feature, run: Run) -> records.FeatureSteering | None:
-    results = [
-        result
-        for result in run.steering.targets
-        if result.target.feature_id == feature.id and result.chosen is not None
-    ]
-    if not results:
-        return None
-    return records.FeatureSteering(
-        concept=results[0].target.concept,
-        routes=tuple(_route(result, run.seed) for result in results),
-    )
-
-
-def _route(result: TargetResult, seed: int) -> records.Route:
-    assert result.chosen is not None
-    chosen = result.doses[result.chosen]
-    return records.Route(
-        route=result.target.route,
-        site=result.target.site,
-        dose=tuple(_dose(dose, dose.score) for dose in result.doses if dose.score is not None),
-        chosen=records.Chosen(kl=chosen.kl, sign=chosen.sign),
-        report=_score(result.report, seed),
-        control=result.control,
-        beats_control=result.beats_control,
-        lift=None,
-        unreachable=tuple(result.unreachable),
-    )
-
-
-def _dose(dose: Dose, score: Score) -> records.Dose:
-    return records.Dose(
-        kl=dose.kl,
-        measured_kl=_rounded(dose.measured_kl),
-        alpha=_rounded(dose.alpha),
-        sign=dose.sign,
-        score=score,
-        concept_score=dose.concept_score,
-        fluency_score=dose.fluency_score,
-        continuations=dose.continuations,
-    )
-
-
-def _score(score: Score | None, seed: int) -> Score:
-    return score or Score(math.nan, math.nan, math.nan, n=0, seed=seed)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")

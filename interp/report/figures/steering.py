@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from interp.report.data.features import family_data
+from interp.report.data.steering import family_data
 from interp.report.figures.features import family_curves
 from interp.report.tables.features import METHOD_TITLES
 from interp.steering import SteeringResult
