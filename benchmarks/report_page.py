@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from interp.report.data.stored import read_report
 from interp.report.pages.features import write_report
 
 RESULT = Path(__file__).parent / "results" / "report_page.json"
@@ -47,12 +48,12 @@ def opened(driver: Any, page: Path) -> dict[str, float]:
 
 def measured(driver: Any, folder: Path) -> dict[str, Any]:
     """One report, written anew from its data, opened several times."""
-    data = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    data = read_report(folder)
     page = write_report(data, folder).resolve()
     runs = [opened(driver, page) for _ in range(OPENINGS)]
     later = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
     return {
-        "features": len(data["features"]),
+        "features": len(data.features),
         "megabytes": page.stat().st_size / 1e6,
         "first": runs[0],
         "later": later,

@@ -28,6 +28,9 @@ def plain(value: Any) -> Any:
         >>> plain({1: (0.5, float("nan")), "where": Path("a/b")})
         {'1': [0.5, None], 'where': 'a/b'}
     """
+    # Most values are these, and a report has hundreds of thousands of them.
+    if type(value) in (str, int, bool, float):
+        return _atom(value)
     if hasattr(value, "to_dict") and not isinstance(value, type):
         return plain(value.to_dict())
     if is_dataclass(value) and not isinstance(value, type):
@@ -48,12 +51,12 @@ def plain(value: Any) -> Any:
 
 
 def _atom(value: Any) -> str | int | float | bool | None:
-    if isinstance(value, Path):
-        return str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, Path):
+        return str(value)
     raise InputError(
         f"a {type(value).__name__} has no plain form; give numbers, strings, arrays, dataclasses, "
         "or lists and dicts of them"

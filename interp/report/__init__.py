@@ -1,6 +1,7 @@
 """Figures, tables and pages."""
 
 from interp.report.data.features import report_data
+from interp.report.data.stored import read_report
 from interp.report.folder import write_features
 from interp.report.live.serve import serve, serving
 from interp.report.pages.comparison import write_comparison
@@ -15,6 +16,7 @@ __all__ = [
     "METHOD_TITLES",
     "MethodRun",
     "Run",
+    "read_report",
     "report_data",
     "serve",
     "serving",

@@ -27,6 +27,7 @@ from interp.commands.main import app, main
 from interp.commands.terminal import progress_display, table
 from interp.models import CATALOG, load_model
 from interp.report import write_report
+from interp.report.data.stored import report_from
 from interp.studies.features.protocol import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     def write(settings: Settings, folder: Path, *, progress: Any) -> Path:
         given.append(settings)
         progress("record", 1, 2, "batch")
-        return write_report(synthetic.report_data(2), folder)
+        return write_report(report_from(synthetic.report_data(2)), folder)
 
     monkeypatch.setattr(interp.commands.report, "main_job", write)
     return given

@@ -36,9 +36,10 @@ def data(pristine: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, pristine: dict[str, Any]) -> Path:
     """The synthetic report as a page on disk."""
+    from interp.report.data.stored import report_from
     from interp.report.pages.features import write_report
 
-    return write_report(pristine, tmp_path_factory.mktemp("report"))
+    return write_report(report_from(pristine), tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")

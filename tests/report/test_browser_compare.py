@@ -15,6 +15,7 @@ import pytest
 import synthetic
 from browsing import NEEDS_BROWSER, click, ids, open_afresh, press, text, visit, wait
 
+from interp.report.data.stored import report_from
 from interp.report.pages.features import write_report
 
 pytestmark = NEEDS_BROWSER
@@ -210,7 +211,7 @@ def test_on_paper_it_is_light_whole_and_without_buttons(opened: Open) -> None:
 def test_a_page_of_three_hundred_features_is_small_and_opens_at_once(
     driver: Any, tmp_path: Path
 ) -> None:
-    many = write_report(synthetic.report_data(150), tmp_path)
+    many = write_report(report_from(synthetic.report_data(150)), tmp_path)
     assert many.stat().st_size < 15e6
     open_afresh(driver, many)
     wait(driver, "document.querySelectorAll('#list a').length >= 40")

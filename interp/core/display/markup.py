@@ -256,6 +256,21 @@ def numeral(value: Number | None, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def fixed(value: Number | None, digits: int = 2, *, signed: bool = False) -> str:
+    """A number with so many decimals, for columns and sentences; a dash where it is undefined.
+
+    The minus is a true one, and what rounds to zero has no sign.
+
+    Example:
+        >>> fixed(-0.512), fixed(-0.001), fixed(0.5, 1, signed=True)
+        ('−0.51', '0.00', '+0.5')
+    """
+    if value is None or value != value:
+        return MISSING
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
+
+
 def estimate(value: Number, low: Number, high: Number, *, signed: bool = False) -> str:
     """A number with its interval: `0.910 [0.880, 0.940]`."""
     if value != value:

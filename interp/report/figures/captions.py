@@ -3,11 +3,14 @@ own and take these off.
 """
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+
+from interp.core import Score
 
 WIDTH = 92
 LINE = 17
@@ -64,19 +67,19 @@ def for_page(figure: go.Figure) -> go.Figure:
     return go.Figure({**values, "layout": {**layout, "height": layout["height"] - meta["room"]}})
 
 
-def interval_words(scores: Sequence[Mapping[str, Any]]) -> str:
+def interval_words(scores: Sequence[Score]) -> str:
     """How the intervals of some scores were made, on how many cases and with which seeds.
 
     Example:
-        >>> interval_words([{"value": 0.5, "n": 5, "seed": 0, "interval": "bootstrap 95%"}])
+        >>> interval_words([Score(0.5, 0.4, 0.6, n=5, seed=0)])
         'bars: bootstrap 95% interval, n = 5, seed 0'
     """
-    known = [score for score in scores if score["value"] is not None]
+    known = [score for score in scores if not math.isnan(score.value)]
     if not known:
         return "nothing was measured"
-    kinds = sorted({score["interval"] for score in known})
-    seeds = sorted({score["seed"] for score in known})
-    counts = sorted({score["n"] for score in known})
+    kinds = sorted({score.interval for score in known})
+    seeds = sorted({score.seed for score in known})
+    counts = sorted({score.n for score in known})
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
         f"bars: {' or '.join(kinds)} interval, n = {n}, seed{'s' if len(seeds) > 1 else ''} "

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from interp.core import Score
+from interp.core.display.markup import MISSING, fixed
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
-from interp.report.tables.features import MISSING
+from interp.report.tables.features import control_cell, interval_cell
 from interp.studies.directions.result import DirectionsResult, MethodResult
 
 TITLES = {
@@ -76,7 +77,11 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     for place, line in enumerate(values):
         for column, value in zip(columns, line, strict=True):
             figure.add_annotation(
-                x=column, y=place, text=signed(value), showarrow=False, font={"size": 12}
+                x=column,
+                y=place,
+                text=fixed(value, signed=True),
+                showarrow=False,
+                font={"size": 12},
             )
     figure = _styled(figure, 80 + ROW * len(rows))
     figure.update_xaxes(side="top", showgrid=False, type="category")
@@ -97,7 +102,7 @@ def effect_map(result: DirectionsResult) -> go.Figure:
             line={"color": GREY, "width": 1},
         )
     shown = [
-        score.to_dict()
+        score
         for found in result.methods
         for effects in found.effects.values()
         for score in effects.values()
@@ -136,9 +141,7 @@ def dose_curves(result: DirectionsResult) -> go.Figure:
         zerolinecolor=GREY,
         zerolinewidth=1,
     )
-    words = interval_words(
-        [score.to_dict() for curve in result.curves.values() for score in curve.changes]
-    )
+    words = interval_words([score for curve in result.curves.values() for score in curve.changes])
     caption = (
         f"Points are moved sideways a little; {words} (images). Dotted grey: random directions of "
         "equal norm (control)."
@@ -186,7 +189,7 @@ def separations(result: DirectionsResult) -> go.Figure:
                         for row in places
                     ],
                 },
-                customdata=[_interval(score) for score in scores],
+                customdata=[interval_cell(score, signed=True) for score in scores],
                 hovertemplate="%{x:.2f} %{customdata}<extra></extra>",
             )
         )
@@ -196,7 +199,7 @@ def separations(result: DirectionsResult) -> go.Figure:
     figure.update_xaxes(
         title="Separation (1: every factor has a direction of its own)", range=[0, 1.03]
     )
-    words = interval_words([method.separation.to_dict() for method in found])
+    words = interval_words([method.separation for method in found])
     figure.update_layout(legend_traceorder="normal", margin={"l": 150, "r": 16, "t": 16, "b": 76})
     return captioned(
         figure,
@@ -252,7 +255,7 @@ def _curve(
         marker={"size": 8, "symbol": symbol, "color": color},
         error_y=score_bars(scores),
         customdata=[
-            [_interval(score), score.n, f"{strength:.3g}"]
+            [interval_cell(score, signed=True), score.n, f"{strength:.3g}"]
             for score, strength in zip(scores, strengths, strict=True)
         ],
         hovertemplate=(
@@ -264,10 +267,12 @@ def _curve(
 
 def _hover(found: MethodResult, name: str, factor: str) -> str:
     score = found.effects[name][factor]
-    control = "" if score.control is None else f"<br>random direction {signed(score.control)}"
+    control = (
+        "" if score.control is None else f"<br>random direction {control_cell(score, signed=True)}"
+    )
     return (
         f"<b>{as_label(method_title(found.method))} · {as_label(name)}</b><br>{as_label(factor)} "
-        f"{signed(score.value)} {_interval(score)}, "
+        f"{fixed(score.value, signed=True)} {interval_cell(score, signed=True)}, "
         f"n = {score.n}{control}"
     )
 
@@ -280,10 +285,6 @@ def _borders(methods: Sequence[MethodResult]) -> list[float]:
         row += len(found.directions)
         ends.append(row - 0.5)
     return ends
-
-
-def _interval(score: Score) -> str:
-    return f"[{signed(score.low)}, {signed(score.high)}]"
 
 
 def _clear(color: str, share: float) -> str:

@@ -2,17 +2,19 @@
 sparsity.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from interp.core import InputError, Score
 from interp.features.tree import ConceptTree
+from interp.report.data.records import Best, Concept, Family, Point, Report
 from interp.report.figures.captions import as_label, captioned, interval_words
-from interp.report.tables.features import control_methods, method_titles
+from interp.report.tables.features import control_methods, interval_cell, method_titles
 
 # Found by search: at least 3:1 on the page's white and near-black alike, and apart under
 # protanopia, deuteranopia and tritanopia.
@@ -37,21 +39,25 @@ def plotly_source() -> str:
     return source
 
 
-def method_colors(data: Mapping[str, Any]) -> dict[str, str]:
+def method_colors(data: Report) -> dict[str, str]:
     """One colour per method, the same in every figure and in the page; controls are grey."""
-    controls = control_methods(data) | {
-        family["method"] for family in data["steering"]["families"] if family["control"]
-    }
-    named = [item["method"] for item in data["methods"]]
-    named += [item["method"] for item in data["detection"]["summary"]]
-    named += [family["method"] for family in data["steering"]["families"]]
-    methods = [name for name in dict.fromkeys(named) if name not in controls]
+    named = [item.method for item in data.methods]
+    named += [item.method for item in data.detection.summary]
+    return _colors(named, data.steering.families, control_methods(data))
+
+
+def _colors(
+    named: Sequence[str], families: Sequence[Family], controls: Set[str] = frozenset()
+) -> dict[str, str]:
+    grey = controls | {family.method for family in families if family.control}
+    every = dict.fromkeys((*named, *(family.method for family in families)))
+    methods = [name for name in every if name not in grey]
     return {
         name: PALETTE[number % len(PALETTE)] for number, name in enumerate(methods)
-    } | dict.fromkeys(controls, GREY)
+    } | dict.fromkeys(grey, GREY)
 
 
-def dose_response(data: Mapping[str, Any]) -> go.Figure:
+def dose_response(data: Report) -> go.Figure:
     """Mean steering score of each family against the measured strength, with intervals; controls in
     grey.
 
@@ -62,19 +68,31 @@ def dose_response(data: Mapping[str, Any]) -> go.Figure:
     Example:
         >>> dose_response(data).show()
     """
-    colors = method_colors(data)
-    strengths = sorted({kl for kl in data["steering"]["strengths_kl"] if kl > 0})
-    families = sorted(data["steering"]["families"], key=_family_order)
+    steering = data.steering
+    return family_curves(steering.families, steering.strengths_kl, method_colors(data))
+
+
+def family_curves(
+    families: Sequence[Family],
+    strengths: Sequence[float],
+    colors: Mapping[str, str] | None = None,
+) -> go.Figure:
+    """`dose_response` of some families; `colors` of their methods, where other figures have them
+    too.
+    """
+    colors = _colors((), families) if colors is None else colors
+    strengths = sorted({kl for kl in strengths if kl > 0})
+    families = sorted(families, key=_family_order)
     figure = go.Figure()
     for number, family in reversed(list(enumerate(families))):
-        curve = [point for point in family["curve"] if point["score"]["value"] is not None]
-        color = GREY if family["control"] else colors[family["method"]]
-        positive = [point for point in curve if point["kl"] > 0]
+        curve = [point for point in family.curve if not math.isnan(point.score.value)]
+        color = GREY if family.control else colors[family.method]
+        positive = [point for point in curve if point.kl > 0]
         shift = 1.01 ** (number - (len(families) - 1) / 2)
         if positive:
             figure.add_trace(_curve(family, positive, color, shift))
         elif curve and strengths:
-            figure.add_trace(_level(family, curve[0]["score"], strengths))
+            figure.add_trace(_level(family, curve[0].score, strengths))
     figure.update_xaxes(
         type="log",
         title="Measured strength, KL in nats",
@@ -82,9 +100,7 @@ def dose_response(data: Mapping[str, Any]) -> go.Figure:
         ticktext=[f"{kl:g}" for kl in strengths],
     )
     figure.update_yaxes(title="Steering score (0 to 2)", rangemode="tozero")
-    shown = [
-        point["score"] for family in families if not family["control"] for point in family["curve"]
-    ]
+    shown = [point.score for family in families if not family.control for point in family.curve]
     about = (
         "Concept and fluency of steered texts (harmonic mean, mean over concepts) at equal "
         "measured strength; "
@@ -95,7 +111,7 @@ def dose_response(data: Mapping[str, Any]) -> go.Figure:
     )
 
 
-def detection(data: Mapping[str, Any]) -> go.Figure:
+def detection(data: Report) -> go.Figure:
     """AUROC of the best feature of each method for each concept, with intervals; the control in
     grey.
 
@@ -104,36 +120,33 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
     Example:
         >>> detection(data).show()
     """
-    concepts = sorted(data["detection"]["concepts"], key=_best_auroc)
+    concepts = sorted(data.detection.concepts, key=_best_auroc)
     titles, colors, controls = method_titles(data), method_colors(data), control_methods(data)
-    names = [item["method"] for concept in concepts for item in concept["best"]]
-    methods = sorted(dict.fromkeys(names), key=lambda name: name not in controls)
+    names = dict.fromkeys(item.method for concept in concepts for item in concept.best)
+    methods = sorted(names, key=lambda name: name not in controls)
     figure = go.Figure()
     for number, method in enumerate(methods):
         shift = 0.14 * (number - (len(methods) - 1) / 2)
         points = [
-            (row + shift, concept["concept"], item)
+            (row + shift, concept.concept, item)
             for row, concept in enumerate(concepts)
-            for item in concept["best"]
-            if item["method"] == method and item["auroc"]["value"] is not None
+            for item in concept.best
+            if item.method == method and not math.isnan(item.auroc.value)
         ]
         symbol = "line-ns-open" if method in controls else SYMBOLS[number % len(SYMBOLS)]
         figure.add_trace(_dots(titles[method], points, colors[method], symbol))
-    rows = list(range(len(concepts)))
     figure.update_yaxes(
-        tickvals=rows,
-        ticktext=[as_label(concept["concept"]) for concept in concepts],
+        tickvals=list(range(len(concepts))),
+        ticktext=[as_label(concept.concept) for concept in concepts],
         range=[-0.7, len(concepts) - 0.3],
     )
+    lows = [item.auroc.low for item in data.detection.best if not math.isnan(item.auroc.low)]
     figure.update_xaxes(
-        title="AUROC on held-out texts", range=[_lowest_auroc(concepts) - 0.02, 1.02], dtick=0.1
+        title="AUROC on held-out texts", range=[min([0.48, *lows]) - 0.02, 1.02], dtick=0.1
     )
     figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "dot"})
     shown = [
-        item["auroc"]
-        for concept in concepts
-        for item in concept["best"]
-        if item["method"] not in controls
+        item.auroc for concept in concepts for item in concept.best if item.method not in controls
     ]
     about = "AUROC of the feature of each method that was chosen on other texts, for each concept; "
     caption = (
@@ -144,7 +157,7 @@ def detection(data: Mapping[str, Any]) -> go.Figure:
     return captioned(_styled(figure, 150 + 24 * max(len(concepts), 4)), caption)
 
 
-def reconstruction(data: Mapping[str, Any]) -> go.Figure:
+def reconstruction(data: Report) -> go.Figure:
     """Variance explained against how many features are active per token, one point per method, with
     intervals.
 
@@ -153,19 +166,19 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
     """
     colors = method_colors(data)
     figure = go.Figure()
-    for number, method in enumerate(data["methods"]):
-        score = method["explained_variance"]
-        if score["value"] is None:
+    for number, method in enumerate(data.methods):
+        score = method.explained_variance
+        if math.isnan(score.value):
             continue
         figure.add_trace(
             go.Scatter(
-                x=[method["l0"]],
-                y=[score["value"]],
-                error_y=_error([score]),
+                x=[method.l0],
+                y=[score.value],
+                error_y=score_bars([score]),
                 mode="markers",
-                name=as_label(method["title"]),
+                name=as_label(method.title),
                 marker={
-                    "color": colors[method["method"]],
+                    "color": colors[method.method],
                     "size": 11,
                     "symbol": SYMBOLS[number % len(SYMBOLS)],
                 },
@@ -177,7 +190,7 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
         )
     figure.update_xaxes(title="Features active per token", rangemode="tozero")
     figure.update_yaxes(title="Variance explained", rangemode="tozero")
-    shown = [method["explained_variance"] for method in data["methods"]]
+    shown = [method.explained_variance for method in data.methods]
     caption = (
         f"Held-out texts; {interval_words(shown)} (texts). Up and to the left is better; "
         "random directions are the control."
@@ -185,33 +198,34 @@ def reconstruction(data: Mapping[str, Any]) -> go.Figure:
     return captioned(_styled(figure, 320).update_layout(legend_traceorder="normal"), caption)
 
 
-def ways_of_steering(
-    ways: Sequence[Mapping[str, Any]], value: str, title: str, end: float
-) -> go.Figure:
-    """One number of every way of steering, with its interval: a row for each dictionary, route and
-    place, a colour for each method.
+@dataclass(frozen=True)
+class Way:
+    """A way of steering: its row's label, its method (a colour each, named `title`) and a score."""
 
-    `ways` hold a `label`, a `method` and the score under the key `value`; `end` is the axis' upper
-    end.
+    label: str
+    method: str
+    title: str
+    score: Score | None
+
+
+def ways_of_steering(ways: Sequence[Way], title: str, end: float) -> go.Figure:
+    """One number of every way of steering, with its interval: a row for each dictionary, route and
+    place, a colour for each method. `end` is the axis' upper end.
 
     Example:
-        >>> ways_of_steering(rows, "report", "Steering score (0 to 2)", 2).show()
+        >>> ways_of_steering(ways, "Steering score (0 to 2)", 2).show()
     """
-    methods = list(dict.fromkeys(way["method"] for way in ways))
-    labels = list(dict.fromkeys(way["label"] for way in ways))
+    methods = list(dict.fromkeys(way.method for way in ways))
+    labels = list(dict.fromkeys(way.label for way in ways))
     figure = go.Figure()
     for number, method in enumerate(methods):
         shift = 0.16 * ((len(methods) - 1) / 2 - number)
         own = [
-            way
+            (labels.index(way.label) + shift, way, way.score)
             for way in ways
-            if way["method"] == method
-            and way[value] is not None
-            and way[value]["value"] is not None
+            if way.method == method and way.score is not None and not math.isnan(way.score.value)
         ]
-        figure.add_trace(
-            _way_dots(own, value, [labels.index(way["label"]) + shift for way in own], number)
-        )
+        figure.add_trace(_way_dots(own, number))
     count = len(labels)
     figure.update_yaxes(
         tickvals=list(range(count)),
@@ -219,7 +233,7 @@ def ways_of_steering(
         range=[count - 0.4, -0.6],
     )
     figure.update_xaxes(title=title, range=[0, end])
-    shown = [way[value] for way in ways if way[value] is not None]
+    shown = [way.score for way in ways if way.score is not None]
     caption = (
         f"Mean over concepts; {interval_words(shown)}. Random directions went through the "
         "same procedure (control: best of them)."
@@ -229,18 +243,15 @@ def ways_of_steering(
     )
 
 
-def _way_dots(
-    ways: Sequence[Mapping[str, Any]], value: str, rows: Sequence[float], number: int
-) -> go.Scatter:
-    scores = [way[value] for way in ways]
-    bars = {**_error(scores), "symmetric": False}
+def _way_dots(ways: Sequence[tuple[float, Way, Score]], number: int) -> go.Scatter:
+    scores = [score for _, _, score in ways]
     return go.Scatter(
-        x=[score["value"] for score in scores],
-        y=list(rows),
-        error_x=bars,
-        customdata=[[way["label"], _bracket(way[value])] for way in ways],
+        x=[score.value for score in scores],
+        y=[row for row, _, _ in ways],
+        error_x=score_bars(scores),
+        customdata=[[way.label, interval_cell(score)] for _, way, score in ways],
         mode="markers",
-        name=as_label(ways[0]["title"]) if ways else "",
+        name=as_label(ways[0][1].title) if ways else "",
         marker={
             "color": PALETTE[number % len(PALETTE)],
             "size": 9,
@@ -338,39 +349,35 @@ def _grow(
     return own, below
 
 
-def _family_order(family: Mapping[str, Any]) -> tuple[bool, float]:
+def _family_order(family: Family) -> tuple[bool, float]:
     """Controls last, the highest score first: the order in which the curves lie above each
     other.
     """
-    value = family["report"]["value"]
-    return family["control"], -1.0 * (value if value is not None else -1.0)
+    value = family.report.value
+    return family.control, 1.0 if math.isnan(value) else -value
 
 
-def _level(
-    family: Mapping[str, Any], score: Mapping[str, Any], strengths: Sequence[float]
-) -> go.Scatter:
+def _level(family: Family, score: Score, strengths: Sequence[float]) -> go.Scatter:
     return go.Scatter(
         x=[strengths[0], strengths[-1]],
-        y=[score["value"], score["value"]],
+        y=[score.value, score.value],
         mode="lines",
-        name=as_label(family["title"]),
+        name=as_label(family.title),
         line={"color": GREY, "width": 1.25, "dash": "dot"},
         hovertemplate="%{fullData.name}: %{y:.2f}<extra></extra>",
     )
 
 
-def _curve(
-    family: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], color: str, shift: float
-) -> go.Scatter:
-    dash, symbol = ROUTE_STYLE.get(family["route"], ("solid", "square"))
+def _curve(family: Family, curve: Sequence[Point], color: str, shift: float) -> go.Scatter:
+    dash, symbol = ROUTE_STYLE.get(family.route, ("solid", "square"))
     return go.Scatter(
-        x=[point["kl"] * shift for point in curve],
-        y=[point["score"]["value"] for point in curve],
-        error_y=_error([point["score"] for point in curve]),
-        customdata=[[point["kl"], _bracket(point["score"])] for point in curve],
+        x=[point.kl * shift for point in curve],
+        y=[point.score.value for point in curve],
+        error_y=score_bars([point.score for point in curve]),
+        customdata=[[point.kl, interval_cell(point.score)] for point in curve],
         mode="lines+markers",
-        name=as_label(family["title"]),
-        line={"color": color, "width": 1.5 if family["control"] else 2.25, "dash": dash},
+        name=as_label(family.title),
+        line={"color": color, "width": 1.5 if family.control else 2.25, "dash": dash},
         marker={"color": color, "size": 7, "symbol": symbol},
         hovertemplate=(
             "%{fullData.name}<br>KL %{customdata[0]:g}: %{y:.2f} %{customdata[1]}<extra></extra>"
@@ -379,18 +386,18 @@ def _curve(
 
 
 def _dots(
-    title: str, points: Sequence[tuple[float, str, Mapping[str, Any]]], color: str, symbol: str
+    title: str, points: Sequence[tuple[float, str, Best]], color: str, symbol: str
 ) -> go.Scatter:
-    scores = [item["auroc"] for _, _, item in points]
+    scores = [item.auroc for _, _, item in points]
     return go.Scatter(
-        x=[score["value"] for score in scores],
+        x=[score.value for score in scores],
         y=[row for row, _, _ in points],
-        error_x=_error(scores),
+        error_x=score_bars(scores),
         customdata=[
             [
                 as_label(concept),
-                _bracket(item["auroc"]),
-                "" if item["feature"] is None else f", feature {item['feature']}",
+                interval_cell(item.auroc),
+                "" if item.feature is None else f", feature {item.feature}",
             ]
             for _, concept, item in points
         ],
@@ -405,56 +412,24 @@ def _dots(
 
 
 def score_bars(scores: Sequence[Score]) -> dict[str, object]:
-    """Error bars from scores' intervals."""
-    above, below = (
-        [score.high - score.value for score in scores],
-        [score.value - score.low for score in scores],
-    )
+    """Error bars from scores' intervals; none where a score has no interval."""
+
+    def reach(score: Score, end: float) -> float:
+        return abs(end - score.value) if math.isfinite(end) else 0.0
+
     return {
         "type": "data",
         "symmetric": False,
-        "array": above,
-        "arrayminus": below,
+        "array": [reach(score, score.high) for score in scores],
+        "arrayminus": [reach(score, score.low) for score in scores],
         "thickness": 1,
         "width": 0,
     }
 
 
-def _error(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    def reach(score: Mapping[str, Any], bound: str) -> float:
-        return 0.0 if score[bound] is None else abs(score[bound] - score["value"])
-
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [reach(score, "high") for score in scores],
-        "arrayminus": [reach(score, "low") for score in scores],
-        "thickness": 1,
-        "width": 0,
-    }
-
-
-def _bracket(score: Mapping[str, Any]) -> str:
-    return (
-        ""
-        if score["low"] is None or score["high"] is None
-        else f"[{score['low']:.2f}, {score['high']:.2f}]"
-    )
-
-
-def _best_auroc(concept: Mapping[str, Any]) -> float:
-    found = [item["auroc"]["value"] for item in concept["best"] if item["feature"] is not None]
-    return max((value for value in found if value is not None), default=0.0)
-
-
-def _lowest_auroc(concepts: Sequence[Mapping[str, Any]]) -> float:
-    lows = [
-        item["auroc"]["low"]
-        for concept in concepts
-        for item in concept["best"]
-        if item["auroc"]["low"] is not None
-    ]
-    return float(min([0.48, *lows]))
+def _best_auroc(concept: Concept) -> float:
+    found = [item.auroc.value for item in concept.best if item.feature is not None]
+    return max((value for value in found if not math.isnan(value)), default=0.0)
 
 
 def _styled(figure: go.Figure, height: int) -> go.Figure:

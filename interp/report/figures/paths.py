@@ -124,7 +124,7 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
         ticktext=[f"{share:g}" for share in x],
     )
     figure.update_yaxes(title="f: 0 all replaced, 1 nothing")
-    shown = [score.to_dict() for item in judged for score in item.curve]
+    shown = [score for item in judged for score in item.curve]
     caption = (
         f"Grey band: {first.random} random graphs with as many edges per layer (control); "
         f"{interval_words(shown)} (examples)."
@@ -178,7 +178,7 @@ def predicted_measured(found: PredictionCheck) -> go.Figure:
     )
     figure.update_xaxes(title="Predicted effect")
     figure.update_yaxes(title="Measured effect")
-    words = interval_words([score.to_dict() for score in found.measured])
+    words = interval_words(found.measured)
     caption = (
         f"Every point is an edge replaced on its own (value {found.value}); {words} (examples). "
         "Control: as many random edges."

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from interp.report.data.features import family_data
-from interp.report.figures.features import dose_response
+from interp.report.data.steering import family_data
+from interp.report.figures.features import family_curves
 from interp.steering import SteeringResult
 from interp.studies.methods import METHOD_TITLES
 
@@ -21,7 +21,4 @@ def steering_curves(result: SteeringResult) -> go.Figure:
         >>> steering_curves(interp.evaluate_steering(model, targets, judge=judge)).show()
     """
     families = [family_data(family, METHOD_TITLES) for family in result.families]
-    steering = {"strengths_kl": list(result.protocol.strengths), "families": families}
-    return dose_response(
-        {"methods": [], "detection": {"summary": [], "concepts": []}, "steering": steering}
-    )
+    return family_curves(families, result.protocol.strengths)

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import InputError
-from interp.core.files import read_json
 from interp.core.names import require_known
 from interp.decompose import Dictionary, load_dictionary
-from interp.report.data.schema import validate
+from interp.report.data.records import Report
+from interp.report.data.stored import read_report
 from interp.studies.features.companions import COMPANIONS, load_companions
 
 Route = Literal["native", "companion"]
@@ -31,7 +31,7 @@ class Directions:
         >>> site, direction = Directions.read(Path("report")).of("snmf-12", "native")
     """
 
-    data: Mapping[str, Any]
+    data: Report
     dictionaries: Mapping[str, Dictionary]
     companions: Mapping[str, Float[Tensor, "feature d_site"]]
     companion_site: str
@@ -45,18 +45,12 @@ class Directions:
                 missing.
             UnavailableError: a file is damaged.
         """
-        if not (folder / "features.json").is_file():
-            raise InputError(
-                f"{folder} holds no report (no features.json); `interp report --out {folder}` "
-                "makes one"
-            )
-        data = read_json(folder / "features.json")
-        validate(data)
-        names = dict.fromkeys(feature["method"] for feature in data["features"])
+        data = read_report(folder)
+        names = dict.fromkeys(feature.method for feature in data.features)
         dictionaries = {name: _dictionary(folder / "dictionaries", name) for name in names}
         path = folder / COMPANIONS
         companions, site = (
-            load_companions(path) if path.is_file() else ({}, data["model"]["companion_site"])
+            load_companions(path) if path.is_file() else ({}, data.model.companion_site)
         )
         for method, directions in companions.items():
             if method in dictionaries and len(directions) != len(dictionaries[method]):
@@ -83,16 +77,9 @@ class Directions:
                 no length.
         """
         require_known("route", route, get_args(Route))
-        found = next((item for item in self.data["features"] if item["id"] == feature), None)
-        if found is None:
-            require_known(
-                "feature",
-                feature,
-                [item["id"] for item in self.data["features"]],
-                "give an id of the report",
-            )
-            raise AssertionError
-        method, index = found["method"], found["index"]
+        features = {item.id: item for item in self.data.features}
+        require_known("feature", feature, features, "give an id of the report")
+        method, index = features[feature].method, features[feature].index
         if route == "companion" and method not in self.companions:
             raise InputError(
                 f"this report holds no companion of {feature}; steer natively, or make the report "

@@ -107,11 +107,11 @@ def _opened(
     if not 0 <= port < 65536:
         raise InputError(f"port is {port}, expected 0 (any free one) to 65535; choose another")
     directions = Directions.read(Path(folder))
-    described = directions.data["model"]
+    described = directions.data.model
     found = (
         model
         if model is not None
-        else load_model(described.get("source") or described["name"], progress=progress)
+        else load_model(described.source or described.name, progress=progress)
     )
     if not isinstance(found, TransformerModel):
         raise InputError(f"{found.name} is not a language model; live steering continues texts")

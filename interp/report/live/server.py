@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from interp.core import InputError, InterpError, UnavailableError
+from interp.report.data.stored import report_values
 from interp.report.live.guard import (
     HOST,
     NOTHING,
@@ -174,7 +175,7 @@ class _Answers:
         self._page = _answer(
             200, page(data, live=True), "text/html", {"Content-Security-Policy": policy}
         )
-        self._features = _json(data)
+        self._features = _json(report_values(data))
 
     async def page(self, request: Request) -> Response:
         return self._page

@@ -16,6 +16,7 @@ from interp.core import InputError
 from interp.models.adapters.decoding import Sampling
 from interp.models.adapters.transformer import TransformerModel
 from interp.models.protocol import Call
+from interp.report.data.records import Model
 from interp.report.live.directions import Directions, Route
 from interp.report.live.queue import Check
 from interp.report.live.request import LADDER, SteerRequest
@@ -50,16 +51,14 @@ class LiveSteering:
     """
 
     def __init__(self, directions: Directions, model: TransformerModel) -> None:
-        _require_same_weights(directions.data["model"], model)
+        _require_same_weights(directions.data.model, model)
         if model.tokenizer is None:
             raise InputError(
                 f"{model.name} was wrapped without a tokenizer and cannot continue texts; use "
                 "wrap(module, tokenizer)"
             )
         self.directions, self.model = directions, model
-        self.prompts: tuple[str, ...] = (
-            tuple(directions.data["steering"]["prompts_selection"]) or PROMPTS
-        )
+        self.prompts: tuple[str, ...] = directions.data.steering.prompts_selection or PROMPTS
         self._known: dict[tuple[str, Route, int], dict[float, Strength]] = {}
 
     @torch.no_grad()
@@ -183,11 +182,11 @@ def _sampling(request: SteerRequest) -> Sampling:
     return Sampling(request.max_new_tokens, top_p=request.top_p, temperature=request.temperature)
 
 
-def _require_same_weights(described: dict[str, Any], model: TransformerModel) -> None:
-    expected = described["weight_hash"]
+def _require_same_weights(described: Model, model: TransformerModel) -> None:
+    expected = described.weight_hash
     if model.weight_hash != expected:
         raise InputError(
             f"{model.name} has weights {model.weight_hash[:12]}, the report is about "
-            f"{described['name']} with {str(expected)[:12]}; "
+            f"{described.name} with {str(expected)[:12]}; "
             "give the model that the report was made of"
         )

@@ -5,15 +5,15 @@ differences in pairs.
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from interp.core import Score
+from interp.core.display.markup import MISSING
 from interp.core.files import write_text
 from interp.core.plain import plain
 from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables.features import MISSING, Table, score_cell
+from interp.report.tables.features import Table, score_cell
 from interp.studies.comparison.records import Way
 from interp.studies.comparison.result import COMPANION_OR_OWN, ComparisonResult, SteeringRow
 from interp.studies.methods import METHOD_TITLES, RANDOM, SUPERVISED
@@ -32,29 +32,29 @@ def write_comparison(result: ComparisonResult, folder: Path) -> Path:
         >>> write_comparison(interp.compare(settings, "comparison"), Path("comparison"))
         PosixPath('comparison/index.html')
     """
-    ways = [_drawn(row) for row in result.steering]
     figures_drawn = {
         "score": figures.ways_of_steering(
-            ways,
-            "report",
+            [_drawn(row, row.report) for row in result.steering],
             "Steering score (0 to 2) at the strength chosen on other prompts",
             FULL_SCORE,
         ),
         "lift": figures.ways_of_steering(
-            ways, "lift_percentile", "Likelihood lift: percentile among random directions", PERCENT
+            [_drawn(row, row.lift_percentile) for row in result.steering],
+            "Likelihood lift: percentile among random directions",
+            PERCENT,
         ),
     }
     settings = plain(result.settings)
     values = {
         "title": f"Which features of {result.settings.model} steer?",
         "data": result,
-        "judge_auroc": _cell(result.judge.auroc, 3),
+        "judge_auroc": score_cell(result.judge.auroc, 3),
         "findings": findings(result),
         "steering": steering_table(result),
         "controls": controls_table(result),
         "differences": differences_table(result),
         "detection": detection_table(result),
-        "rows": len({way["label"] for way in ways}),
+        "rows": len({_label(row) for row in result.steering}),
         "settings": json.dumps(settings, indent=1, ensure_ascii=False),
         "embedded_figures": embed_json(json_for_page(figures_drawn)),
     }
@@ -77,8 +77,8 @@ def findings(result: ComparisonResult) -> list[str]:
 
 def _best(best: SteeringRow) -> str:
     return (
-        f"Of the unsupervised ways, {_way(best)} steers best: {_cell(best.report)} of 2, "
-        f"{_cell(best.margin, signed=True)} "
+        f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best.report)} of 2, "
+        f"{score_cell(best.margin, signed=True)} "
         f"over the best control, with {best.n} concepts; {best.beat_control} of them beat "
         "their control on their own."
     )
@@ -87,7 +87,7 @@ def _best(best: SteeringRow) -> str:
 def _against_supervised(best: SteeringRow, result: ComparisonResult) -> list[str]:
     return [
         "Minus supervised difference in means at the same place, at equal KL: "
-        f"{_cell(row.difference, signed=True)}{_verdict(row.difference)}"
+        f"{score_cell(row.difference, signed=True)}{_verdict(row.difference)}"
         for row in result.differences
         if row.second.method == SUPERVISED and row.first == best.way
     ]
@@ -131,13 +131,13 @@ def steering_table(result: ComparisonResult) -> Table:
     rows = tuple(
         (
             _way(row),
-            _cell(row.report),
-            _cell(row.margin, signed=True),
+            score_cell(row.report),
+            score_cell(row.margin, signed=True),
             f"{row.beat_control} of {row.n}",
-            _cell(row.lift, 3, signed=True),
-            _cell(row.lift_percentile, 0),
-            _cell(row.benign_kl),
-            _cell(row.perplexity_ratio),
+            score_cell(row.lift, 3, signed=True),
+            score_cell(row.lift_percentile, 0),
+            score_cell(row.benign_kl),
+            score_cell(row.perplexity_ratio),
             str(row.unreachable),
         )
         for row in result.steering
@@ -158,7 +158,7 @@ def steering_table(result: ComparisonResult) -> Table:
 
 def controls_table(result: ComparisonResult) -> Table:
     """Random directions and no steering, place by place."""
-    rows = tuple((f"{row.family} ({row.place})", _cell(row.report)) for row in result.controls)
+    rows = tuple((f"{row.family} ({row.place})", score_cell(row.report)) for row in result.controls)
     return Table("Controls", ("Control", "Score"), rows, frozenset(range(len(rows))))
 
 
@@ -169,7 +169,7 @@ def differences_table(result: ComparisonResult) -> Table:
             _way(row.first),
             _way(row.second),
             row.question,
-            _cell(row.difference, signed=True),
+            score_cell(row.difference, signed=True),
             f"{row.kl:g}",
         )
         for row in result.differences
@@ -188,9 +188,9 @@ def detection_table(result: ComparisonResult) -> Table:
             f"{METHOD_TITLES[row.method]} at {row.site}",
             str(row.size),
             f"{row.detected} of {row.concepts}",
-            _cell(row.auroc, 3),
+            score_cell(row.auroc, 3),
             MISSING if row.auroc.control is None else f"{row.auroc.control:.3f}",
-            _cell(row.explained_variance),
+            score_cell(row.explained_variance),
             f"{row.l0:.1f}",
             f"{row.seconds:.1f} s",
         )
@@ -210,10 +210,6 @@ def detection_table(result: ComparisonResult) -> Table:
     return Table("Detection of labelled concepts on held-out sentences", header, rows, muted)
 
 
-def _cell(score: Score | None, digits: int = 2, *, signed: bool = False) -> str:
-    return score_cell(None if score is None else score.to_dict(), digits, signed=signed)
-
-
 def _title(way: Way) -> str:
     return METHOD_TITLES[way.method] + _size(way)
 
@@ -228,12 +224,9 @@ def _way(way: Way) -> str:
     return f"{_title(way)} of {way.site}, companion at {way.place}"
 
 
-def _drawn(row: SteeringRow) -> dict[str, Any]:
-    """What the figures show of a way."""
-    return {
-        "label": f"own, {row.place}" if row.route == "native" else f"{row.site} → {row.place}",
-        "method": f"{row.method}{_size(row)}",
-        "title": _title(row),
-        "report": plain(row.report),
-        "lift_percentile": plain(row.lift_percentile),
-    }
+def _label(row: SteeringRow) -> str:
+    return f"own, {row.place}" if row.route == "native" else f"{row.site} → {row.place}"
+
+
+def _drawn(row: SteeringRow, score: Score | None) -> figures.Way:
+    return figures.Way(_label(row), f"{row.method}{_size(row)}", _title(row), score)

@@ -16,15 +16,14 @@ from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.figures.directions import method_title, unit_words
 from interp.report.pages.features import embed_json, self_contained
 from interp.report.tables.directions import (
-    cell,
     comparison_table,
-    control_cell,
     effects_table,
     exchanged,
     gate_table,
     interchange_table,
     scores_table,
 )
+from interp.report.tables.features import control_cell, score_cell
 from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
 SCRIPTS = ("charts.js", "figures.js", "paths.js")
@@ -191,7 +190,8 @@ def _scored(result: DirectionsResult) -> list[str]:
     if not result.scores or result.scored_method is None:
         return []
     moved = ", ".join(
-        f"{name} by {cell(score.change, shown=True)}" for name, score in result.scores.items()
+        f"{name} by {score_cell(score.change, signed=True)}"
+        for name, score in result.scores.items()
     )
     worst = max(result.scores.values(), key=lambda score: score.leak.value)
     random = max(abs(score.change.control or 0.0) for score in result.scores.values())
@@ -200,9 +200,8 @@ def _scored(result: DirectionsResult) -> list[str]:
         f"Directions by {method_title(result.scored_method)}, with strengths chosen on other "
         f"images, move {moved} ({unit_words(result)}, "
         f"n = {worst.leak.n}), the asked way in at least {100 * sure:.0f} % of images. The other "
-        "factors change by at most "
-        f"{cell(worst.leak)} on average (under {worst.target}); random directions of equal norm "
-        f"move a target by at most {random:.2f}.",
+        f"factors change by at most {score_cell(worst.leak)} on average (under {worst.target}); "
+        f"random directions of equal norm move a target by at most {random:.2f}.",
         *_curved(result),
     ]
 
@@ -219,7 +218,7 @@ def _curved(result: DirectionsResult) -> list[str]:
         "Edits along curves (the site as a polynomial of the factors, at the last steps only) "
         f"move each factor by {low:.2f} to {high:.2f} "
         f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others "
-        f"change by at most {cell(worst.leak)} "
+        f"change by at most {score_cell(worst.leak)} "
         f"(under {worst.target})."
     ]
 
@@ -233,7 +232,7 @@ def _best(result: DirectionsResult) -> list[str]:
     best = max(unsupervised, key=lambda found: found.separation.value)
     said = (
         f"Without labels, {method_title(best.method)} separates the factors best: "
-        f"{cell(best.separation)} (1: every factor has a "
+        f"{score_cell(best.separation)} (1: every factor has a "
         f"direction of its own; random tables reach {control_cell(best.separation)})"
     )
     tied = [
@@ -249,7 +248,7 @@ def _best(result: DirectionsResult) -> list[str]:
 def _pure(found: MethodResult, factor: str) -> str:
     """The direction that moves a factor most, and by how much."""
     name = max(found.effects, key=lambda direction: abs(found.effects[direction][factor].value))
-    return f"{factor} by {cell(found.effects[name][factor], shown=True)} ({name})"
+    return f"{factor} by {score_cell(found.effects[name][factor], signed=True)} ({name})"
 
 
 def _spans(result: DirectionsResult) -> list[str]:

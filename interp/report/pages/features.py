@@ -16,7 +16,8 @@ from typing import Any
 import jinja2
 
 from interp.core.files import write_json, write_text
-from interp.report.data.schema import validate
+from interp.report.data.records import Report, Route
+from interp.report.data.stored import FILE, report_values
 from interp.report.figures import features as figures
 from interp.report.figures.captions import json_for_page
 from interp.report.tables import features as tables
@@ -29,16 +30,19 @@ SCRIPTS = ("charts.js", "figures.js", "feature.js", "compare.js", "export.js", "
 LIVE_SCRIPTS = (*SCRIPTS[:-1], "live.js", SCRIPTS[-1])
 
 
-def write_report(data: Mapping[str, Any], folder: Path) -> Path:
+def write_report(data: Report, folder: Path) -> Path:
     """Write `features.json` (the data, exactly) and `index.html` (the page that shows it), and
     return the page's path.
 
     The page works from disk and offline: styles, scripts, data and plotly are inside it, and its
     content security policy forbids loading anything or running any other script.
 
+    Args:
+        data: what `interp.report.report_data` made of a run, or `read_report` of a folder.
+        folder: where to write; it is made if need be.
+
     Raises:
-        InputError: the data lacks something or holds what cannot be written
-            (`interp.report.data.schema`).
+        InputError: the data holds what cannot be written (`interp.report.data.stored`).
         UnavailableError: the folder cannot be written.
 
     Cost: about half a second and 2 MB, most of it plotly, beside twice the size of the data.
@@ -47,17 +51,21 @@ def write_report(data: Mapping[str, Any], folder: Path) -> Path:
         >>> write_report(data, Path("report"))
         PosixPath('report/index.html')
     """
-    validate(data)
-    text = page(data)
-    write_json(folder / "features.json", data)
+    values = report_values(data)
+    text = _filled(data, values)
+    write_json(folder / FILE, values)
     write_text(folder / "index.html", text)
     return folder / "index.html"
 
 
-def page(data: Mapping[str, Any], *, live: bool = False) -> str:
-    """The page's html for checked data; with `live`, also the panel that asks the server it came
-    from (`interp.report.serve`) to steer.
+def page(data: Report, *, live: bool = False) -> str:
+    """The page's html; with `live`, also the panel that asks the server it came from
+    (`interp.report.serve`) to steer.
     """
+    return _filled(data, report_values(data), live=live)
+
+
+def _filled(data: Report, plain: Mapping[str, Any], *, live: bool = False) -> str:
     drawn = {
         "dose": figures.dose_response(data),
         "detection": figures.detection(data),
@@ -73,8 +81,8 @@ def page(data: Mapping[str, Any], *, live: bool = False) -> str:
         "findings": findings(data),
         "tables": tables,
         "controls": tables.control_methods(data),
-        "provenance": json.dumps(data["provenance"], indent=1, ensure_ascii=False),
-        "embedded_data": embed_json(data),
+        "provenance": json.dumps(plain["provenance"], indent=1, ensure_ascii=False),
+        "embedded_data": embed_json(plain),
         "embedded_view": embed_json(_view(data, json_for_page(drawn))),
     }
     styles = ("page.css", "live.css") if live else ("page.css",)
@@ -104,7 +112,9 @@ def self_contained(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=lambda value: f"{value:,}", score=tables.score_cell)
+    environment.filters.update(
+        count=lambda value: f"{value:,}", score=tables.score_cell, beside=tables.beside
+    )
     own = {
         "policy": policy(script, figures.plotly_source(), connect=connect),
         "style": "".join(_asset(name) for name in styles),
@@ -137,33 +147,27 @@ def embed_json(value: Any) -> str:
     return text
 
 
-def _view(data: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+def _view(data: Report, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """What the page's script needs beside the data: titles, colours and figures, so that page and
     notebook show the same.
     """
     return {
         "titles": tables.method_titles(data),
         "colors": figures.method_colors(data),
-        "score_top": _score_top(data["features"]),
+        "score_top": _score_top(data.routes),
         "figures": drawn,
     }
 
 
-def _score_top(features: Sequence[Mapping[str, Any]]) -> float:
+def _score_top(routes: Sequence[Route]) -> float:
     """One upper end for every feature's steering chart, so that charts can be compared; at least
     0.5, in steps of 0.5, at most 2.
     """
-    doses = [
-        dose["score"]
-        for item in features
-        if item["steering"]
-        for route in item["steering"]["routes"]
-        for dose in route["dose"]
-    ]
+    scores = [dose.score for route in routes for dose in route.dose]
     ends = [
-        score["high"] if score["high"] is not None else score["value"]
-        for score in doses
-        if score["value"] is not None
+        score.value if math.isnan(score.high) else score.high
+        for score in scores
+        if not math.isnan(score.value)
     ]
     return min(2.0, max(0.5, math.ceil(2 * max(ends, default=0.0)) / 2))
 

@@ -12,11 +12,12 @@ from interp.causal.checks.faithfulness import Faithfulness
 from interp.causal.checks.sufficiency import Standing
 from interp.causal.graph.selection import SHARE
 from interp.core import Score
+from interp.core.display.markup import MISSING
 from interp.core.files import write_json, write_text
 from interp.report.figures import paths as path_figures
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.pages.features import embed_json, self_contained
-from interp.report.tables.features import MISSING, Table, score_cell
+from interp.report.tables.features import Table, control_cell, score_cell
 from interp.studies.paths.result import PathsResult
 
 SCRIPTS = ("charts.js", "figures.js", "paths.js")
@@ -93,7 +94,7 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
         "findings": findings(result),
         "shown": len(path_figures.shown_edges(graph, SHOWN)),
         "model": graph.provenance.model or "a network",
-        "accuracy": None if result.accuracy is None else score_cell(result.accuracy.to_dict()),
+        "accuracy": None if result.accuracy is None else score_cell(result.accuracy),
         "edges": edges_table(result),
         "curve": curve_table(result),
         "standing": standing_table(result),
@@ -192,7 +193,7 @@ def _task(result: PathsResult) -> list[str]:
     chance = "" if result.accuracy.control is None else f"; chance is {result.accuracy.control:.2f}"
     return [
         (
-            f"The model itself is right on {score_cell(result.accuracy.to_dict())} of "
+            f"The model itself is right on {score_cell(result.accuracy)} of "
             f"{result.accuracy.n} examples of the task{chance}."
         )
     ]
@@ -203,17 +204,17 @@ def _carried(judged: Faithfulness) -> str:
     own, chance = judged.curve[place], judged.random_curve[place]
     return (
         f"The strongest {100 * judged.fractions[place]:g} % of the edges ({judged.edges[place]:,} "
-        f"on paths) keep {score_cell(own.to_dict())} of what replacing everything takes away; "
-        f"random graphs with as many edges per layer keep {score_cell(chance.to_dict())}."
+        f"on paths) keep {score_cell(own)} of what replacing everything takes away; "
+        f"random graphs with as many edges per layer keep {score_cell(chance)}."
     )
 
 
 def _areas(judged: Faithfulness) -> str:
     return (
-        f"Over all sizes CMD is {score_cell(judged.cmd.to_dict(), 3)} (0 is best) against "
-        f"{score_cell(judged.random_cmd.to_dict(), 3)} of "
-        f"random graphs, and CPR {score_cell(judged.cpr.to_dict(), 3)} against "
-        f"{score_cell(judged.random_cpr.to_dict(), 3)}."
+        f"Over all sizes CMD is {score_cell(judged.cmd, 3)} (0 is best) against "
+        f"{score_cell(judged.random_cmd, 3)} of "
+        f"random graphs, and CPR {score_cell(judged.cpr, 3)} against "
+        f"{score_cell(judged.random_cpr, 3)}."
     )
 
 
@@ -224,24 +225,21 @@ def _checks(result: PathsResult) -> list[str]:
         said.append(
             f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, "
             f"{int((~found.is_top).sum())} random others) that were measured, the rank correlation "
-            f"with the prediction is {score_cell(found.spearman.to_dict())}, Pearson's "
-            f"{score_cell(found.pearson.to_dict())}; predictions dealt at random reach "
-            f"{_control(found.spearman)}."
+            f"with the prediction is {score_cell(found.spearman)}, Pearson's "
+            f"{score_cell(found.pearson)}; predictions dealt at random reach "
+            f"{control_cell(found.spearman)}."
         )
     if result.stability is not None:
         again = result.stability
         seeds = (
             ""
             if again.seeds is None
-            else (
-                f"; over seeds {score_cell(again.seeds.to_dict())}, by chance "
-                f"{_control(again.seeds)}"
-            )
+            else (f"; over seeds {score_cell(again.seeds)}, by chance {control_cell(again.seeds)}")
         )
         said.append(
-            f"Graphs of two halves of the examples overlap by {score_cell(again.halves.to_dict())} "
+            f"Graphs of two halves of the examples overlap by {score_cell(again.halves)} "
             f"(Jaccard, {again.edges:.0f} edges, "
-            f"{again.splits} splits), random ones by {_control(again.halves)}{seeds}."
+            f"{again.splits} splits), random ones by {control_cell(again.halves)}{seeds}."
         )
     if result.sufficiency is not None:
         both = result.sufficiency
@@ -254,12 +252,8 @@ def _checks(result: PathsResult) -> list[str]:
     return said
 
 
-def _control(score: Score) -> str:
-    return MISSING if score.control is None else f"{score.control:.2f}".replace("-", "−")
-
-
 def _standing(standing: Standing) -> str:
-    return score_cell(standing.metric.to_dict())
+    return score_cell(standing.metric)
 
 
 def edges_table(result: PathsResult) -> Table:
@@ -295,8 +289,8 @@ def curve_table(result: PathsResult) -> Table:
         (
             f"{100 * share:g} %",
             f"{judged.edges[place]:,}",
-            *(score_cell(item.curve[place].to_dict()) for item in methods),
-            score_cell(judged.random_curve[place].to_dict()),
+            *(score_cell(item.curve[place]) for item in methods),
+            score_cell(judged.random_curve[place]),
         )
         for place, share in enumerate(judged.fractions)
     ]
@@ -304,16 +298,16 @@ def curve_table(result: PathsResult) -> Table:
         (
             "CPR",
             "",
-            *(score_cell(item.cpr.to_dict(), 3) for item in methods),
-            score_cell(judged.random_cpr.to_dict(), 3),
+            *(score_cell(item.cpr, 3) for item in methods),
+            score_cell(judged.random_cpr, 3),
         )
     )
     rows.append(
         (
             "CMD",
             "",
-            *(score_cell(item.cmd.to_dict(), 3) for item in methods),
-            score_cell(judged.random_cmd.to_dict(), 3),
+            *(score_cell(item.cmd, 3) for item in methods),
+            score_cell(judged.random_cmd, 3),
         )
     )
     return Table("Faithfulness f, and the areas under it (CPR) and to 1 (CMD)", header, tuple(rows))
@@ -335,10 +329,10 @@ def standing_table(result: PathsResult) -> Table | None:
     rows = tuple(
         (
             title,
-            score_cell(state.metric.to_dict()),
-            _control(state.metric),
-            MISSING if state.accuracy is None else score_cell(state.accuracy.to_dict()),
-            MISSING if state.accuracy is None else _control(state.accuracy),
+            score_cell(state.metric),
+            control_cell(state.metric),
+            score_cell(state.accuracy),
+            control_cell(state.accuracy),
         )
         for title, state in states
     )
@@ -355,10 +349,10 @@ def sides_table(result: PathsResult) -> Table | None:
     rows = tuple(
         (
             f"{100 * share:g} %",
-            score_cell(only.to_dict()),
-            _control(only),
-            score_cell(without.to_dict()),
-            _control(without),
+            score_cell(only),
+            control_cell(only),
+            score_cell(without),
+            control_cell(without),
         )
         for share, only, without in zip(both.fractions, both.insertion, both.deletion, strict=True)
     )
@@ -383,7 +377,7 @@ def checked_table(result: PathsResult) -> Table | None:
     rows = tuple(
         (title, MISSING, MISSING, MISSING)
         if score is None
-        else (title, score_cell(score.to_dict()), str(score.n), _control(score))
+        else (title, score_cell(score), str(score.n), control_cell(score))
         for title, score in pairs
     )
     return Table(

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from interp.core import Score
+from interp.core.display.markup import MISSING, fixed
 from interp.diffusion.scores.effects import EditScore
-from interp.report.figures.directions import method_title, signed, unit_words
-from interp.report.tables.features import MISSING, Table, score_cell
+from interp.report.figures.directions import method_title, unit_words
+from interp.report.tables.features import Table, control_cell, score_cell
 from interp.studies.directions.result import DirectionsResult
 
 
@@ -19,9 +20,9 @@ def gate_table(result: DirectionsResult) -> Table | None:
     rows = tuple(
         (
             name,
-            cell(found.mean, shown=True),
+            score_cell(found.mean, signed=True),
             control_cell(found.mean),
-            cell(found.sd),
+            score_cell(found.sd),
             control_cell(found.sd),
             f"{found.ks:.3f} (p {found.p:.2g})",
             "; ".join(found.problems) or "passes",
@@ -58,9 +59,9 @@ def interchange_table(result: DirectionsResult) -> Table:
     rows = tuple(
         (
             factor,
-            cell(slopes[factor, windows[0]]),
+            score_cell(slopes[factor, windows[0]]),
             control_cell(slopes[factor, windows[0]]),
-            *(cell(slopes[factor, window]) for window in windows[1:]),
+            *(score_cell(slopes[factor, window]) for window in windows[1:]),
         )
         for factor in exchanged(result)
     )
@@ -102,15 +103,15 @@ def _scored_row(
     curve = None if title != name else result.curves.get(name)
     return (
         title,
-        MISSING if name not in slopes else signed(slopes[name].value).lstrip("+"),
+        fixed(slopes[name].value) if name in slopes else MISSING,
         f"{score.strength:.3g}" + ("" if score.reached else " (not reached)"),
-        cell(score.change, shown=True),
-        control_cell(score.change, shown=True),
+        score_cell(score.change, signed=True),
+        control_cell(score.change, signed=True),
         f"{100 * score.right_sign.value:.1f} %",
-        "–" if score.right_sign.control is None else f"{100 * score.right_sign.control:.0f} %",
-        cell(score.leak),
+        MISSING if score.right_sign.control is None else f"{100 * score.right_sign.control:.0f} %",
+        score_cell(score.leak),
         control_cell(score.leak),
-        MISSING if curve is None else f"{curve.monotone.value:.2f}".replace("-", "−"),
+        MISSING if curve is None else fixed(curve.monotone.value),
     )
 
 
@@ -120,7 +121,7 @@ def effects_table(result: DirectionsResult) -> Table:
         (
             f"{method_title(found.method)} · {name}",
             f"{found.strengths[place]:.3g}" + ("" if found.reached[place] else " (not reached)"),
-            *(cell(found.effects[name][factor], shown=True) for factor in result.factors),
+            *(score_cell(found.effects[name][factor], signed=True) for factor in result.factors),
             f"{found.purity[name]:.2f}",
         )
         for found in result.methods
@@ -139,7 +140,7 @@ def comparison_table(result: DirectionsResult) -> Table:
     rows = tuple(
         (
             method_title(method.method),
-            cell(method.separation),
+            score_cell(method.separation),
             control_cell(method.separation),
             f"{np.mean(list(method.purity.values())):.2f}",
             f"{100 * method.coverage:.0f} %",
@@ -168,15 +169,3 @@ def comparison_table(result: DirectionsResult) -> Table:
 def exchanged(result: DirectionsResult) -> list[str]:
     """The factors that the interchange test asked about."""
     return list(dict.fromkeys(row.factor for row in result.interchange.rows))
-
-
-def cell(score: Score | None, *, shown: bool = False) -> str:
-    """A score with its interval; `shown` with its sign."""
-    return MISSING if score is None else score_cell(score.to_dict(), signed=shown)
-
-
-def control_cell(score: Score, *, shown: bool = False) -> str:
-    """A score's control."""
-    if score.control is None:
-        return MISSING
-    return signed(score.control) if shown else f"{score.control:.2f}".replace("-", "−")

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from interp.core import Score
+from interp.core.display.markup import MISSING
 from interp.dynamics.lags import Lag
 from interp.dynamics.language.tracking import LanguageTrack
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
-from interp.report.tables.features import MISSING, Table, score_cell
+from interp.report.tables.features import Table, control_cell, score_cell
 from interp.studies.learning.result import (
     STEERED,
     LanguageResult,
@@ -111,7 +112,7 @@ def lags_table(found: LearningResult) -> Table | None:
             time_cell(arm.best),
             MISSING if arm.fixed is None else f"{time_cell(arm.fixed)} (at {arm.factor:g})",
             lag_cell(arm.lag),
-            MISSING if arm.lag is None else score_cell(arm.lag.earlier.to_dict()),
+            MISSING if arm.lag is None else score_cell(arm.lag.earlier),
         )
         for group, arm in cases
     )
@@ -154,8 +155,8 @@ def shifts_table(found: LanguageResult) -> Table:
     track = found.run.track
     rows = []
     for concept in found.concepts:
-        readable = score_cell(track.concept(concept.name).readable[-1].to_dict())
-        shifts = [score_cell(score.to_dict(), signed=True) for score in concept.shifts.values()]
+        readable = score_cell(track.concept(concept.name).readable[-1])
+        shifts = [score_cell(score, signed=True) for score in concept.shifts.values()]
         rows.append((concept.name, readable, *shifts))
     header = ("Concept", "Told apart (AUROC)", "Own", "Transported", "Final", "Random (control)")
     caption = (
@@ -172,7 +173,7 @@ def births_table(found: LanguageResult) -> Table | None:
     rows = tuple(
         (
             feature.concept,
-            f"{score_cell(feature.detects.to_dict())} ({_control(feature.detects)})",
+            f"{score_cell(feature.detects)} ({control_cell(feature.detects)})",
             born_cell(feature.born, feature.detects),
             onset_cell(found.concept(feature.concept).prompted),
         )
@@ -205,9 +206,9 @@ def likeness_table(track: LanguageTrack) -> Table:
             f"{track.steps[place]:,}",
             f"{track.cka[place]:.2f}",
             f"{track.relative[place]:.2f}",
-            score_cell(track.transport[place].to_dict()),
-            score_cell(track.unmoved[place].to_dict()),
-            _control(track.transport[place]),
+            score_cell(track.transport[place]),
+            score_cell(track.unmoved[place]),
+            control_cell(track.transport[place]),
         )
         for place in places
     )
@@ -271,7 +272,3 @@ def turn_cell(turn: Turn | None) -> str:
 
 def _typical_cells(times: Mapping[str, TypicalTime]) -> list[str]:
     return [time_cell(times.get(name)) for name in _MEASURES]
-
-
-def _control(score: Score) -> str:
-    return MISSING if score.control is None else f"{score.control:.2f}".replace("-", "−")

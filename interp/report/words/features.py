@@ -1,14 +1,14 @@
 """What was found, in sentences: computed from the scores, and no stronger than their intervals."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
+from interp.report.data.records import Report, Summary
 from interp.report.tables.features import control_methods, listed, method_titles, score_cell
 
 SUPERVISED = frozenset({"difference_in_means"})
 
 
-def verdict(data: Mapping[str, Any]) -> str:
+def verdict(data: Report) -> str:
     """The whole report in one sentence: how many features steer beyond the best control, and how
     many concepts one feature detects.
 
@@ -27,39 +27,40 @@ def verdict(data: Mapping[str, Any]) -> str:
     )
 
 
-def _steers(data: Mapping[str, Any]) -> str:
+def _steers(data: Report) -> str:
     steered = [
-        feature
-        for feature in data["features"]
-        if feature["steering"] is not None and feature["method"] not in SUPERVISED
+        feature.steering
+        for feature in data.features
+        if feature.steering is not None and feature.method not in SUPERVISED
     ]
     if not steered:
         return ""
-    beating = sum(
-        any(route["beats_control"] for route in feature["steering"]["routes"])
-        for feature in steered
-    )
+    beating = sum(item.beats_control for item in steered)
     return f"{beating} of {len(steered)} steered features steer beyond the best control"
 
 
-def _detects(data: Mapping[str, Any]) -> str:
-    controls, titles = control_methods(data) | SUPERVISED, method_titles(data)
-    found = [
-        item
-        for item in data["detection"]["summary"]
-        if item["method"] not in controls and item["mean_auroc"]["value"] is not None
-    ]
+def _detects(data: Report) -> str:
+    found = [item for item in _detectors(data) if item.method not in SUPERVISED]
     if not found:
         return ""
-    best = max(found, key=lambda item: item["at_least_0.9"])
-    title = titles[best["method"]]
+    best = max(found, key=lambda item: item.good)
     return (
-        f"{best['at_least_0.9']} of {best['concepts']} concepts are detected by one {title} "
-        "feature each (held-out AUROC\u00a0≥\u00a00.9)"
+        f"{best.good} of {best.concepts} concepts are detected by one "
+        f"{method_titles(data)[best.method]} feature each (held-out AUROC\u00a0≥\u00a00.9)"
     )
 
 
-def findings(data: Mapping[str, Any]) -> list[str]:
+def _detectors(data: Report) -> list[Summary]:
+    """The methods whose detection was measured, without controls."""
+    controls = control_methods(data)
+    return [
+        item
+        for item in data.detection.summary
+        if item.method not in controls and not math.isnan(item.mean_auroc.value)
+    ]
+
+
+def findings(data: Report) -> list[str]:
     """The report's headline sentences; what was not measured is said, not left out.
 
     Example:
@@ -70,27 +71,26 @@ def findings(data: Mapping[str, Any]) -> list[str]:
     return [_steering(data), _features(data), _detection(data), _judge(data)]
 
 
-def _steering(data: Mapping[str, Any]) -> str:
+def _steering(data: Report) -> str:
     families = [
-        f
-        for f in data["steering"]["families"]
-        if not f["control"] and f["report"]["value"] is not None
+        family
+        for family in data.steering.families
+        if not family.control and not math.isnan(family.report.value)
     ]
     if not families:
         return (
             "No family of directions was steered with, so whether these features cause "
             "anything is open."
         )
-    best = max(families, key=lambda family: family["report"]["value"])
-    score = f"{score_cell(best['report'])} on a scale of 0 to 2"
+    best = max(families, key=lambda family: family.report.value)
     text = (
-        f"Of {len(families)} families of directions, {best['title']} steers best: {score} at "
-        "its chosen strength"
+        f"Of {len(families)} families of directions, {best.title} steers best: "
+        f"{score_cell(best.report)} on a scale of 0 to 2 at its chosen strength"
     )
-    margin = best["minus_best_control"]
-    if margin is None or margin["value"] is None:
+    margin = best.minus_best_control
+    if margin is None or math.isnan(margin.value):
         return text + "; the best control was not scored beside it."
-    if margin["low"] is not None and margin["low"] > 0:
+    if margin.low > 0:
         return text + f", {score_cell(margin, signed=True)} against the best control."
     return text + (
         f". The difference from the best control, {score_cell(margin, signed=True)}, does not "
@@ -98,44 +98,36 @@ def _steering(data: Mapping[str, Any]) -> str:
     )
 
 
-def _features(data: Mapping[str, Any]) -> str:
-    steered = [
-        feature["steering"] for feature in data["features"] if feature["steering"] is not None
-    ]
+def _features(data: Report) -> str:
+    steered = [feature.steering for feature in data.features if feature.steering is not None]
     if not steered:
-        return f"None of the {len(data['features'])} features was steered on its own."
-    beating = sum(any(route["beats_control"] for route in item["routes"]) for item in steered)
+        return f"None of the {len(data.features)} features was steered on its own."
+    beating = sum(item.beats_control for item in steered)
     return f"{beating} of {len(steered)} steered features beat their control by at least one route."
 
 
-def _detection(data: Mapping[str, Any]) -> str:
-    controls, titles = control_methods(data), method_titles(data)
-    found = [
-        item
-        for item in data["detection"]["summary"]
-        if item["method"] not in controls and item["mean_auroc"]["value"] is not None
-    ]
-    if not found:
-        return "Detection of concepts was not measured."
+def _detection(data: Report) -> str:
+    titles = method_titles(data)
     parts = [
-        f"{item['at_least_0.9']} of {item['concepts']} by {titles[item['method']]}"
-        for item in found
+        f"{item.good} of {item.concepts} by {titles[item.method]}" for item in _detectors(data)
     ]
+    if not parts:
+        return "Detection of concepts was not measured."
     return f"Concepts detected with an AUROC of at least 0.9 by one feature: {listed(parts)}."
 
 
-def _judge(data: Mapping[str, Any]) -> str:
-    judge = data["judge"]
-    if judge["auroc"]["value"] is None:
+def _judge(data: Report) -> str:
+    judge = data.judge
+    if math.isnan(judge.auroc.value):
         return (
             "How well the judge tells concepts apart was not measured; read the steering "
             "scores with that in mind."
         )
     text = (
         "The judge tells a concept's held-out texts from others with AUROC "
-        f"{score_cell(judge['auroc'], 3)}"
+        f"{score_cell(judge.auroc, 3)}"
     )
-    refused, accepted = len(judge["refused"]), len(judge["accepted"])
+    refused, accepted = len(judge.refused), len(judge.accepted)
     return text + (
         f"; refused because it cannot: {refused} of {accepted + refused} concepts."
         if refused

@@ -4,7 +4,8 @@ on.
 
 import math
 
-from interp.report.tables.features import MISSING, score_cell
+from interp.core.display.markup import MISSING
+from interp.report.tables.features import control_cell, score_cell
 from interp.report.tables.learning import arm_title, lag_cell, onset_cell
 from interp.studies.learning.result import (
     ConceptResult,
@@ -97,7 +98,7 @@ def _language(language: LanguageResult) -> str:
 def _speeds(found: LearningResult) -> list[str]:
     return [
         f"Speed of learning {'the held-out class' if name == 'joint' else name} against Δcolour: "
-        f"rank correlation {score_cell(score.to_dict(), signed=True)} over {score.n} "
+        f"rank correlation {score_cell(score, signed=True)} over {score.n} "
         f"runs; runs dealt at random to signals {_signed(score.control)}."
         for name, score in found.correlations.items()
     ]
@@ -113,7 +114,7 @@ def _lags(found: LearningResult) -> list[str]:
         f"{'; '.join(f'{lag} at {signal:g}' for signal, lag in lags)}."
     ]
     shares = "; ".join(
-        f"{score_cell(group.over_random.to_dict())} (n = {group.over_random.n}) at {group.signal:g}"
+        f"{score_cell(group.over_random)} (n = {group.over_random.n}) at {group.signal:g}"
         for group in found.signals
         if group.over_random
     )
@@ -131,8 +132,8 @@ def _language_findings(language: LanguageResult) -> list[str]:
     if history is not None:
         said.append(
             f"{len(history.chains)} features were followed; from one checkpoint to the next "
-            f"{score_cell(history.links.to_dict())} of them "
-            f"go on (with checkpoints shuffled {_plain(history.links.control)}, p = "
+            f"{score_cell(history.links)} of them "
+            f"go on (with checkpoints shuffled {control_cell(history.links)}, p = "
             f"{history.p_value:.3f})."
         )
     return [
@@ -181,7 +182,3 @@ def facts(found: LearningResult) -> list[tuple[str, str]]:
 
 def _signed(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:+.2f}".replace("-", "−")
-
-
-def _plain(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}"

@@ -18,6 +18,7 @@ from interp.core.display.markup import (
     escape,
     estimate,
     facts,
+    fixed,
     foreign,
     numeral,
     shaded,
@@ -159,6 +160,24 @@ def test_numbers_with_intervals_and_signs() -> None:
     assert numeral(-0.5, signed=True) == "−0.500"
     assert estimate(0.5, -0.25, 1.0, signed=True) == "+0.500 [−0.250, +1.000]"
     assert estimate(NAN, NAN, NAN) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [
+        (0.912, 2, False, "0.91"),
+        (0.912, 1, True, "+0.9"),
+        (-0.512, 2, False, "−0.51"),
+        (-0.001, 2, False, "0.00"),
+        (0.001, 2, True, "0.00"),
+        (None, 2, False, "–"),
+        (NAN, 3, True, "–"),
+    ],
+)
+def test_numbers_with_so_many_decimals(
+    value: float | None, digits: int, signed: bool, text: str
+) -> None:
+    assert fixed(value, digits, signed=signed) == text
 
 
 @pytest.mark.parametrize(

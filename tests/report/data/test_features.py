@@ -3,6 +3,7 @@
 import numpy as np
 
 from interp.core import Score
+from interp.core.plain import plain
 from interp.decompose.stability import Stability
 from interp.report.data.features import _feature_stability, _method_stability
 
@@ -17,6 +18,7 @@ def test_stability_is_taken_by_the_features_index() -> None:
         over_seeds=SCORE,
         over_halves=None,
     )
-    assert _feature_stability(found, 0) == {"seeds": 0.1235, "halves": None, "control": 0.25}
-    assert _feature_stability(found, 1) == {"seeds": 1.0, "halves": None, "control": 0.2}
-    assert _method_stability(found) == {"seeds": SCORE.to_dict(), "halves": None}
+    own = [plain(_feature_stability(found, index)) for index in (0, 1)]
+    assert own[0] == {"seeds": 0.1235, "halves": None, "control": 0.25}
+    assert own[1] == {"seeds": 1.0, "halves": None, "control": 0.2}
+    assert plain(_method_stability(found)) == {"seeds": SCORE.to_dict(), "halves": None}

@@ -3,11 +3,14 @@ was.
 """
 
 import html
+import math
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
+from interp.core import Score
+from interp.report.data.stored import report_from
 from interp.report.figures import features as figures
 from interp.report.figures.captions import (
     captioned,
@@ -53,23 +56,24 @@ def test_the_words_count_what_was_measured(
 ) -> None:
     assert (
         interval_words(
-            [{"value": v, "n": n, "seed": s, "interval": "bootstrap 95%"} for v, n, s in scores]
+            [Score(math.nan if v is None else v, 0, 1, n=n, seed=s) for v, n, s in scores]
         )
         == words
     )
 
 
 def test_the_page_says_the_same_under_its_figures(data: dict[str, Any]) -> None:
-    written = page(data)
+    report = report_from(data)
+    written = page(report)
     for draw in (figures.dose_response, figures.detection, figures.reconstruction):
-        assert f"<figcaption>{html.escape(draw(data).layout.meta['caption'])}" in written
+        assert f"<figcaption>{html.escape(draw(report).layout.meta['caption'])}" in written
 
 
 @pytest.mark.parametrize("draw", [figures.dose_response, figures.detection, figures.reconstruction])
 def test_every_figure_of_the_report_says_n_seed_and_control(
     data: dict[str, Any], draw: Any
 ) -> None:
-    drawn = draw(data)
+    drawn = draw(report_from(data))
     caption = drawn.layout.meta["caption"]
     assert "n = 24" in caption
     assert "seed 0" in caption

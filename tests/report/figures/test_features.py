@@ -6,6 +6,7 @@ import pytest
 
 from interp.core import InputError
 from interp.features.tree import Branch, ConceptTree
+from interp.report.data.stored import report_from
 from interp.report.figures import features as figures
 
 
@@ -28,7 +29,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_dose_response_holds_every_familys_curve_with_its_interval(data: dict[str, Any]) -> None:
-    figure = figures.dose_response(data)
+    figure = figures.dose_response(report_from(data))
     assert len(figure.data) == len(data["steering"]["families"])
     family = data["steering"]["families"][0]
     drawn = trace(figure, family["title"])
@@ -41,16 +42,16 @@ def test_dose_response_holds_every_familys_curve_with_its_interval(data: dict[st
 
 
 def test_controls_are_grey_and_nothing_else_is(data: dict[str, Any]) -> None:
-    figure = figures.dose_response(data)
+    figure = figures.dose_response(report_from(data))
     for family in data["steering"]["families"]:
         assert (trace(figure, family["title"]).line.color == figures.GREY) == family["control"]
-    colors = figures.method_colors(data)
+    colors = figures.method_colors(report_from(data))
     assert colors["random"] == figures.GREY
     assert len({colors["snmf"], colors["sae"], colors["difference-in-means"]} - {figures.GREY}) == 3
 
 
 def test_no_steering_is_a_level_line(data: dict[str, Any]) -> None:
-    drawn = trace(figures.dose_response(data), "no steering")
+    drawn = trace(figures.dose_response(report_from(data)), "no steering")
     assert list(drawn.x) == [0.1, 2.0]
     assert (
         drawn.y[0] == drawn.y[1] == data["steering"]["families"][-1]["curve"][0]["score"]["value"]
@@ -63,9 +64,10 @@ def test_undefined_scores_are_left_out(data: dict[str, Any]) -> None:
         "low": None,
         "high": None,
     }
-    assert len(trace(figures.dose_response(data), data["steering"]["families"][0]["title"]).y) == 4
+    title = data["steering"]["families"][0]["title"]
+    assert len(trace(figures.dose_response(report_from(data)), title).y) == 4
     data["methods"][0]["explained_variance"]["value"] = None
-    assert [item.name for item in figures.reconstruction(data).data] == [
+    assert [item.name for item in figures.reconstruction(report_from(data)).data] == [
         "top-k SAE",
         "random directions",
     ]
@@ -75,7 +77,7 @@ def test_detection_puts_the_best_concept_on_top(data: dict[str, Any]) -> None:
     concepts = {item["concept"]: item["best"] for item in data["detection"]["concepts"]}
     concepts["law"][1]["auroc"]["value"] = 0.999
     concepts["winter"][3]["auroc"]["value"] = 1.0  # a control
-    figure = figures.detection(data)
+    figure = figures.detection(report_from(data))
     assert figure.layout.yaxis.ticktext[-1] == "law"
     drawn = trace(figure, "semi-NMF")
     assert sorted(drawn.x) == sorted(
@@ -85,7 +87,8 @@ def test_detection_puts_the_best_concept_on_top(data: dict[str, Any]) -> None:
 
 def test_names_from_the_data_are_text_in_a_figure(data: dict[str, Any]) -> None:
     data["steering"]["families"][0]["title"] = "<a href='x'>"
-    text = figures.dose_response(data).to_json() + figures.detection(data).to_json()
+    report = report_from(data)
+    text = figures.dose_response(report).to_json() + figures.detection(report).to_json()
     assert "<a href" not in text
     assert "<script" not in text
     assert "&lt;script" in text or "\\u0026lt;script" in text
@@ -96,7 +99,7 @@ def test_nothing_measured_gives_empty_figures(data: dict[str, Any]) -> None:
     data["detection"] |= {"concepts": [], "summary": []}
     data["methods"] = []
     assert [
-        len(draw(data).data)
+        len(draw(report_from(data)).data)
         for draw in (figures.dose_response, figures.detection, figures.reconstruction)
     ] == [0, 0, 0]
 

@@ -9,6 +9,7 @@ from displayed import BUILT, UNDEFINED, activations, dictionary, score
 
 from interp.detection import Detection
 from interp.report import METHOD_TITLES, MethodRun, Run, report_data
+from interp.report.data.records import Report
 from interp.report.figures.features import GREY, dose_response
 from interp.report.figures.steering import steering_curves
 from interp.steering import FamilyResult, Protocol, SteeringResult
@@ -76,7 +77,7 @@ def result() -> SteeringResult:
     )
 
 
-def assembled(result: SteeringResult) -> dict[str, Any]:
+def assembled(result: SteeringResult) -> Report:
     row = Detection(
         concept="sea",
         method="snmf",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from interp.core.errors import InputError, UnavailableError
+from interp.report.data.stored import report_from
 from interp.report.figures.features import plotly_source
 from interp.report.pages.features import embed_json, write_report
 
@@ -47,7 +48,7 @@ def parsed(page: Path) -> Reader:
 
 @pytest.fixture(scope="module")
 def page(pristine: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(pristine, tmp_path_factory.mktemp("report"))
+    return write_report(report_from(pristine), tmp_path_factory.mktemp("report"))
 
 
 def test_the_data_beside_and_inside_the_page_are_the_data(data: dict[str, Any], page: Path) -> None:
@@ -109,10 +110,10 @@ def test_only_the_pages_own_scripts_may_run(page: Path) -> None:
 
 
 def test_same_data_same_bytes(data: dict[str, Any], page: Path, tmp_path: Path) -> None:
-    again = write_report(data, tmp_path / "again")
+    again = write_report(report_from(data), tmp_path / "again")
     assert again.read_bytes() == page.read_bytes()
     data["title"] += "!"
-    assert write_report(data, tmp_path / "again").read_bytes() != page.read_bytes()
+    assert write_report(report_from(data), tmp_path / "again").read_bytes() != page.read_bytes()
 
 
 def test_the_lede_names_methods_and_no_control(page: Path) -> None:
@@ -125,23 +126,23 @@ def test_refused_data_leave_the_old_report(data: dict[str, Any], page: Path) -> 
     before = {path.name: path.read_bytes() for path in page.parent.iterdir()}
     del data["judge"]["failed"]
     with pytest.raises(InputError, match=r"judge\.failed"):
-        write_report(data, page.parent)
+        write_report(report_from(data), page.parent)
     assert {path.name: path.read_bytes() for path in page.parent.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(data: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="cannot write"):
-        write_report(data, tmp_path / "file" / "report")
+        write_report(report_from(data), tmp_path / "file" / "report")
 
 
 def test_what_was_not_measured_is_said(data: dict[str, Any], tmp_path: Path) -> None:
-    whole = write_report(data, tmp_path / "whole").read_text(encoding="utf-8")
+    whole = write_report(report_from(data), tmp_path / "whole").read_text(encoding="utf-8")
     data["steering"]["families"] = []
     data["detection"] = {"concepts": [], "summary": []}
     data["methods"] = []
     data["judge"]["refused"] = []
-    empty = write_report(data, tmp_path / "empty").read_text(encoding="utf-8")
+    empty = write_report(report_from(data), tmp_path / "empty").read_text(encoding="utf-8")
     for sentence in (
         "Nothing was steered in this report.",
         "Detection of concepts was not measured.",

@@ -16,7 +16,7 @@ from interp.decompose import COEFFICIENT_SPARSITY
 from interp.decompose.hierarchy import load_hierarchy
 from interp.models.adapters.decoding import Sampling
 from interp.report import write_features
-from interp.report.data.schema import validate
+from interp.report.data.stored import report_from
 from interp.steering import Protocol
 from interp.studies.features.companions import load_companions
 from interp.studies.features.protocol import Settings
@@ -148,7 +148,7 @@ def test_the_model_is_called_by_its_folder_and_can_be_loaded_again(
 
 
 def test_the_data_passes_its_schema_and_lists_every_feature(data: dict[str, Any]) -> None:
-    validate(data)
+    report_from(data)
     counts = {item["method"]: item["features"] for item in data["methods"]}
     assert counts == {"snmf": 12, "sae": 12, "pca": 12, "difference_in_means": 2, "random": 12}
     listed = [feature["method"] for feature in data["features"]]
@@ -316,7 +316,7 @@ def test_the_default_model_is_reported_on(tmp_path: Path, monkeypatch: pytest.Mo
     )
     page = main_job(settings, tmp_path)
     data = read(tmp_path)
-    validate(data)
+    report_from(data)
     assert data["model"]["name"] == settings.model
     assert [concept["concept"] for concept in data["detection"]["concepts"]] == list(names)
     assert [

@@ -1,24 +1,59 @@
-"""A gap in a report's data is named by its path before anything is written."""
+"""A report reads back as it was written, and a gap in its data is named by its path before anything
+is written.
+"""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from interp.core.errors import InputError
-from interp.report.data.schema import validate
+from interp.report.data.stored import read_report, report_from, report_values
+from interp.report.pages.features import write_report
 
 Change = Callable[[dict[str, Any]], object]
 
 
 def test_whole_data_pass_and_so_do_the_allowed_gaps(data: dict[str, Any]) -> None:
-    validate(data)
+    report_from(data)
     data["features"][0] |= {"detection": None, "steering": None, "concept": None, "stability": None}
     data["features"][1]["stability"] = {"seeds": None, "halves": 0.5, "control": 0.2}
     data["methods"][0]["stability"] = None
     data["judge"]["auroc"] |= {"value": None, "low": None, "high": None}
     data["model"]["weight_hash"] = None
-    validate(data)
+    report_from(data)
+
+
+def test_a_report_and_its_json_are_the_same(data: dict[str, Any]) -> None:
+    data["judge"]["auroc"] |= {"value": None, "low": None, "high": None}
+    report = report_from(data)
+    assert math.isnan(report.judge.auroc.value)
+    assert report.detection.summary[0].good == data["detection"]["summary"][0]["at_least_0.9"]
+    assert report_values(report) == data
+    assert report.model.source is None
+    data["model"]["source"] = "a folder"
+    assert report_from(data).model.source == "a folder"
+    assert report_values(report_from(data)) == data
+
+
+def test_a_report_reads_back_from_its_folder(data: dict[str, Any], tmp_path: Path) -> None:
+    report = report_from(data)
+    write_report(report, tmp_path)
+    assert read_report(tmp_path) == report
+    with pytest.raises(InputError, match="holds no report"):
+        read_report(tmp_path / "elsewhere")
+
+
+def test_a_number_that_is_undefined_is_refused_where_there_must_be_one(
+    data: dict[str, Any],
+) -> None:
+    report = report_from(data)
+    wrong = replace(report.methods[0], l0=math.nan)
+    with pytest.raises(InputError, match=r"NoneType at 'methods\[0\].l0'"):
+        report_values(replace(report, methods=(wrong,)))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +90,7 @@ def test_a_missing_key_is_named_by_its_path(
 ) -> None:
     change(data)
     with pytest.raises(InputError, match=f"lacks {path}"):
-        validate(data)
+        report_from(data)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +130,4 @@ def test_a_value_that_cannot_be_shown_is_refused(
 ) -> None:
     change(data)
     with pytest.raises(InputError, match=message):
-        validate(data)
+        report_from(data)
