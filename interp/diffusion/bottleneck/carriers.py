@@ -15,7 +15,8 @@ from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
 from interp.diffusion.bottleneck.clamped import HeldRuns
 from interp.diffusion.edits.straight import AnyEdit
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.images.factors import LEAST, require_readable
+from interp.diffusion.scores.effects import Trial
 
 
 @dataclass(frozen=True)
@@ -201,12 +202,10 @@ class _Shares:
 
     @cached_property
     def whole(self) -> Score:
-        edited, random = (_known(self._changes(frozenset(), which)) for which in (0, 1))
-        if min(len(edited), len(random)) < LEAST:
-            raise InputError(
-                f"{len(edited)} edited images could be read, {LEAST} are needed; take a smaller "
-                "strength"
-            )
+        known = [self._changes(frozenset(), which) for which in (0, 1)]
+        for values in known:
+            require_readable(~np.isnan(values), "edited images", "take a smaller strength")
+        edited, random = (values[~np.isnan(values)] for values in known)
         return bootstrap_mean(edited, seed=self.seed, control=float(random.mean()))
 
     def of(self, held: frozenset[str], *, lost: bool = False) -> Score:
@@ -232,10 +231,6 @@ class _Shares:
         return Score(
             np.nan, np.nan, np.nan, n=count, seed=self.seed, control=None, interval=f"none: {why}"
         )
-
-
-def _known(values: Float[np.ndarray, " image"]) -> Float[np.ndarray, " known"]:
-    return values[~np.isnan(values)]
 
 
 def _both(

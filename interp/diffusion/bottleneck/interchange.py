@@ -16,13 +16,11 @@ from torch import Tensor
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
 from interp.core.display.markup import block, facts, foreign, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.factors import Reader, factor_table, require_readable
 from interp.diffusion.records.activations import StepActivations, checked_window, record_sites
 from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds, unclipped
 from interp.diffusion.sampling.labels import Labels, labelled
 from interp.models import Call, Hook, SamplingPlan, UNetModel
-
-LEAST = 8
 
 
 @dataclass(frozen=True)
@@ -220,11 +218,7 @@ def _replacing(acts: StepActivations, rows: slice, window: range) -> Hook:
 
 
 def _varying(table: Mapping[str, Float[Tensor, " pair"]], kept: Tensor) -> list[str]:
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} pairs could be read, {LEAST} are needed; see "
-            "whether the network passes its gate"
-        )
+    require_readable(kept, "pairs", "see whether the network passes its gate")
     names = [name for name, value in table.items() if float(value[kept].std()) > 1e-6]
     if not names:
         raise InputError(

@@ -7,8 +7,9 @@ Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shap
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import InputError
@@ -16,7 +17,22 @@ from interp.core import InputError
 Reader = Callable[[Tensor], Mapping[str, Tensor]]
 """Images `[image, channel, y, x]` to each factor's value per image, NaN where it cannot be read."""
 
+LEAST = 8
+"""The smallest number of readable images that anything is measured on."""
+
 LEAST_INK = 0.005
+
+
+def require_readable(kept: Bool[Tensor | np.ndarray, " image"], what: str, advice: str) -> None:
+    """See that enough images can be read: that `LEAST` of them are `kept`.
+
+    Raises:
+        InputError: fewer are; the message counts `what` and ends in `advice`.
+    """
+    if int(kept.sum()) < LEAST:
+        raise InputError(
+            f"{int(kept.sum())} of {len(kept)} {what} could be read, {LEAST} are needed; {advice}"
+        )
 
 
 def factor_table(

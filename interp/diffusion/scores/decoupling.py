@@ -12,7 +12,8 @@ from torch import Tensor
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.diffusion.edits.straight import AnyEdit
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.images.factors import LEAST
+from interp.diffusion.scores.effects import Trial
 
 
 @dataclass(frozen=True)

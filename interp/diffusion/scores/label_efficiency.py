@@ -18,8 +18,9 @@ from interp.core.score import bootstrap_indices
 from interp.diffusion.directions.mean_difference import supervised_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.straight import Edit, Rule
+from interp.diffusion.images.factors import require_readable
 from interp.diffusion.records.activations import StepActivations
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.scores.effects import Trial
 
 COUNTS = (5, 10, 20, 40, 100)
 
@@ -174,11 +175,7 @@ def label_efficiency(
     assert largest is not None
     effects, random = np.array(tables), changed(random_like(largest, seed=seed))
     kept = ~np.isnan(effects).any(axis=(0, 1)) & ~np.isnan(random)
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} images could be read under every edit, {LEAST} are "
-            "needed; give a smaller length"
-        )
+    require_readable(kept, "images, under every edit,", "give a smaller length")
     scores = _scores(effects[:, :, kept], float(random[kept].mean()), seed)
     rows = (CountEffect(size, pool * size, *pair) for size, pair in zip(sizes, scores, strict=True))
     return LabelEfficiency(

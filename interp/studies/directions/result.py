@@ -36,9 +36,9 @@ class MethodResult:
     `directions` have length 1 over all steps. `strengths` bring each to the same measured effect,
     `wanted` sd of the factor that it moves most (`reached`: whether it came within a fifth of it).
     `effects` are the mean changes of every factor at that strength, less those at the opposite one,
-    halved; a cell's control is what a random direction of equal norm does. `spanned` is, per
-    factor, the share of the supervised direction that lies in the span of these; by chance it would
-    be `chance`.
+    halved; a cell's control is what a random direction of equal norm does at the same strength.
+    `spanned` is, per factor, the share of the supervised direction that lies in the span of these;
+    by chance it would be `chance`.
     """
 
     method: str

@@ -57,7 +57,7 @@ def test_known_changes_are_measured_in_sd(trial: Trial) -> None:
 
 def test_effect_matrix_is_the_known_one(trial: Trial) -> None:
     table = effect_matrix(trial, brighter(trial.model), (0.05, 0.1))
-    found = np.array([[cell.value for cell in row.values()] for row in table.values()])
+    found = np.array([[cell.value for cell in row.values()] for row in table.scores.values()])
     assert found == pytest.approx(np.diag([0.5, 1.0]), abs=1e-4)
     late = odd_changes(trial, brighter(trial.model)["mean"], 0.05, window=range(2))
     assert late == pytest.approx(np.zeros((16, 2)), abs=1e-6), (
