@@ -1,5 +1,5 @@
-"""Edits made while the bottleneck or skip connections of a UNet are held at what they are without
-the edit.
+"""Edits made while the bottleneck or skip connections of a UNet are clamped to what they are
+without the edit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ MIDDLE = "mid"
 Values = Mapping[str, Tensor]
 """What carriers hold at one step: `[image, channel, y, x]` each."""
 Run = tuple[AnyEdit, frozenset[str]]
-"""An edit, and the carriers that are held."""
+"""An edit, and the carriers that are clamped."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ def _skips_of(module: Any) -> tuple[_Skip, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldRuns:
-    """Samples a trial's images, edited, with some carriers held at what they are in the unedited
+class ClampedRuns:
+    """Samples a trial's images, edited, with some carriers clamped to what they are in the unedited
     run of the same seeds.
 
     Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the
-    deepest. At `mid` an edit comes on top of what is held.
+    deepest. At `mid` an edit comes on top of the clamp.
 
     Raises:
         InputError: a network whose way up is not one of resnets that read a skip each.
 
     Example:
-        >>> HeldRuns(trial).changes([(edit, frozenset({"skip0"}))])
+        >>> ClampedRuns(trial).changes([(edit, frozenset({"skip0"}))])
     """
 
     trial: Trial
@@ -119,7 +119,9 @@ class HeldRuns:
                 self._sampled(seeds[rows], "symmetric", partial(self._recorded, unedited))
                 for place, run in enumerate(runs):
                     parts[place].append(
-                        self._sampled(seeds[rows], run[0].rule, partial(self._held, run, unedited))
+                        self._sampled(
+                            seeds[rows], run[0].rule, partial(self._clamped, run, unedited)
+                        )
                     )
                     progress(
                         "carriers",
@@ -151,13 +153,12 @@ class HeldRuns:
         if missing := [name for name in self.carriers if name not in now]:
             raise InputError(
                 f"{missing[0]} of {self.trial.model.name} is not read on its way up; its "
-                "carriers "
-                "cannot be told apart"
+                "carriers cannot be told apart"
             )
         found.append(now)
         return plain, plain
 
-    def _held(
+    def _clamped(
         self, run: Run, unedited: Sequence[Values], step: int, images: Tensor
     ) -> tuple[Tensor, Tensor]:
         edit, names = run
@@ -183,8 +184,8 @@ class HeldRuns:
             return answer(self.trial.model, images, self._times[step], middle)
 
 
-def _instead(held: Tensor, value: Tensor, call: Call) -> Tensor:
-    return held
+def _instead(clamped: Tensor, value: Tensor, call: Call) -> Tensor:
+    return clamped
 
 
 def _then(first: Hook | None, change: Hook, value: Tensor, call: Call) -> Tensor | None:

@@ -223,8 +223,7 @@ def _varying(table: Mapping[str, Float[Tensor, " pair"]], kept: Tensor) -> list[
     if not names:
         raise InputError(
             f"none of {', '.join(table)} varies among the images; see whether the network "
-            "passes "
-            "its gate"
+            "passes its gate"
         )
     return names
 

@@ -76,8 +76,7 @@ def contrastive_directions(
     if count < 2 or images < 2 or images > len(acts):
         raise InputError(
             f"{count} directions on {images} of {len(acts)} images; give at least 2 of each, "
-            "at "
-            "most what was recorded"
+            "at most what was recorded"
         )
     levels = noise_levels(model, acts.total)
     if tuple(levels.timesteps[step] for step in acts.steps) != acts.timesteps:

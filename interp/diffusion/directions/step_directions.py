@@ -45,8 +45,7 @@ class StepDirections:
         if not bool(self.values.isfinite().all()):
             raise InputError(
                 f"directions found by {self.method} are not finite; see whether the network "
-                "passes "
-                "its gate"
+                "passes its gate"
             )
 
     def __len__(self) -> int:

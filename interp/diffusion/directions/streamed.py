@@ -83,8 +83,7 @@ def streamed_statistics(
     if not 0 < components <= carried:
         raise InputError(
             f"{components} components with {carried} kept were asked for; keep as many as "
-            "there "
-            "are components, or more"
+            "there are components, or more"
         )
     fitted: IncrementalPCA | None = None
     first: StepActivations | None = None

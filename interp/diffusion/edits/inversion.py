@@ -108,8 +108,7 @@ def require_images(model: UNetModel, images: Float[Tensor, "image channel y x"])
     if not (bool(images.isfinite().all()) and low >= -1.5 and high <= 1.5) or low >= 0:
         raise InputError(
             f"images have values from {low:.3g} to {high:.3g}; give them from -1 to 1 (of 0 to "
-            "1: "
-            "2 * images - 1)"
+            "1: 2 * images - 1)"
         )
 
 

@@ -152,8 +152,7 @@ def edit_hooks(edit: AnyEdit) -> dict[str, Hook]:
     if edit.rule != "symmetric":
         raise InputError(
             "an asymmetric edit needs two answers of the network per step; use sample_edited, "
-            "or "
-            "rule='symmetric'"
+            "or rule='symmetric'"
         )
 
     def hook(value: Tensor, call: Call) -> Tensor | None:

@@ -69,8 +69,7 @@ def checked_window(window: range | None, total: int) -> range:
     if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= total:
         raise InputError(
             f"step window {chosen} does not lie within the sampler's {total} steps; give a "
-            "part of "
-            f"range({total})"
+            f"part of range({total})"
         )
     return chosen
 

@@ -83,8 +83,7 @@ def dose_response(
     if len(direction) != 1 or len(strengths) < 3 or list(strengths) != sorted(set(strengths)):
         raise InputError(
             f"{len(direction)} directions at strengths {list(strengths)}; give one, at three "
-            "or "
-            "more rising strengths"
+            "or more rising strengths"
         )
     place = trial.judge.factors.index(factor)
     columns, random, kept = [], [], []

@@ -15,7 +15,7 @@ from interp.core.display import markup
 from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
 from interp.core.score import bootstrap_indices
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.straight import Edit, Rule
 from interp.diffusion.images.factors import require_readable
@@ -156,8 +156,7 @@ def label_efficiency(
     if known < pool * sizes[-1]:
         raise InputError(
             f"{known} samples have a value of {factor!r}, {pool * sizes[-1]} are needed; "
-            "record "
-            "more, or take a smaller pool"
+            "record more, or take a smaller pool"
         )
 
     def changed(direction: StepDirections) -> np.ndarray:
@@ -208,7 +207,7 @@ def _direction(
 ) -> StepDirections:
     kept = ~next(iter(given.values())).isnan()
     if bool(kept.all()):
-        return supervised_directions(acts, given, size, sample=pool * size, seed=seed)
+        return mean_difference_directions(acts, given, size, sample=pool * size, seed=seed)
     part = StepActivations(
         values=acts.values[kept],
         steps=acts.steps,
@@ -218,7 +217,7 @@ def _direction(
         total=acts.total,
         seed=acts.seed,
     )
-    return supervised_directions(
+    return mean_difference_directions(
         part,
         {name: values[kept] for name, values in given.items()},
         size,

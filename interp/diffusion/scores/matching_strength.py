@@ -61,8 +61,7 @@ def match_strength(
     if min(wanted, start, most, tolerance) <= 0 or growth <= 1:
         raise InputError(
             f"wanted {wanted}, start {start}, most {most}, growth {growth}: give positive "
-            "numbers, "
-            "and a growth above 1"
+            "numbers, and a growth above 1"
         )
     tried: list[tuple[float, float]] = []
 

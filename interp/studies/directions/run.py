@@ -16,7 +16,7 @@ from interp.core import ConvergenceWarning, InputError, Progress, Provenance, si
 from interp.diffusion.bottleneck.interchange import Interchange, interchange
 from interp.diffusion.directions.by_name import SUPERVISED, UNLABELLED, Method, find_directions
 from interp.diffusion.directions.projection import overlap
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit
@@ -222,7 +222,7 @@ class _Study:
                 "% have a factor that cannot be read; the gate, on other images, allows less than "
                 f"{100 * UNREADABLE:.0f} %."
             )
-        self.truth = regressed_directions(self.acts, self.values)
+        self.truth = regression_directions(self.acts, self.values)
         self.choose = self._trial(protocol.choose, protocol.strengths_seed)
         self.report = self._trial(protocol.report, protocol.report_seed)
 

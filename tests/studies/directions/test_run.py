@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from small_generator import brightness, pictures, untrained
 
 from interp.core import InputError, UnavailableError
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.directions.storage import load_directions, save_directions
 from interp.diffusion.edits.straight import Edit
@@ -213,7 +213,7 @@ def trial() -> Trial:
 @pytest.fixture(scope="module")
 def regressed() -> StepDirections:
     acts = record_steps(untrained(), 24, seed=1, steps=3)
-    return regressed_directions(acts, brightness(acts.images)).scaled(1.0)
+    return regression_directions(acts, brightness(acts.images)).scaled(1.0)
 
 
 def test_a_common_strength_has_the_wanted_effect_and_says_where_it_has_not(
