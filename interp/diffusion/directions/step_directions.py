@@ -1,7 +1,7 @@
 """Directions over sampling steps: what is added at a site while an image is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -21,20 +21,21 @@ class StepDirections:
     `steps` of a sampler of `total` steps.
 
     They belong to that sampler: another number of steps, or another spacing, visits other noise
-    levels. `method` says how they were found.
+    levels. `method` says how they were found. As plain json they are their names and where they
+    come from.
 
     Example:
         >>> directions["radius"].norms
     """
 
-    values: Float[Tensor, "direction step channel y x"]
+    values: Float[Tensor, "direction step channel y x"] = field(metadata={"plain": False})
     names: tuple[str, ...]
-    steps: tuple[int, ...]
-    timesteps: tuple[int, ...]
-    site: str
-    total: int
     method: str
+    site: str
+    steps: tuple[int, ...]
     seed: int
+    timesteps: tuple[int, ...] = field(metadata={"plain": False})
+    total: int = field(metadata={"plain": False})
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values) or len(set(self.names)) != len(self.names):

@@ -239,7 +239,9 @@ def test_a_guided_model_is_refused() -> None:
     edit = Edit(
         directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("d",), "by hand"), (1.0,)
     )
-    with pytest.raises(InputError, match="is guided, and only one of its two passes could be clamped"):
+    with pytest.raises(
+        InputError, match="is guided, and only one of its two passes could be clamped"
+    ):
         carrier_shares(trial, edit)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from small_generator import brightness, pictures, untrained
 
 from interp.core import InputError, UnavailableError
+from interp.core.plain import plain
 from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.directions.storage import load_directions, save_directions
@@ -111,7 +112,7 @@ def test_scores_are_those_of_other_images_than_the_strengths_were_chosen_on(
 
 
 def test_the_same_study_gives_the_same_numbers_and_counts_what_it_cost() -> None:
-    first, again = (study(untrained(), methods=("pca",)).to_dict() for _ in range(2))
+    first, again = (plain(study(untrained(), methods=("pca",))) for _ in range(2))
     for values in (first, again):
         values["provenance"]["cost"].pop("seconds")
         for method in values["methods"]:
