@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.core import InputError, Progress, silent
 from interp.diffusion.edits.straight import Answers, AnyEdit, Rule, answer, trajectory
-from interp.diffusion.sampling.ddim import image_seeds
+from interp.diffusion.sampling.ddim import batches
 from interp.diffusion.sampling.labels import labelled
 from interp.diffusion.sampling.levels import ddim, noise_levels
 from interp.diffusion.scores.effects import Trial
@@ -109,26 +109,17 @@ class ClampedRuns:
 
         Cost: a sampling of the trial's images per run, and one more.
         """
-        trial, count = self.trial, len(self.trial.base)
-        seeds = image_seeds(count, trial.seed)
+        trial, done = self.trial, 0
         parts: list[list[Tensor]] = [[] for _ in runs]
-        for start in range(0, count, trial.batch_size):
-            rows = slice(start, min(start + trial.batch_size, count))
-            with labelled(trial.model.module, None if trial.labels is None else trial.labels[rows]):
+        for batch in batches(len(trial.base), trial.seed, trial.labels, trial.batch_size):
+            with labelled(trial.model.module, batch.labels):
                 unedited: list[Values] = []
-                self._sampled(seeds[rows], "symmetric", partial(self._recorded, unedited))
-                for place, run in enumerate(runs):
-                    parts[place].append(
-                        self._sampled(
-                            seeds[rows], run[0].rule, partial(self._clamped, run, unedited)
-                        )
-                    )
-                    progress(
-                        "carriers",
-                        start * len(runs) + (place + 1) * (rows.stop - start),
-                        count * len(runs),
-                        "image",
-                    )
+                self._sampled(batch.seeds, "symmetric", partial(self._recorded, unedited))
+                for run, made in zip(runs, parts, strict=True):
+                    answers = partial(self._clamped, run, unedited)
+                    made.append(self._sampled(batch.seeds, run[0].rule, answers))
+                    done += len(batch.seeds)
+                    progress("carriers", done, len(trial.base) * len(runs), "image")
         return [(trial.judge.table(torch.cat(images)) - trial.base).numpy() for images in parts]
 
     def _sampled(self, seeds: Sequence[int], rule: Rule, answers: Answers) -> Tensor:

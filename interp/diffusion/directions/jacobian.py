@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -306,4 +307,4 @@ def _continued(
     overlaps = before.flatten(1) @ after.flatten(1).T
     _, order = linear_sum_assignment(-overlaps.abs().numpy())
     signs = overlaps[range(len(before)), order].sign()
-    return after[order] * torch.where(signs == 0, 1, signs)[:, None, None, None]
+    return after[order] * rearrange(torch.where(signs == 0, 1, signs), "vector -> vector 1 1 1")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from interp.core.names import require_known
 from interp.diffusion.records.activations import StepActivations
 
 SHOWN = 12
+PER_STEP = "direction step -> direction step 1 1 1"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,7 +86,8 @@ class StepDirections:
                 f"direction {self.names[int(norms.argmin())]!r} is zero; it cannot be given a "
                 "length"
             )
-        return replace(self, values=self.values * (norm / norms)[:, None, None, None, None])
+        factors = rearrange(norm / norms, "direction -> direction 1 1 1 1")
+        return replace(self, values=self.values * factors)
 
     def _repr_html_(self) -> str:
         shown = self.first(SHOWN)
@@ -144,11 +147,11 @@ def random_like(
     if count is not None:
         norms = norms.mean(dim=0, keepdim=True).expand(count, -1)
     drawn = torch.randn(len(norms), *values.shape[1:], generator=generator).to(values)
-    unit = drawn / drawn.flatten(2).norm(dim=2)[..., None, None, None]
+    unit = drawn / rearrange(drawn.flatten(2).norm(dim=2), PER_STEP)
     names = directions.names if count is None else tuple(f"random {i}" for i in range(count))
     return replace(
         directions,
-        values=unit * norms[..., None, None, None],
+        values=unit * rearrange(norms, PER_STEP),
         names=names,
         method="random",
         seed=seed,

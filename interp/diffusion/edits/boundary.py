@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -208,4 +209,5 @@ def _crossing(boundary: Boundary, distance: float) -> Hook:
 def _moved(value: Tensor, boundary: Boundary, distance: float) -> Tensor:
     normal = boundary.normal.to(value)
     here = (value * normal).flatten(1).sum(dim=1) + boundary.intercept
-    return value + (distance * boundary.spread - here)[:, None, None, None] * normal
+    missing = rearrange(distance * boundary.spread - here, "image -> image 1 1 1")
+    return value + missing * normal

@@ -15,8 +15,8 @@ from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.diffusion.edits.straight import AnyEdit, answer, trajectory
 from interp.diffusion.records.activations import StepActivations, checked_window, record_steps
-from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds
-from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
+from interp.diffusion.sampling.ddim import BATCH, STEPS, batches
+from interp.diffusion.sampling.labels import Labels, labelled
 from interp.diffusion.sampling.levels import ddim
 from interp.models import Call, Hook, UNetModel
 
@@ -125,23 +125,19 @@ def sample_guided(
     """
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
-    checked_labels(labels, count)
-    sampler, seeds = ddim(pair, steps), image_seeds(count, seed)
+    sampler = ddim(pair, steps)
     times = sampler[1].timesteps
     if edit is not None:
         edit.require_sampler(times)
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; give at least 1")
     answers = partial(_answers, halves, edit, _SIGNS[reach], times)
     rule = "symmetric" if edit is None else edit.rule
     parts = []
-    for start in range(0, count, batch_size):
-        rows = slice(start, min(start + batch_size, count))
-        with labelled(pair.module, None if labels is None else labels[rows]):
+    for batch in batches(count, seed, labels, batch_size):
+        with labelled(pair.module, batch.labels):
             parts.append(
-                trajectory(pair, seeds[rows], answers, sampler, rule=rule, etas=[eta] * steps)
+                trajectory(pair, batch.seeds, answers, sampler, rule=rule, etas=[eta] * steps)
             )
-        progress("sample guided", rows.stop, count, "image")
+        progress("sample guided", batch.rows.stop, count, "image")
     return torch.cat(parts)
 
 
