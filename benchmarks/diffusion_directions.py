@@ -28,10 +28,10 @@ from interp.diffusion.bottleneck.readable import readable, readable_writable
 from interp.diffusion.directions.components import ica_directions, pca_directions
 from interp.diffusion.directions.from_dictionary import dictionary_directions, image_rows
 from interp.diffusion.directions.jacobian import Linearised, away_from, singular_vectors
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.noiseclr import contrastive_directions
 from interp.diffusion.directions.projection import overlap
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.boundary import (
     cross_boundaries,
@@ -103,7 +103,7 @@ class Setting:
         self.report: Trial = fresh_trial(self.model, self.judge, arguments.report, seed=103)
 
     def supervised(self, per_side: int = 60) -> StepDirections:
-        return supervised_directions(self.acts, self.labels, per_side)
+        return mean_difference_directions(self.acts, self.labels, per_side)
 
     def scored(
         self,
@@ -198,7 +198,7 @@ def supervised(setting: Setting) -> dict[str, Any]:
                 "strengths": found.strengths
             }
             print(f"curved, decoupled {score} ({time.perf_counter() - start:.0f} s)", flush=True)
-    for directions in (regressed_directions(setting.acts, setting.labels), setting.supervised()):
+    for directions in (regression_directions(setting.acts, setting.labels), setting.supervised()):
         for factor in setting.judge.factors:
             for sign in (1, -1):
                 score = setting.scored(directions[factor], factor, sign=sign)
@@ -261,7 +261,7 @@ def readable_written(setting: Setting) -> dict[str, Any]:
         acts = (
             setting.acts if name == "this" else record_steps(model, 400, seed=100, batch_size=128)
         )
-        directions = regressed_directions(acts, labels_of(setting, acts))
+        directions = regression_directions(acts, labels_of(setting, acts))
         choose, report = (
             fresh_trial(model, setting.judge, count, seed=seed)
             for count, seed in ((32, 101), (96, 103))
@@ -306,7 +306,7 @@ def carriers(setting: Setting) -> dict[str, Any]:
     """What share of an edit's effect goes on through the bottleneck and through each skip, for x
     and colour.
     """
-    directions = regressed_directions(setting.acts, setting.labels)
+    directions = regression_directions(setting.acts, setting.labels)
     trial, result = fresh_trial(setting.model, setting.judge, 32, seed=103), {}
     for factor in ("x", "colour"):
         strength = strength_for(setting.choose, directions[factor], factor, 0.5).strength
@@ -369,7 +369,7 @@ def unsupervised(setting: Setting) -> dict[str, Any]:
         "noiseclr": lambda: contrastive_directions(model, acts, 4, iterations=60, seed=0),
         "random": lambda: random_like(pca_directions(acts, 4), seed=7),
     }
-    truth = regressed_directions(acts, setting.labels)
+    truth = regression_directions(acts, setting.labels)
     result: dict[str, Any] = {}
     for method, maker in makers.items():
         start = time.perf_counter()

@@ -10,10 +10,10 @@ from interp.diffusion.directions.by_name import find_directions
 from interp.diffusion.directions.components import ica_directions, pca_directions
 from interp.diffusion.directions.from_dictionary import dictionary_directions
 from interp.diffusion.directions.jacobian import away_from, jacobian_directions, singular_vectors
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.noiseclr import contrastive_directions
 from interp.diffusion.directions.projection import overlap, projected_out
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.directions.storage import load_directions, save_directions
 from interp.diffusion.directions.streamed import record_statistics, streamed_statistics
@@ -37,11 +37,12 @@ from interp.diffusion.sampling.ddim import image_seeds, sample, timesteps, uncli
 from interp.diffusion.sampling.guided import guided
 from interp.diffusion.sampling.labels import Labels, labelled
 from interp.diffusion.sampling.levels import cancellations, noise_levels
-from interp.diffusion.sampling.prompted import text_condition, told
+from interp.diffusion.sampling.prompted import prompted, text_condition
 from interp.diffusion.scores.decoupling import decoupled_strengths
 from interp.diffusion.scores.dose import dose_response
 from interp.diffusion.scores.effects import (
     EditScore,
+    EffectMatrix,
     Judge,
     Trial,
     effect_matrix,
@@ -51,7 +52,7 @@ from interp.diffusion.scores.effects import (
     score_edit,
 )
 from interp.diffusion.scores.label_efficiency import label_efficiency
-from interp.diffusion.scores.matching_strength import strength_for
+from interp.diffusion.scores.matching_strength import common_strength, strength_for
 from interp.diffusion.scores.projection_effect import projection_effect
 from interp.diffusion.scores.separation import separation
 from interp.diffusion.scores.translation import translation_score
@@ -62,6 +63,7 @@ __all__ = [
     "Curves",
     "Edit",
     "EditScore",
+    "EffectMatrix",
     "FactorGate",
     "Gate",
     "Interchange",
@@ -75,6 +77,7 @@ __all__ = [
     "away_from",
     "cancellations",
     "carrier_shares",
+    "common_strength",
     "contrastive_directions",
     "cross_boundaries",
     "decode",
@@ -101,12 +104,14 @@ __all__ = [
     "label_efficiency",
     "labelled",
     "load_directions",
+    "mean_difference_directions",
     "mixing_step",
     "noise_levels",
     "overlap",
     "pca_directions",
     "projected_out",
     "projection_effect",
+    "prompted",
     "random_edit",
     "random_like",
     "read_strokes",
@@ -117,7 +122,7 @@ __all__ = [
     "record_sites",
     "record_statistics",
     "record_steps",
-    "regressed_directions",
+    "regression_directions",
     "remove_skips",
     "removed_skips",
     "sample",
@@ -131,10 +136,8 @@ __all__ = [
     "singular_vectors",
     "streamed_statistics",
     "strength_for",
-    "supervised_directions",
     "text_condition",
     "timesteps",
-    "told",
     "translate",
     "translation_score",
     "unclipped",

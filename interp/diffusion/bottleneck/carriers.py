@@ -13,18 +13,19 @@ from interp.core import InputError, Progress, Score, bootstrap_mean, bootstrap_s
 from interp.core.display.markup import block, foreign, table
 from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
-from interp.diffusion.bottleneck.clamped import HeldRuns
+from interp.diffusion.bottleneck.clamped import ClampedRuns
 from interp.diffusion.edits.straight import AnyEdit
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.images.factors import LEAST, require_readable
+from interp.diffusion.scores.effects import Trial
 
 
 @dataclass(frozen=True)
 class Carried:
     """One carrier's part in what an edit does to one factor.
 
-    `lost` is the share of the effect that is gone when this carrier is held, `kept` the share that
-    is left when every other one is. NaN where the edit has no sure effect on the factor, or too few
-    images could be read.
+    `lost` is the share of the effect that is gone when this carrier is clamped, `kept` the share
+    that is left when every other one is. NaN where the edit has no sure effect on the factor, or
+    too few images could be read.
     """
 
     carrier: str
@@ -38,8 +39,8 @@ class CarrierShares:
     """A row per carrier and factor.
 
     `whole` is the edit's mean change of each factor in sd of the data, its control that of a random
-    direction of equal norm. `direct` is the share that is left when every carrier is held: what the
-    edit puts into the network's answers without their being looked at again.
+    direction of equal norm. `direct` is the share that is left when every carrier is clamped: what
+    the edit puts into the network's answers without their being looked at again.
     """
 
     rows: tuple[Carried, ...]
@@ -72,8 +73,8 @@ class CarrierShares:
             score_cells(kept),
         )
         caption = (
-            f"Share of the effect; lost: this carrier held ({axis_note(lost)}), kept: every "
-            f"other held ({axis_note(kept)})"
+            f"Share of the effect; lost: this carrier clamped ({axis_note(lost)}), kept: every "
+            f"other clamped ({axis_note(kept)})"
         )
         shares = table(
             ("factor", "carrier", "lost", "kept alone"),
@@ -89,7 +90,7 @@ class CarrierShares:
         )
         caption = (
             f"Change in sd of the data ({axis_note(whole)}), and the share left with every "
-            f"carrier held ({axis_note(direct)})"
+            f"carrier clamped ({axis_note(direct)})"
         )
         return block(
             "Carrier shares",
@@ -107,23 +108,23 @@ def carrier_shares(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CarrierShares:
-    """Make the edited images again while a carrier is held at what it is in the unedited run of the
-    same seed, and see what is missing.
+    """Make the edited images again while a carrier is clamped to what it is in the unedited run of
+    the same seed, and see what is missing.
 
     An edit of the bottleneck changes the network's answer at once, and by way of the changed image
-    whatever the network computes at later steps: the bottleneck and every skip connection. Held are
-    the bottleneck (what the edit adds comes on top) or a skip at every step, both where the edit is
-    made and in the unedited answer of the asymmetric rule. With `E` the mean change of a factor,
-    `lost` is `1 − E(one held) / E(none held)` and `kept` is `E(all others held) / E(none held)`,
-    both over the same images. Carriers work together and stand in for each other, so shares need
-    not add up to 1. What is not held is the sampler's own memory of the image.
+    whatever the network computes at later steps: the bottleneck and every skip connection. Clamped
+    are the bottleneck (what the edit adds comes on top) or a skip at every step, both where the
+    edit is made and in the unedited answer of the asymmetric rule. With `E` the mean change of a
+    factor, `lost` is `1 − E(one clamped) / E(none clamped)` and `kept` is `E(all others clamped) /
+    E(none clamped)`, both over the same images. Carriers work together and stand in for each other,
+    so shares need not add up to 1. What is not clamped is the sampler's own memory of the image.
 
     Each control is the same difference under a random direction of equal norm, by the edit's whole
-    effect: 0 where holding alone moves no factor.
+    effect: 0 where clamping alone moves no factor.
 
     Args:
         edit: of the bottleneck, by either rule; its strength chosen on other seeds.
-        factors: whose shares are told; None for all that the trial's judge reads.
+        factors: whose shares are measured; None for all that the trial's judge reads.
         carriers: `mid`, and `skip0` (from the first convolution) to the deepest; None for all.
             "Others" are always all others.
 
@@ -141,23 +142,22 @@ def carrier_shares(
         >>> carrier_shares(trial, Edit(directions["x"], (0.04,)))["mid"]["x"].lost
     """
     if hasattr(trial.model.module, "unconditional"):
-        # Only the pass that is heard can be held: what the other one carries would pass for the
+        # Only the pass that hooks reach can be clamped: what the other carries would pass for the
         # edit's direct share.
         raise InputError(
-            f"{trial.model.name} is guided, and only one of its two passes could be held; give "
-            "a "
-            "trial of the network itself"
+            f"{trial.model.name} is guided, and only one of its two passes could be clamped; give "
+            "a trial of the network itself"
         )
-    runner = HeldRuns(trial)
+    runner = ClampedRuns(trial)
     runner.require(edit)
-    asked = trial.judge.factors if factors is None else tuple(factors)
+    measured = trial.judge.factors if factors is None else tuple(factors)
     chosen = runner.carriers if carriers is None else tuple(carriers)
-    for factor in asked:
+    for factor in measured:
         require_known("factor", factor, trial.judge.factors)
     for carrier in chosen:
         require_known("carrier", carrier, runner.carriers)
     every = frozenset(runner.carriers)
-    held = list(
+    clamped = list(
         dict.fromkeys(
             [
                 frozenset[str](),
@@ -166,12 +166,14 @@ def carrier_shares(
             ]
         )
     )
-    runs = [(used, names) for names in held for used in (edit, edit.randomised(seed))]
+    runs = [(used, names) for names in clamped for used in (edit, edit.randomised(seed))]
     changes = runner.changes(runs, progress)
     pairs = {
-        names: (changes[2 * place], changes[2 * place + 1]) for place, names in enumerate(held)
+        names: (changes[2 * place], changes[2 * place + 1]) for place, names in enumerate(clamped)
     }
-    tables = {factor: _Shares(trial.judge.factors.index(factor), pairs, seed) for factor in asked}
+    tables = {
+        factor: _Shares(trial.judge.factors.index(factor), pairs, seed) for factor in measured
+    }
     return CarrierShares(
         tuple(
             Carried(name, factor, table.of(frozenset({name}), lost=True), table.of(every - {name}))
@@ -186,8 +188,8 @@ def carrier_shares(
 
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """Shares of one factor: for every set of held carriers there are the changes under the edit and
-    under the random direction.
+    """Shares of one factor: for every set of clamped carriers there are the changes under the edit
+    and under the random direction.
     """
 
     place: int
@@ -196,27 +198,25 @@ class _Shares:
     ]
     seed: int
 
-    def _changes(self, held: frozenset[str], random: int) -> Float[np.ndarray, " image"]:
-        return self.pairs[held][random][:, self.place]
+    def _changes(self, clamped: frozenset[str], random: int) -> Float[np.ndarray, " image"]:
+        return self.pairs[clamped][random][:, self.place]
 
     @cached_property
     def whole(self) -> Score:
-        edited, random = (_known(self._changes(frozenset(), which)) for which in (0, 1))
-        if min(len(edited), len(random)) < LEAST:
-            raise InputError(
-                f"{len(edited)} edited images could be read, {LEAST} are needed; take a smaller "
-                "strength"
-            )
+        known = [self._changes(frozenset(), which) for which in (0, 1)]
+        for values in known:
+            require_readable(~np.isnan(values), "edited images", "take a smaller strength")
+        edited, random = (values[~np.isnan(values)] for values in known)
         return bootstrap_mean(edited, seed=self.seed, control=float(random.mean()))
 
-    def of(self, held: frozenset[str], *, lost: bool = False) -> Score:
-        """The share of the effect that is left with these carriers held, or that is lost."""
+    def of(self, clamped: frozenset[str], *, lost: bool = False) -> Score:
+        """The share of the effect that is left with these carriers clamped, or that is lost."""
         if self.whole.low <= 0 <= self.whole.high:
             return self._nothing("the edit has no sure effect", self.whole.n)
-        whole, left = _both(self._changes(frozenset(), 0), self._changes(held, 0))
+        whole, left = _both(self._changes(frozenset(), 0), self._changes(clamped, 0))
         if len(whole) < LEAST:
             return self._nothing("too few images could be read", len(whole))
-        random, random_left = _both(self._changes(frozenset(), 1), self._changes(held, 1))
+        random, random_left = _both(self._changes(frozenset(), 1), self._changes(clamped, 1))
         part, random_part = (whole - left, random - random_left) if lost else (left, random_left)
 
         def share(rows: np.ndarray) -> np.ndarray:
@@ -230,10 +230,6 @@ class _Shares:
 
     def _nothing(self, why: str, count: int) -> Score:
         return Score.undefined(self.seed, n=count, interval=f"none: {why}")
-
-
-def _known(values: Float[np.ndarray, " image"]) -> Float[np.ndarray, " known"]:
-    return values[~np.isnan(values)]
 
 
 def _both(

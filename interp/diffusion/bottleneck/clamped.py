@@ -1,5 +1,5 @@
-"""Edits made while the bottleneck or skip connections of a UNet are held at what they are without
-the edit.
+"""Edits made while the bottleneck or skip connections of a UNet are clamped to what they are
+without the edit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.core import InputError, Progress, silent
 from interp.diffusion.edits.straight import Answers, AnyEdit, Rule, answer, trajectory
-from interp.diffusion.sampling.ddim import image_seeds
+from interp.diffusion.sampling.ddim import batches
 from interp.diffusion.sampling.labels import labelled
 from interp.diffusion.sampling.levels import ddim, noise_levels
 from interp.diffusion.scores.effects import Trial
@@ -28,7 +28,7 @@ MIDDLE = "mid"
 Values = Mapping[str, Tensor]
 """What carriers hold at one step: `[image, channel, y, x]` each."""
 Run = tuple[AnyEdit, frozenset[str]]
-"""An edit, and the carriers that are held."""
+"""An edit, and the carriers that are clamped."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ def _skips_of(module: Any) -> tuple[_Skip, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldRuns:
-    """Samples a trial's images, edited, with some carriers held at what they are in the unedited
+class ClampedRuns:
+    """Samples a trial's images, edited, with some carriers clamped to what they are in the unedited
     run of the same seeds.
 
     Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the
-    deepest. At `mid` an edit comes on top of what is held.
+    deepest. At `mid` an edit comes on top of the clamp.
 
     Raises:
         InputError: a network whose way up is not one of resnets that read a skip each.
 
     Example:
-        >>> HeldRuns(trial).changes([(edit, frozenset({"skip0"}))])
+        >>> ClampedRuns(trial).changes([(edit, frozenset({"skip0"}))])
     """
 
     trial: Trial
@@ -109,24 +109,17 @@ class HeldRuns:
 
         Cost: a sampling of the trial's images per run, and one more.
         """
-        trial, count = self.trial, len(self.trial.base)
-        seeds = image_seeds(count, trial.seed)
+        trial, done = self.trial, 0
         parts: list[list[Tensor]] = [[] for _ in runs]
-        for start in range(0, count, trial.batch_size):
-            rows = slice(start, min(start + trial.batch_size, count))
-            with labelled(trial.model.module, None if trial.labels is None else trial.labels[rows]):
+        for batch in batches(len(trial.base), trial.seed, trial.labels, trial.batch_size):
+            with labelled(trial.model.module, batch.labels):
                 unedited: list[Values] = []
-                self._sampled(seeds[rows], "symmetric", partial(self._recorded, unedited))
-                for place, run in enumerate(runs):
-                    parts[place].append(
-                        self._sampled(seeds[rows], run[0].rule, partial(self._held, run, unedited))
-                    )
-                    progress(
-                        "carriers",
-                        start * len(runs) + (place + 1) * (rows.stop - start),
-                        count * len(runs),
-                        "image",
-                    )
+                self._sampled(batch.seeds, "symmetric", partial(self._recorded, unedited))
+                for run, made in zip(runs, parts, strict=True):
+                    answers = partial(self._clamped, run, unedited)
+                    made.append(self._sampled(batch.seeds, run[0].rule, answers))
+                    done += len(batch.seeds)
+                    progress("carriers", done, len(trial.base) * len(runs), "image")
         return [(trial.judge.table(torch.cat(images)) - trial.base).numpy() for images in parts]
 
     def _sampled(self, seeds: Sequence[int], rule: Rule, answers: Answers) -> Tensor:
@@ -151,13 +144,12 @@ class HeldRuns:
         if missing := [name for name in self.carriers if name not in now]:
             raise InputError(
                 f"{missing[0]} of {self.trial.model.name} is not read on its way up; its "
-                "carriers "
-                "cannot be told apart"
+                "carriers cannot be told apart"
             )
         found.append(now)
         return plain, plain
 
-    def _held(
+    def _clamped(
         self, run: Run, unedited: Sequence[Values], step: int, images: Tensor
     ) -> tuple[Tensor, Tensor]:
         edit, names = run
@@ -183,8 +175,8 @@ class HeldRuns:
             return answer(self.trial.model, images, self._times[step], middle)
 
 
-def _instead(held: Tensor, value: Tensor, call: Call) -> Tensor:
-    return held
+def _instead(clamped: Tensor, value: Tensor, call: Call) -> Tensor:
+    return clamped
 
 
 def _then(first: Hook | None, change: Hook, value: Tensor, call: Call) -> Tensor | None:

@@ -16,13 +16,11 @@ from torch import Tensor
 from interp.core import InputError, Progress, Score, bootstrap_statistic, silent
 from interp.core.display.markup import block, facts, foreign, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.factors import Reader, factor_table, require_readable
 from interp.diffusion.records.activations import StepActivations, checked_window, record_sites
-from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds, unclipped
-from interp.diffusion.sampling.labels import Labels, labelled
-from interp.models import Call, Hook, SamplingPlan, UNetModel
-
-LEAST = 8
+from interp.diffusion.sampling.ddim import BATCH, STEPS, batches, sample_batch, unclipped
+from interp.diffusion.sampling.labels import Labels
+from interp.models import Call, Hook, UNetModel
 
 
 @dataclass(frozen=True)
@@ -198,17 +196,10 @@ class _Swapper:
     def images(
         self, source: Sequence[StepActivations], window: range
     ) -> Float[Tensor, "image channel y x"]:
-        seeds = image_seeds(len(source[0]), self.seed)
         parts = []
-        for start in range(0, len(seeds), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            hooks: Mapping[str, Hook] = {
-                acts.site: _replacing(acts, rows, window) for acts in source
-            }
-            with labelled(self.model.module, None if self.labels is None else self.labels[rows]):
-                images = self.model.run(SamplingPlan(seeds[rows], self.steps), hooks)
-            assert images is not None
-            parts.append(images)
+        for batch in batches(len(source[0]), self.seed, self.labels, self.batch_size):
+            hooks = {acts.site: _replacing(acts, batch.rows, window) for acts in source}
+            parts.append(sample_batch(self.model, batch, self.steps, hooks))
         return torch.cat(parts)
 
 
@@ -220,17 +211,12 @@ def _replacing(acts: StepActivations, rows: slice, window: range) -> Hook:
 
 
 def _varying(table: Mapping[str, Float[Tensor, " pair"]], kept: Tensor) -> list[str]:
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} pairs could be read, {LEAST} are needed; see "
-            "whether the network passes its gate"
-        )
+    require_readable(kept, "pairs", "see whether the network passes its gate")
     names = [name for name, value in table.items() if float(value[kept].std()) > 1e-6]
     if not names:
         raise InputError(
             f"none of {', '.join(table)} varies among the images; see whether the network "
-            "passes "
-            "its gate"
+            "passes its gate"
         )
     return names
 

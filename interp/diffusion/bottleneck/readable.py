@@ -142,7 +142,7 @@ def readable(
         ...     "radius"
         ... ).site
     """
-    count, total = passing.held.shape[:2]
+    count, total = passing.values.shape[:2]
     chosen = tuple(range(total)) if steps is None else tuple(steps)
     unknown = [step for step in chosen if not 0 <= step < total]
     if unknown or not chosen:
@@ -161,14 +161,13 @@ def readable(
     if any(spread < 1e-9 for _, spread in flat):
         raise InputError(
             f"{next(name for name, spread in flat if spread < 1e-9)!r} is the same in every "
-            "image; "
-            "leave it out"
+            "image; leave it out"
         )
     readings = []
     for step in chosen:
         both = [
             _probed(values[:, step], table, rows[:cut], rows[cut:], seed)
-            for values in (passing.held, passing.noised)
+            for values in (passing.values, passing.noised)
         ]
         (site, fits), (image, _) = both
         named = zip(labels, site, image, fits, strict=True)

@@ -12,9 +12,9 @@ from interp.decompose.snmf.fit import fit_snmf
 from interp.diffusion.directions.components import ica_directions, pca_directions
 from interp.diffusion.directions.from_dictionary import dictionary_directions, image_rows
 from interp.diffusion.directions.jacobian import jacobian_directions
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.noiseclr import contrastive_directions
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.records.activations import StepActivations
 from interp.models import UNetModel
@@ -60,8 +60,8 @@ def find_directions(
     """
     require_known("method", method, METHODS)
     makers: dict[str, Callable[[], StepDirections]] = {
-        "regression": lambda: regressed_directions(acts, factors),
-        "mean difference": lambda: supervised_directions(
+        "regression": lambda: regression_directions(acts, factors),
+        "mean difference": lambda: mean_difference_directions(
             acts, factors, max(1, min(per_side, len(acts) // 3))
         ),
         "pca": lambda: pca_directions(acts, count),

@@ -44,8 +44,7 @@ def dictionary_directions(
     if not alive:
         raise InputError(
             f"no feature of the {dictionary.method} dictionary varies over these samples; fit "
-            "it "
-            "to them"
+            "it to them"
         )
     chosen = alive[:count]
     values = dictionary.directions[chosen] * lengths[chosen][:, None]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -62,7 +63,7 @@ class Linearised:
         self.site = model.sites.resolve(site)
         self.mask = None if mask is None else mask.to(image)
         self.evaluations = 0
-        self.held = self._held()
+        self.value = self._value()
 
     def times(
         self, vectors: Float[Tensor, "vector channel y x"]
@@ -86,7 +87,7 @@ class Linearised:
         """`Jᵀ u` of every vector, by back-propagation. Cost: one evaluation of a batch and its
         backward pass.
         """
-        leaf = self.held.expand(len(vectors), *self.held.shape[1:]).clone().requires_grad_()
+        leaf = self.value.expand(len(vectors), *self.value.shape[1:]).clone().requires_grad_()
         with torch.enable_grad():
             found = self._answer(len(vectors), lambda value, call: leaf)
             (gradient,) = torch.autograd.grad((found * vectors).sum(), leaf)
@@ -103,7 +104,7 @@ class Linearised:
         return found if self.mask is None else found * self.mask
 
     @torch.no_grad()
-    def _held(self) -> Tensor:
+    def _value(self) -> Tensor:
         seen: list[Tensor] = []
 
         def keep(value: Tensor, call: Call) -> None:
@@ -153,18 +154,17 @@ def singular_vectors(
     if mask is not None and (mask.shape != image.shape[2:] or not bool(mask.any())):
         raise InputError(
             f"a mask of {tuple(mask.shape)} for images of {tuple(image.shape[2:])}; give one "
-            "of "
-            "that size that is not empty"
+            "of that size that is not empty"
         )
     jacobian = Linearised(model, image, timestep, site, mask)
-    shape = jacobian.held.shape[1:]
+    shape = jacobian.value.shape[1:]
     width = int(shape.numel())
     if not 0 < count <= width:
         raise InputError(
             f"{count} singular vectors were asked for; the site has {width} numbers, give 1 to "
             f"{width}"
         )
-    vectors = _start(width, min(width, count + SPARE), start, seed).to(jacobian.held)
+    vectors = _start(width, min(width, count + SPARE), start, seed).to(jacobian.value)
     values, change, iterations = torch.zeros(count), float("inf"), 0
     moved = jacobian.times(vectors.reshape(-1, *shape))
     while iterations < most_iterations:
@@ -307,4 +307,4 @@ def _continued(
     overlaps = before.flatten(1) @ after.flatten(1).T
     _, order = linear_sum_assignment(-overlaps.abs().numpy())
     signs = overlaps[range(len(before)), order].sign()
-    return after[order] * torch.where(signs == 0, 1, signs)[:, None, None, None]
+    return after[order] * rearrange(torch.where(signs == 0, 1, signs), "vector -> vector 1 1 1")

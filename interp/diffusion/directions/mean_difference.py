@@ -13,7 +13,7 @@ from interp.diffusion.directions.step_directions import StepDirections, directio
 from interp.diffusion.records.activations import StepActivations
 
 
-def supervised_directions(
+def mean_difference_directions(
     acts: StepActivations,
     labels: Mapping[str, Float[Tensor, " image"]],
     per_side: int = 60,
@@ -37,7 +37,7 @@ def supervised_directions(
     Source: Haas et al. 2024 (arXiv 2303.11073), section 4. Cost: a sort per factor.
 
     Example:
-        >>> directions = supervised_directions(acts, factor_table(read_shapes, acts.images))
+        >>> directions = mean_difference_directions(acts, factor_table(read_shapes, acts.images))
     """
     if per_side < 1 or not labels:
         raise InputError(

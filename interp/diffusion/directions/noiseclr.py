@@ -3,6 +3,7 @@ do.
 """
 
 import torch
+from einops import einsum, rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -76,8 +77,7 @@ def contrastive_directions(
     if count < 2 or images < 2 or images > len(acts):
         raise InputError(
             f"{count} directions on {images} of {len(acts)} images; give at least 2 of each, "
-            "at "
-            "most what was recorded"
+            "at most what was recorded"
         )
     levels = noise_levels(model, acts.total)
     if tuple(levels.timesteps[step] for step in acts.steps) != acts.timesteps:
@@ -108,7 +108,9 @@ def contrastive_directions(
             (patterns.grad,) = torch.autograd.grad(loss, patterns)
         optimiser.step()
         progress("contrastive directions", iteration + 1, iterations, "iteration")
-    values = _unit(patterns.detach())[:, None] * lengths[None, :, None, None, None]
+    values = einsum(
+        _unit(patterns.detach()), lengths, "direction c h w, step -> direction step c h w"
+    )
     return directions_like(acts, values, [f"contrast {i}" for i in range(count)], "noiseclr")
 
 
@@ -125,14 +127,17 @@ def _changes(
     count, images = len(added), len(noised)
 
     def hook(value: Tensor, call: Call) -> Tensor:
-        changed = value.reshape(count + 1, images, *value.shape[1:])
-        return torch.cat([changed[:-1] + added[:, None], changed[-1:]]).reshape(value.shape)
+        pushed = value[:-images] + repeat(
+            added, "direction c h w -> (direction image) c h w", image=images
+        )
+        return torch.cat([pushed, value[-images:]])
 
-    found = answer(model, noised.repeat(count + 1, 1, 1, 1), timestep, {site: hook}).reshape(
-        count + 1, images, -1
-    )
+    every = repeat(noised, "image c y x -> (direction image) c y x", direction=count + 1)
+    found = answer(model, every, timestep, {site: hook})
+    found = rearrange(found, "(direction image) c y x -> direction image (c y x)", image=images)
     return found[:-1] - found[-1:]
 
 
 def _unit(patterns: Float[Tensor, "direction c h w"]) -> Float[Tensor, "direction c h w"]:
-    return patterns / patterns.flatten(1).norm(dim=1)[:, None, None, None]
+    lengths = patterns.flatten(1).norm(dim=1)
+    return patterns / rearrange(lengths, "direction -> direction 1 1 1")

@@ -33,8 +33,7 @@ def projected_out(
     ) or directions.values[0].shape != others.values[0].shape:
         raise InputError(
             f"directions of {directions.site} and of {others.site} at other steps; give "
-            "directions "
-            "recorded together"
+            "directions recorded together"
         )
     if each_step:
         columns = [

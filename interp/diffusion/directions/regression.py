@@ -13,11 +13,11 @@ from interp.diffusion.directions.step_directions import StepDirections, directio
 from interp.diffusion.records.activations import StepActivations
 
 
-def regressed_directions(
+def regression_directions(
     acts: StepActivations, labels: Mapping[str, Float[Tensor, " image"]]
 ) -> StepDirections:
     """The rows of `B` in `h = c + labels @ B`, by least squares at every step: the change of h per
-    sd of one factor, the others held.
+    sd of one factor, the others clamped.
 
     Where factors go together in the samples, mean differences mix them and these do not. Samples
     with a NaN are left out.
@@ -29,7 +29,7 @@ def regressed_directions(
     Cost: one least-squares problem of `samples × factors`.
 
     Example:
-        >>> regressed_directions(acts, factor_table(read_shapes, acts.images))["radius"]
+        >>> regression_directions(acts, factor_table(read_shapes, acts.images))["radius"]
     """
     table = torch.stack(list(labels.values()), dim=1).double()
     if len(table) != len(acts):
@@ -38,8 +38,7 @@ def regressed_directions(
     if int(kept.sum()) < table.shape[1] + 2:
         raise InputError(
             f"{int(kept.sum())} samples have every label, {table.shape[1] + 2} are needed; "
-            "record "
-            "more"
+            "record more"
         )
     known = table[kept]
     spread = known.std(dim=0)

@@ -1,9 +1,10 @@
 """Directions over sampling steps: what is added at a site while an image is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from interp.core.names import require_known
 from interp.diffusion.records.activations import StepActivations
 
 SHOWN = 12
+PER_STEP = "direction step -> direction step 1 1 1"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,20 +23,21 @@ class StepDirections:
     `steps` of a sampler of `total` steps.
 
     They belong to that sampler: another number of steps, or another spacing, visits other noise
-    levels. `method` says how they were found.
+    levels. `method` says how they were found. As plain json they are their names and where they
+    come from.
 
     Example:
         >>> directions["radius"].norms
     """
 
-    values: Float[Tensor, "direction step channel y x"]
+    values: Float[Tensor, "direction step channel y x"] = field(metadata={"plain": False})
     names: tuple[str, ...]
-    steps: tuple[int, ...]
-    timesteps: tuple[int, ...]
-    site: str
-    total: int
     method: str
+    site: str
+    steps: tuple[int, ...]
     seed: int
+    timesteps: tuple[int, ...] = field(metadata={"plain": False})
+    total: int = field(metadata={"plain": False})
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values) or len(set(self.names)) != len(self.names):
@@ -45,8 +48,7 @@ class StepDirections:
         if not bool(self.values.isfinite().all()):
             raise InputError(
                 f"directions found by {self.method} are not finite; see whether the network "
-                "passes "
-                "its gate"
+                "passes its gate"
             )
 
     def __len__(self) -> int:
@@ -84,7 +86,8 @@ class StepDirections:
                 f"direction {self.names[int(norms.argmin())]!r} is zero; it cannot be given a "
                 "length"
             )
-        return replace(self, values=self.values * (norm / norms)[:, None, None, None, None])
+        factors = rearrange(norm / norms, "direction -> direction 1 1 1 1")
+        return replace(self, values=self.values * factors)
 
     def _repr_html_(self) -> str:
         shown = self.first(SHOWN)
@@ -144,11 +147,11 @@ def random_like(
     if count is not None:
         norms = norms.mean(dim=0, keepdim=True).expand(count, -1)
     drawn = torch.randn(len(norms), *values.shape[1:], generator=generator).to(values)
-    unit = drawn / drawn.flatten(2).norm(dim=2)[..., None, None, None]
+    unit = drawn / rearrange(drawn.flatten(2).norm(dim=2), PER_STEP)
     names = directions.names if count is None else tuple(f"random {i}" for i in range(count))
     return replace(
         directions,
-        values=unit * norms[..., None, None, None],
+        values=unit * rearrange(norms, PER_STEP),
         names=names,
         method="random",
         seed=seed,

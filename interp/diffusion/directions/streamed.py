@@ -13,10 +13,10 @@ from torch import Tensor
 from interp.core import InputError, Progress, silent
 from interp.core.display.markup import block, table
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
-from interp.diffusion.records.activations import StepActivations, checked_window
-from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds, timesteps, unclipped
-from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
-from interp.models import Call, SamplingPlan, UNetModel
+from interp.diffusion.records.activations import Keeper, StepActivations, checked_window
+from interp.diffusion.sampling.ddim import BATCH, STEPS, batches, sample_batch, timesteps, unclipped
+from interp.diffusion.sampling.labels import Labels
+from interp.models import UNetModel
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,8 +83,7 @@ def streamed_statistics(
     if not 0 < components <= carried:
         raise InputError(
             f"{components} components with {carried} kept were asked for; keep as many as "
-            "there "
-            "are components, or more"
+            "there are components, or more"
         )
     fitted: IncrementalPCA | None = None
     first: StepActivations | None = None
@@ -131,8 +130,27 @@ def record_statistics(
     Example:
         >>> record_statistics(model, 50_000, seed=0, components=25).directions
     """
-    parts = _recorded(model, count, site, seed, steps, window, labels, batch_size, progress)
-    return streamed_statistics(parts, components, kept=kept)
+    chosen = checked_window(window, steps)
+    model = unclipped(model)
+    name, times = model.sites.resolve(site), timesteps(model, steps)
+
+    def recorded() -> Iterator[StepActivations]:
+        """The batches of `record_steps`, one after the other."""
+        for batch in batches(count, seed, labels, batch_size):
+            keeper = Keeper(chosen)
+            images = sample_batch(model, batch, steps, {name: keeper.hook})
+            yield StepActivations(
+                values=keeper.values(),
+                steps=tuple(chosen),
+                timesteps=tuple(times[step] for step in chosen),
+                images=images,
+                site=name,
+                total=steps,
+                seed=seed,
+            )
+            progress("record statistics", batch.rows.stop, count, "image")
+
+    return streamed_statistics(recorded(), components, kept=kept)
 
 
 def _gathered(
@@ -193,47 +211,3 @@ def _statistics(first: StepActivations, fitted: Any, components: int) -> StepSta
         directions=directions_like(first, found, names, "pca streamed"),
         explained=(sizes.square() / (count - 1) / variance.sum()).to(first.values.dtype),
     )
-
-
-def _recorded(
-    model: UNetModel,
-    count: int,
-    site: str,
-    seed: int,
-    steps: int,
-    window: range | None,
-    labels: Labels | None,
-    batch_size: int,
-    progress: Progress,
-) -> Iterator[StepActivations]:
-    """The batches of `record_steps`, one after the other."""
-    checked_labels(labels, count)
-    chosen = checked_window(window, steps)
-    model, name, times = unclipped(model), model.sites.resolve(site), timesteps(model, steps)
-    at = tuple(times[step] for step in chosen)
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; give at least 1")
-    seeds = image_seeds(count, seed)
-    for start in range(0, count, batch_size):
-        rows = slice(start, min(start + batch_size, count))
-        held: dict[int, Tensor] = {}
-
-        def keep(value: Tensor, call: Call, held: dict[int, Tensor] = held) -> None:
-            if call.step in chosen:
-                # A copy: the network may overwrite its activation in place.
-                held[call.step] = value.detach().clone()
-
-        with torch.no_grad(), labelled(model.module, None if labels is None else labels[rows]):
-            images = model.run(SamplingPlan(seeds[rows], steps), {name: keep})
-        assert images is not None
-        values = torch.stack([held[step] for step in chosen], dim=1)
-        yield StepActivations(
-            values=values,
-            steps=tuple(chosen),
-            timesteps=at,
-            images=images,
-            site=name,
-            total=steps,
-            seed=seed,
-        )
-        progress("record statistics", rows.stop, count, "image")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,11 +42,11 @@ class Boundary:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Passing:
-    """What passed while images were made: the site and the noised image at every step, and the
-    images that came out.
+    """What passed while images were made: the site's `values` and the noised image at every step,
+    and the images that came out.
     """
 
-    held: Float[Tensor, "image step channel y x"]
+    values: Float[Tensor, "image step channel y x"]
     noised: Float[Tensor, "image step channel_in y_in x_in"]
     images: Float[Tensor, "image channel_in y_in x_in"]
     timesteps: tuple[int, ...]
@@ -66,17 +67,17 @@ def record_passing(
     scheduler, levels = ddim(model, steps)
     name = model.sites.resolve(site)
     images = start_noise(model, image_seeds(count, seed))
-    held: list[Tensor] = []
+    seen: list[Tensor] = []
     noised: list[Tensor] = []
 
     def keep(value: Tensor, call: Call) -> None:
-        held.append(value.detach().clone())
+        seen.append(value.detach().clone())
 
     for time in levels.timesteps:
         noised.append(images)
         images = scheduler.step(answer(model, images, time, {name: keep}), time, images).prev_sample
     return Passing(
-        held=torch.stack(held, dim=1),
+        values=torch.stack(seen, dim=1),
         noised=torch.stack(noised, dim=1),
         images=images,
         timesteps=levels.timesteps,
@@ -109,7 +110,7 @@ def fit_boundary(
     from sklearn.svm import SVC
 
     require_known("space", space, ("site", "image"))
-    values = passing.held if space == "site" else passing.noised
+    values = passing.values if space == "site" else passing.noised
     if not 0 <= step < values.shape[1]:
         raise InputError(f"step {step} was not recorded; give 0 to {values.shape[1] - 1}")
     kept = ~label.isnan()
@@ -180,8 +181,7 @@ def cross_boundaries(
     if len(places) != 1:
         raise InputError(
             f"boundaries of {len(places)} different steps or samplers were given; give those "
-            "of "
-            "one step"
+            "of one step"
         )
     ((chosen, total, timestep),) = places
     scheduler, levels = ddim(model, total)
@@ -209,4 +209,5 @@ def _crossing(boundary: Boundary, distance: float) -> Hook:
 def _moved(value: Tensor, boundary: Boundary, distance: float) -> Tensor:
     normal = boundary.normal.to(value)
     here = (value * normal).flatten(1).sum(dim=1) + boundary.intercept
-    return value + (distance * boundary.spread - here)[:, None, None, None] * normal
+    missing = rearrange(distance * boundary.spread - here, "image -> image 1 1 1")
+    return value + missing * normal

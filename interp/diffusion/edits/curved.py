@@ -99,7 +99,7 @@ def fit_curves(
     """Fit, at every step, the site as a polynomial of the factors (least squares) and the factors
     as linear in the site (ridge regression).
 
-    With degree 1 the change is the same for all images, that of `regressed_directions`. A small
+    With degree 1 the change is the same for all images, that of `regression_directions`. A small
     UNet's bottleneck codes a position by a bent surface: a straight direction then moves other
     images than those in the middle the wrong way.
 
@@ -129,8 +129,7 @@ def fit_curves(
     if len(known) < 2 or not bool((spread > 1e-9).all()):
         raise InputError(
             f"{', '.join(labels)}: one does not vary among {len(known)} labelled samples; "
-            "leave it "
-            "out"
+            "leave it out"
         )
     units = (known - known.mean(dim=0)) / spread
     order = torch.randperm(len(units), generator=torch.Generator().manual_seed(seed))

@@ -111,8 +111,7 @@ def encode(
             if sigma == 0 and not last:
                 raise InputError(
                     f"step {step} of this sampler adds no noise, so nothing can be coded "
-                    "there; "
-                    "take another number of steps"
+                    "there; take another number of steps"
                 )
             if last:
                 rest = clean - mean

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -108,8 +109,7 @@ def require_images(model: UNetModel, images: Float[Tensor, "image channel y x"])
     if not (bool(images.isfinite().all()) and low >= -1.5 and high <= 1.5) or low >= 0:
         raise InputError(
             f"images have values from {low:.3g} to {high:.3g}; give them from -1 to 1 (of 0 to "
-            "1: "
-            "2 * images - 1)"
+            "1: 2 * images - 1)"
         )
 
 
@@ -133,7 +133,7 @@ def _undone(
         missing = after - scheduler.step(answer(model, found, time), time, found).prev_sample
         size = missing.square().flatten(1).mean(dim=1)
         better = torch.ones_like(size, dtype=torch.bool) if least is None else size < least
-        best = torch.where(better[:, None, None, None], found, best)
+        best = torch.where(rearrange(better, "image -> image 1 1 1"), found, best)
         least = size if least is None else torch.minimum(least, size)
         if turn < refinements:
             found = found + share * missing

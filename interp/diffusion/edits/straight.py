@@ -16,8 +16,8 @@ from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.records.activations import checked_window
-from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds
-from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
+from interp.diffusion.sampling.ddim import BATCH, STEPS, batches
+from interp.diffusion.sampling.labels import Labels, labelled
 from interp.diffusion.sampling.levels import MOST_ETA, NoiseLevels, ddim
 from interp.models import Call, Hook, UNetModel
 from interp.models.adapters.unet import NoisedImages
@@ -151,8 +151,7 @@ def edit_hooks(edit: AnyEdit) -> dict[str, Hook]:
     """
     if edit.rule != "symmetric":
         raise InputError(
-            "an asymmetric edit needs two answers of the network per step; use sample_edited, "
-            "or "
+            "an asymmetric edit needs two answers of the network per step; use sample_edited, or "
             "rule='symmetric'"
         )
 
@@ -199,25 +198,21 @@ def sample_edited(
     Example:
         >>> images = sample_edited(model, 64, Edit(directions["x"], (0.04,)), seed=7)
     """
-    checked_labels(labels, count)
-    scheduler, levels = ddim(model, steps)
+    sampler = ddim(model, steps)
+    times = sampler[1].timesteps
     if edit is not None:
-        edit.require_sampler(levels.timesteps)
+        edit.require_sampler(times)
     etas = _etas(steps, eta, boost)
     rule: Rule = "symmetric" if edit is None else edit.rule
 
     def answering(step: int, images: Tensor) -> tuple[Tensor, Tensor]:
-        return answers(model, images, levels.timesteps[step], step, edit)
+        return answers(model, images, times[step], step, edit)
 
-    seeds = image_seeds(count, seed)
     parts = []
-    for start in range(0, count, batch_size):
-        rows = slice(start, min(start + batch_size, count))
-        with labelled(model.module, None if labels is None else labels[rows]):
-            parts.append(
-                trajectory(model, seeds[rows], answering, (scheduler, levels), rule=rule, etas=etas)
-            )
-        progress("sample edited", rows.stop, count, "image")
+    for batch in batches(count, seed, labels, batch_size):
+        with labelled(model.module, batch.labels):
+            parts.append(trajectory(model, batch.seeds, answering, sampler, rule=rule, etas=etas))
+        progress("sample edited", batch.rows.stop, count, "image")
     return torch.cat(parts)
 
 

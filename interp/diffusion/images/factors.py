@@ -7,8 +7,10 @@ Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shap
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from einops import rearrange
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.core import InputError
@@ -16,7 +18,22 @@ from interp.core import InputError
 Reader = Callable[[Tensor], Mapping[str, Tensor]]
 """Images `[image, channel, y, x]` to each factor's value per image, NaN where it cannot be read."""
 
+LEAST = 8
+"""The smallest number of readable images that anything is measured on."""
+
 LEAST_INK = 0.005
+
+
+def require_readable(kept: Bool[Tensor | np.ndarray, " image"], what: str, advice: str) -> None:
+    """See that enough images can be read: that `LEAST` of them are `kept`.
+
+    Raises:
+        InputError: fewer are; the message counts `what` and ends in `advice`.
+    """
+    if int(kept.sum()) < LEAST:
+        raise InputError(
+            f"{int(kept.sum())} of {len(kept)} {what} could be read, {LEAST} are needed; {advice}"
+        )
 
 
 def factor_table(
@@ -56,7 +73,7 @@ def read_strokes(images: Float[Tensor, "image 1 y x"]) -> dict[str, Float[Tensor
     """
     bright = ((images[:, 0] + 1) / 2).clamp(0, 1)
     total = bright.sum(dim=(1, 2))
-    share = bright / total.clamp(min=1e-9)[:, None, None]
+    share = bright / rearrange(total.clamp(min=1e-9), "image -> image 1 1")
     up, right = _centred(share, 1), _centred(share, 2)
     tall, wide = (share * up**2).sum(dim=(1, 2)), (share * right**2).sum(dim=(1, 2))
     lean = -(share * up * right).sum(dim=(1, 2))
@@ -73,13 +90,8 @@ def read_strokes(images: Float[Tensor, "image 1 y x"]) -> dict[str, Float[Tensor
 
 def _centred(share: Float[Tensor, "image y x"], axis: int) -> Float[Tensor, "image y x"]:
     """Each pixel's distance from the centre of mass along one axis."""
-    shape = [1, 1, 1]
-    shape[axis] = share.shape[axis]
-    places = (
-        torch.arange(share.shape[axis], dtype=share.dtype, device=share.device)
-        .reshape(shape)
-        .expand_as(share)
-    )
+    shape = "y -> 1 y 1" if axis == 1 else "x -> 1 1 x"
+    places = rearrange(torch.arange(share.shape[axis]).to(share), shape).expand_as(share)
     return places - (share * places).sum(dim=(1, 2), keepdim=True)
 
 

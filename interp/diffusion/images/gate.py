@@ -13,7 +13,7 @@ from torch import Tensor
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
 from interp.core.display.markup import block, element, facts, foreign, numeral, table
 from interp.core.display.scores import axis_note, score_cells
-from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.factors import LEAST, Reader, factor_table
 
 MEAN = 0.15
 SD = (0.85, 1.15)
@@ -158,10 +158,10 @@ def sanity_gate(
             f"{tuple(data.shape[1:])}; "
             "give the network's own data"
         )
-    if len(images) < 8 or len(data) < 8:
+    if min(len(images), len(data)) < LEAST:
         raise InputError(
             f"{len(images)} generated images and {len(data)} of the data were given; give at least "
-            "8 of each"
+            f"{LEAST} of each"
         )
     made, known = factor_table(read, images), factor_table(read, data)
     varying = [name for name, value in known.items() if float(_read(value).std()) > 1e-6]
@@ -186,7 +186,7 @@ def _gate(made: Float[Tensor, " image"], known: Float[Tensor, " example"], seed:
         nothing = Score.undefined(seed, n=len(made))
         return FactorGate(nothing, nothing, float("nan"), float("nan"))
     center, spread = float(known.mean()), float(known.std())
-    z, reference = (((value - center) / spread).numpy() for value in (made, known))
+    z, reference = ((made - center) / spread).numpy(), ((known - center) / spread).numpy()
     control = np.random.default_rng(seed).choice(reference, size=len(z))
     mean = bootstrap_mean(z, seed=seed, control=float(control.mean()))
     sd = bootstrap_statistic(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -22,17 +23,13 @@ def sheet(
     """
     pixels = ((images.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
-    enlarged = pixels.repeat_interleave(max(1, SIDE // pixels.shape[2]), dim=2).repeat_interleave(
-        max(1, SIDE // pixels.shape[3]), dim=3
-    )
+    down, across = (max(1, SIDE // side) for side in pixels.shape[2:])
+    enlarged = repeat(pixels, "n c y x -> n c (y down) (x across)", down=down, across=across)
     framed = torch.nn.functional.pad(enlarged, (0, GAP, 0, GAP), value=128)
     missing = -len(framed) % columns
     full = torch.cat([framed, framed.new_full((missing, *framed.shape[1:]), 128)])
-    rows = [
-        torch.cat(list(full[start : start + columns]), dim=2)
-        for start in range(0, len(full), columns)
-    ]
-    return torch.cat(rows, dim=1).permute(1, 2, 0).contiguous().numpy()
+    placed = rearrange(full, "(row column) c y x -> (row y) (column x) c", column=columns)
+    return placed.contiguous().numpy()
 
 
 def write_png(path: Path, picture: UInt8[np.ndarray, "down across 3"]) -> None:

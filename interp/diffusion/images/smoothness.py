@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -71,15 +72,11 @@ def spherical(
     Example:
         >>> spherical(noise[0], noise[1], 9)
     """
-    shares = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)[
-        :, None, None, None
-    ]
-    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(
-        -1, 1
-    )
-    angle = torch.arccos(cosine)
+    line = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)
+    shares = rearrange(line, "point -> point 1 1 1")
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0)
+    angle = torch.arccos(cosine.clamp(-1, 1))
     if float(torch.sin(angle)) < 1e-4:
         return start + shares * (end - start)
-    return (torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end) / torch.sin(
-        angle
-    )
+    mixed = torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end
+    return mixed / torch.sin(angle)

@@ -1,7 +1,7 @@
 """What a site of a generator held at every sampling step, and which of the steps count."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -47,15 +47,11 @@ class StepActivations:
                 f"{self.steps[-1]}"
             )
         places = [self.steps.index(step) for step in chosen]
-        times = tuple(self.timesteps[place] for place in places)
-        return StepActivations(
+        return replace(
+            self,
             values=self.values[:, places],
             steps=tuple(chosen),
-            timesteps=times,
-            images=self.images,
-            site=self.site,
-            total=self.total,
-            seed=self.seed,
+            timesteps=tuple(self.timesteps[place] for place in places),
         )
 
 
@@ -69,8 +65,7 @@ def checked_window(window: range | None, total: int) -> range:
     if len(chosen) == 0 or min(chosen) < 0 or max(chosen) >= total:
         raise InputError(
             f"step window {chosen} does not lie within the sampler's {total} steps; give a "
-            "part of "
-            f"range({total})"
+            f"part of range({total})"
         )
     return chosen
 
@@ -145,7 +140,7 @@ def record_sites(
             if taken
             else "no site was given"
         )
-    keepers = {name: _Keeper(chosen) for name in names}
+    keepers = {name: Keeper(chosen) for name in names}
     both = {**hooks, **{name: keeper.hook for name, keeper in keepers.items()}}
     images = sample(
         model,
@@ -174,8 +169,8 @@ def record_sites(
 
 
 @dataclass
-class _Keeper:
-    """Gathers one site's values, step by step and batch by batch."""
+class Keeper:
+    """Gathers one site's values at the steps of a window, step by step and batch by batch."""
 
     window: range
     parts: dict[int, list[Tensor]] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from interp.core import InputError, Progress, silent
 from interp.core.names import require_known
 from interp.diffusion.edits.straight import AnyEdit, answer, trajectory
 from interp.diffusion.records.activations import StepActivations, checked_window, record_steps
-from interp.diffusion.sampling.ddim import BATCH, STEPS, image_seeds
-from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
+from interp.diffusion.sampling.ddim import BATCH, STEPS, batches
+from interp.diffusion.sampling.labels import Labels, labelled
 from interp.diffusion.sampling.levels import ddim
 from interp.models import Call, Hook, UNetModel
 
@@ -63,7 +63,7 @@ def record_halves(
     halves = _halves_of(pair)
     kept = _InTurn(checked_window(window, steps), steps)
     with halves.hidden.hooked({site: kept.hook}):
-        shown = record_steps(
+        seen = record_steps(
             pair,
             count,
             site,
@@ -74,8 +74,8 @@ def record_halves(
             batch_size=batch_size,
             progress=progress,
         )
-    hidden = replace(shown, values=kept.values())
-    return Halves(shown, hidden) if halves.conditional_is_heard else Halves(hidden, shown)
+    hidden = replace(seen, values=kept.values())
+    return Halves(seen, hidden) if halves.conditional_is_open else Halves(hidden, seen)
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def sample_guided(
     unconditional pass has no say, so `both`, `conditional` and `difference` are the plain edit.
 
     Args:
-        pair: a model made by `guided`; which half is its heard one does not matter.
+        pair: a model made by `guided`; which half hooks reach does not matter.
         edit: None for guided images without an edit.
 
     Raises:
@@ -125,23 +125,19 @@ def sample_guided(
     """
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
-    checked_labels(labels, count)
-    sampler, seeds = ddim(pair, steps), image_seeds(count, seed)
+    sampler = ddim(pair, steps)
     times = sampler[1].timesteps
     if edit is not None:
         edit.require_sampler(times)
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; give at least 1")
     answers = partial(_answers, halves, edit, _SIGNS[reach], times)
     rule = "symmetric" if edit is None else edit.rule
     parts = []
-    for start in range(0, count, batch_size):
-        rows = slice(start, min(start + batch_size, count))
-        with labelled(pair.module, None if labels is None else labels[rows]):
+    for batch in batches(count, seed, labels, batch_size):
+        with labelled(pair.module, batch.labels):
             parts.append(
-                trajectory(pair, seeds[rows], answers, sampler, rule=rule, etas=[eta] * steps)
+                trajectory(pair, batch.seeds, answers, sampler, rule=rule, etas=[eta] * steps)
             )
-        progress("sample guided", rows.stop, count, "image")
+        progress("sample guided", batch.rows.stop, count, "image")
     return torch.cat(parts)
 
 
@@ -153,20 +149,22 @@ class _Pair:
 
     pair: UNetModel
     hidden: UNetModel
-    conditional_is_heard: bool
+    conditional_is_open: bool
 
 
 def _halves_of(pair: UNetModel) -> _Pair:
     module = pair.module
-    if not hasattr(module, "unconditional") or not hasattr(module, "shown"):
+    if not hasattr(module, "unconditional") or not hasattr(module, "open"):
         raise InputError(f"{pair.name} is not guided; give guided(model, scale)")
-    heard = module.shown is module.conditional
+    conditional_is_open = module.open is module.conditional
     return _Pair(
         pair,
         UNetModel(
-            module.unconditional if heard else module.conditional, pair.scheduler, name=pair.name
+            module.unconditional if conditional_is_open else module.conditional,
+            pair.scheduler,
+            name=pair.name,
         ),
-        heard,
+        conditional_is_open,
     )
 
 
@@ -182,9 +180,9 @@ def _answers(
     if edit is None or hook is None:
         plain = answer(halves.pair, images, times[step])
         return plain, plain
-    heard, hidden = signs if halves.conditional_is_heard else signs[::-1]
+    outer, hidden = signs if halves.conditional_is_open else signs[::-1]
     with halves.hidden.hooked(_signed(edit.site, hook, hidden)):
-        edited = answer(halves.pair, images, times[step], _signed(edit.site, hook, heard))
+        edited = answer(halves.pair, images, times[step], _signed(edit.site, hook, outer))
     return (
         edited if edit.rule == "symmetric" else answer(halves.pair, images, times[step])
     ), edited
@@ -202,9 +200,7 @@ def _signed(site: str, hook: Hook, sign: int) -> dict[str, Hook]:
 
 @dataclass
 class _InTurn:
-    """Gathers values of calls that come step by step, batch by batch, and are not told their
-    step.
-    """
+    """Gathers values of calls that come step by step, batch by batch, without their number."""
 
     window: range
     steps: int

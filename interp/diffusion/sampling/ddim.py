@@ -3,7 +3,8 @@ image.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,6 +36,30 @@ def image_seeds(count: int, seed: int) -> tuple[int, ...]:
     if not 0 < count <= SEEDS_APART:
         raise InputError(f"{count} images were asked for; give 1 to {SEEDS_APART}")
     return tuple(range(seed * SEEDS_APART, seed * SEEDS_APART + count))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that are sampled at once: which of all they are, the seed and the label of each."""
+
+    rows: slice
+    seeds: tuple[int, ...]
+    labels: Labels | None
+
+
+def batches(count: int, seed: int, labels: Labels | None, size: int) -> Iterator[Batch]:
+    """The images of a seed, batch by batch.
+
+    Raises:
+        InputError: another number of labels than images, or a number out of range.
+    """
+    checked_labels(labels, count)
+    if size < 1:
+        raise InputError(f"batch_size is {size}; give at least 1")
+    seeds = image_seeds(count, seed)
+    for start in range(0, count, size):
+        rows = slice(start, min(start + size, count))
+        yield Batch(rows, seeds[rows], None if labels is None else labels[rows])
 
 
 def unclipped(model: UNetModel) -> UNetModel:
@@ -85,24 +110,23 @@ def sample(
     Example:
         >>> images = sample(model, 64, seed=0)
     """
-    checked_labels(labels, count)
     model = unclipped(model)
     parts = []
-    for rows, seeds in _batches(image_seeds(count, seed), batch_size):
-        with labelled(model.module, None if labels is None else labels[rows]):
-            images = model.run(SamplingPlan(seeds, steps), hooks)
-        assert images is not None
-        parts.append(images)
-        progress("sample", rows.stop, count, "image")
+    for batch in batches(count, seed, labels, batch_size):
+        parts.append(sample_batch(model, batch, steps, hooks))
+        progress("sample", batch.rows.stop, count, "image")
     return torch.cat(parts)
 
 
-def _batches(seeds: Sequence[int], size: int) -> Iterator[tuple[slice, tuple[int, ...]]]:
-    if size < 1:
-        raise InputError(f"batch_size is {size}; give at least 1")
-    for start in range(0, len(seeds), size):
-        rows = slice(start, min(start + size, len(seeds)))
-        yield rows, tuple(seeds[rows])
+@torch.no_grad()
+def sample_batch(
+    model: UNetModel, batch: Batch, steps: int, hooks: Mapping[str, Hook]
+) -> Float[Tensor, "image channel y x"]:
+    """The images of one batch, with hooks in place."""
+    with labelled(model.module, batch.labels):
+        images = model.run(SamplingPlan(batch.seeds, steps), hooks)
+    assert images is not None
+    return images
 
 
 def timesteps(model: UNetModel, steps: int = STEPS) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
-"""Classifier-free guidance with its two halves told apart: one of them is listened to and changed,
-the other goes along untouched.
+"""Classifier-free guidance with its two passes kept apart: hooks reach one of them, the other runs
+untouched.
 """
 
 import copy
@@ -28,9 +28,9 @@ def guided(
     their answers are affine in one another.
 
     Args:
-        model: a network of texts that is told one (`told`), or of labels, which are given as ever
-            when images are sampled.
-        against: what is unconditional; for texts the same network told the empty prompt. By default
+        model: a text-to-image network with its prompt (`prompted`), or one of labels, which are
+            given when images are sampled.
+        against: what is unconditional; for texts the same network with the empty prompt. By default
             the network itself with the label that says nothing (the class after the last one, or
             the zero vector), which it must have been trained with.
 
@@ -41,10 +41,10 @@ def guided(
     Cost: two evaluations of the UNet for each one; no memory for weights.
 
     Example:
-        >>> empty = told(unet, text_condition(folder, ""))
-        >>> acts = record_steps(
-        ...     guided(told(unet, text_condition(folder, "a cat")), 7.5, against=empty), 64, seed=0
+        >>> empty, cat = (
+        ...     prompted(unet, text_condition(folder, prompt)) for prompt in ("", "a cat")
         ... )
+        >>> acts = record_steps(guided(cat, 7.5, against=empty), 64, seed=0)
     """
     require_known("half", half, ("conditional", "unconditional"))
     other = against or model
@@ -62,30 +62,25 @@ def guided(
     if kinds[0] != kinds[1]:
         raise InputError(
             f"channels in and out and the size are {kinds[0]} and {kinds[1]}; guide by a "
-            "network "
-            "of the same images"
+            "network of the same images"
         )
     module = _Guided(model.module, other.module, float(scale), half)
     return UNetModel(module, model.scheduler, name=model.name, weight_hash=model.weight_hash)
 
 
 class _Guided(nn.Module):
-    """Looks like the half that is listened to; the other half is its twin, which no hook
-    reaches.
-    """
+    """Looks like the half that hooks reach; the other is a twin that no hook reaches."""
 
     def __init__(self, conditional: Any, unconditional: Any, scale: float, half: Half) -> None:
         super().__init__()
-        heard = half == "conditional"
-        self.conditional = conditional if heard else _twin(conditional)
-        self.unconditional = _twin(unconditional) if heard else unconditional
+        outer = half == "conditional"
+        self.conditional = conditional if outer else _twin(conditional)
+        self.unconditional = _twin(unconditional) if outer else unconditional
         self.scale = scale
-        self.shown = conditional if heard else unconditional
-        self.down_blocks, self.mid_block, self.up_blocks = (
-            self.shown.down_blocks,
-            self.shown.mid_block,
-            self.shown.up_blocks,
-        )
+        self.open = conditional if outer else unconditional
+        self.down_blocks = self.open.down_blocks
+        self.mid_block = self.open.mid_block
+        self.up_blocks = self.open.up_blocks
         self.class_embedding = getattr(conditional, "class_embedding", None)
 
     @property

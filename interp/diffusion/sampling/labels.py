@@ -1,4 +1,4 @@
-"""What an image is conditioned on: a class or a vector, and how a `UNet2DModel` is told."""
+"""What an image is conditioned on, a class or a vector, and how a `UNet2DModel` gets it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +59,7 @@ def prepared_labels(module: Any, labels: Labels) -> Tensor:
         if labels.ndim != 1 or int(labels.max()) >= classes:
             raise InputError(
                 f"labels {tuple(labels.shape)} up to {float(labels.max()):.3g} were given; "
-                "this "
-                f"network has classes 0 to {classes - 1}"
+                f"this network has classes 0 to {classes - 1}"
             )
         return labels.to(module.device)
     room = module.config.block_out_channels[0] * 4

@@ -1,5 +1,5 @@
-"""A network of texts that is told one of them: everything that is asked of a generator without
-conditions can then be asked of it.
+"""A text-to-image network with a fixed prompt, which everything takes that is written for a
+generator without conditions.
 """
 
 from pathlib import Path
@@ -13,9 +13,8 @@ from interp.core import InputError, UnavailableError
 from interp.models import UNetModel
 
 
-def told(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel:
-    """The network of a `UNet2DConditionModel` with one condition for every image, as a model that
-    needs none.
+def prompted(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel:
+    """A `UNet2DConditionModel` with one condition for every image, as a model that needs none.
 
     Sites, weights and scheduler are its own; the network itself is not changed. The answer is that
     to the condition alone (for classifier-free guidance there is `guided`), and a site holds one
@@ -26,17 +25,15 @@ def told(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel
 
     Example:
         >>> model = interp.load_model("stable-diffusion-folder")
-        >>> acts = record_steps(
-        ...     told(model, text_condition("stable-diffusion-folder", "a red circle")), 64, seed=0
-        ... )
+        >>> condition = text_condition("stable-diffusion-folder", "a red circle")
+        >>> acts = record_steps(prompted(model, condition), 64, seed=0)
     """
     config = model.module.config
     width = getattr(config, "cross_attention_dim", None)
     if width is None or type(model.module).__name__ != "UNet2DConditionModel":
         raise InputError(
             f"{model.name} is a {type(model.module).__name__}, which takes no conditions; use "
-            "it "
-            "as it is"
+            "it as it is"
         )
     widths = {width} if isinstance(width, int) else set(width)
     if (
@@ -48,7 +45,7 @@ def told(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel
             f"{sorted(widths)}"
         )
     return UNetModel(
-        _Told(model.module, condition),
+        _Prompted(model.module, condition),
         model.scheduler,
         name=model.name,
         weight_hash=model.weight_hash,
@@ -85,17 +82,15 @@ def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token widt
     return hidden[0]
 
 
-class _Told(nn.Module):
+class _Prompted(nn.Module):
     """Looks like the network from outside; every call gets the condition."""
 
     def __init__(self, network: Any, condition: Tensor) -> None:
         super().__init__()
         self.network, self.condition = network, condition
-        self.down_blocks, self.mid_block, self.up_blocks = (
-            network.down_blocks,
-            network.mid_block,
-            network.up_blocks,
-        )
+        self.down_blocks = network.down_blocks
+        self.mid_block = network.mid_block
+        self.up_blocks = network.up_blocks
         self.class_embedding = network.class_embedding
 
     @property

@@ -12,7 +12,8 @@ from torch import Tensor
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.diffusion.edits.straight import AnyEdit
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.images.factors import LEAST
+from interp.diffusion.scores.effects import Trial
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def decoupled_strengths(
     if any(column is None for column in alone):
         raise InputError(
             f"a direction alone at strength {step:g} makes most images unreadable; take a "
-            "smaller "
-            "start"
+            "smaller start"
         )
     jacobian = torch.stack([column for column in alone if column is not None], dim=1) / step
     strengths = torch.zeros(count, dtype=torch.double)

@@ -12,6 +12,7 @@ from interp.core.display.scores import axis_note, score_cells, score_table
 from interp.core.names import require_known
 from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.edits.straight import Edit, Rule
+from interp.diffusion.images.factors import require_readable
 from interp.diffusion.scores.effects import Trial, random_edit
 
 
@@ -71,7 +72,7 @@ def dose_response(
 
     Raises:
         InputError: several directions, fewer than three strengths or not rising, an unknown factor,
-            or fewer than two readable images.
+            or too few readable images.
 
     Cost: two samplings of the trial's images per strength.
 
@@ -82,8 +83,7 @@ def dose_response(
     if len(direction) != 1 or len(strengths) < 3 or list(strengths) != sorted(set(strengths)):
         raise InputError(
             f"{len(direction)} directions at strengths {list(strengths)}; give one, at three "
-            "or "
-            "more rising strengths"
+            "or more rising strengths"
         )
     place = trial.judge.factors.index(factor)
     columns, random, kept = [], [], []
@@ -101,11 +101,7 @@ def dose_response(
         )
     moved, control = np.stack(columns, axis=1), np.stack(random, axis=1)
     readable = ~(np.isnan(moved).any(axis=1) | np.isnan(control).any(axis=1))
-    if int(readable.sum()) < 2:
-        raise InputError(
-            f"{int(readable.sum())} of {len(moved)} images stay readable at every strength; take "
-            "smaller ones"
-        )
+    require_readable(readable, "images, at every strength,", "take smaller ones")
     moved, control = moved[readable], control[readable]
     changes = tuple(
         bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean()))

@@ -1,25 +1,23 @@
 """What an edit does to factors: the change of each in fresh images, in units of the data's sd."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import InputError, Score, bootstrap_mean
+from interp.core import InputError, Progress, Score, bootstrap_mean, silent
 from interp.core.display.markup import block, facts, numeral
 from interp.core.display.scores import score_table
 from interp.core.names import require_known
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.straight import AnyEdit, Edit, Rule, sample_edited
-from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.factors import Reader, factor_table, require_readable
 from interp.diffusion.sampling.ddim import BATCH, STEPS
 from interp.diffusion.sampling.labels import Labels
 from interp.models import UNetModel
-
-LEAST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +102,11 @@ class Trial:
         """
         return self.judge.table(self.made(edit)) - self.base
 
+    def first(self, count: int) -> "Trial":
+        """The first few images: a seed's images are the same, however many there are."""
+        labels = None if self.labels is None else self.labels[:count]
+        return replace(self, base=self.base[:count], images=self.images[:count], labels=labels)
+
 
 def fresh_trial(
     model: UNetModel,
@@ -128,12 +131,8 @@ def fresh_trial(
         model, count, None, seed=seed, steps=steps, eta=eta, labels=labels, batch_size=batch_size
     )
     base = judge.table(images)
-    readable = int((~base.isnan().any(dim=1)).sum())
-    if readable < LEAST:
-        raise InputError(
-            f"{readable} of {count} images could be read, {LEAST} are needed; see whether the "
-            "network passes its gate"
-        )
+    readable = ~base.isnan().any(dim=1)
+    require_readable(readable, "images", "see whether the network passes its gate")
     return Trial(
         model=model,
         judge=judge,
@@ -278,6 +277,19 @@ def score_edit(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class EffectMatrix:
+    """Directions × factors: what each direction does to every factor, `scores` on average over
+    images and `changes` image by image, both by the direction's name.
+
+    Example:
+        >>> effect_matrix(trial, pca, strengths).scores["component 0"]["x"]
+    """
+
+    scores: Mapping[str, Mapping[str, Score]]
+    changes: Mapping[str, Float[np.ndarray, "image factor"]]
+
+
 def effect_matrix(
     trial: Trial,
     directions: StepDirections,
@@ -285,35 +297,38 @@ def effect_matrix(
     *,
     rule: Rule = "asymmetric",
     seed: int = 0,
-) -> dict[str, dict[str, Score]]:
+    progress: Progress = silent,
+) -> EffectMatrix:
     """Directions × factors: the mean change of every factor under every direction at its strength,
     less that under its opposite, halved.
 
     Halving the difference of the two signs leaves out what any push does. A cell's control is what
-    a random direction of equal norm does.
+    a random direction of equal norm does at the same strength; every direction has its own.
 
     Raises:
-        InputError: another number of strengths than directions.
+        InputError: another number of strengths than directions, or too few readable images.
 
     Cost: four samplings of the trial's images per direction.
 
     Example:
-        >>> effect_matrix(trial, pca, [0.5] * len(pca))["component 0"]["x"]
+        >>> effect_matrix(trial, pca, [0.5] * len(pca)).scores["component 0"]["x"]
     """
     if len(strengths) != len(directions):
         raise InputError(
             f"{len(strengths)} strengths were given for {len(directions)} directions; give one each"
         )
-    table = {}
+    scores, changes = {}, {}
     for place, (name, strength) in enumerate(zip(directions.names, strengths, strict=True)):
         direction = directions[name]
         moved = odd_changes(trial, direction, strength, rule)
         control = odd_changes(trial, random_like(direction, seed=seed + place), strength, rule)
-        table[name] = {
+        scores[name] = {
             factor: bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean()))
             for i, factor in enumerate(trial.judge.factors)
         }
-    return table
+        changes[name] = moved
+        progress("effects", place + 1, len(directions), "direction")
+    return EffectMatrix(scores, changes)
 
 
 def odd_changes(
@@ -329,9 +344,8 @@ def odd_changes(
     Raises:
         InputError: too few images stay readable.
     """
-    up, down = (
-        trial.changes(Edit(direction, (sign * strength,), rule, window)) for sign in (1, -1)
-    )
+    down = trial.changes(Edit(direction, (-strength,), rule, window))
+    up = trial.changes(Edit(direction, (strength,), rule, window))
     return _readable((up - down) / 2)[0]
 
 
@@ -344,10 +358,5 @@ def _readable(
     changes: Float[Tensor, "image factor"],
 ) -> tuple[Float[np.ndarray, "readable factor"], int]:
     kept = ~changes.isnan().any(dim=1)
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are "
-            "needed; "
-            "take a smaller strength"
-        )
+    require_readable(kept, "edited images", "take a smaller strength")
     return changes[kept].numpy(), int((~kept).sum())

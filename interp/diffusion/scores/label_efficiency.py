@@ -15,11 +15,12 @@ from interp.core.display import markup
 from interp.core.display.scores import axis_note, score_cells
 from interp.core.names import require_known
 from interp.core.score import bootstrap_indices
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.straight import Edit, Rule
+from interp.diffusion.images.factors import require_readable
 from interp.diffusion.records.activations import StepActivations
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.scores.effects import Trial
 
 COUNTS = (5, 10, 20, 40, 100)
 
@@ -155,8 +156,7 @@ def label_efficiency(
     if known < pool * sizes[-1]:
         raise InputError(
             f"{known} samples have a value of {factor!r}, {pool * sizes[-1]} are needed; "
-            "record "
-            "more, or take a smaller pool"
+            "record more, or take a smaller pool"
         )
 
     def changed(direction: StepDirections) -> np.ndarray:
@@ -174,11 +174,7 @@ def label_efficiency(
     assert largest is not None
     effects, random = np.array(tables), changed(random_like(largest, seed=seed))
     kept = ~np.isnan(effects).any(axis=(0, 1)) & ~np.isnan(random)
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} images could be read under every edit, {LEAST} are "
-            "needed; give a smaller length"
-        )
+    require_readable(kept, "images, under every edit,", "give a smaller length")
     scores = _scores(effects[:, :, kept], float(random[kept].mean()), seed)
     rows = (CountEffect(size, pool * size, *pair) for size, pair in zip(sizes, scores, strict=True))
     return LabelEfficiency(
@@ -211,7 +207,7 @@ def _direction(
 ) -> StepDirections:
     kept = ~next(iter(given.values())).isnan()
     if bool(kept.all()):
-        return supervised_directions(acts, given, size, sample=pool * size, seed=seed)
+        return mean_difference_directions(acts, given, size, sample=pool * size, seed=seed)
     part = StepActivations(
         values=acts.values[kept],
         steps=acts.steps,
@@ -221,7 +217,7 @@ def _direction(
         total=acts.total,
         seed=acts.seed,
     )
-    return supervised_directions(
+    return mean_difference_directions(
         part,
         {name: values[kept] for name, values in given.items()},
         size,

@@ -6,10 +6,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.core import InputError
 from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.edits.straight import Edit, Rule
 from interp.diffusion.scores.effects import Trial
+
+TRIES = 5
+NEAR = 0.2
+"""A common strength is reached whose effect is within this share of the wanted one."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,7 @@ def match_strength(
     if min(wanted, start, most, tolerance) <= 0 or growth <= 1:
         raise InputError(
             f"wanted {wanted}, start {start}, most {most}, growth {growth}: give positive "
-            "numbers, "
-            "and a growth above 1"
+            "numbers, and a growth above 1"
         )
     tried: list[tuple[float, float]] = []
 
@@ -118,6 +124,46 @@ def strength_for(
         return sign * float(readable.mean()) if 2 * len(readable) > len(changes) else -math.inf
 
     return match_strength(effect, wanted, start=start, most=most)
+
+
+def common_strength(
+    trial: Trial, direction: StepDirections, wanted: float, *, start: float, most: float
+) -> Matched:
+    """The strength at which the factor that a direction moves most moves by `wanted`, either way:
+    in proportion from the last one tried, between those known to be too weak and too strong.
+
+    For directions that no factor names. It costs half of what `strength_for` does and is reached
+    within a fifth of `wanted`; else the strength tried that came nearest is returned.
+
+    Cost: at most 5 samplings of the trial's images.
+
+    Example:
+        >>> common_strength(chosen_on, pca["component 0"], 0.5, start=0.1, most=100.0).strength
+    """
+    strength, low, high = start, 0.0, math.inf
+    tried: list[tuple[float, float]] = []
+    for _ in range(TRIES):
+        found = _largest(trial.changes(Edit(direction, (strength,))))
+        tried.append((strength, found))
+        if abs(found - wanted) < NEAR * wanted:
+            return Matched(strength, found, True, tuple(tried))
+        low, high = (max(low, strength), high) if found < wanted else (low, min(high, strength))
+        guess = min(strength * min(max(wanted / max(found, 1e-3), 0.25), 4.0), most)
+        strength = (
+            guess if low < guess < high else (low * high) ** 0.5 if 0 < low < high < most else guess
+        )
+    nearest = min(tried, key=lambda pair: (abs(pair[1] - wanted), pair[0]))
+    return Matched(*nearest, False, tuple(tried))
+
+
+def _largest(changes: Float[Tensor, "image factor"]) -> float:
+    """The mean change of the factor that moves most; infinite where most images cannot be read: the
+    edit is too strong, whatever the rest of them do.
+    """
+    readable = ~changes.isnan().any(dim=1)
+    if 2 * int(readable.sum()) <= len(changes):
+        return math.inf
+    return float(changes[readable].mean(dim=0).abs().max())
 
 
 def _falling(tried: list[tuple[float, float]]) -> bool:

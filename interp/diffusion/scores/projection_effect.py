@@ -14,7 +14,8 @@ from interp.core.names import require_known
 from interp.diffusion.directions.projection import projected_out
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.edits.straight import Edit, Rule
-from interp.diffusion.scores.effects import LEAST, Trial
+from interp.diffusion.images.factors import require_readable
+from interp.diffusion.scores.effects import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +133,7 @@ def projection_effect(
     )
     places = [trial.judge.factors.index(factor) for factor in (target, named)]
     kept: Bool[np.ndarray, " image"] = ~np.isnan(changes[:, :, places]).any(axis=(0, 2))
-    if int(kept.sum()) < LEAST:
-        raise InputError(
-            f"{int(kept.sum())} of {len(kept)} edited images could be read, {LEAST} are needed; "
-            "take a smaller strength"
-        )
+    require_readable(kept, "edited images", "take a smaller strength")
     moved, named_moved = changes[:, kept, places[0]], changes[:, kept, places[1]]
     leaked = np.abs(named_moved)
     return ProjectionScore(

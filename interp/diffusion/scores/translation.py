@@ -12,8 +12,7 @@ from torch import Tensor
 
 from interp.core import InputError, Score, bootstrap_mean, bootstrap_statistic
 from interp.core.names import require_known
-from interp.diffusion.images.factors import Reader, factor_table
-from interp.diffusion.scores.effects import LEAST
+from interp.diffusion.images.factors import Reader, factor_table, require_readable
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Translation:
     share that lay there before.
 
     `kept` has, per other factor, `R² = 1 − Σ(out − in)² / Σ(in − mean in)²`: 1 where every image
-    keeps its own. Its control is that of the translations dealt to the images at random, about −1
+    keeps its own. Its control is that of the translations permuted among the images, about −1
     where these vary as much. `dropped` could not be read before or after.
     """
 
@@ -74,16 +73,11 @@ def translation_score(
     before, after = factor_table(read, images), factor_table(read, translated)
     require_known("factor", factor, tuple(before))
     readable = ~torch.stack([*before.values(), *after.values()]).isnan().any(dim=0)
-    if int(readable.sum()) < LEAST:
-        raise InputError(
-            f"{int(readable.sum())} of {len(images)} pairs could be read, {LEAST} are needed; look "
-            "at the translations"
-        )
-    first, then = (
-        {name: value[readable].numpy() for name, value in table.items()}
-        for table in (before, after)
-    )
-    inside, was = ((values[factor] >= low) & (values[factor] <= high) for values in (then, first))
+    require_readable(readable, "pairs", "look at the translations")
+    first = {name: value[readable].numpy() for name, value in before.items()}
+    then = {name: value[readable].numpy() for name, value in after.items()}
+    was = (first[factor] >= low) & (first[factor] <= high)
+    inside = (then[factor] >= low) & (then[factor] <= high)
     success = bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean()))
     others = [name for name in first if name != factor and float(first[name].std()) > 1e-6]
     return Translation(
@@ -95,7 +89,7 @@ def translation_score(
 
 
 def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
-    dealt = after[np.random.default_rng(seed).permutation(len(after))]
+    permuted = after[np.random.default_rng(seed).permutation(len(after))]
 
     def share(places: np.ndarray) -> np.ndarray:
         rows = places.astype(int)
@@ -106,7 +100,7 @@ def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
             / np.maximum(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1), 1e-12)
         )
 
-    control = float(1 - ((dealt - before) ** 2).sum() / ((before - before.mean()) ** 2).sum())
+    control = float(1 - ((permuted - before) ** 2).sum() / ((before - before.mean()) ** 2).sum())
     return bootstrap_statistic(
         np.arange(len(before), dtype=float), share, seed=seed, control=control
     )

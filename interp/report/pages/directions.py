@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from interp.core.files import write_json, write_text
+from interp.core.plain import plain
 from interp.report.figures import directions as direction_figures
 from interp.report.figures.captions import json_for_page, page_heights
 from interp.report.figures.directions import method_title, unit_words
@@ -109,7 +110,7 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
         "embedded_figures": embed_json(json_for_page(figures)),
     }
     text = self_contained("directions.html.j2", SCRIPTS, values)
-    write_json(folder / "directions.json", result.to_dict())
+    write_json(folder / "directions.json", plain(result))
     write_text(folder / "index.html", text)
     return folder / "index.html"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from interp.core import InputError
 from interp.core.names import require_known
 from interp.diffusion.directions.by_name import METHODS, Method
+from interp.diffusion.images.factors import LEAST
 from interp.diffusion.sampling.ddim import STEPS
 
 
@@ -56,13 +57,12 @@ class DirectionsProtocol:
             )
         for method in self.methods:
             require_known("method", method, METHODS)
-        if min(self.choose, self.matrix, self.curve, self.pairs) < 8 or self.report < max(
-            self.matrix, self.curve
-        ):
+        fewest = min(self.choose, self.matrix, self.curve, self.pairs)
+        if fewest < LEAST or self.report < max(self.matrix, self.curve):
             raise InputError(
                 f"choose={self.choose}, matrix={self.matrix}, curve={self.curve}, "
-                f"pairs={self.pairs}, report={self.report}; give at least "
-                "8 of each, and report as many as matrix and curve or more"
+                f"pairs={self.pairs}, report={self.report}; give at least {LEAST} of each, and "
+                "report as many as matrix and curve or more"
             )
         if (
             not 0 <= self.windows <= self.steps

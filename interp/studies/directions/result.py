@@ -2,10 +2,8 @@
 command line show it.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,9 +34,9 @@ class MethodResult:
     `directions` have length 1 over all steps. `strengths` bring each to the same measured effect,
     `wanted` sd of the factor that it moves most (`reached`: whether it came within a fifth of it).
     `effects` are the mean changes of every factor at that strength, less those at the opposite one,
-    halved; a cell's control is what a random direction of equal norm does. `spanned` is, per
-    factor, the share of the supervised direction that lies in the span of these; by chance it would
-    be `chance`.
+    halved; a cell's control is what a random direction of equal norm does at the same strength.
+    `spanned` is, per factor, the share of the supervised direction that lies in the span of these;
+    by chance it would be `chance`.
     """
 
     method: str
@@ -52,7 +50,7 @@ class MethodResult:
     separation: Score
     spanned: Mapping[str, float]
     chance: float
-    sheets: tuple[Contact, ...]
+    sheets: tuple[Contact, ...] = field(metadata={"plain": False})
     seconds: float
 
 
@@ -66,7 +64,8 @@ class DirectionsResult:
     strengths chosen on other seeds, one per factor, and `curves` are their dose-response curves;
     both are empty where no supervised method was asked for. `curved` judges edits along curves
     fitted to the same labels, with strengths of all factors at once that move one of them only.
-    `samples` is a sheet of images without edits, `notes` say what was left out and why.
+    `samples` is a sheet of images without edits, `notes` say what was left out and why. Plain json
+    (`interp.core.plain`) leaves the pictures out.
     """
 
     model: str
@@ -80,8 +79,8 @@ class DirectionsResult:
     scores: Mapping[str, EditScore]
     curved: Mapping[str, EditScore]
     curves: Mapping[str, DoseResponse]
-    sheets: tuple[Contact, ...]
-    samples: UInt8[np.ndarray, "down across 3"]
+    sheets: tuple[Contact, ...] = field(metadata={"plain": False})
+    samples: UInt8[np.ndarray, "down across 3"] = field(metadata={"plain": False})
     wanted: float
     notes: tuple[str, ...]
     provenance: Provenance
@@ -176,44 +175,3 @@ class DirectionsResult:
             f"factors: {axis_note(leaks)}"
         )
         return table(("factor", "change", "leak", "selectivity", "n", ""), rows, caption=title)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but pictures and the directions' own numbers, as json-ready values; NaN
-        becomes None.
-        """
-        left_out = {"samples", "sheets", "provenance"}
-        own = {
-            item.name: plain(getattr(self, item.name))
-            for item in fields(self)
-            if item.name not in left_out
-        }
-        return own | {"provenance": self.provenance.to_dict()}
-
-
-def plain(value: Any) -> Any:
-    """Json-ready values of results: scores as their dictionaries, step windows as first and last,
-    directions by name and length.
-    """
-    if isinstance(value, Score):
-        return value.to_dict()
-    if isinstance(value, range):
-        return list(value)
-    if isinstance(value, StepDirections):
-        return {
-            "names": list(value.names),
-            "method": value.method,
-            "site": value.site,
-            "steps": list(value.steps),
-            "seed": value.seed,
-        }
-    if is_dataclass(value):
-        return {
-            item.name: plain(getattr(value, item.name))
-            for item in fields(value)
-            if item.name not in ("sheets", "picture")
-        }
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

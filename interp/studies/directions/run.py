@@ -8,20 +8,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import ConvergenceWarning, InputError, Progress, Provenance, bootstrap_mean, silent
+from interp.core import ConvergenceWarning, InputError, Progress, Provenance, silent
 from interp.diffusion.bottleneck.interchange import Interchange, interchange
 from interp.diffusion.directions.by_name import SUPERVISED, UNLABELLED, Method, find_directions
 from interp.diffusion.directions.projection import overlap
-from interp.diffusion.directions.regression import regressed_directions
-from interp.diffusion.directions.step_directions import StepDirections, random_like
+from interp.diffusion.directions.regression import regression_directions
+from interp.diffusion.directions.step_directions import StepDirections
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit
-from interp.diffusion.images.factors import Reader, factor_table
+from interp.diffusion.images.factors import LEAST, Reader, factor_table
 from interp.diffusion.images.gate import UNREADABLE, Gate, sanity_gate
 from interp.diffusion.images.plain_measures import read_layout
 from interp.diffusion.images.sheets import sheet
@@ -33,24 +32,21 @@ from interp.diffusion.scores.dose import DoseResponse, dose_response
 from interp.diffusion.scores.effects import (
     EditScore,
     Trial,
+    effect_matrix,
     fresh_trial,
     judge_of,
     random_edit,
     score_edit,
 )
-from interp.diffusion.scores.matching_strength import strength_for
+from interp.diffusion.scores.matching_strength import (
+    NEAR,
+    Matched,
+    common_strength,
+    strength_for,
+)
 from interp.diffusion.scores.separation import separation, separation_at
 from interp.models import UNetModel
-from interp.studies.directions.measures import (
-    NEAR,
-    both_ways,
-    common_strength,
-    contact,
-    contact_sheet,
-    counting,
-    head,
-    odd_part,
-)
+from interp.studies.directions.measures import contact_sheet, counting
 from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
@@ -226,7 +222,7 @@ class _Study:
                 "% have a factor that cannot be read; the gate, on other images, allows less than "
                 f"{100 * UNREADABLE:.0f} %."
             )
-        self.truth = regressed_directions(self.acts, self.values)
+        self.truth = regression_directions(self.acts, self.values)
         self.choose = self._trial(protocol.choose, protocol.strengths_seed)
         self.report = self._trial(protocol.report, protocol.report_seed)
 
@@ -275,68 +271,54 @@ class _Study:
         )
 
     def _measured(self, method: Method, directions: StepDirections, start: float) -> MethodResult:
-        choose, report = (
-            head(self.choose, max(8, self.protocol.choose // 2)),
-            head(self.report, self.protocol.matrix),
+        protocol, seed = self.protocol, self.protocol.report_seed
+        found = self._strengths(directions)
+        strengths = tuple(matched.strength for matched in found)
+        effects = effect_matrix(
+            self.report.first(protocol.matrix),
+            directions,
+            strengths,
+            seed=seed,
+            progress=self.progress,
         )
-        length = self._length()
-        found: list[tuple[float, bool]] = []
-        moved, sheets = {}, []
-        for place, name in enumerate(directions.names):
-            direction = directions[name]
-            # Directions of one method are alike: what one needed is where the next begins.
-            first = found[-1][0] if found else 0.1 * length
-            strength, reached = common_strength(
-                choose, direction, self.protocol.wanted, first, 4 * length
-            )
-            images = both_ways(report, direction, strength)
-            moved[name] = odd_part(report, images)
-            found.append((strength, reached))
-            rows = [part[: self.protocol.shown] for part in (images[-1], report.images, images[1])]
-            sheets.append(contact(name, (-strength, 0.0, strength), rows))
-            self.progress(f"effects of {method}", place + 1, len(directions), "direction")
-        control = self._control(directions, [strength for strength, _ in found], report)
-        effects = {
-            name: {
-                factor: bootstrap_mean(
-                    values[:, i], seed=self.protocol.report_seed, control=control[i]
-                )
-                for i, factor in enumerate(self.judge.factors)
-            }
-            for name, values in moved.items()
-        }
+        sheets = [
+            self._sheet(directions[name], (-strength, 0.0, strength))
+            for name, strength in zip(directions.names, strengths, strict=True)
+        ]
+        table = separation(effects.scores)
         shares = overlap(self.truth, directions)
-        table = separation(effects)
         return MethodResult(
             method=method,
             supervised=method in SUPERVISED,
             directions=directions,
-            strengths=tuple(strength for strength, _ in found),
-            reached=tuple(reached for _, reached in found),
-            effects=effects,
+            strengths=strengths,
+            reached=tuple(matched.reached for matched in found),
+            effects=effects.scores,
             purity=table.purity,
             coverage=table.coverage,
-            separation=separation_at(moved, seed=self.protocol.report_seed),
+            separation=separation_at(effects.changes, seed=seed),
             spanned=dict(zip(self.judge.factors, shares.tolist(), strict=True)),
             chance=min(1.0, len(directions) / directions.flat.shape[1]),
             sheets=tuple(sheets),
             seconds=round(time.perf_counter() - start, 1),
         )
 
+    def _strengths(self, directions: StepDirections) -> list[Matched]:
+        """The strength of every direction at which it has the wanted effect."""
+        choose = self.choose.first(max(LEAST, self.protocol.choose // 2))
+        length, wanted = self._length(), self.protocol.wanted
+        found: list[Matched] = []
+        for name in directions.names:
+            # Directions of one method are alike: what one needed is where the next begins.
+            start = found[-1].strength if found else 0.1 * length
+            found.append(
+                common_strength(choose, directions[name], wanted, start=start, most=4 * length)
+            )
+        return found
+
     def _length(self) -> float:
         """How far samples are apart: where strengths begin and end."""
         return float(self.acts.values.std(dim=0).norm())
-
-    def _control(
-        self, directions: StepDirections, strengths: Sequence[float], report: Trial
-    ) -> list[float]:
-        """What one random direction, as long as the directions' median, does to every factor."""
-        random = random_like(directions[directions.names[0]], seed=self.protocol.report_seed)
-        strength = float(np.median(strengths))
-        return [
-            float(value)
-            for value in odd_part(report, both_ways(report, random, strength)).mean(axis=0)
-        ]
 
     def _scored(
         self, found: MethodResult | None
@@ -347,7 +329,7 @@ class _Study:
         for place, factor in enumerate(found.directions.names):
             direction = found.directions[factor]
             scores[factor] = score = self._score(direction, factor, found.strengths[place])
-            sheets.append(self._sheet(direction, score.strength))
+            sheets.append(self._sheet(direction, [dose * score.strength for dose in COLUMNS]))
             try:
                 curves[factor] = self._curve(direction, factor, score.strength)
             except InputError as error:
@@ -366,15 +348,15 @@ class _Study:
         return score_edit(self.report, edit, controls, factor, seed=seed, reached=chosen.reached)
 
     def _curve(self, direction: StepDirections, factor: str, strength: float) -> DoseResponse:
-        trial, seed = head(self.report, self.protocol.curve), self.protocol.report_seed
+        trial, seed = self.report.first(self.protocol.curve), self.protocol.report_seed
         return dose_response(
             trial, direction, factor, [dose * strength for dose in DOSES], seed=seed
         )
 
-    def _sheet(self, direction: StepDirections, strength: float) -> Contact:
-        shown, doses = head(self.report, self.protocol.shown), [dose * strength for dose in COLUMNS]
+    def _sheet(self, direction: StepDirections, strengths: Sequence[float]) -> Contact:
+        few = self.report.first(self.protocol.shown)
         return contact_sheet(
-            self.model, shown.images, direction, doses, seed=shown.seed, labels=shown.labels
+            self.model, few.images, direction, strengths, seed=few.seed, labels=few.labels
         )
 
     def _curved(self) -> dict[str, EditScore]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.bottleneck.carriers import CarrierShares, carrier_shares
-from interp.diffusion.bottleneck.clamped import HeldRuns
+from interp.diffusion.bottleneck.clamped import ClampedRuns
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
 from interp.diffusion.edits.straight import (
     Edit,
@@ -70,7 +70,7 @@ def added(change: Tensor, value: Tensor, call: Call) -> Tensor:
 
 def test_every_skip_is_a_carrier() -> None:
     model = untrained()
-    assert HeldRuns(trial_of(model)).carriers == ("mid", *SKIPS)
+    assert ClampedRuns(trial_of(model)).carriers == ("mid", *SKIPS)
     assert skip_count(model.module) == len(SKIPS)
 
 
@@ -87,7 +87,7 @@ def test_an_edit_of_the_last_step_goes_on_through_nothing() -> None:
 
 def test_an_earlier_edit_has_no_direct_share_where_the_last_answer_is_the_image() -> None:
     model = untrained()
-    runs, edit = HeldRuns(trial_of(model)), Edit(pushes(model), (30.0,), window=range(1))
+    runs, edit = ClampedRuns(trial_of(model)), Edit(pushes(model), (30.0,), window=range(1))
     whole, direct = runs.changes([(edit, frozenset()), (edit, frozenset(runs.carriers))])
     assert float(np.abs(direct).max()) < 1e-5, "the network predicts the clean image"
     assert float(np.abs(whole).max()) > 1e-2, "control: it has an effect"
@@ -106,7 +106,7 @@ def test_holding_everything_leaves_what_is_put_into_the_answers(rule: Rule) -> N
                 model, images, time, {"mid": partial(added, edit.directions.values[0, step])}
             )
         images = edited_step(scheduler, levels, step, images, plain, plain, rule="symmetric")
-    runs = HeldRuns(trial)
+    runs = ClampedRuns(trial)
     (found,) = runs.changes([(edit, frozenset(runs.carriers))])
     assert np.allclose(found, (JUDGE.table(last) - trial.base).numpy(), atol=1e-4)
 
@@ -118,7 +118,7 @@ def test_what_is_held_against_the_network_run_by_hand(held: set[str]) -> None:
     model = untrained()
     trial, edit = trial_of(model), Edit(pushes(model), (1.0,), "symmetric")
     images = by_block(model, held, edit)
-    whole, found = HeldRuns(trial).changes([(edit, frozenset()), (edit, frozenset(held))])
+    whole, found = ClampedRuns(trial).changes([(edit, frozenset()), (edit, frozenset(held))])
     assert np.allclose(found, (JUDGE.table(images) - trial.base).numpy(), atol=1e-5)
     assert not np.allclose(found, whole, atol=1e-3), "control: holding matters"
 
@@ -187,7 +187,7 @@ def test_without_any_skip_the_bottleneck_carries_all() -> None:
 def test_nothing_held_is_the_edit_itself_with_the_noise_of_every_step() -> None:
     model = untrained()
     trial, edit = trial_of(model, eta=1.0, batch_size=5), Edit(pushes(model), (1.0,))
-    (found,) = HeldRuns(trial).changes([(edit, frozenset())])
+    (found,) = ClampedRuns(trial).changes([(edit, frozenset())])
     assert np.allclose(found, trial.changes(edit).numpy(), atol=1e-4)
 
 
@@ -239,10 +239,12 @@ def test_a_guided_model_is_refused() -> None:
     edit = Edit(
         directions_like(acts, torch.ones(1, *acts.values.shape[1:]), ("d",), "by hand"), (1.0,)
     )
-    with pytest.raises(InputError, match="is guided, and only one of its two passes could be held"):
+    with pytest.raises(
+        InputError, match="is guided, and only one of its two passes could be clamped"
+    ):
         carrier_shares(trial, edit)
 
 
 def test_a_network_without_skips_has_one_carrier() -> None:
     model = by_hand()
-    assert HeldRuns(trial_of(model)).carriers == ("mid",)
+    assert ClampedRuns(trial_of(model)).carriers == ("mid",)

@@ -32,7 +32,7 @@ def planted() -> tuple[Passing, dict[str, Tensor]]:
     held[:, 1] = held[:, 1] * torch.arange(16).gt(3) + a[:, None] * torch.arange(16).eq(2)
     noised[:, :, 7] = b[:, None] + noised[:, :, 7]
     return Passing(
-        held=held.reshape(COUNT, 2, 4, 2, 2),
+        values=held.reshape(COUNT, 2, 4, 2, 2),
         noised=noised.reshape(COUNT, 2, 3, 4, 4),
         images=torch.zeros(COUNT, 3, 4, 4),
         timesteps=(999, 499),

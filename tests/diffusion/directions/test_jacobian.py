@@ -23,7 +23,7 @@ TIME = 500
 
 def dense(model: UNetModel, image: Tensor, mask: Tensor | None = None) -> Tensor:
     """`∂ answer / ∂ h`, one number of h at a time, `[answer, h]`."""
-    held = Linearised(model, image, TIME, "mid", None).held
+    held = Linearised(model, image, TIME, "mid", None).value
 
     def from_held(value: Tensor) -> Tensor:
         found = answer(model, image, TIME, {"mid": lambda old, call: value})
@@ -53,7 +53,7 @@ def test_products_with_the_jacobian_are_transposes() -> None:
     jacobian = Linearised(model, pictures(1), TIME, "mid", None)
     generator = torch.Generator().manual_seed(0)
     right, left = (
-        torch.randn(2, *jacobian.held.shape[1:], generator=generator),
+        torch.randn(2, *jacobian.value.shape[1:], generator=generator),
         torch.randn(2, 3, 8, 8, generator=generator),
     )
     forth, back = jacobian.times(right), jacobian.back(left)

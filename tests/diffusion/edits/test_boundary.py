@@ -31,7 +31,7 @@ def planted() -> tuple[Passing, Tensor, Tensor]:
     held = 0.1 * torch.randn(200, 2, 16, generator=generator)
     held[:, 1] += 3 * factor[:, None] * direction
     passing = Passing(
-        held=held.reshape(200, 2, 4, 2, 2),
+        values=held.reshape(200, 2, 4, 2, 2),
         noised=torch.randn(200, 2, 3, 4, 4),
         images=torch.zeros(200, 3, 4, 4),
         timesteps=(999, 499),
@@ -61,7 +61,9 @@ def test_crossing_moves_to_the_asked_distance_at_one_step_only() -> None:
     model = untrained()
     passing = record_passing(model, 40, seed=0, steps=3)
     assert torch.allclose(passing.images, sample(model, 40, seed=0, steps=3), atol=1e-5)
-    assert torch.equal(passing.held, record_steps(model, 40, seed=0, steps=3, batch_size=40).values)
+    assert torch.equal(
+        passing.values, record_steps(model, 40, seed=0, steps=3, batch_size=40).values
+    )
     label = brightness(passing.images)["mean"]
     in_site, in_image = (
         fit_boundary(passing, label, 1, space=space) for space in ("site", "image")

@@ -10,7 +10,7 @@ from small_generator import brighter, brightness, by_hand, untrained
 from torch import Tensor
 
 from interp.core import InputError
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit, edit_hooks, sample_edited
 from interp.diffusion.records.activations import StepActivations
@@ -71,7 +71,7 @@ def test_a_planted_polynomial_is_found_and_followed(degree: int) -> None:
 def test_straight_curves_are_regression() -> None:
     acts, labels, _ = planted(1)
     curves = fit_curves(acts, labels, degree=1)
-    rows = regressed_directions(acts, labels).values.flatten(2)
+    rows = regression_directions(acts, labels).values.flatten(2)
     change = curves.change(
         acts.values[:, 2].flatten(1), 2, torch.tensor([1.0, 0.0], dtype=torch.double)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit
 from interp.diffusion.images.factors import factor_table
@@ -29,7 +29,7 @@ def test_supervised_directions_steer_the_study_network() -> None:
     judge = judge_of(read_shapes, shape_images(1000, seed=99).images)
     acts = record_steps(model, 256, seed=100)
     known = factor_table(read_shapes, acts.images)
-    directions = regressed_directions(acts, {name: known[name] for name in judge.factors})
+    directions = regression_directions(acts, {name: known[name] for name in judge.factors})
     choose, report = (
         fresh_trial(model, judge, 32, seed=101),
         fresh_trial(model, judge, 64, seed=102),
@@ -49,7 +49,7 @@ def test_symmetric_effects_are_the_predicted_share() -> None:
     judge = judge_of(read_shapes, shape_images(1000, seed=99).images)
     acts = record_steps(model, 128, seed=100)
     known = factor_table(read_shapes, acts.images)
-    direction = regressed_directions(acts, {name: known[name] for name in judge.factors})["x"]
+    direction = regression_directions(acts, {name: known[name] for name in judge.factors})["x"]
     trial = fresh_trial(model, judge, 16, seed=102)
     shares = cancellations(noise_levels(model, 20))
     for step in (6, 16):

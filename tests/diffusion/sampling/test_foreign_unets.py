@@ -27,7 +27,7 @@ from interp.diffusion.edits.straight import Edit, sample_edited
 from interp.diffusion.records.activations import StepActivations, record_steps
 from interp.diffusion.sampling.ddim import sample, timesteps
 from interp.diffusion.sampling.guided import guided
-from interp.diffusion.sampling.prompted import text_condition, told
+from interp.diffusion.sampling.prompted import prompted, text_condition
 from interp.models import SamplingPlan, UNetModel
 
 STEPS = 3
@@ -285,17 +285,17 @@ def test_a_network_told_a_text_is_one_without_conditions(tmp_path: Path) -> None
         assert torch.allclose(found, text, atol=1e-6)
         wanted = model.run(SamplingPlan((0, 1), STEPS, text.expand(2, -1, -1)))
         assert torch.allclose(
-            told(model, found).run(SamplingPlan((0, 1), STEPS)), wanted, atol=1e-6
+            prompted(model, found).run(SamplingPlan((0, 1), STEPS)), wanted, atol=1e-6
         )
-    went_through(told(model, texts[0]), 4)
-    red, blue = (sample(told(model, text), 2, seed=0, steps=STEPS) for text in texts)
+    went_through(prompted(model, texts[0]), 4)
+    red, blue = (sample(prompted(model, text), 2, seed=0, steps=STEPS) for text in texts)
     assert not torch.allclose(red, blue, atol=1e-4), "control: another text"
-    pair = guided(told(model, texts[0]), 0.0, against=told(model, texts[1]))
+    pair = guided(prompted(model, texts[0]), 0.0, against=prompted(model, texts[1]))
     assert torch.allclose(sample(pair, 2, seed=0, steps=STEPS), blue, atol=1e-5), (
         "guidance of nothing is the other text"
     )
-    went_through(guided(told(model, texts[0]), 4.0, against=told(model, texts[1])), 4)
-    assert list(told(model, texts[0]).sites) == list(model.sites)
+    went_through(guided(prompted(model, texts[0]), 4.0, against=prompted(model, texts[1])), 4)
+    assert list(prompted(model, texts[0]).sites) == list(model.sites)
     assert all(not part._forward_hooks for part in model.module.modules())
 
 
@@ -303,9 +303,9 @@ def test_texts_that_do_not_fit_get_one_line(tmp_path: Path) -> None:
     folder = text_folder(tmp_path / "texts")
     model = interp.load_model(folder)
     with pytest.raises(InputError, match=r"7 numbers per token; .* takes \[12\]"):
-        told(model, torch.zeros(8, 7))
+        prompted(model, torch.zeros(8, 7))
     with pytest.raises(InputError, match="UNet2DModel, which takes no conditions"):
-        told(UNetModel(UNet2DModel(**parts()), scheduler()), torch.zeros(8, 12))
+        prompted(UNetModel(UNet2DModel(**parts()), scheduler()), torch.zeros(8, 12))
     with pytest.raises(InputError, match="the prompt has 9 tokens, the encoder takes 8"):
         text_condition(folder, "a red circle a blue square a")
     with pytest.raises(

@@ -9,9 +9,9 @@ from small_generator import brighter, brightness, by_hand
 from torch import Tensor
 
 from interp.core import InputError
-from interp.diffusion.directions.mean_difference import supervised_directions
+from interp.diffusion.directions.mean_difference import mean_difference_directions
 from interp.diffusion.directions.projection import overlap, projected_out
-from interp.diffusion.directions.regression import regressed_directions
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, directions_like
 from interp.diffusion.edits.straight import Edit, sample_edited
 from interp.diffusion.records.activations import StepActivations
@@ -57,7 +57,7 @@ def test_known_changes_are_measured_in_sd(trial: Trial) -> None:
 
 def test_effect_matrix_is_the_known_one(trial: Trial) -> None:
     table = effect_matrix(trial, brighter(trial.model), (0.05, 0.1))
-    found = np.array([[cell.value for cell in row.values()] for row in table.values()])
+    found = np.array([[cell.value for cell in row.values()] for row in table.scores.values()])
     assert found == pytest.approx(np.diag([0.5, 1.0]), abs=1e-4)
     late = odd_changes(trial, brighter(trial.model)["mean"], 0.05, window=range(2))
     assert late == pytest.approx(np.zeros((16, 2)), abs=1e-6), (
@@ -136,21 +136,23 @@ def cosines(directions: StepDirections, rows: Tensor) -> Tensor:
 
 def test_mean_differences_and_regression_on_planted_factors() -> None:
     acts, labels, rows = planted()
-    found = supervised_directions(acts, labels, 60)
+    found = mean_difference_directions(acts, labels, 60)
     assert torch.allclose(cosines(found, rows), torch.eye(2), atol=0.15)
     top = labels["a"].argsort()
     by_hand = acts.values[top[-60:]].mean(dim=0) - acts.values[top[:60]].mean(dim=0)
     assert torch.allclose(found["a"].values[0], by_hand)
     acts, labels, rows = planted(0.8)
-    mixed, apart = supervised_directions(acts, labels, 60), regressed_directions(acts, labels)
+    mixed, apart = mean_difference_directions(acts, labels, 60), regression_directions(acts, labels)
     assert float(cosines(mixed, rows)[0, 1]) > 0.4, (
         "control: mean differences mix factors that go together"
     )
     assert torch.allclose(cosines(apart, rows), torch.eye(2), atol=1e-4)
-    few = supervised_directions(acts, labels, 5, sample=20, seed=1)
-    assert torch.equal(few.values, supervised_directions(acts, labels, 5, sample=20, seed=1).values)
+    few = mean_difference_directions(acts, labels, 5, sample=20, seed=1)
+    assert torch.equal(
+        few.values, mean_difference_directions(acts, labels, 5, sample=20, seed=1).values
+    )
     assert not torch.equal(
-        few.values, supervised_directions(acts, labels, 5, sample=20, seed=2).values
+        few.values, mean_difference_directions(acts, labels, 5, sample=20, seed=2).values
     )
 
 
@@ -175,13 +177,13 @@ def test_projection_takes_all_others_out_at_once() -> None:
 def test_wrong_labels_get_one_line() -> None:
     acts, labels, _ = planted()
     with pytest.raises(InputError, match="399 values of 'a'"):
-        supervised_directions(acts, {"a": labels["a"][:-1]})
+        mean_difference_directions(acts, {"a": labels["a"][:-1]})
     with pytest.raises(InputError, match="1000 are needed"):
-        supervised_directions(acts, labels, 500)
+        mean_difference_directions(acts, labels, 500)
     with pytest.raises(InputError, match="is the same in every sample"):
-        supervised_directions(acts, {"a": torch.ones(400)})
+        mean_difference_directions(acts, {"a": torch.ones(400)})
     with pytest.raises(InputError, match="determine each other"):
-        regressed_directions(acts, {"a": labels["a"], "again": labels["a"]})
+        regression_directions(acts, {"a": labels["a"], "again": labels["a"]})
     with pytest.raises(InputError, match="none of mean, lean varies"):
         judge_of(brightness, torch.zeros(9, 3, 8, 8))
 

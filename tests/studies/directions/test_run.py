@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from small_generator import brightness, pictures, untrained
 
 from interp.core import InputError, UnavailableError
-from interp.diffusion.directions.regression import regressed_directions
+from interp.core.plain import plain
+from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.directions.step_directions import StepDirections, random_like
 from interp.diffusion.directions.storage import load_directions, save_directions
 from interp.diffusion.edits.straight import Edit
@@ -22,16 +23,10 @@ from interp.diffusion.images.plain_measures import read_layout
 from interp.diffusion.records.activations import record_steps
 from interp.diffusion.sampling.ddim import sample
 from interp.diffusion.sampling.labels import Labels
-from interp.diffusion.scores.effects import Trial, fresh_trial, judge_of
+from interp.diffusion.scores.effects import Trial, fresh_trial, judge_of, odd_changes
+from interp.diffusion.scores.matching_strength import NEAR, common_strength
 from interp.models import UNetModel
-from interp.studies.directions.measures import (
-    NEAR,
-    common_strength,
-    contact_sheet,
-    counting,
-    head,
-    odd_part,
-)
+from interp.studies.directions.measures import contact_sheet, counting
 from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import DirectionsResult
 from interp.studies.directions.run import _parts, study_directions
@@ -111,13 +106,13 @@ def test_scores_are_those_of_other_images_than_the_strengths_were_chosen_on(
     )
     edit = Edit(result["regression"].directions["mean"], (found.strength,))
     assert float(again.changes(edit)[:, 0].mean()) == pytest.approx(found.change.value, abs=1e-6)
-    assert float(head(again, 8).changes(edit)[:, 0].mean()) == pytest.approx(
+    assert float(again.first(8).changes(edit)[:, 0].mean()) == pytest.approx(
         result.curves["mean"].changes[2].value, abs=1e-6
     )
 
 
 def test_the_same_study_gives_the_same_numbers_and_counts_what_it_cost() -> None:
-    first, again = (study(untrained(), methods=("pca",)).to_dict() for _ in range(2))
+    first, again = (plain(study(untrained(), methods=("pca",))) for _ in range(2))
     for values in (first, again):
         values["provenance"]["cost"].pop("seconds")
         for method in values["methods"]:
@@ -219,35 +214,39 @@ def trial() -> Trial:
 @pytest.fixture(scope="module")
 def regressed() -> StepDirections:
     acts = record_steps(untrained(), 24, seed=1, steps=3)
-    return regressed_directions(acts, brightness(acts.images)).scaled(1.0)
+    return regression_directions(acts, brightness(acts.images)).scaled(1.0)
 
 
 def test_a_common_strength_has_the_wanted_effect_and_says_where_it_has_not(
     trial: Trial, regressed: StepDirections
 ) -> None:
-    strength, reached = common_strength(trial, regressed["mean"], 0.02, 1.0, 1000.0)
-    assert reached
-    again, _ = common_strength(trial, regressed["mean"], 0.02, strength, 1000.0)
-    assert again == strength
+    direction = regressed["mean"]
+    found = common_strength(trial, direction, 0.02, start=1.0, most=1000.0)
+    assert found.reached
+    again = common_strength(trial, direction, 0.02, start=found.strength, most=1000.0)
+    assert again.strength == found.strength
     assert NEAR < 0.5
-    _, reached = common_strength(trial, random_like(regressed["mean"], seed=3), 50.0, 1e-3, 1e-2)
-    assert not reached
+    weak = random_like(direction, seed=3)
+    assert not common_strength(trial, weak, 50.0, start=1e-3, most=1e-2).reached
 
 
-def test_the_odd_part_leaves_out_what_both_signs_do(trial: Trial) -> None:
-    images = {1: trial.images + 0.3, -1: trial.images - 0.1}
+def test_the_odd_part_leaves_out_what_both_signs_do(
+    trial: Trial, regressed: StepDirections, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Up 0.3, down −0.1: 0.2 is odd and 0.1 is even.
-    moved = odd_part(trial, images)[:, 0] * trial.judge.spread["mean"]
+    shifts = {1.0: 0.3, -1.0: -0.1}
+    monkeypatch.setattr(Trial, "made", lambda self, edit: self.images + shifts[edit.strengths[0]])
+    moved = odd_changes(trial, regressed["mean"], 1.0)[:, 0] * trial.judge.spread["mean"]
     assert moved == pytest.approx(np.full(10, 0.2), abs=1e-5)
-    unreadable = dict.fromkeys((1, -1), torch.full_like(trial.images, torch.nan))
+    shifts.update({1.0: float("nan")})
     with pytest.raises(InputError, match="0 of 10 edited images could be read"):
-        odd_part(trial, unreadable)
+        odd_changes(trial, regressed["mean"], 1.0)
 
 
 def test_a_contact_sheet_has_the_image_as_it_is_in_its_middle(
     trial: Trial, regressed: StepDirections
 ) -> None:
-    few = head(trial, 2)
+    few = trial.first(2)
     found = contact_sheet(
         few.model, few.images, regressed["mean"], (-200.0, 0.0, 200.0), seed=few.seed
     )
