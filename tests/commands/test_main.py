@@ -29,7 +29,7 @@ from interp.models import CATALOG, load_model
 from interp.report import write_report
 from interp.studies.features.protocol import Settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SENTENCES = "\n".join(tiny.SENTENCES)
 
 

@@ -2,11 +2,10 @@
 symmetric is the predicted share.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 
+from interp.corpus import data_folder
 from interp.diffusion.directions.regression import regressed_directions
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit
@@ -19,7 +18,7 @@ from interp.diffusion.scores.matching_strength import strength_for
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.images.shapes import read_shapes, shape_images
 
-STUDY = Path(__file__).parents[2] / "data" / "models" / "shapes_study"
+STUDY = data_folder() / "models" / "shapes_study"
 
 pytestmark = pytest.mark.slow
 
