@@ -46,19 +46,31 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every worker begins with its share of the files that hold costly tests, so that what is left
-    to be shared out at the end is cheap.
+    """Every worker begins with its share of the files that hold slow tests, so that what is left to
+    be shared out at the end is quick.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    costly = {item.path for item in items if item.get_closest_marker("costly")}
-    first = [item for item in items if item.path in costly]
-    then = [item for item in items if item.path not in costly]
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("costly")
+    }
+    first = [item for item in items if item.path in slow]
+    then = [item for item in items if item.path not in slow]
     items[:] = [
         item
         for worker in range(workers)
         for part in (first, then)
         for item in part[worker * len(part) // workers : (worker + 1) * len(part) // workers]
     ]
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Any:
+    """The real default model, read once a process; tests leave it as they find it."""
+    from interp.models import load_model
+
+    return load_model("smollm2-135m-instruct")
 
 
 @pytest.fixture(autouse=True)
