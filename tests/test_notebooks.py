@@ -3,6 +3,7 @@ whole, small and was run in order.
 """
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
+HELPERS = Path(__file__).parent / "helpers"
+FEWER = """import interp, small
+interp.load_concepts = lambda: small.concepts(("cooking", "football", "sea", "weather"), neutral=60)
+"""
+"""Concepts as in the default model's report of `tests/studies/features/test_run.py`."""
 NAMES = (
     "01_first_features",
     "02_steering",
@@ -106,16 +112,18 @@ def test_the_committed_generators_pass_their_gate() -> None:
 
 
 def run_small(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """From scratch, in a folder of its own; whatever warns, in the package or out of it, is on
-    stderr and fails the test.
+    """From scratch, in a folder of its own, with few sentences; whatever warns, in the package or
+    out of it, is on stderr and fails the test.
     """
     from nbclient import NotebookClient
 
     monkeypatch.setenv("INTERP_NOTEBOOK_SMALL", "1")
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOLDER.parent), str(HELPERS)]))
     # tqdm says so where ipywidgets is not installed; nothing here draws with it.
     monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")
     notebook = read(name)
+    if any("load_concepts" in cell.source for cell in code_cells(notebook)):
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(FEWER))
     NotebookClient(
         notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     ).execute()
@@ -179,6 +187,7 @@ def test_causal_paths_judges_its_graph(tmp_path: Path, monkeypatch: pytest.Monke
     assert shown(notebook, FIGURE) == 3
 
 
+@pytest.mark.costly
 def test_directions_finds_that_only_one_bottleneck_carries_the_factors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +205,7 @@ def test_directions_finds_that_only_one_bottleneck_carries_the_factors(
     assert shown(notebook, "image/png") == 2
 
 
+@pytest.mark.costly
 def test_dynamics_gives_the_shipped_runs_times_and_controls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +227,7 @@ def test_dynamics_gives_the_shipped_runs_times_and_controls(
     assert shown(notebook, FIGURE) == 4
 
 
+@pytest.mark.costly
 def test_your_own_model_leaves_the_module_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from interp.commands.diffusion_inputs import data_of, known_data, labels_for, read_images
 from interp.commands.main import main
 from interp.core import InputError, UnavailableError
+from interp.corpus import data_folder
 from interp.diffusion import sample
 from interp.diffusion.directions.storage import load_directions
 from interp.testbeds.generators import load_generator
@@ -249,7 +250,7 @@ def test_data_comes_in_the_networks_size_and_labels_are_every_class_in_turn(netw
     assert known_data("shapes", 8, seed=0, size=24).images.shape == (8, 3, 24, 24)
     assert known_data("pendulum", 8, seed=0).images.shape == (8, 3, 32, 32)
     assert labels_for(load_generator(network), 3) is None
-    digits = load_generator(Path(__file__).parents[2] / "data" / "models" / "digits")
+    digits = load_generator(data_folder() / "models" / "digits")
     labels = labels_for(digits, 12)
     assert labels is not None
     assert labels.tolist() == [*range(10), 0, 1]

@@ -5,15 +5,19 @@ and with slips.
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 
-from interp.causal.wiring.metrics import TaskWarning
+from interp.causal.checks.faithfulness import faithfulness
+from interp.causal.methods.effects import path_effects
+from interp.causal.wiring.examples import Examples
+from interp.causal.wiring.metrics import TaskWarning, task_metric
+from interp.causal.wiring.residual import ResidualWiring
 from interp.commands.main import main
 from interp.corpus import task
-from interp.models import load_model
-from interp.studies.paths import PathsProtocol, trace_task
+from interp.corpus.tasks import resolve
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +86,23 @@ def test_slips_get_one_line(
 
 
 @pytest.mark.slow
-def test_the_real_models_agreement_is_found() -> None:
+def test_the_real_models_agreement_is_found(default_model: Any) -> None:
     """A known behaviour of the real network: the graph keeps what as many random edges per layer
     lose.
     """
-    protocol = PathsProtocol(methods=("eap",), examples=4, judged=2, top=4, random=4, orders=1)
-    judged = trace_task(
-        load_model("smollm2-135m-instruct"), task("agreement", 6, 0), protocol
-    ).faithfulness
-    assert judged.cmd.value < 0.5 * judged.random_cmd.value
+    found, judged = (
+        resolve(task("agreement", 6, 0).take(rows), default_model.tokenizer)
+        for rows in (range(4), range(4, 6))
+    )
+    wiring = ResidualWiring(default_model)
+    sides = [list(part) for part in (found.task.prompts, found.task.counterfactuals)]
+    graph = path_effects(wiring, *sides, metric=task_metric(found), method="eap")
+    kept = faithfulness(
+        wiring,
+        Examples(wiring, list(judged.task.prompts), list(judged.task.counterfactuals)),
+        task_metric(judged),
+        graph,
+        fractions=(0.01, 0.1, 1.0),
+        random=1,
+    )
+    assert kept.cmd.value < 0.5 * kept.random_cmd.value

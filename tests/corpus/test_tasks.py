@@ -8,7 +8,6 @@ import tiny
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-import interp
 from interp.core import InputError
 from interp.corpus.task_words import RELATIONS
 from interp.corpus.tasks import (
@@ -226,15 +225,14 @@ def test_wrong_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_the_default_model_can_do_the_tasks(name: str) -> None:
+def test_the_default_model_can_do_the_tasks(name: str, default_model: Any) -> None:
     from interp.causal.wiring.examples import Examples
     from interp.causal.wiring.metrics import accuracy, task_metric
     from interp.causal.wiring.residual import ResidualWiring
 
-    model = interp.load_model("smollm2-135m-instruct")
-    ready = resolve(task(name, 24), model.tokenizer)
+    ready = resolve(task(name, 24), default_model.tokenizer)
     examples = Examples(
-        ResidualWiring(model), ready.task.prompts, ready.task.counterfactuals, batch_size=8
+        ResidualWiring(default_model), ready.task.prompts, ready.task.counterfactuals, batch_size=8
     )
     score = accuracy(task_metric(ready), examples.wiring, examples)
     assert score.value >= 0.9

@@ -1,6 +1,7 @@
 """Activations on disk: every decomposition is the one of the same rows in memory."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import planted
@@ -9,9 +10,10 @@ import torch
 
 from interp.capture import store
 from interp.capture.store import open_activations, save_activations
-from interp.core import Activations, Contexts, InputError, Provenance
+from interp.core import Activations, Contexts, ConvergenceWarning, InputError, Provenance
 from interp.core.rows import Rows, row_chunks
 from interp.decompose import (
+    Dictionary,
     Snmf,
     fit_difference_in_means,
     fit_pca,
@@ -22,6 +24,10 @@ from interp.decompose import (
 )
 from interp.decompose.snmf.scaled import Scaled, massive_rows
 
+OTHER_LOSS, OTHER_DIRECTIONS = 1e-3, 5e-3
+"""How far two fits of rows that differ in rounding may end: the errors of the two optima differ by
+4.6e-4 of themselves, their directions by 2.1e-3 (24 roundings on one thread, 24 on two).
+"""
 FITS = {
     "snmf": lambda acts: fit_snmf(acts, 6, sparsity=0.2),
     "snmf from k-means": lambda acts: fit_snmf(acts, 6, sparsity=0.2, annealing=0),
@@ -68,17 +74,56 @@ def test_a_fit_from_disk_is_the_fit_from_memory(folder: Path, rows: torch.Tensor
     assert torch.equal(memory.directions, same.directions), "the same chunks give the same bits"
     assert memory.provenance.parameters == same.provenance.parameters
     other = fit(small)
-    # Other chunks round otherwise. Semi-NMF may then stop an iteration sooner or keep the other of
-    # two nearly equal entries: same error.
+    # Other chunks round otherwise. Semi-NMF may then keep the other of two nearly equal entries and
+    # end at another optimum: `test_a_last_digit_may_decide_between_two_equally_good_fits`.
     winner_takes_all = isinstance(memory, Snmf)
-    allowed = 1e-2 if winner_takes_all else 1e-4
-    assert float((memory.directions - other.directions).norm() / memory.directions.norm()) < allowed
+    allowed = OTHER_DIRECTIONS if winner_takes_all else 1e-4
+    assert apart(other, memory) < allowed
     if winner_takes_all:
-        assert float(other.trace.min()) == pytest.approx(float(memory.trace.min()), rel=1e-4)
+        assert least(other) == pytest.approx(least(memory), rel=OTHER_LOSS)
     torch.testing.assert_close(memory.encode(opened), memory.encode(recorded(rows)), rtol=0, atol=0)
     torch.testing.assert_close(
         memory.encode(small), memory.encode(recorded(rows)), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("start", [{"annealing": 3}, {"annealing": 0, "init": "svd"}])
+def test_until_a_choice_is_nearly_even_other_chunks_change_rounding_only(
+    folder: Path, rows: torch.Tensor, start: dict[str, Any]
+) -> None:
+    """The first iterations, in chunks of four sizes: 2.4e-6 at most was seen, on one thread and on
+    two.
+    """
+    options: dict[str, Any] = {"sparsity": 0.2, "max_iterations": 3, **start}
+    with pytest.warns(ConvergenceWarning):
+        memory = fit_snmf(recorded(rows), 6, **options)
+    for held in (300, 900, 1100, 2000):
+        with pytest.warns(ConvergenceWarning):
+            other = fit_snmf(open_activations(folder, memory=held * 32 * 4), 6, **options)
+        assert apart(other, memory) < 1e-5
+        assert least(other) == pytest.approx(least(memory), rel=1e-4)
+
+
+def test_a_last_digit_may_decide_between_two_equally_good_fits(rows: torch.Tensor) -> None:
+    """Why a whole fit in other chunks is compared as it is: the same rows in memory, each number
+    moved by at most one unit in its last place, end as far from each other.
+    """
+    plain = fit_snmf(rows, 6, sparsity=0.2)
+    for seed in range(12):
+        units = torch.randint(-1, 2, rows.shape, generator=torch.Generator().manual_seed(seed))
+        moved = fit_snmf(rows * (1 + units * 2**-23), 6, sparsity=0.2)
+        assert least(moved) == pytest.approx(least(plain), rel=OTHER_LOSS)
+        assert apart(moved, plain) < OTHER_DIRECTIONS
+
+
+def apart(one: Dictionary, other: Dictionary) -> float:
+    """The relative distance of their directions."""
+    return float((one.directions - other.directions).norm() / other.directions.norm())
+
+
+def least(fit: Snmf) -> float:
+    """The error a fit ends with."""
+    return float(fit.trace.min())
 
 
 def test_reconstruction_from_disk_is_that_from_memory_and_holds_only_chunks(

@@ -13,9 +13,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-# More threads only cost time at this size.
-torch.set_num_threads(1)
-
 WIDTH, HEADS, LAYERS, NEURONS, CONTEXT = 16, 4, 3, 24, 64
 SENTENCES = (
     "The sea was calm and the ships lay still.",

@@ -2,11 +2,10 @@
 symmetric is the predicted share.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 
+from interp.corpus import data_folder
 from interp.diffusion.directions.regression import regression_directions
 from interp.diffusion.edits.curved import CurvedEdit, fit_curves
 from interp.diffusion.edits.straight import Edit
@@ -19,7 +18,7 @@ from interp.diffusion.scores.matching_strength import strength_for
 from interp.testbeds.generators.network import load_generator
 from interp.testbeds.images.shapes import read_shapes, shape_images
 
-STUDY = Path(__file__).parents[3] / "data" / "models" / "shapes_study"
+STUDY = data_folder() / "models" / "shapes_study"
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +26,12 @@ pytestmark = pytest.mark.slow
 def test_supervised_directions_steer_the_study_network() -> None:
     model = load_generator(STUDY)
     judge = judge_of(read_shapes, shape_images(1000, seed=99).images)
-    acts = record_steps(model, 256, seed=100)
+    acts = record_steps(model, 128, seed=100)
     known = factor_table(read_shapes, acts.images)
     directions = regression_directions(acts, {name: known[name] for name in judge.factors})
     choose, report = (
-        fresh_trial(model, judge, 32, seed=101),
-        fresh_trial(model, judge, 64, seed=102),
+        fresh_trial(model, judge, 16, seed=101),
+        fresh_trial(model, judge, 40, seed=102),
     )
     found = strength_for(choose, directions["radius"], "radius", 0.5, start=0.05)
     assert found.reached
@@ -68,7 +67,7 @@ def test_symmetric_effects_are_the_predicted_share() -> None:
 def test_edits_along_curves_move_one_factor_only() -> None:
     model = load_generator(STUDY)
     judge = judge_of(read_shapes, shape_images(1000, seed=99).images)
-    acts = record_steps(model, 256, seed=100)
+    acts = record_steps(model, 128, seed=100)
     known = factor_table(read_shapes, acts.images)
     curves = fit_curves(acts, {name: known[name] for name in judge.factors})
     assert float(curves.explained[-1]) > 0.95

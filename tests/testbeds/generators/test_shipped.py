@@ -45,7 +45,7 @@ def test_what_ships_is_small_and_whole() -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_networks_of_shapes_pass_the_gate(name: str) -> None:
     model = load_generator(folder(name))
-    gate = sanity_gate(sample(model, 512, seed=50), shape_images(8000, seed=0).images, read_shapes)
+    gate = sanity_gate(sample(model, 256, seed=50), shape_images(8000, seed=0).images, read_shapes)
     assert gate.passed, str(gate)
     noise = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert not sanity_gate(noise, shape_images(500, seed=0).images, read_shapes).passed, "control"
@@ -57,7 +57,7 @@ def test_networks_of_shapes_pass_the_gate(name: str) -> None:
     [("shapes_plain", -0.05, 0.05), ("shapes_study", 0.85, 1.1), ("shapes_dropped", 0.7, 1.1)],
 )
 def test_what_goes_through_the_bottleneck(name: str, least: float, most: float) -> None:
-    table = interchange(load_generator(folder(name)), read_shapes, pairs=128, seed=20)
+    table = interchange(load_generator(folder(name)), read_shapes, pairs=64, seed=20)
     for factor in SHAPE_FACTORS:
         score = table[factor]
         assert least <= score.value <= most, str(table)
@@ -68,7 +68,7 @@ def test_what_goes_through_the_bottleneck(name: str, least: float, most: float) 
 @pytest.mark.slow
 def test_the_network_of_digits_writes_through_its_bottleneck() -> None:
     model = load_generator(folder("digits"))
-    table = interchange(model, read_strokes, pairs=40, seed=20, labels=torch.arange(40) % 10)
+    table = interchange(model, read_strokes, pairs=20, seed=20, labels=torch.arange(20) % 10)
     for factor in ("ink", "thickness", "slant", "width", "height"):
         assert table[factor].value > 0.7, str(table)
         assert abs(table[factor].control or 0.0) < 0.15
