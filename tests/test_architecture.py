@@ -178,6 +178,8 @@ def test_pages_only_show(path: Path) -> None:
 def test_a_study_returns_a_frozen_result(path: Path) -> None:
     for node in ast.walk(TREES[path]):
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            if [ast.unparse(base) for base in node.bases] == ["NamedTuple"]:
+                continue
             made = [
                 ast.unparse(one) for one in node.decorator_list if "dataclass" in ast.unparse(one)
             ]

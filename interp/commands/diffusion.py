@@ -196,10 +196,10 @@ def edit(
                 network,
                 data_of(model, network, data),
                 direction,
-                factor or name,
-                float(effect or 0),
-                seed + 1,
-                progress,
+                factor=factor or name,
+                effect=float(effect or 0),
+                seed=seed + 1,
+                progress=progress,
             )
         labels = labels_for(network, count)
         images = sample_edited(
@@ -317,6 +317,7 @@ def _strength(
     network: "UNetModel",
     known: Known | None,
     direction: Any,
+    *,
     factor: str,
     effect: float,
     seed: int,

@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InterpError as error:
         return _complain(str(error), WRONG)
     except UsageError as error:
-        return _complain((f"{error.format_message()} (see `interp COMMAND --help`)"), WRONG)  # type: ignore[attr-defined]
+        said = error.format_message()  # type: ignore[attr-defined]
+        return _complain(f"{said} (see `interp COMMAND --help`)", WRONG)
     except (typer.Abort, KeyboardInterrupt):
         code = STOPPED
     return (

@@ -24,7 +24,7 @@ ATOMS: Mapping[Any, tuple[type, ...]] = {
 SCORE = dict.fromkeys(("value", "low", "high", "control"), float | None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Field:
     """`kinds` are the types that need no look at the value: there are hundreds of thousands of
     them.
@@ -94,11 +94,11 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
     kinds = get_type_hints(kind) | (SCORE if kind is Score else {})
     return tuple(
         _Field(
-            item.name,
-            item.metadata.get("key", item.name),
-            {item.default, item.default_factory} != {MISSING} and kind is not Score,
-            ATOMS.get(kinds[item.name], ()),
-            _reader(kinds[item.name]),
+            name=item.name,
+            key=item.metadata.get("key", item.name),
+            optional={item.default, item.default_factory} != {MISSING} and kind is not Score,
+            kinds=ATOMS.get(kinds[item.name], ()),
+            read=_reader(kinds[item.name]),
         )
         for item in fields(kind)
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from interp.core import InputError, Progress, UnavailableError, silent
-from interp.core.files import read_json, replacing
+from interp.core import InputError, Progress, silent
+from interp.core.files import read_json, read_tensors, replacing
 
 CURVE = "curve.json"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -100,7 +100,7 @@ class Trainer:
                     "again"
                 )
             return
-        noted, tensors = _read(self.state)
+        noted, tensors = read_tensors(self.state, "delete it to train from the start")
         for name, value in self.identity.items():
             if noted.get(name) != value:
                 raise InputError(
@@ -211,15 +211,3 @@ def training_curve(folder: str | Path) -> dict[str, list[float]]:
     """
     curve: dict[str, list[float]] = read_json(Path(folder) / CURVE)
     return curve
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(
-            f"cannot read {path}: {error}; delete it to train from the start"
-        ) from error

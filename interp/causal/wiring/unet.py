@@ -297,7 +297,8 @@ def _ports_of(
     places = []
     backbone, width = handed, int(model.module.config.block_out_channels[-1])
     for number, (name, module) in enumerate(resnets):
-        reads, gives = int(getattr(module, "in_channels")), int(getattr(module, "out_channels"))  # noqa: B009
+        block: Any = module
+        reads, gives = int(block.in_channels), int(block.out_channels)
         halves = (
             (2 * number, backbone, slice(0, width)),
             (2 * number + 1, handed - 1 - number, slice(width, reads)),

@@ -171,7 +171,10 @@ class TransformerModel:
         batch = self._single(prompts, padding="left")
         ids = self._sampled(batch, max_new_tokens, seed, options)
         width = batch.inputs["input_ids"].shape[1]
-        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in ids]  # type: ignore[union-attr]
+        texts = [
+            self.tokenizer.decode(row[width:], skip_special_tokens=True)  # type: ignore[union-attr]
+            for row in ids
+        ]
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def sample(self, batch: Batch, sampling: Sampling, seeds: Sequence[int]) -> list[str]:

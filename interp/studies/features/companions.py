@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import InputError, UnavailableError
-from interp.core.files import replacing
+from interp.core import InputError
+from interp.core.files import read_tensors, replacing
 
 COMPANIONS = "companions.safetensors"
 FORMAT = "interp companions 1"
@@ -67,14 +67,7 @@ def load_companions(path: str | Path) -> tuple[dict[str, Float[Tensor, "feature 
     Example:
         >>> directions, site = load_companions("report/companions.safetensors")
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(Path(path), framework="pt") as file:
-            note = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; make the report again") from error
+    note, tensors = read_tensors(path, "make the report again")
     if note.get("format") != FORMAT or "site" not in note:
         raise InputError(
             f"{path} is of format {note.get('format')!r}, expected {FORMAT!r}; make the report "

@@ -155,13 +155,13 @@ def _turned(runs: Sequence[ConceptRun]) -> TurnShare:
     turns = [run.turn for run in runs if run.turn is not None]
     found = [turn for turn in turns if turn.found]
     if not found:
-        return TurnShare(0, len(turns))
+        return TurnShare(found=0, n=len(turns))
     return TurnShare(
-        len(found),
-        len(turns),
-        float(np.median([turn.before for turn in found])),
-        float(np.median([turn.after for turn in found])),
-        float(np.mean([turn.by_chance for turn in found])),
+        found=len(found),
+        n=len(turns),
+        before=float(np.median([turn.before for turn in found])),
+        after=float(np.median([turn.after for turn in found])),
+        by_chance=float(np.mean([turn.by_chance for turn in found])),
     )
 
 

@@ -85,7 +85,7 @@ class ArmResult:
     curve: Band
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TurnShare:
     """How many trajectories turn, of those that are long enough to tell.
 

@@ -125,7 +125,7 @@ def train_concepts(
 def _measured(task: "_Task", trainer: Trainer, progress: Progress) -> Iterator[ConceptRun]:
     """Train, and give out the run as it is at every checkpoint."""
     settings, kept = task.settings, task.settings.kept_steps()
-    record = _Record(settings, **json.loads(trainer.notes or "{}"))
+    record = _Record(settings=settings, **json.loads(trainer.notes or "{}"))
     for step in trainer.train(
         settings.steps, saved=kept, title=run_name(settings), progress=progress
     ):
@@ -197,7 +197,7 @@ class _Task:
         return conditions * (1 - silent_ones * torch.tensor(_PARTS[self.settings.hidden]))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Record:
     """What is measured as a run goes on: the lists of `ConceptRun`, by the names of its file."""
 
