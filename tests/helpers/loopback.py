@@ -44,6 +44,9 @@ class Endpoint(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    # A client that opens a connection and says nothing must not keep the tests from ending.
+    timeout = 20
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         question = body["messages"][0]["content"]
