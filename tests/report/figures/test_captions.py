@@ -56,7 +56,7 @@ def test_the_words_count_what_was_measured(
 ) -> None:
     assert (
         interval_words(
-            [Score(math.nan if v is None else v, 0, 1, n=n, seed=s) for v, n, s in scores]
+            [Score(math.nan if v is None else v, 0.0, 1.0, n=n, seed=s) for v, n, s in scores]
         )
         == words
     )
