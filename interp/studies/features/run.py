@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from interp.capture import record
 from interp.core import Activations, Progress, silent
 from interp.corpus import load_concepts
 from interp.decompose import (
     Dictionary,
+    DifferenceInMeans,
     Hierarchy,
     Stability,
     Unsupervised,
@@ -22,6 +26,8 @@ from interp.detection import LabelledActivations
 from interp.features import companions, concept_means, describe
 from interp.models import TransformerModel, load_encoder, load_model
 from interp.steering import (
+    OfflineJudge,
+    SteeringResult,
     concepts_to_steer,
     evaluate_steering,
     fit_offline_judge,
@@ -90,28 +96,9 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         )
         for name in steerers
     }
-    chosen = concepts_to_steer(
-        [found[name].detections for name in steerers],
-        judge.reliability.accepted,
-        settings.steered_concepts,
+    steering = _steered(
+        settings, model, judge, found=found, away=away, there=there, progress=progress
     )
-    targets = steering_targets(
-        {name: found[name].dictionary for name in steerers},
-        away,
-        there,
-        {name: own.detections for name, own in found.items()},
-        chosen,
-        sites,
-    )
-    steering = evaluate_steering(
-        model,
-        targets,
-        judge=judge,
-        protocol=settings.protocol,
-        seed=settings.seed,
-        progress=progress,
-    )
-
     stabilities = _stabilities(settings, acts[site], found)
     return FeaturesResult(
         model=model.name,
@@ -159,6 +146,35 @@ def _found(
         name: settings.fitting.fit(name, acts, fit, settings.features, progress) for name in names
     }
     return {name: measure(own, acts, fit, held_out, seed=seed) for name, own in fitted.items()}
+
+
+def _steered(
+    settings: Settings,
+    model: TransformerModel,
+    judge: OfflineJudge,
+    *,
+    found: Mapping[str, Measured],
+    away: Mapping[str, Float[Tensor, "feature d_site"]],
+    there: DifferenceInMeans,
+    progress: Progress,
+) -> SteeringResult:
+    """Steer with the best-detected concepts' features of the methods that have companions `away`,
+    beside the supervised directions `there`.
+    """
+    detections = {name: own.detections for name, own in found.items()}
+    fitted = {name: found[name].dictionary for name in away}
+    chosen = concepts_to_steer(
+        [detections[name] for name in away], judge.reliability.accepted, settings.steered_concepts
+    )
+    sites = found[SUPERVISED].dictionary.site, there.site
+    return evaluate_steering(
+        model,
+        steering_targets(fitted, away, there, detections, chosen, sites),
+        judge=judge,
+        protocol=settings.protocol,
+        seed=settings.seed,
+        progress=progress,
+    )
 
 
 def _hierarchy(
