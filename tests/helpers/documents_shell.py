@@ -14,6 +14,7 @@ from interp.commands.main import UsageError, app, main
 KNOWN = frozenset(
     {
         "pip install -c constraints.txt .",
+        'pip install "interp[serve]"',
         'pip install -c constraints.txt -e ".[dev]"',
         'pip install -c constraints.txt -e ".[docs]"',
         "ruff check . && ruff format --check . && mypy",

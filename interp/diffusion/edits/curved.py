@@ -3,7 +3,7 @@ depends on where an image is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations_with_replacement
 
 import torch
@@ -167,7 +167,7 @@ def fit_curves(
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class CurvedEdit:
     """A shift of factors along fitted curves, `strengths` in sd of the samples, one per factor;
     used wherever an `Edit` is.
@@ -189,6 +189,7 @@ class CurvedEdit:
 
     curves: Curves
     strengths: tuple[float, ...]
+    _: KW_ONLY
     rule: Rule = "asymmetric"
     window: range | None = None
     random: int | None = None
