@@ -249,7 +249,7 @@ def test_data_comes_in_the_networks_size_and_labels_are_every_class_in_turn(netw
     assert known_data("shapes", 8, seed=0, size=24).images.shape == (8, 3, 24, 24)
     assert known_data("pendulum", 8, seed=0).images.shape == (8, 3, 32, 32)
     assert labels_for(load_generator(network), 3) is None
-    digits = load_generator(Path(__file__).parents[1] / "data" / "models" / "digits")
+    digits = load_generator(Path(__file__).parents[2] / "data" / "models" / "digits")
     labels = labels_for(digits, 12)
     assert labels is not None
     assert labels.tolist() == [*range(10), 0, 1]
