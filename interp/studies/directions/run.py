@@ -85,7 +85,7 @@ def study_directions(
     Raises:
         InputError: a site, number or label that does not fit, or images that cannot be read.
 
-    Cost: about 360,000 evaluations of the UNet with the protocol's defaults and four factors; 3 to
+    Cost: about 430,000 evaluations of the UNet with the protocol's defaults and four factors; 3 to
     5 minutes for the shipped networks.
 
     Example:
