@@ -3,7 +3,7 @@ images, and report on it all.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,6 +20,7 @@ from interp.core.names import require_known
 from interp.core.progress import Progress
 
 if TYPE_CHECKING:
+    from interp.diffusion import Judge, StepDirections
     from interp.diffusion.directions.by_name import Method
     from interp.models import UNetModel
 
@@ -127,11 +128,14 @@ def directions(
 ) -> None:
     """Find directions by one method and save them, each of length 1 over all steps."""
     from interp.commands.terminal import progress_display
-    from interp.diffusion import factor_table, record_steps
-    from interp.diffusion.directions.by_name import find_directions
-    from interp.diffusion.directions.storage import save_directions
+    from interp.diffusion import (
+        factor_table,
+        find_directions,
+        judge_of,
+        record_steps,
+        save_directions,
+    )
     from interp.diffusion.images.plain_measures import read_layout
-    from interp.diffusion.scores.effects import judge_of
 
     with progress_display(quiet) as progress:
         network = load(model, progress)
@@ -181,9 +185,7 @@ def edit(
 ) -> None:
     """Make a contact sheet: images with −2, −1, 0, 1 and 2 times a strength of a direction."""
     from interp.commands.terminal import progress_display
-    from interp.diffusion import write_png
-    from interp.diffusion.directions.storage import load_directions
-    from interp.diffusion.edits.straight import sample_edited
+    from interp.diffusion import load_directions, sample_edited, write_png
     from interp.studies.directions.measures import contact_sheet
 
     if (strength is None) == (effect is None):
@@ -192,23 +194,17 @@ def edit(
     with progress_display(quiet) as progress:
         network = load(model, progress)
         if strength is None:
-            strength = _strength(
-                network,
-                data_of(model, network, data),
-                direction,
-                factor=factor or name,
-                effect=float(effect or 0),
-                seed=seed + 1,
-                progress=progress,
-            )
+            known = data_of(model, network, data)
+            judge = _judge(network, known, direction.total, seed + 1, progress)
+            strength = _strength(network, judge, direction, factor or name, effect or 0.0, seed + 1)
         labels = labels_for(network, count)
+        # By the sampler of the edited ones, with which they share a row.
         images = sample_edited(
             network, count, None, seed=seed, steps=direction.total, labels=labels
         )
         wanted = [multiple * strength for multiple in SHEET]
-        write_png(
-            out, contact_sheet(network, images, direction, wanted, seed=seed, labels=labels).picture
-        )
+        sheet = contact_sheet(network, images, direction, wanted, seed=seed, labels=labels)
+        write_png(out, sheet.picture)
     typer.echo(f"{out}: {name} at {', '.join(f'{value:.4g}' for value in wanted)}")
 
 
@@ -269,7 +265,7 @@ def report(
     judged: Annotated[
         int, typer.Option(min=8, help="Other images that they are reported on.")
     ] = 200,
-    gate: Annotated[int, typer.Option(min=8, help="Images that are held against the data.")] = 512,
+    gate: Annotated[int, typer.Option(min=8, help="Images that are compared with the data.")] = 512,
     pairs: Annotated[int, typer.Option(min=8, help="Pairs of the interchange test.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 20,
     site: Annotated[str, typer.Option(help="Where: mid is the bottleneck.")] = "mid",
@@ -285,8 +281,7 @@ def report(
     from interp.core.files import require_writable
     from interp.diffusion.directions.by_name import METHODS
     from interp.report.pages.directions import write_directions
-    from interp.studies.directions.protocol import DirectionsProtocol
-    from interp.studies.directions.run import study_directions
+    from interp.studies.directions import DirectionsProtocol, study_directions
 
     few = min(judged, DirectionsProtocol.matrix)
     protocol = DirectionsProtocol(
@@ -307,50 +302,44 @@ def report(
         known = data_of(model, network, data)
         read, images = (None, None) if known is None else (known.read, known.images)
         labels = labels_for(network, max(samples, gate, pairs, judged, protocol.choose))
-        page = write_directions(
-            study_directions(network, read, images, protocol, labels=labels, progress=progress), out
-        )
+        found = study_directions(network, read, images, protocol, labels=labels, progress=progress)
+        page = write_directions(found, out)
     typer.echo(str(page))
+
+
+def _judge(
+    network: "UNetModel", known: Known | None, steps: int, seed: int, progress: Progress
+) -> "Judge":
+    """Who reads the factors of the network's data, or plain measures of images of its own."""
+    from interp.diffusion import judge_of, sample
+    from interp.diffusion.images.plain_measures import read_layout
+
+    if known is not None:
+        return judge_of(known.read, known.images)
+    labels = labels_for(network, 64)
+    made = sample(network, 64, seed=seed, steps=steps, labels=labels, progress=progress)
+    return judge_of(read_layout, made)
 
 
 def _strength(
     network: "UNetModel",
-    known: Known | None,
-    direction: Any,
-    *,
+    judge: "Judge",
+    direction: "StepDirections",
     factor: str,
     effect: float,
     seed: int,
-    progress: Progress,
 ) -> float:
-    """The strength with the asked effect, found on images of its own."""
-    from interp.diffusion import sample
-    from interp.diffusion.images.plain_measures import read_layout
-    from interp.diffusion.scores.effects import fresh_trial, judge_of
-    from interp.diffusion.scores.matching_strength import strength_for
+    """The strength with the wanted effect, found on images of its own."""
+    from interp.diffusion import fresh_trial, strength_for
 
-    labels = labels_for(network, 64)
-    seen = (
-        sample(network, 64, seed=seed, steps=direction.total, labels=labels, progress=progress)
-        if known is None
-        else known.images
-    )
-    judge = judge_of(read_layout if known is None else known.read, seen)
     require_known("factor", factor, judge.factors, "give --factor")
-    trial = fresh_trial(
-        network,
-        judge,
-        32,
-        seed=seed,
-        steps=direction.total,
-        labels=None if labels is None else labels[:32],
-    )
+    labels = labels_for(network, 32)
+    trial = fresh_trial(network, judge, 32, seed=seed, steps=direction.total, labels=labels)
     sign = 1 if effect >= 0 else -1
     found = strength_for(trial, direction, factor, abs(effect), sign=sign)
     if not found.reached:
         raise InputError(
-            f"no strength moves {factor} by {effect:+.2g} sd; the nearest, "
-            f"{found.strength:.3g}, "
+            f"no strength moves {factor} by {effect:+.2g} sd; the nearest, {found.strength:.3g}, "
             f"by {sign * found.effect:+.2g}"
         )
     return sign * found.strength

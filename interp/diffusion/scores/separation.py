@@ -36,22 +36,16 @@ def separation(table: Mapping[str, Mapping[str, Score]]) -> Separation:
     Example:
         >>> separation(effect_matrix(trial, ica, strengths)).separation
     """
-    from scipy.optimize import linear_sum_assignment
-
     if not table:
         raise InputError("the table of effects is empty; give at least one direction")
     names, factors = list(table), list(next(iter(table.values())))
-    effects = np.abs(
-        np.array([[table[name][factor].value for factor in factors] for name in names])
-    )
-    shares = effects / np.maximum(effects.sum(axis=1, keepdims=True), 1e-12)
-    rows, columns = linear_sum_assignment(-shares)
-    pairs = {factors[column]: names[row] for row, column in zip(rows, columns, strict=True)}
+    effects = np.array([[table[name][factor].value for factor in factors] for name in names])
+    shares, rows, columns = _paired(effects)
     return Separation(
         dict(zip(names, shares.max(axis=1).tolist(), strict=True)),
-        len(set(effects.argmax(axis=1).tolist())) / len(factors),
+        len(set(np.abs(effects).argmax(axis=1).tolist())) / len(factors),
         float(shares[rows, columns].sum() / len(factors)),
-        pairs,
+        {factors[column]: names[row] for row, column in zip(rows, columns, strict=True)},
     )
 
 
@@ -95,9 +89,17 @@ def separation_at(
 
 
 def _best(effects: Float[np.ndarray, "direction factor"]) -> float:
+    shares, rows, columns = _paired(effects)
+    return float(shares[rows, columns].sum() / effects.shape[1])
+
+
+def _paired(
+    effects: Float[np.ndarray, "direction factor"],
+) -> tuple[Float[np.ndarray, "direction factor"], np.ndarray, np.ndarray]:
+    """Every factor's share of a direction's effects, and the pairs whose shares are largest."""
     from scipy.optimize import linear_sum_assignment
 
     sizes = np.abs(effects)
     shares = sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1e-12)
     rows, columns = linear_sum_assignment(-shares)
-    return float(shares[rows, columns].sum() / effects.shape[1])
+    return shares, rows, columns

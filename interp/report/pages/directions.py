@@ -125,19 +125,14 @@ def verdict(result: DirectionsResult) -> str:
         move as asked in at least 95 % of images.'
     """
     parts = [_gate(result), _through(result)]
-    for scores, how in (
-        (result.scores, "straight directions"),
-        (result.curved, "edits along curves"),
-    ):
+    named = ((result.scores, "straight directions"), (result.curved, "edits along curves"))
+    for scores, how in named:
         if scores:
-            good = [
-                score
-                for score in scores.values()
-                if score.reached and score.right_sign.value >= SURE
-            ]
+            sure = sum(
+                score.reached and score.right_sign.value >= SURE for score in scores.values()
+            )
             parts.append(
-                f"{len(good)} of {len(scores)} {how} move as asked in at least "
-                f"{100 * SURE:.0f} % "
+                f"{sure} of {len(scores)} {how} move as asked in at least {100 * SURE:.0f} % "
                 "of images"
             )
     return "; ".join(parts) + "."
@@ -149,15 +144,13 @@ def findings(result: DirectionsResult) -> list[str]:
     if result.gate is not None and not result.gate.passed:
         said.append(
             f"The gate fails: {'; '.join(result.gate.failures)}. What follows is about the images "
-            "that this network makes, not about "
-            "its data."
+            "that this network makes, not about its data."
         )
     if not result.known:
         said.append(
-            "Nobody said which factors these images have. Plain measures of a picture (brightness, "
-            "contrast, where the light is) stand in "
-            "for them: they tell what a direction does to the picture, not to what is in it. The "
-            "contact sheets are there to be looked at."
+            "The factors of these images are unknown. Plain measures of a picture (brightness, "
+            "contrast, where the light is) stand in for them: they tell what a direction does to "
+            "the picture, not to what is in it. The contact sheets are there to be looked at."
         )
     return [*said, *_scored(result), *_best(result), *_spans(result), *result.notes]
 
@@ -212,12 +205,10 @@ def _curved(result: DirectionsResult) -> list[str]:
         return []
     worst = max(result.curved.values(), key=lambda score: score.leak.value)
     sure = min(score.right_sign.value for score in result.curved.values())
-    low, high = (
-        found(abs(score.change.value) for score in result.curved.values()) for found in (min, max)
-    )
+    moved = [abs(score.change.value) for score in result.curved.values()]
     return [
         "Edits along curves (the site as a polynomial of the factors, at the last steps only) "
-        f"move each factor by {low:.2f} to {high:.2f} "
+        f"move each factor by {min(moved):.2f} to {max(moved):.2f} "
         f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others "
         f"change by at most {score_cell(worst.leak)} "
         f"(under {worst.target})."
@@ -225,9 +216,7 @@ def _curved(result: DirectionsResult) -> list[str]:
 
 
 def _best(result: DirectionsResult) -> list[str]:
-    unsupervised = [
-        found for found in result.methods if not found.supervised and found.method != "random"
-    ]
+    unsupervised = _unsupervised(result)
     if not unsupervised:
         return []
     best = max(unsupervised, key=lambda found: found.separation.value)
@@ -252,18 +241,20 @@ def _pure(found: MethodResult, factor: str) -> str:
     return f"{factor} by {score_cell(found.effects[name][factor], signed=True)} ({name})"
 
 
+def _unsupervised(result: DirectionsResult) -> list[MethodResult]:
+    return [found for found in result.methods if not found.supervised and found.method != "random"]
+
+
 def _spans(result: DirectionsResult) -> list[str]:
-    unsupervised = [
-        found for found in result.methods if not found.supervised and found.method != "random"
-    ]
+    unsupervised = _unsupervised(result)
     if not unsupervised:
         return []
     best = max(unsupervised, key=lambda found: float(np.mean(list(found.spanned.values()))))
     shares = ", ".join(f"{factor} {share:.2f}" for factor, share in best.spanned.items())
     return [
         f"The span of the {len(best.directions)} directions of {method_title(best.method)} holds, "
-        "of the squared length of each regressed "
-        f"direction, {shares} (by chance {best.chance:.3f}). What is spanned need not be separated."
+        f"of the squared length of each direction by regression, {shares} (by chance "
+        f"{best.chance:.3f}). What is spanned need not be separated."
     ]
 
 

@@ -86,13 +86,10 @@ class DirectionsResult:
     provenance: Provenance
 
     def __getitem__(self, method: str) -> MethodResult:
-        for found in self.methods:
-            if found.method == method:
-                return found
-        raise InputError(
-            f"no method {method!r} was measured; there are "
-            f"{', '.join(found.method for found in self.methods)}"
-        )
+        named = {found.method: found for found in self.methods}
+        if method not in named:
+            raise InputError(f"no method {method!r} was measured; there are {', '.join(named)}")
+        return named[method]
 
     def _repr_html_(self) -> str:
         gate = (
@@ -104,8 +101,8 @@ class DirectionsResult:
         )
         sure = sum(score.reached and score.beats_control for score in self.scores.values())
         verdict = (
-            f"{sure} of {len(self.scores)} factors are moved as far as was asked, and by "
-            "more than random directions move them."
+            f"{sure} of {len(self.scores)} factors are moved as far as was asked, and by more than "
+            "random directions move them."
         )
         about = [
             ("sanity gate", gate),
