@@ -14,8 +14,9 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 HELPERS = Path(__file__).parent / "helpers"
-FEWER = """import interp, small
-interp.load_concepts = lambda: small.concepts(("cooking", "football", "sea", "weather"), neutral=60)
+FEWER = """import interp
+from small import concepts as few_concepts
+interp.load_concepts = lambda: few_concepts(("cooking", "football", "sea", "weather"), neutral=60)
 """
 """Concepts as in the default model's report of `tests/studies/features/test_run.py`."""
 NAMES = (
