@@ -90,6 +90,7 @@ class SemiNMF(_Decomposition):
         solver: Solver = "hals",
         direction_step: DirectionStep = "least_squares",
         init: Init = "kmeans",
+        start: Any = None,
         max_iterations: int = 500,
         tolerance: float = 1e-4,
         patience: int = 10,
@@ -103,6 +104,7 @@ class SemiNMF(_Decomposition):
         self.solver = solver
         self.direction_step = direction_step
         self.init = init
+        self.start = start
         self.max_iterations = max_iterations
         self.tolerance = tolerance
         self.patience = patience
@@ -111,7 +113,10 @@ class SemiNMF(_Decomposition):
         self.seed = seed
 
     def _fitted(self, rows: torch.Tensor) -> Dictionary:
-        return fit_snmf(rows, **self.get_params(deep=False))
+        options = self.get_params(deep=False)
+        if options["start"] is not None:
+            options["start"] = torch.as_tensor(options["start"])
+        return fit_snmf(rows, **options)
 
 
 class SparseAutoencoder(_Decomposition):

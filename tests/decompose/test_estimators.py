@@ -120,3 +120,11 @@ def test_mistakes_are_the_function_s_own_or_scikit_learn_s(estimator, fit, optio
         clone(estimator).fit(ROWS).transform(ROWS[:, 1:])
     with pytest.raises(InputError, match="4 wide, the dictionary has 3 features"):
         clone(estimator).fit(ROWS).inverse_transform(np.ones((2, 4)))
+
+
+def test_semi_nmf_starts_from_directions_given_as_an_array():
+    rows = torch.as_tensor(ROWS)
+    first = fit_snmf(rows, 3, sparsity=1.0)
+    started = SemiNMF(3, sparsity=1.0, start=first.directions.numpy())
+    again = fit_snmf(rows, 3, sparsity=1.0, start=first.directions)
+    assert np.array_equal(started.fit(ROWS).dictionary_.directions, again.directions)
