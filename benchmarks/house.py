@@ -2,8 +2,8 @@
 
 `python benchmarks/house.py` prints the table and writes benchmarks/results/house.json and
 docs/house.svg, the picture of which study goes through which stage. `--lines 10 --seed 1` prints
-that many lines of code without saying where they stand, `--answers` where they do: would you have
-looked there first?
+that many lines of code, each with the function around it, without saying where they stand;
+`--answers` says where: would you have looked there first?
 """
 
 import argparse
@@ -151,17 +151,28 @@ def picture(found: dict[str, dict[str, int]]) -> str:
 
 
 def strangers(count: int, seed: int, answers: bool) -> None:
-    """Lines of code taken at random, without imports, docstrings and short lines."""
-    lines = []
-    for path, text in sources().items():
-        for number in sorted(
-            {node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)}
-        ):
-            line = text.splitlines()[number - 1].strip()
-            if len(line) > 24 and not line.startswith(("import", "from", '"', "@", "class", "#")):
-                lines.append((line, f"{path.relative_to(PACKAGE)}:{number}"))
-    for place, (line, where) in enumerate(random.Random(seed).sample(lines, count), 1):
-        print(f"{place:>2}. {line}" + (f"\n      {where}" if answers else ""))
+    """Lines of code taken at random, each with the function that it stands in and what that says of
+    itself; imports and short lines are left out.
+    """
+    lines = [
+        (text.splitlines()[number - 1].strip(), name, f"{path.relative_to(PACKAGE)}:{number}")
+        for path, text in sources().items()
+        for number, name in statements(ast.parse(text))
+    ]
+    kept = [one for one in lines if len(one[0]) > 24]
+    for place, (line, name, where) in enumerate(random.Random(seed).sample(kept, count), 1):
+        print(f"{place:>2}. {line}\n      in {name}" + (f"\n      {where}" if answers else ""))
+
+
+def statements(tree: ast.Module) -> list[tuple[int, str]]:
+    """The statements of functions, by line, with the function's name and first line."""
+    found = {}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            said = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
+            for node in function.body[bool(said) :]:
+                found[node.lineno] = f"{function.name}: {said}" if said else function.name
+    return sorted(found.items())
 
 
 def main() -> None:
