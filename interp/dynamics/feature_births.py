@@ -287,9 +287,9 @@ def _gap_shares(
     shared: Float[np.ndarray, "checkpoint checkpoint"],
     present: Bool[np.ndarray, "checkpoint feature"],
 ) -> Float[np.ndarray, " gap"]:
-    there = np.minimum(present.sum(axis=1)[order[:-1]], present.sum(axis=1)[order[1:]])
-    shares: np.ndarray = shared[order[:-1], order[1:]] / np.maximum(there, 1)
-    return shares
+    here, there = order[:-1], order[1:]
+    counts = present.sum(axis=1)
+    return np.asarray(shared[here, there] / np.minimum(counts[here], counts[there]).clip(min=1))
 
 
 def _require_steps(steps: Sequence[int]) -> None:

@@ -223,6 +223,19 @@ def signal_correlation(
     return Score.of_draws(correlation(speeds), draws, n=len(speeds), seed=seed, control=control)
 
 
+def require_unit(what: str, values: Float[np.ndarray, "*shape"]) -> None:
+    """Require finite values from 0 to 1.
+
+    Raises:
+        InputError: some are not.
+    """
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise InputError(
+            f"{what} has values from {values.min():.3g} to {values.max():.3g}; give finite ones "
+            "from 0 to 1"
+        )
+
+
 def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
     """Steps as floats.
 
@@ -231,11 +244,8 @@ def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
     """
     at = np.asarray(steps, dtype=float)
     if at.ndim != 1 or len(at) == 0 or bool((np.diff(at) <= 0).any()):
-        wrong = (
-            ""
-            if at.ndim != 1 or len(at) < 2
-            else f"; step {at[1:][np.diff(at) <= 0][0]:g} comes after a later one"
-        )
+        falling = at[1:][np.diff(at) <= 0] if at.ndim == 1 else np.empty(0)
+        wrong = f"; step {falling[0]:g} comes after a later one" if len(falling) else ""
         raise InputError(
             f"{len(at)} checkpoints are not in rising order{wrong}; sort them by step, without "
             "repeats"

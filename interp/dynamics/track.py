@@ -15,6 +15,7 @@ from interp.dynamics.checkpoints import (
     require_alike,
     shapes_of,
 )
+from interp.dynamics.learning_times import require_unit
 from interp.dynamics.trajectories import Trajectories
 
 
@@ -114,9 +115,5 @@ def _measured(
             f"{concept!r} gave {len(values)} values at {point}, expected {wanted}; measure the "
             "same samples at every checkpoint"
         )
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(
-            f"{concept!r} gave values from {values.min():.3g} to {values.max():.3g} at {point}; "
-            "give finite ones from 0 to 1"
-        )
+    require_unit(f"{concept!r} at {point}", values)
     return values

@@ -21,6 +21,7 @@ from interp.dynamics.learning_times import (
     LearningRule,
     LearningTime,
     learning_time,
+    require_unit,
     rising,
     smoothed,
 )
@@ -57,11 +58,7 @@ class Trajectories:
                     f"axis {axis!r} has values {values.shape} for {len(self.steps)} "
                     "checkpoints; give [checkpoint, sample]"
                 )
-            if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-                raise InputError(
-                    f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give "
-                    "finite ones from 0 to 1"
-                )
+            require_unit(f"axis {axis!r}", values)
 
     def __repr__(self) -> str:
         return (

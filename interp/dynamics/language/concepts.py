@@ -76,14 +76,12 @@ class Answers:
     @property
     def share(self) -> Float[np.ndarray, " question"]:
         """`right / (right + foil)`, from 0 to 1."""
-        share: np.ndarray = self.right / (self.right + self.foil)
-        return share
+        return np.asarray(self.right / (self.right + self.foil))
 
     @property
     def log_right(self) -> Float[np.ndarray, " question"]:
         """The log-probability of the right tokens."""
-        log: np.ndarray = np.log(self.right)
-        return log
+        return np.asarray(np.log(self.right))
 
 
 @torch.no_grad()

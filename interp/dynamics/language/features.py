@@ -114,36 +114,25 @@ def _concept_feature(
     history: FeatureHistory, number: int, name: str, kept: Sequence[_Rows], seed: int
 ) -> ConceptFeature:
     last = len(kept) - 1
-    feature = int(_aurocs(history, last, kept[last].chosen[number]).argmax())
+    feature = int(auroc_many(*_coefficients(history, last, kept[last].chosen[number])).argmax())
     coefficients, labels = _coefficients(history, last, kept[last].held_out[number])
     control = float(np.median(auroc_many(coefficients, labels)))
     detects = auroc(coefficients[:, feature], labels, seed=seed, control=control)
-    for chain, born in zip(history.chains, history.births, strict=True):
-        if chain.last == last and chain.features[-1] == feature:
-            places = enumerate(chain.features, start=chain.first)
-            curve = np.array(
-                [
-                    _aurocs(history, place, kept[place].held_out[number])[there]
-                    for place, there in places
-                ]
-            )
-            return ConceptFeature(
-                concept=name,
-                feature=feature,
-                detects=detects,
-                chain=chain,
-                born=history.steps[0] if born is None else born,
-                curve=curve,
-            )
+    ending = (c for c in history.chains if c.last == last and c.features[-1] == feature)
+    chain = next(ending, None)
+    places = [] if chain is None else list(enumerate(chain.features, start=chain.first))
+    curve = [
+        auroc_many(*_coefficients(history, place, kept[place].held_out[number]))[there]
+        for place, there in places
+    ]
     return ConceptFeature(
-        concept=name, feature=feature, detects=detects, chain=None, born=None, curve=np.empty(0)
+        concept=name,
+        feature=feature,
+        detects=detects,
+        chain=chain,
+        born=None if chain is None else history.steps[chain.first],
+        curve=np.array(curve, dtype=float),
     )
-
-
-def _aurocs(
-    history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]
-) -> Float[np.ndarray, " feature"]:
-    return auroc_many(*_coefficients(history, checkpoint, sides))
 
 
 def _coefficients(

@@ -48,8 +48,7 @@ class ConceptTrack:
         chosen = (
             values.mean(axis=2).argmax(axis=1) if factor is None else np.full(len(values), factor)
         )
-        shares: np.ndarray = values[np.arange(len(values)), chosen]
-        return shares
+        return np.asarray(values[np.arange(len(values)), chosen])
 
     def shift(self, arm: Arm, checkpoint: int, factor: int, *, seed: int = 0) -> Score:
         """The mean shift of the log-probability; its control is the random arm's."""

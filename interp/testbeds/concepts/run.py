@@ -15,7 +15,13 @@ from interp.core import InputError
 from interp.core.files import read_json
 from interp.core.names import require_known
 from interp.core.provenance import package_versions
-from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, rising
+from interp.dynamics.learning_times import (
+    LearningRule,
+    LearningTime,
+    learning_time,
+    require_unit,
+    rising,
+)
 from interp.dynamics.trajectories import Trajectories
 from interp.dynamics.turns import RULE, Turn, find_turn
 from interp.testbeds.images.concept_shapes import CONCEPTS, ConceptSignals
@@ -294,11 +300,7 @@ def _require_curve(what: str, values: np.ndarray, count: int) -> None:
         raise InputError(
             f"{what} has {values.shape} values for {count} checkpoints; give one per checkpoint"
         )
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(
-            f"{what} has values from {values.min():.3g} to {values.max():.3g}; give finite ones "
-            "from 0 to 1"
-        )
+    require_unit(what, values)
 
 
 def run_name(settings: ConceptTrainingSettings) -> str:

@@ -44,12 +44,8 @@ class ShapeRanges:
     background: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        for name, most in {
-            "centre": 1.0,
-            "radius": 0.5,
-            "colour": 1.0,
-            "background": BRIGHTEST,
-        }.items():
+        most_of = {"centre": 1.0, "radius": 0.5, "colour": 1.0, "background": BRIGHTEST}
+        for name, most in most_of.items():
             low, high = getattr(self, name)
             if not 0 <= low <= high <= most:
                 raise InputError(
@@ -149,8 +145,7 @@ def read_shapes(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor,
         "radius": (area / torch.pi - 1 / 12).clamp(min=0).sqrt(),
         "colour": tinted.sum(dim=(1, 2)) / area.clamp(min=1e-9),
     }
-    unreadable = torch.full_like(area, torch.nan)
-    return {name: torch.where(none, unreadable, value) for name, value in values.items()}
+    return {name: torch.where(none, torch.nan, value) for name, value in values.items()}
 
 
 def read_background(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor, " image"]]:
@@ -176,9 +171,8 @@ def _render(
     down = places[None, :, None] - drawn["y"][:, None, None]
     side = drawn["radius"] * (torch.pi / _AREA[kind]) ** 0.5
     coverage = (0.5 - (_distance(across, down, kind) - side[:, None, None])).clamp(0, 1)[:, None]
-    colour = torch.stack(
-        [drawn["colour"], torch.zeros_like(drawn["colour"]), 1 - drawn["colour"]], dim=1
-    )[..., None, None]
+    red = drawn["colour"]
+    colour = torch.stack([red, torch.zeros_like(red), 1 - red], dim=1)[..., None, None]
     ground = drawn["background"][:, None, None, None]
     return 2 * (ground + coverage * (colour - ground)) - 1
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from interp.core import InputError, UnavailableError
-from interp.core.files import read_json, replacing
+from interp.core.files import read_json, read_tensors, replacing
 from interp.dynamics.checkpoints import Checkpoint
 from interp.models import TransformerModel
 
@@ -73,13 +73,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         UnavailableError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; train the run again") from error
+    _, stored = read_tensors(path, "train the run again")
     values = {name: value.float() for name, value in stored.items() if not name.startswith(SCALE)}
     return {
         name: value * stored[SCALE + name].float()[:, None] if SCALE + name in stored else value
