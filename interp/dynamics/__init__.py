@@ -1,6 +1,4 @@
-"""Concept space and features over the checkpoints of a training run: when is something learned, and
-when could it first be elicited?
-"""
+"""Concepts and features over training: when is each learned, when can it first be elicited?"""
 
 from interp.core.moved import forwarding
 from interp.dynamics.checkpoints import Checkpoint, checkpoints_of
@@ -68,11 +66,7 @@ __getattr__ = forwarding(
             "interp.testbeds.concepts",
         ),
         **dict.fromkeys(
-            (
-                "TinyLanguageSettings",
-                "train_tiny_language",
-            ),
-            "interp.testbeds.language",
+            ("TinyLanguageSettings", "train_tiny_language"), "interp.testbeds.language"
         ),
     },
 )

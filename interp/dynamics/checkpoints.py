@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: a step, and how to load what was there."""
+"""Checkpoints of a training run: a step, and how to load the network at it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,9 +16,7 @@ _STEP = re.compile(r"^(?:step|checkpoint|ckpt)[-_]?0*(\d+)(?:\.safetensors)?$")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training step, and a function that loads the network as it was then. Nothing is loaded
-    before it is called.
-    """
+    """A training step, and the function that loads the network at it."""
 
     step: int
     load: Callable[[], Any]
@@ -34,20 +32,19 @@ def checkpoints_of(
     steps: Sequence[int] | None = None,
     load: Callable[[Path], Any] = load_model,
 ) -> list[Checkpoint]:
-    """The checkpoints of a folder, of a hub repository, or of a list of steps and functions, in
-    rising order.
+    """The checkpoints of a folder, a hub repository, or a list of steps and functions, in rising
+    order; none is loaded yet.
 
-    A folder holds one folder or safetensors file per step, `step_000194`, `step194` or
-    `checkpoint-194`. A hub repository has a revision `step194` for every one of `steps`, as
-    Pythia's have.
+    A folder holds one folder or safetensors file per step: `step_000194`, `step194` or
+    `checkpoint-194`. A hub repository has one revision per step, `step194`, as Pythia's do.
 
     Args:
-        steps: which; of a folder all if left out.
-        load: how a folder's checkpoint becomes a model; `interp.load_model` if left out.
+        steps: by default all of a folder; required for a hub repository.
+        load: turns a folder's checkpoint into a model.
 
     Raises:
-        InputError: fewer than two checkpoints, or the same step twice.
-        UnavailableError: a step that was asked for is not there; the message names it.
+        InputError: fewer than two checkpoints, or steps that do not rise.
+        UnavailableError: a requested step is missing; the message names it.
 
     Example:
         >>> checkpoints_of("runs/shapes", load=load_network)
@@ -74,7 +71,7 @@ def checkpoints_of(
 
 
 def checked(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Checkpoints as given, in rising order.
+    """The checkpoints as a list.
 
     Raises:
         InputError: fewer than two, or steps that do not rise.
@@ -92,7 +89,7 @@ def checked(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def shapes_of(model: Any) -> dict[str, tuple[int, ...]] | None:
-    """The shape of every parameter of a model, None where it has none to ask for (a callable)."""
+    """The shape of every parameter of a model; None for a callable without parameters."""
     module = getattr(model, "module", model)
     if not hasattr(module, "named_parameters"):
         return None
@@ -102,7 +99,7 @@ def shapes_of(model: Any) -> dict[str, tuple[int, ...]] | None:
 def require_alike(
     first: dict[str, tuple[int, ...]], other: dict[str, tuple[int, ...]], name: str
 ) -> None:
-    """See that a checkpoint has the parameters of the first one.
+    """Require the parameters of the first checkpoint.
 
     Raises:
         InputError: one is missing, new, or of another shape; the message names it.
@@ -111,8 +108,7 @@ def require_alike(
         if first.get(parameter) != other.get(parameter):
             raise InputError(
                 f"{name}: parameter {parameter!r} is {other.get(parameter)}, in the first "
-                f"checkpoint {first.get(parameter)}; "
-                "give checkpoints of one network"
+                f"checkpoint {first.get(parameter)}; give checkpoints of one network"
             )
 
 
@@ -136,7 +132,6 @@ def _of_folder(
 
 
 def _revision(repository: str, step: int) -> Any:
-    """A causal language model of the hub as it was at a step."""
     from huggingface_hub import snapshot_download
 
     return load_model(

@@ -1,10 +1,8 @@
-"""Features across checkpoints: one dictionary each, started from its neighbour's, and when every
-feature was born and died.
-"""
+"""Features across checkpoints: one dictionary each, and when every feature was born and died."""
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -23,13 +21,13 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class BirthRule:
-    """When a feature is there, and when it is still the same.
+    """When a feature is present, and when it is still the same.
 
-    It is there at a checkpoint if it holds at least `share` of the activations' energy,
-    `Σ coefficient² / ‖acts‖²`. Two features of neighbouring checkpoints are the same if the
-    assignment pairs them and their cosine is at least `same`. A feature is born at the first
-    checkpoint where it is there, dies at the first where it is no longer, and lives at least `hold`
-    checkpoints, or it is not counted.
+    It is present at a checkpoint if it carries at least `share` of the activations' energy,
+    `Σ coefficient² / ‖acts‖²`. Features of neighbouring checkpoints are the same if the assignment
+    pairs them and their cosine is at least `same`. A feature is born at the first checkpoint where
+    it is present and dies at the first where it no longer is; it counts if it lives at least `hold`
+    checkpoints.
     """
 
     share: float = 1e-3
@@ -46,13 +44,12 @@ class BirthRule:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureHistory:
-    """The dictionaries of a run: `directions [checkpoint, feature, d]`,
-    `shares [checkpoint, feature]` of energy, and the chains in them.
+    """The dictionaries of a run and the chains of features through them.
 
-    `errors [checkpoint]` is the relative squared error of each dictionary. `links` counts how many
-    features go on from one checkpoint to the next (by the rule) as a share of those there; its
-    interval is over checkpoints, its control the same with the checkpoints shuffled. `p_value` is
-    how often a shuffled order links at least as many.
+    `shares` are of energy, `errors` the relative squared error of each dictionary. `links` is the
+    share of features present that continue at the next checkpoint (by the rule); its interval is
+    over checkpoints, its control the same with checkpoints shuffled. `p_value` is how often a
+    shuffled order links at least as many.
     """
 
     steps: tuple[int, ...]
@@ -66,21 +63,19 @@ class FeatureHistory:
 
     @property
     def births(self) -> list[int | None]:
-        """The step at which every chain begins; None where it was there from the first checkpoint
-        on.
-        """
+        """The step at which each chain begins; None if at the first checkpoint."""
         return [None if chain.first == 0 else self.steps[chain.first] for chain in self.chains]
 
     @property
     def deaths(self) -> list[int | None]:
-        """The step at which every chain is no longer there; None where it lived to the end."""
+        """The first step after each chain; None if it lived to the end."""
         return [
             None if chain.last == len(self.steps) - 1 else self.steps[chain.last + 1]
             for chain in self.chains
         ]
 
     def drift(self, chain: Chain) -> Float[np.ndarray, " checkpoint_of_the_chain"]:
-        """The cosine of a chain's direction at each of its checkpoints with its last one."""
+        """The cosine of a chain's direction at each of its checkpoints with its last."""
         rows = torch.stack(
             [
                 self.directions[chain.first + place, feature]
@@ -98,7 +93,7 @@ class FeatureHistory:
         return solve_nnls(directions @ values.float().T, directions @ directions.T).T.contiguous()
 
     def to_dict(self) -> dict[str, object]:
-        """Steps, errors, links and every chain with birth, death and drift, ready for json."""
+        """Steps, errors, links and chains (birth, death, drift), ready for json."""
         chains = [
             {
                 "features": list(chain.features),
@@ -108,12 +103,10 @@ class FeatureHistory:
             }
             for chain, born, died in zip(self.chains, self.births, self.deaths, strict=True)
         ]
-        rule = {"share": self.rule.share, "same": self.rule.same, "hold": self.rule.hold}
-        errors = [round(float(error), 5) for error in self.errors]
         return {
             "steps": list(self.steps),
-            "errors": errors,
-            "rule": rule,
+            "errors": [round(float(error), 5) for error in self.errors],
+            "rule": asdict(self.rule),
             "links": self.links.to_dict(),
             "p_value": self.p_value,
             "chains": chains,
@@ -132,29 +125,28 @@ def feature_births(
     seed: int = 0,
     progress: Progress = silent,
 ) -> FeatureHistory:
-    """Semi-NMF at every checkpoint, each started from the directions of the one before, and the
-    features followed through them.
+    """Semi-NMF at every checkpoint, each warm-started from the one before, and the features
+    followed through them.
 
-    A started fit needs no annealing (`start` of `fit_snmf`); it ends when 5 iterations together
-    improve the error by less than a thousandth. A feature that nothing uses any more is pointed at
-    what is explained worst; its direction jumps, its chain ends, another begins. Neighbouring
-    dictionaries are paired by the assignment with the largest sum of cosines, whatever the start.
+    A warm-started fit needs no annealing (`start` of `fit_snmf`); it ends when 5 iterations
+    improve the error by less than 0.1 % together. An unused feature is re-pointed at what is
+    explained worst: its direction jumps, its chain ends, another begins. Neighbouring dictionaries
+    are paired by the assignment with the largest sum of cosines.
 
     Args:
         steps: rising.
-        acts: `[row, d]` for each step, of the same tokens at the same site; a generator keeps one
+        acts: `[row, d]` per step, of the same tokens at the same site; a generator keeps one
             checkpoint in memory.
         n_features: of every dictionary.
         sparsity: fraction of the d entries that a direction keeps.
-        max_iterations: of every started fit; the first one is a full `fit_snmf`.
-        shuffles: orders of the checkpoints for the null.
+        max_iterations: of every warm-started fit; the first is a full `fit_snmf`.
+        shuffles: permutations of the checkpoints for the null.
 
     Raises:
-        InputError: steps do not rise, are fewer than 3, or the activations differ in shape.
+        InputError: steps do not rise or are fewer than 3, or the activations differ in shape.
 
-    Sources: Shafran, Geiger & Geva 2025 for the factorisation; starting from the neighbour after
-    SAE-Track (Xu et al. 2024). Cost: `4·row·d·n_features` FLOP an iteration; only one checkpoint's
-    activations are read at a time.
+    Sources: Shafran, Geiger & Geva 2025 for the factorisation; the warm start after SAE-Track (Xu
+    et al. 2024). Cost: `4·row·d·n_features` FLOP an iteration.
 
     Example:
         >>> history = feature_births(
@@ -179,13 +171,12 @@ def feature_births(
     stacked, present = torch.stack(directions), np.stack(shares) >= rule.share
     found_links = _links(stacked, present, rule)
     links, p_value = _linked(found_links, stacked, present, rule, shuffles, seed)
-    chains = chains_of(found_links, present, rule.hold)
     return FeatureHistory(
         steps=tuple(steps),
         directions=stacked,
         shares=np.stack(shares),
         errors=np.asarray(errors),
-        chains=chains,
+        chains=chains_of(found_links, present, rule.hold),
         rule=rule,
         links=links,
         p_value=p_value,
@@ -233,7 +224,7 @@ def _links(
     present: Bool[np.ndarray, "checkpoint feature"],
     rule: BirthRule,
 ) -> Int[np.ndarray, "gap feature"]:
-    """For every feature there, the number of the same one at the next checkpoint, or -1."""
+    """For every feature present, its number at the next checkpoint, or -1."""
     links = np.full((len(directions) - 1, directions.shape[1]), -1)
     for place in range(len(directions) - 1):
         here, there = _same(directions, present, rule, place, place + 1)
@@ -248,7 +239,7 @@ def _same(
     first: int,
     second: int,
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
-    """The features that two checkpoints share, by their numbers at each."""
+    """The features that two checkpoints share, by number."""
     matching = match_directions(directions[first], directions[second])
     there = present[first, matching.first] & present[second, matching.second]
     same = (matching.cosines >= rule.same) & there
@@ -263,9 +254,7 @@ def _linked(
     shuffles: int,
     seed: int,
 ) -> tuple[Score, float]:
-    """The share of features that go on, its interval over the gaps, and the null of shuffled
-    checkpoints.
-    """
+    """The share of features that continue, against shuffled checkpoints, and its p-value."""
     cosines = _all_links(directions, present, rule)
     observed = _gap_shares(np.arange(len(directions)), cosines, present)
     generator = np.random.default_rng(seed)
@@ -284,9 +273,7 @@ def _all_links(
     present: Bool[np.ndarray, "checkpoint feature"],
     rule: BirthRule,
 ) -> Float[np.ndarray, "checkpoint checkpoint"]:
-    """How many features every two checkpoints share: assignments are made once, shuffles only read
-    them.
-    """
+    """How many features each two checkpoints share, computed once for all shuffles."""
     count = len(directions)
     shared = np.zeros((count, count))
     for first, second in combinations(range(count), 2):
@@ -300,9 +287,9 @@ def _gap_shares(
     shared: Float[np.ndarray, "checkpoint checkpoint"],
     present: Bool[np.ndarray, "checkpoint feature"],
 ) -> Float[np.ndarray, " gap"]:
-    there = np.minimum(present.sum(axis=1)[order[:-1]], present.sum(axis=1)[order[1:]])
-    shares: np.ndarray = shared[order[:-1], order[1:]] / np.maximum(there, 1)
-    return shares
+    here, there = order[:-1], order[1:]
+    counts = present.sum(axis=1)
+    return np.asarray(shared[here, there] / np.minimum(counts[here], counts[there]).clip(min=1))
 
 
 def _require_steps(steps: Sequence[int]) -> None:

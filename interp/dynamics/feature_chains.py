@@ -15,7 +15,7 @@ class Chain:
 
     @property
     def last(self) -> int:
-        """The last checkpoint where it is there."""
+        """The last checkpoint where it is present."""
         return self.first + len(self.features) - 1
 
 
@@ -27,8 +27,8 @@ def chains_of(
     """The chains that live at least `hold` checkpoints, the oldest first.
 
     Args:
-        links: for every feature of a checkpoint its number at the next one, or -1.
-        present: which features are there.
+        links: each feature's number at the next checkpoint, or -1.
+        present: which features are present.
         hold: the shortest life that counts.
 
     Example:

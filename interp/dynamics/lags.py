@@ -1,6 +1,4 @@
-"""Elicitation lag: how much later a network does something when prompted than it could be made
-to.
-"""
+"""Elicitation lag: how much later prompting works than an intervention."""
 
 import math
 from collections.abc import Sequence
@@ -14,14 +12,13 @@ from interp.dynamics.learning_times import LearningTime
 
 @dataclass(frozen=True, kw_only=True)
 class Lag:
-    """Naive onset less the onset under an intervention, over runs.
+    """The onset when prompted minus the onset under an intervention, over runs.
 
-    `median` with its interval; infinite ends are beyond what was watched: above, prompting worked
-    later than the last checkpoint or never; below, the intervention did. `earlier` is the share of
-    runs in which the intervention came first, with half for ties; its control is 0.5. `open` runs
-    have a lag that is only known to exceed something, in `failed` ones prompting worked and the
-    intervention had not as long as was watched, `unknown` ones reached neither and count in nothing
-    but n.
+    Ends of the median's interval are infinite beyond the last checkpoint: above if prompting had
+    not worked by then, below if the intervention had not. `earlier` is the share of runs in which
+    the intervention came first, ties counting half; its control is 0.5. In `open` runs only the
+    intervention worked, in `failed` ones only prompting; `unknown` ones reached neither and count
+    in `n` only.
     """
 
     median: float
@@ -52,13 +49,13 @@ def elicitation_lag(
     seed: int = 0,
     resamples: int = 2000,
 ) -> Lag:
-    """The lag of every run and its median, runs bootstrapped.
+    """The median lag, with an interval by bootstrapping runs.
 
-    A run whose naive onset was not reached has a lag above every number, one whose intervention
-    never worked a lag below; a run that reached neither says nothing.
+    The lag is +∞ where only the intervention worked, −∞ where only prompting did; runs that reached
+    neither are left out.
 
     Raises:
-        InputError: another number of naive than of elicited onsets, or no run that reached either.
+        InputError: the numbers of onsets differ, or no run reached either.
 
     Example:
         >>> elicitation_lag([run.naive for run in runs], [run.shifted for run in runs]).median

@@ -1,6 +1,4 @@
-"""When is something learned? The first checkpoint from which a value holds, over one run and over
-several.
-"""
+"""When is something learned? The first checkpoint from which a value stays high, over runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +14,13 @@ Steps = Sequence[int] | Sequence[float] | np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRule:
-    """Learned is the first checkpoint whose value, and those of the `hold − 1` after it, are at
-    least `threshold`.
+    """Learned at the first of `hold` consecutive checkpoints with values of at least `threshold`.
 
-    `smoothing` is the standard deviation, in checkpoints, of a Gaussian that the values are
-    smoothed with first (0: none). With `interpolate` the time is where the straight line from the
-    checkpoint before crosses the threshold, which needs no dense checkpoints; published numbers do
-    not. With `for_good` what is lost again was not learned (`lasting`): an untrained network's one
-    grey may look like a colour for a while. Report the rule with every number: others use 0.9, or
-    smooth by 1.5 checkpoints.
+    `smoothing` is the standard deviation, in checkpoints, of a Gaussian filter applied first (0:
+    none). `interpolate` gives the step where the line from the checkpoint before crosses the
+    threshold, for sparse checkpoints; published numbers do not. With `for_good`, what is lost again
+    was not learned (`lasting`): an untrained network's grey may pass for a colour for a while.
+    Report the rule with every number: others use 0.9, or smooth by 1.5 checkpoints.
 
     Example:
         >>> LearningRule(threshold=0.8, hold=3)
@@ -53,9 +49,7 @@ class LearningRule:
 
 @dataclass(frozen=True)
 class LearningTime:
-    """The step at which something was learned, or None: not until `last`, the last checkpoint
-    looked at. That is not a number.
-    """
+    """The step at which something was learned; None: not by `last`, the last checkpoint."""
 
     step: float | None
     last: float
@@ -67,7 +61,7 @@ class LearningTime:
 
     @property
     def ordered(self) -> float:
-        """For ranks and medians: infinite where it was not reached."""
+        """For ranks and medians: infinite if not reached."""
         return float("inf") if self.step is None else self.step
 
     def __str__(self) -> str:
@@ -76,10 +70,9 @@ class LearningTime:
 
 @dataclass(frozen=True, kw_only=True)
 class TypicalTime:
-    """The median learning time over runs with its bootstrap interval; None stands for "not reached
-    by `last`".
+    """The median learning time over runs with its bootstrap interval; None: not by `last`.
 
-    `reached` of `n` runs learned it. An upper end of None says that the interval is open.
+    `reached` of `n` runs learned it.
     """
 
     value: float | None
@@ -104,11 +97,10 @@ RULE = LearningRule()
 def learning_time(
     steps: Steps, values: Float[np.ndarray, " checkpoint"], rule: LearningRule = RULE
 ) -> LearningTime:
-    """When a value was learned by a rule.
+    """When a value was learned, by a rule.
 
     Raises:
-        InputError: another number of values than steps, steps that do not rise, or values that are
-            not finite.
+        InputError: not one finite value per step, or steps that do not rise.
 
     Example:
         >>> learning_time([0, 10, 20, 30], np.array([0.1, 0.9, 0.9, 1.0])).step
@@ -141,10 +133,9 @@ def typical_time(
 ) -> TypicalTime:
     """The median over runs, with a 95 % percentile bootstrap interval over runs.
 
-    The median is Kaplan and Meier's (1958): of a run that did not learn it is known only that it
-    had not by its last checkpoint. That supposes that runs are not watched less because of what
-    they will do; where all were watched equally long it is the plain (lower) median with "not
-    reached" as later than everything.
+    The median is Kaplan and Meier's (1958), with runs that did not learn censored at their last
+    checkpoint; it supposes that how long a run lasts does not depend on its outcome. For runs of
+    equal length it is the plain (lower) median, "not reached" being later than everything.
 
     Raises:
         InputError: no runs.
@@ -167,8 +158,7 @@ def typical_time(
 
 
 def lasting(values: Float[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " checkpoint"]:
-    """The least that a value is from each checkpoint on, where a dip at a single checkpoint is
-    forgiven (the median of three).
+    """The minimum from each checkpoint on, forgiving a dip at a single one (median of three).
 
     Example:
         >>> lasting(np.array([0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0])).tolist()
@@ -187,9 +177,7 @@ def _finite(time: float) -> float | None:
 
 
 def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, " run"]) -> float:
-    """The first time by which at least half of the runs have learned, by the product-limit
-    estimate; infinite if never.
-    """
+    """When half of the runs have learned, by the product-limit estimate; infinite if never."""
     left = 1.0
     for time in np.unique(events[learned]):
         left *= 1 - float((learned & (events == time)).sum() / (events >= time).sum())
@@ -201,11 +189,10 @@ def _survived_half(events: Float[np.ndarray, " run"], learned: Bool[np.ndarray, 
 def signal_correlation(
     times: dict[float, Sequence[LearningTime]], *, seed: int = 0, resamples: int = 1000
 ) -> Score:
-    """Spearman's correlation of learning speed (the order of 1/time) with the strength of a
-    concept's signal, over all runs.
+    """Spearman's correlation of learning speed (1/time) with a concept's signal, over runs.
 
     Runs that did not learn share the slowest rank. The interval is bootstrapped over the runs of
-    each signal; the control is the mean over permutations of runs between signals.
+    each signal; the control is the mean with signals permuted across runs.
 
     Raises:
         InputError: fewer than two signals, or a signal without runs.
@@ -236,19 +223,29 @@ def signal_correlation(
     return Score.of_draws(correlation(speeds), draws, n=len(speeds), seed=seed, control=control)
 
 
-def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
-    """Steps as numbers.
+def require_unit(what: str, values: Float[np.ndarray, "*shape"]) -> None:
+    """Require finite values from 0 to 1.
 
     Raises:
-        InputError: none, or not rising.
+        InputError: some are not.
+    """
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise InputError(
+            f"{what} has values from {values.min():.3g} to {values.max():.3g}; give finite ones "
+            "from 0 to 1"
+        )
+
+
+def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
+    """Steps as floats.
+
+    Raises:
+        InputError: no steps, or they do not rise.
     """
     at = np.asarray(steps, dtype=float)
     if at.ndim != 1 or len(at) == 0 or bool((np.diff(at) <= 0).any()):
-        wrong = (
-            ""
-            if at.ndim != 1 or len(at) < 2
-            else f"; step {at[1:][np.diff(at) <= 0][0]:g} comes after a later one"
-        )
+        falling = at[1:][np.diff(at) <= 0] if at.ndim == 1 else np.empty(0)
+        wrong = f"; step {falling[0]:g} comes after a later one" if len(falling) else ""
         raise InputError(
             f"{len(at)} checkpoints are not in rising order{wrong}; sort them by step, without "
             "repeats"
@@ -257,8 +254,8 @@ def rising(steps: Steps) -> Float[np.ndarray, " checkpoint"]:
 
 
 def smoothed(values: Float[np.ndarray, "*shape"], sd: float) -> Float[np.ndarray, "*shape"]:
-    """Values over checkpoints (the first axis), smoothed by a Gaussian of `sd` checkpoints; as they
-    are for 0.
+    """Values smoothed over checkpoints (the first axis) by a Gaussian whose standard deviation is
+    `sd` checkpoints (0: none).
     """
     if sd == 0:
         return values

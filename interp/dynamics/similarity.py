@@ -1,6 +1,4 @@
-"""How alike two checkpoints' representations are, whatever their axes: debiased linear CKA and
-relative representations.
-"""
+"""Similarity of two checkpoints' representations: debiased linear CKA, relative representations."""
 
 import torch
 from jaxtyping import Float
@@ -20,8 +18,8 @@ def hsic(
     """The Hilbert–Schmidt independence criterion of two kernel matrices over the same rows.
 
     Debiased, with zeroed diagonals K̃ and L̃ of `n` rows:
-    `[tr(K̃L̃) + (1ᵀK̃1)(1ᵀL̃1) / ((n−1)(n−2)) − 2/(n−2) · 1ᵀK̃L̃1] / (n(n−3))`, whose mean is 0 for
-    independent rows; it may be negative. Otherwise `tr(KHLH) / (n−1)²`.
+    `[tr(K̃L̃) + (1ᵀK̃1)(1ᵀL̃1) / ((n−1)(n−2)) − 2/(n−2) · 1ᵀK̃L̃1] / (n(n−3))`, with mean 0 for
+    independent rows (it may be negative). Otherwise `tr(KHLH) / (n−1)²`.
 
     Raises:
         InputError: the shapes differ or there are fewer than 4 rows.
@@ -54,16 +52,16 @@ def linear_cka(
     """Centred kernel alignment with linear kernels: `HSIC(K, L) / √(HSIC(K, K) · HSIC(L, L))` with
     `K = first firstᵀ`.
 
-    1 for representations that differ by rotation and scale; debiased it is about 0 for independent
-    ones even where rows are fewer than dimensions, where the biased one is near 1.
+    1 for representations that differ by rotation and scale. Debiased, it is about 0 for independent
+    ones even with fewer rows than dimensions, where the biased one is near 1.
 
     Args:
-        first: `[row, d]`; the rows are the same inputs as the second's.
+        first: `[row, d]`, on the same inputs as the second.
         second: `[row, other_d]`.
 
     Raises:
-        InputError: the rows differ in number, are fewer than 4, not finite, or a side has no
-            variance.
+        InputError: the numbers of rows differ or are below 4, values are not finite, or a side has
+            no variance.
 
     Source: Kornblith et al. 2019 (eq. 4), with the estimator of Song et al. 2012. Cost: `row²·d`;
     memory `row²`.
@@ -72,7 +70,7 @@ def linear_cka(
         >>> linear_cka(early_acts.values, final_acts.values)
     """
     sides = _checked(first, second)
-    # Centring changes nothing but the rounding.
+    # Centring only improves the rounding.
     kernels = [(side - side.mean(dim=0)) @ (side - side.mean(dim=0)).T for side in sides]
     own = [hsic(kernel, kernel, debiased=debiased) for kernel in kernels]
     if min(own) <= 0:
@@ -86,8 +84,7 @@ def linear_cka(
 def relative_representation(
     values: Float[Tensor, "row d"], anchors: Float[Tensor, "anchor other_d"]
 ) -> Float[Tensor, "row anchor"]:
-    """Every row's cosine with every anchor: coordinates that no rotation or scale of the space
-    changes.
+    """Every row's cosine with every anchor: invariant to rotating and scaling the space.
 
     Raises:
         InputError: the widths differ, or a row or anchor is zero.
@@ -114,16 +111,14 @@ def relative_agreement(
     *,
     n_anchors: int = 64,
 ) -> float:
-    """The mean correlation of the rows' relative representations in two spaces, the first rows
-    being the anchors.
+    """The mean correlation of rows' relative representations in two spaces.
 
-    Both sides are centred before; over the rows that are no anchors each row's coordinates are
-    correlated (Pearson) between the spaces: 1 for spaces that differ by rotation and scale, about 0
-    for independent ones.
+    Both sides are centred; the first `n_anchors` rows are the anchors, and every other row's
+    coordinates are correlated (Pearson) between the spaces: 1 for spaces that differ by rotation
+    and scale, about 0 for independent ones.
 
     Raises:
-        InputError: the rows differ in number, or there are no more of them than anchors (at least
-            2).
+        InputError: the numbers of rows differ, or not `2 <= n_anchors < rows`.
 
     Source: after Moschella et al. 2023, section 4.1. Cost: `row·n_anchors·d`.
     """

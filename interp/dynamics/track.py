@@ -15,17 +15,17 @@ from interp.dynamics.checkpoints import (
     require_alike,
     shapes_of,
 )
+from interp.dynamics.learning_times import require_unit
 from interp.dynamics.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of concept space: `measure(model)` gives values from 0 to 1, one per sample, always
-    as many.
+    """An axis of concept space: `measure(model)` gives a value from 0 to 1 for each of a fixed
+    number of samples.
 
-    `oracle` is how well the reader behind it tells the concept apart where the truth is known; an
-    axis whose oracle is below `at_least` is refused, since a network could not be seen to learn
-    what cannot be read.
+    `oracle` is the accuracy of its reader where the truth is known; an axis with an oracle below
+    `at_least` is refused, since learning what cannot be read would go unseen.
 
     Example:
         >>> Axis(
@@ -49,18 +49,16 @@ def track(
     """Measure every concept at every checkpoint. One checkpoint is in memory at a time.
 
     Args:
-        checkpoints: those of `checkpoints_of`, or what it takes: a folder, or (step, function that
-            loads).
-        concepts: by name, what measures each: an `Axis`, or a function from a model to values from
-            0 to 1.
+        checkpoints: from `checkpoints_of`, or an argument of it: a folder, or (step, loader) pairs.
+        concepts: an `Axis` by name, or a function from a model to values from 0 to 1.
 
     Raises:
         InputError: checkpoints out of order, a single one, or of different networks; no concept,
-            one that its reader cannot tell apart (with the accuracy), or one whose values are not
-            as many as before.
+            one that its reader cannot tell apart (with the accuracy), or one whose number of values
+            changes.
         UnavailableError: a checkpoint cannot be loaded.
 
-    Cost: every checkpoint is loaded once; that of the measures.
+    Cost: loading every checkpoint once, and the measures.
 
     Example:
         >>> run = track("runs/shapes", {"colour": colour, "size": size})
@@ -117,9 +115,5 @@ def _measured(
             f"{concept!r} gave {len(values)} values at {point}, expected {wanted}; measure the "
             "same samples at every checkpoint"
         )
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(
-            f"{concept!r} gave values from {values.min():.3g} to {values.max():.3g} at {point}; "
-            "give finite ones from 0 to 1"
-        )
+    require_unit(f"{concept!r} at {point}", values)
     return values

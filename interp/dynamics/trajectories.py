@@ -21,6 +21,7 @@ from interp.dynamics.learning_times import (
     LearningRule,
     LearningTime,
     learning_time,
+    require_unit,
     rising,
     smoothed,
 )
@@ -29,14 +30,13 @@ from interp.dynamics.turns import Turn, TurnRule, find_turn
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Trajectories:
-    """What a run's checkpoints do on every axis of concept space.
+    """A run's checkpoints on every axis of concept space.
 
-    `samples[axis] [checkpoint, sample]` are values from 0 to 1 (a probability, or whether an answer
-    is right); the run's coordinate on an axis is their mean. `name` says which run it is.
+    `samples[axis]` are values from 0 to 1 (a probability, or whether an answer is right); their
+    mean is the run's coordinate on the axis.
 
     Raises:
-        InputError: steps that do not rise, no axes, another number of checkpoints than steps, or
-            values outside 0 to 1.
+        InputError: steps that do not rise, no axes, not one row per step, or values outside 0 to 1.
 
     Example:
         >>> run.coordinates.shape, run.learning_times(LearningRule(threshold=0.8))
@@ -58,11 +58,7 @@ class Trajectories:
                     f"axis {axis!r} has values {values.shape} for {len(self.steps)} "
                     "checkpoints; give [checkpoint, sample]"
                 )
-            if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-                raise InputError(
-                    f"axis {axis!r} has values from {values.min():.3g} to {values.max():.3g}; give "
-                    "finite ones from 0 to 1"
-                )
+            require_unit(f"axis {axis!r}", values)
 
     def __repr__(self) -> str:
         return (
@@ -86,17 +82,15 @@ class Trajectories:
         return bootstrap_mean(self.samples[axis][checkpoint], seed=self.seed)
 
     def joint(self) -> Float[np.ndarray, " checkpoint"]:
-        """The product over axes: the joint accuracy if the axes were independent, as Park et al.
-        (2024) compute it.
-        """
+        """The product over axes: the joint accuracy of independent axes (Park et al. 2024)."""
         return np.asarray(self.coordinates.prod(axis=1))
 
     def smoothed(self, sd: float = 2.0) -> Float[np.ndarray, "checkpoint axis"]:
-        """The coordinates, smoothed over checkpoints by a Gaussian of `sd` checkpoints."""
+        """The coordinates, smoothed by a Gaussian with standard deviation `sd` checkpoints."""
         return smoothed(self.coordinates, sd)
 
     def speed(self, sd: float = 0.0) -> Float[np.ndarray, " checkpoint"]:
-        """`‖dC/dt‖`, per training step, by differences between checkpoints (central inside).
+        """`‖dC/dt‖` per training step, by (central) differences between checkpoints.
 
         Raises:
             InputError: a single checkpoint.
@@ -110,7 +104,7 @@ class Trajectories:
         )
 
     def learning_times(self, rule: LearningRule = learning.RULE) -> dict[str, LearningTime]:
-        """When each axis was learned, and `joint`, the product of all."""
+        """When each axis was learned, and `joint`, their product."""
         found = {
             axis: learning_time(self.steps, values.mean(axis=1), rule)
             for axis, values in self.samples.items()
@@ -134,12 +128,13 @@ class Trajectories:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as json-ready values."""
-        samples = {axis: np.round(values, 6).tolist() for axis, values in self.samples.items()}
         return {
             "name": self.name,
             "seed": self.seed,
             "steps": list(self.steps),
-            "samples": samples,
+            "samples": {
+                axis: np.round(values, 6).tolist() for axis, values in self.samples.items()
+            },
             "notes": dict(self.notes),
         }
 

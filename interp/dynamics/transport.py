@@ -1,6 +1,4 @@
-"""Carrying a direction from one checkpoint to another by the rotation that best maps the
-activations.
-"""
+"""Carrying directions between checkpoints by the rotation that best maps the activations."""
 
 from dataclasses import dataclass, replace
 
@@ -19,10 +17,9 @@ class Transport:
     """An orthogonal map between two checkpoints' activations:
     `target − target_mean ≈ scale · (source − source_mean) @ rotation`.
 
-    `explained` is the share of the target's variance that the map explains on rows that it was not
-    fitted on, per row and averaged; its control is a random rotation with a scale of its own.
-    `unmoved` is the same for no rotation at all: within one training run the axes persist, and a
-    rotation that does no better than none carries nothing.
+    `explained` is the share of the target's variance explained on held-out rows; its control is a
+    random rotation with its own scale. `unmoved` is the same without rotation: within one training
+    run the axes persist, and a rotation must do better than none to be of use.
     """
 
     rotation: Float[Tensor, "d d"]
@@ -33,10 +30,10 @@ class Transport:
     unmoved: Score
 
     def direction(self, direction: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
-        """A direction of the source's space in the target's, with the same norm.
+        """A direction of the source in the target's space, with the same norm.
 
         Raises:
-            InputError: the direction is of another width.
+            InputError: the direction has another width.
         """
         if direction.shape != self.source_mean.shape:
             raise InputError(
@@ -46,7 +43,7 @@ class Transport:
         return direction.float() @ self.rotation
 
     def apply(self, values: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
-        """Activations of the source as the target would hold them."""
+        """Activations of the source mapped to the target."""
         return self.scale * (values.float() - self.source_mean) @ self.rotation + self.target_mean
 
 
@@ -57,16 +54,15 @@ def fit_transport(
     held_out: float = HELD_OUT,
     seed: int = 0,
 ) -> Transport:
-    """The rotation (or reflection) that maps one checkpoint's activations to another's on the same
-    inputs.
+    """The rotation (or reflection) that best maps one checkpoint's activations to another's.
 
     `min over orthogonal R of ‖(source − mean) R − (target − mean)‖`, from the singular vectors of
     the cross-covariance.
 
     Args:
-        source: `[row, d]`; the rows are the same tokens as the target's.
+        source: `[row, d]`, for the same tokens as the target.
         target: `[row, d]`.
-        held_out: the share of rows, drawn by `seed`, that only measure the fit.
+        held_out: the share of rows, drawn by `seed`, on which the fit is measured.
 
     Raises:
         InputError: the shapes differ, there are too few rows, a side is constant or not finite, or
@@ -84,12 +80,10 @@ def fit_transport(
     first, second = first - means[0], second - means[1]
     rotation = _procrustes(first[fitted], second[fitted])
     generator = torch.Generator().manual_seed(seed)
-    random = torch.linalg.qr(
-        torch.randn(rotation.shape, generator=generator, dtype=torch.float64)
-    ).Q
+    drawn = torch.randn(rotation.shape, generator=generator, dtype=torch.float64)
     maps = {
         "fit": rotation,
-        "random": random,
+        "random": torch.linalg.qr(drawn).Q,
         "none": torch.eye(len(rotation), dtype=torch.float64),
     }
     scales = {name: _scale(first[fitted] @ turn, second[fitted]) for name, turn in maps.items()}
@@ -123,9 +117,7 @@ def _scale(moved: Float[Tensor, "row d"], target: Float[Tensor, "row d"]) -> flo
 def _explained(
     predicted: Float[Tensor, "row d"], target: Float[Tensor, "row d"], seed: int
 ) -> Score:
-    """`1 − ‖target − predicted‖² / mean ‖target‖²` row by row: the mean is the share of variance
-    explained.
-    """
+    """`1 − ‖target − predicted‖² / mean ‖target‖²` over rows."""
     total = target.square().sum(dim=1).mean()
     return bootstrap_mean((1 - (target - predicted).square().sum(dim=1) / total).numpy(), seed=seed)
 

@@ -1,6 +1,4 @@
-"""Does a trajectory turn? Its heading, the place where it changes most, and how often a straight
-way with the same noise looks so.
-"""
+"""Does a trajectory turn? Its heading, its largest turn, and a test against straight ones."""
 
 from dataclasses import dataclass
 
@@ -13,9 +11,9 @@ from interp.dynamics.learning_times import Steps, rising, smoothed
 
 @dataclass(frozen=True)
 class TurnRule:
-    """How turns are found: headings are those of the way over `window` checkpoints before and
-    after, on a trajectory smoothed by `smoothing` checkpoints; a turn changes the heading by at
-    least `least` degrees, and more than `1 − level` of straight ways do.
+    """How turns are found: headings are taken over `window` checkpoints before and after, on a
+    trajectory smoothed by `smoothing` checkpoints (standard deviation); a turn changes the heading
+    by at least `least` degrees, with a p-value of at most `level`.
 
     The defaults find a planted right angle in 20 of 20 trajectories of 30 checkpoints with noise of
     0.03 a coordinate (16 of 20 with 0.06), and a turn in 0 of 40 straight ones (3 of 40).
@@ -39,10 +37,9 @@ class Turn:
     """Where a trajectory turns most.
 
     `before` and `after` are headings in degrees (0: along the first axis, 90: along the second),
-    `angle` the change from one to the other, `size` the angle in radians times the shorter of the
-    two ways, by which the place was chosen. `p` is the share of straight ways with the trajectory's
-    own noise whose largest turn has at least this size, `by_chance` the share of them with a turn
-    of `least` degrees.
+    `angle` their difference, `size` the angle in radians times the shorter of the two ways, which
+    the place maximises. `p` is the share of straight trajectories with the same noise whose largest
+    turn is at least of this size, `by_chance` that of those that also turn by `least` degrees.
     """
 
     step: float
@@ -76,17 +73,15 @@ def find_turn(
 ) -> Turn:
     """The largest turn of a trajectory in two coordinates, and whether it is more than noise.
 
-    The null: the straight line from the trajectory's first point to its last, passed with the same
-    progress along it, plus noise drawn with replacement. The noise is what smoothing takes off the
-    trajectory (scaled up for what it leaves), or what is given: better, the differences of runs
-    that differ by their seed only.
+    The null: the straight line from the first point to the last, with the same progress along it,
+    plus noise drawn with replacement. By default the noise is what smoothing removes (scaled up for
+    what it leaves); better, give the differences between runs that differ only in their seed.
 
     Raises:
-        InputError: fewer checkpoints than twice the window and one, or coordinates that are not
-            finite.
+        InputError: fewer than `2 · window + 1` checkpoints, or coordinates that are not finite.
 
-    Source: the published stars were set by hand; this rule is ours. Cost: `resamples` passes over
-    the trajectory.
+    Source: the published turns were marked by hand; this rule is ours. Cost: `resamples` passes
+    over the trajectory.
 
     Example:
         >>> find_turn(run.steps, run.coordinates[:, :2]).found
@@ -125,14 +120,13 @@ def find_turn(
 def heading(
     steps: Steps, way: Float[np.ndarray, "checkpoint 2"]
 ) -> Float[np.ndarray, " checkpoint"]:
-    """`θ = atan2(dC₂/dt, dC₁/dt)` at every checkpoint, in radians, without jumps of 2π."""
+    """`θ = atan2(dC₂/dt, dC₁/dt)` at every checkpoint, in radians, unwrapped."""
     speed = np.gradient(np.asarray(way, dtype=float), rising(steps), axis=0)
     return np.asarray(np.unwrap(np.arctan2(speed[:, 1], speed[:, 0])))
 
 
 def sharpest_step(steps: Steps, way: Float[np.ndarray, "checkpoint 2"]) -> float:
-    """The step at which the heading changes fastest, `argmax |dθ/dt|`, whatever the speed: for
-    trajectories without noise.
+    """The step at which the heading changes fastest, `argmax |dθ/dt|`: for noiseless trajectories.
 
     Example:
         >>> sharpest_step(
@@ -147,7 +141,7 @@ def sharpest_step(steps: Steps, way: Float[np.ndarray, "checkpoint 2"]) -> float
 def _largest(
     way: Float[np.ndarray, "checkpoint 2"], window: int
 ) -> tuple[int, float, float, tuple[float, float]]:
-    """Place, angle, size, and headings before and after of the largest turn."""
+    """The largest turn: its place, angle, size, and the headings before and after."""
     here = np.arange(window, len(way) - window)
     before, after = way[here] - way[here - window], way[here + window] - way[here]
     headings = np.arctan2(before[:, 1], before[:, 0]), np.arctan2(after[:, 1], after[:, 0])
@@ -165,17 +159,15 @@ def _largest(
 
 
 def _straight(way: Float[np.ndarray, "checkpoint 2"]) -> Float[np.ndarray, "checkpoint 2"]:
-    """From the first point to the last, as far at every checkpoint as the way has got along its own
-    length.
-    """
+    """The straight line from first point to last, at the same share of the length covered."""
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))])
     share = lengths / max(lengths[-1], 1e-12)
     return np.asarray(way[0] + share[:, None] * (way[-1] - way[0]))
 
 
 def _noise(way: Float[np.ndarray, "checkpoint 2"], sd: float) -> Float[np.ndarray, "checkpoint 2"]:
-    """What smoothing takes off: of white noise `1 − 2k₀ + Σk²` of the variance, with k the
-    kernel.
+    """The residual of smoothing, rescaled: of white noise it keeps `1 − 2k₀ + Σk²` of the variance,
+    with k the kernel.
     """
     width = sd if sd > 0 else 1.0
     impulse = np.zeros((12 * max(1, round(width)) + 1, 2))

@@ -1,1 +1,1 @@
-"""Networks and data that the package trains and makes itself, so that the answers are known."""
+"""Networks and data that the package makes itself, so that the answers are known."""

@@ -1,6 +1,4 @@
-"""One way to train a small network: seeded, saved as it goes, and resumed so that the weights are
-those of an uninterrupted run.
-"""
+"""Training of small networks: seeded, saved as it goes, resumed without changing the weights."""
 
 import math
 import time
@@ -20,13 +18,13 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(kw_only=True)
 class Trainer:
-    """All that changes while a network is trained, and how it is written down and taken up again.
+    """The state of a training run, and how it is saved and resumed.
 
-    `objective(step)` gives the loss of a step, and what is recorded of it in `losses`. All random
-    numbers come from `generator`, or from the step alone. `rate(step)` multiplies the optimiser's
-    learning rate (`warm_cosine`), gradients are clipped to the norm `clip`, and `decay` is that of
-    an exponential moving average of the weights; each is left out where it is None. `identity` says
-    by name what a run depends on, `notes` is whatever its owner wants to find again.
+    `objective(step)` gives a step's loss, and what to record of it in `losses`; its random numbers
+    come from `generator` or from the step alone. `rate(step)` multiplies the optimiser's learning
+    rate (`warm_cosine`), `clip` is the largest gradient norm, `decay` that of an exponential moving
+    average of the weights; None leaves each out. `identity` holds what a run depends on, by name;
+    `notes` are the caller's and saved with the state.
 
     Example:
         >>> trainer = Trainer(
@@ -62,14 +60,14 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """What training took so far, and what its owner did at the steps that it was given."""
+        """The time so far, including the caller's at the steps yielded."""
         return time.perf_counter() - self._start
 
     def train(
         self, until: int, *, saved: Collection[int], title: str, progress: Progress = silent
     ) -> Iterator[int]:
-        """Train until a step, and give out every step that is done; after those of `saved` the
-        state is written, once the caller asks for the next.
+        """Train until a step and yield every step done; at those of `saved` the state is written
+        when the caller resumes the iterator.
 
         Raises:
             UnavailableError: the state cannot be written.
@@ -82,14 +80,14 @@ class Trainer:
                 self._save()
 
     def resume(self, finished: Sequence[str] = ()) -> None:
-        """Go on from the state, if there is one.
+        """Continue from the saved state, if there is one.
 
         Args:
-            finished: files beside the state that say that the folder's run is finished.
+            finished: files beside the state whose existence marks a finished run.
 
         Raises:
-            InputError: the state belongs to another run (the message says in what), or there is
-                none and the folder holds a finished network.
+            InputError: the state belongs to another run (the message says in what), or the folder
+                holds a finished network.
             UnavailableError: the state cannot be read.
         """
         folder = self.state.parent
@@ -100,18 +98,18 @@ class Trainer:
                     "again"
                 )
             return
-        noted, tensors = read_tensors(self.state, "delete it to train from the start")
+        saved, tensors = read_tensors(self.state, "delete it to train from the start")
         for name, value in self.identity.items():
-            if noted.get(name) != value:
+            if saved.get(name) != value:
                 raise InputError(
                     f"the run begun in {folder} has other {name}; give the same, or another folder"
                 )
-        self.step, self.notes = int(noted["step"]), noted["notes"]
-        self._start -= float(noted["seconds"])
+        self.step, self.notes = int(saved["step"]), saved["notes"]
+        self._start -= float(saved["seconds"])
         self._restore(tensors)
 
     def finish(self) -> None:
-        """Remove the state: there is nothing to go on with."""
+        """Remove the saved state."""
         self.state.unlink(missing_ok=True)
 
     def _advance(self) -> None:
@@ -132,7 +130,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Let the moving average follow the weights."""
+        """Update the moving average of the weights."""
         # A constant decay would keep the random start in the average for hundreds of steps.
         decay = min(self.decay or 0.0, (1 + self.step) / (10 + self.step))
         for name, value in self.average.items():
@@ -149,9 +147,9 @@ class Trainer:
         tensors["losses"] = torch.stack(self.losses)
         if self.generator is not None:
             tensors["generator"] = self.generator.get_state()
-        noted = {"step": str(self.step), "seconds": str(self.seconds), "notes": self.notes}
+        progress = {"step": str(self.step), "seconds": str(self.seconds), "notes": self.notes}
         with replacing(self.state) as path:
-            save_file(tensors, path, metadata={**self.identity, **noted})
+            save_file(tensors, path, metadata={**self.identity, **progress})
 
     @torch.no_grad()
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -169,9 +167,7 @@ class Trainer:
 
 @torch.no_grad()
 def start_uniform(module: nn.Module, generator: torch.Generator) -> None:
-    """Torch's own starting weights, uniform within ±1/√(inputs), but from a generator of ours;
-    norms start as they are.
-    """
+    """Torch's default initialisation, uniform within ±1/√(inputs), but from a given generator."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d):
             bound = part.weight[0].numel() ** -0.5
@@ -183,7 +179,7 @@ def start_uniform(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def warm_cosine(step: int, steps: int, warm_up: int, final: float = 0.0) -> float:
-    """From 0 to 1 in a line over `warm_up` steps, then half a cosine to `final`."""
+    """A linear rise from 0 to 1 over `warm_up` steps, then half a cosine to `final`."""
     if step < warm_up:
         return (step + 1) / warm_up
     done = (step - warm_up) / max(1, steps - warm_up)
@@ -191,14 +187,12 @@ def warm_cosine(step: int, steps: int, warm_up: int, final: float = 0.0) -> floa
 
 
 def every(steps: int, until: int) -> set[int]:
-    """Every so many steps, and the last one: when a state is saved."""
+    """Every `steps`-th step and the last one."""
     return {*range(steps, until, steps), until}
 
 
 def stretches(losses: Sequence[Tensor], length: int) -> dict[float, Tensor]:
-    """Losses `[step, …]` by the step at which each stretch of `length` ends: single ones are too
-    noisy to see anything.
-    """
+    """Losses `[step, …]` in stretches of `length` steps, by the last step of each."""
     return {
         float(min(start + length, len(losses))): torch.stack(list(losses[start : start + length]))
         for start in range(0, len(losses), length)
@@ -206,8 +200,6 @@ def stretches(losses: Sequence[Tensor], length: int) -> dict[float, Tensor]:
 
 
 def training_curve(folder: str | Path) -> dict[str, list[float]]:
-    """The curve of a trained network: mean losses over stretches of steps, and the step at which
-    each stretch ends.
-    """
+    """A trained network's mean losses over stretches of steps, with the last step of each."""
     curve: dict[str, list[float]] = read_json(Path(folder) / CURVE)
     return curve

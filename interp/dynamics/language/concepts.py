@@ -1,8 +1,5 @@
-"""Concepts of a language model whose presence is read off the next token: agreement, a lexical
-category, induction.
-
-Every concept is made from the tokenizer given, so the same call serves the tiny model, Pythia or
-any other.
+"""Concepts that the next token shows: agreement, a lexical category, induction; made for any
+tokenizer.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,9 +28,7 @@ Prompt = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Questions:
-    """Prompts as token ids, and for each the next tokens that are right and those that are its
-    foil.
-    """
+    """Prompts as token ids, and for each the right next tokens and the foils."""
 
     prompts: tuple[Prompt, ...]
     right: tuple[Prompt, ...]
@@ -58,9 +53,9 @@ class Questions:
 class LanguageConcept:
     """A concept with its labelled examples.
 
-    `positive` and `negative` are prompts that call for the concept and prompts that do not: they
-    make its direction. The questions are made of other words: `prompted` calls for the
-    concept, `unprompted` does not, and `steered` is where steering has to bring it about.
+    `positive` prompts call for the concept and `negative` ones do not: they give its direction. The
+    questions use other words: `prompted` ones call for it, `unprompted` ones do not, and in
+    `steered` ones steering has to bring it about.
     """
 
     name: str
@@ -73,9 +68,7 @@ class LanguageConcept:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the network expected next: the probability of the right tokens and of the foil, for
-    every question.
-    """
+    """The probability of the right next tokens and of the foils, for every question."""
 
     right: Float[np.ndarray, " question"]
     foil: Float[np.ndarray, " question"]
@@ -83,19 +76,17 @@ class Answers:
     @property
     def share(self) -> Float[np.ndarray, " question"]:
         """`right / (right + foil)`, from 0 to 1."""
-        share: np.ndarray = self.right / (self.right + self.foil)
-        return share
+        return np.asarray(self.right / (self.right + self.foil))
 
     @property
     def log_right(self) -> Float[np.ndarray, " question"]:
         """The log-probability of the right tokens."""
-        log: np.ndarray = np.log(self.right)
-        return log
+        return np.asarray(np.log(self.right))
 
 
 @torch.no_grad()
 def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = None) -> Answers:
-    """Ask a model for the next token after every prompt, if wanted with hooks in place.
+    """What a model expects after every prompt, optionally with hooks.
 
     Cost: one forward pass over the prompts.
 
@@ -115,17 +106,15 @@ def answers(model: Model, questions: Questions, hooks: dict[str, Hook] | None = 
 
 
 def naive(model: Model, concept: LanguageConcept) -> Float[np.ndarray, " question"]:
-    """How far the network, only prompted, prefers the right continuation to the foil: one value
-    from 0 to 1 for every held-out prompt.
-    """
+    """The share of the right continuation, from 0 to 1, for every held-out prompt."""
     return answers(model, concept.prompted).share
 
 
 def readers(
     concepts: Sequence[LanguageConcept],
 ) -> dict[str, Callable[[Model], Float[np.ndarray, " question"]]]:
-    """The axes of concept space: each concept's name, and what reads its coordinate (one value from
-    0 to 1 a question) off a model.
+    """The axes of concept space: by name, what reads a concept's coordinate (a value from 0 to 1
+    per question) off a model.
 
     Example:
         >>> {
@@ -137,8 +126,8 @@ def readers(
 
 
 def readability(model: Model, concept: LanguageConcept, *, seed: int = 0) -> Score:
-    """How well the next-token test tells prompts that call for the concept from prompts that do
-    not: the AUROC of its share.
+    """The AUROC with which the right continuation's share tells prompts that call for the concept
+    from others.
     """
     calling = answers(model, concept.prompted).share
     other = answers(model, concept.unprompted).share
@@ -149,7 +138,7 @@ def readability(model: Model, concept: LanguageConcept, *, seed: int = 0) -> Sco
 def require_readable(
     model: Model, concepts: Sequence[LanguageConcept], *, at_least: float = READABLE, seed: int = 0
 ) -> dict[str, Score]:
-    """The readability of every concept in a model that should know it (the last checkpoint).
+    """The readability of every concept in a model that should know it (the last checkpoint's).
 
     Raises:
         InputError: a concept's AUROC is less than `at_least`; the message holds it.
@@ -165,23 +154,21 @@ def require_readable(
 
 
 def language_concepts(tokenizer: Any, *, n: int = 48, seed: int = 0) -> tuple[LanguageConcept, ...]:
-    """The four concepts: an article's agreement, a verb's number, names of places, induction.
+    """Four concepts: an article's agreement, a verb's number, names of places, induction.
 
     - `article`: after "an" a word that begins with a vowel; foil: with a consonant.
-    - `number`: after "they" or "the plants" a plural verb; foil: the singular one.
+    - `number`: after "they" or "the plants" a plural verb; foil: a singular one.
     - `place`: after "native to" the name of a part of the world; foil: common nouns.
     - `induction`: in a repeated sequence of random words the one that followed before; foil:
-    another of the sequence. Steered are
-      sequences of which only one word was repeated.
+      another of the sequence. Steering acts where only one word is repeated.
 
     Only words that are single tokens serve as continuations.
 
     Args:
-        n: prompts of every kind (as many as the words give, if those are fewer).
+        n: prompts of every kind (fewer if there are not enough words).
 
     Raises:
-        InputError: the tokenizer has too few of a concept's words as single tokens; the message
-            says which.
+        InputError: too few of a concept's words are single tokens; the message names it.
 
     Example:
         >>> language_concepts(model.tokenizer)[0].name
@@ -249,9 +236,7 @@ def place_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConc
 
 
 def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> LanguageConcept:
-    """The word that followed before, in a repeated sequence of random words; see
-    `language_concepts`.
-    """
+    """The next word of a repeated random sequence; see `language_concepts`."""
     known = list(_whole_words(tokenizer))
     _require_words("induction", known, known, fewest=4 * REPEATED)
     generator = np.random.default_rng([seed, 3])
@@ -263,7 +248,7 @@ def induction_concept(tokenizer: Any, *, n: int = 48, seed: int = 0) -> Language
     other = [(*start, *row, *new) for row, new in zip(first, fresh, strict=True)]
     weak = [(*start, *row, row[CUE - 1]) for row in first]
     right = [(row[CUE],) for row in first]
-    # Of the words that were not yet repeated, so that how often a word was seen tells nothing.
+    # A word not yet repeated, so that its frequency gives nothing away.
     foil = [(row[int(generator.integers(CUE + 1, REPEATED))],) for row in first]
     return LanguageConcept(
         name="induction",
@@ -286,27 +271,25 @@ def _from_texts(
     n: int,
     seed: int,
 ) -> LanguageConcept:
-    """A concept from texts in two parts that share no middle words: the first gives the direction,
-    the second the questions.
-    """
+    """A concept from texts in two halves without common middle words: for direction, questions."""
     generator = np.random.default_rng([seed, 2])
     sets = [
         [_drawn(tokenizer, half, n, generator) for half in texts] for texts in (calling, neutral)
     ]
     (positive, prompted), (negative, unprompted) = sets
-    silent = Questions(unprompted, (right,) * len(unprompted), (foil,) * len(unprompted))
+    neutral_questions = Questions(unprompted, (right,) * len(unprompted), (foil,) * len(unprompted))
     return LanguageConcept(
         name=name,
         positive=positive,
         negative=negative,
         prompted=Questions(prompted, (right,) * len(prompted), (foil,) * len(prompted)),
-        unprompted=silent,
-        steered=silent,
+        unprompted=neutral_questions,
+        steered=neutral_questions,
     )
 
 
 def _texts(stems: tuple[Sequence[str], Sequence[str]], endings: Sequence[str]) -> list[list[str]]:
-    """All combinations, in two halves by the stems' second words."""
+    """All combinations, in two halves by the second word."""
     fronts, middles = stems
     return [
         [" ".join(part for part in parts if part) for parts in product(fronts, half, endings)]
@@ -331,9 +314,7 @@ def _questions(
 
 
 def _start(tokenizer: Any) -> Prompt:
-    """What stands before a text where the network was trained: the first position is unlike all
-    others, and no prompt should need it.
-    """
+    """The token before a text in training, as the first position is unlike all others."""
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return () if token is None else (int(token),)
 
@@ -345,7 +326,7 @@ def _tokens(tokenizer: Any, wanted: Sequence[str]) -> Prompt:
 
 
 def _whole_words(tokenizer: Any) -> dict[int, str]:
-    """Every token that is a space and small letters, two at least."""
+    """Every token that is a space and at least two lower-case letters."""
     decoded = ((token, tokenizer.decode([token])) for token in range(len(tokenizer)))
     return {
         token: text[1:]
@@ -364,6 +345,6 @@ def _require_words(
     if len(right) < fewest or len(foil) < fewest:
         raise InputError(
             f"{name!r} needs {fewest} words that are single tokens on either side, this tokenizer "
-            f"has {len(right)} and {len(foil)}; "
-            "use a tokenizer with a larger vocabulary, or leave the concept out"
+            f"has {len(right)} and {len(foil)}; use a tokenizer with a larger vocabulary, or leave "
+            "the concept out"
         )

@@ -1,4 +1,4 @@
-"""When the feature of a concept was born, against when the concept was learned."""
+"""When a concept's feature is born, to compare with when the concept is learned."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,11 @@ from interp.dynamics.language.steering import LAST
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptFeature:
-    """The feature of the last checkpoint that detects a concept best on the prompts of its
-    direction, followed back to its birth.
+    """The last checkpoint's best detector of a concept, followed back to its birth.
 
-    `detects` is its AUROC on the held-out prompts at the last checkpoint, with that of the median
-    feature as its control; `curve` the same (without interval) at every checkpoint of its chain.
-    `chain` is None, and the birth unknown, where it lived too short for the rule.
+    It is chosen on the prompts of the concept's direction. `detects` is its AUROC on the held-out
+    prompts, with the median feature's as control; `curve` the same at every checkpoint of its
+    chain. `chain` and `born` are None if it lived too briefly for the rule.
     """
 
     concept: str
@@ -38,9 +37,7 @@ class ConceptFeature:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """What was recorded at one checkpoint: rows to factor, and each concept's calling and other
-    prompts, for choosing and held out.
-    """
+    """One checkpoint's rows to factor, and each concept's positive and negative ones."""
 
     texts: Float[Tensor, "row d"]
     chosen: list[tuple[Tensor, Tensor]]
@@ -61,16 +58,16 @@ def track_features(
 ) -> tuple[FeatureHistory, tuple[ConceptFeature, ...]]:
     """Features at every checkpoint, and for each concept the one that detects it in the end.
 
-    The rows that are factored are the tokens of the texts and the last tokens of the prompts of the
-    concepts' directions; the questions stay out. One checkpoint is in memory at a time.
+    Factored are the tokens of the texts and the last tokens of the prompts for the concepts'
+    directions; the questions stay out. One checkpoint is in memory at a time.
 
     Args:
-        site: for semi-NMF one whose axes are neurons, `L2.mlp`.
+        site: for semi-NMF one whose axes are neurons, such as `L2.mlp`.
 
     Raises:
         InputError: see `feature_births`; or there are no concepts.
 
-    Cost: one pass over texts and prompts and one started semi-NMF a checkpoint.
+    Cost: per checkpoint one pass over texts and prompts and one warm-started semi-NMF.
 
     Example:
         >>> history, features = track_features(checkpoints, concepts, texts, "L2.mlp")
@@ -83,7 +80,7 @@ def track_features(
     def rows() -> Iterator[Tensor]:
         for checkpoint in checkpoints:
             found = _recorded(checkpoint.load(), concepts, texts, site)
-            # What was factored is not needed again; the prompts are few.
+            # Without the factored rows, to save memory.
             kept.append(_Rows(found.texts[:0], found.chosen, found.held_out))
             yield found.texts
 
@@ -117,36 +114,25 @@ def _concept_feature(
     history: FeatureHistory, number: int, name: str, kept: Sequence[_Rows], seed: int
 ) -> ConceptFeature:
     last = len(kept) - 1
-    feature = int(_aurocs(history, last, kept[last].chosen[number]).argmax())
+    feature = int(auroc_many(*_coefficients(history, last, kept[last].chosen[number])).argmax())
     coefficients, labels = _coefficients(history, last, kept[last].held_out[number])
     control = float(np.median(auroc_many(coefficients, labels)))
     detects = auroc(coefficients[:, feature], labels, seed=seed, control=control)
-    for chain, born in zip(history.chains, history.births, strict=True):
-        if chain.last == last and chain.features[-1] == feature:
-            places = enumerate(chain.features, start=chain.first)
-            curve = np.array(
-                [
-                    _aurocs(history, place, kept[place].held_out[number])[there]
-                    for place, there in places
-                ]
-            )
-            return ConceptFeature(
-                concept=name,
-                feature=feature,
-                detects=detects,
-                chain=chain,
-                born=history.steps[0] if born is None else born,
-                curve=curve,
-            )
+    ending = (c for c in history.chains if c.last == last and c.features[-1] == feature)
+    chain = next(ending, None)
+    places = [] if chain is None else list(enumerate(chain.features, start=chain.first))
+    curve = [
+        auroc_many(*_coefficients(history, place, kept[place].held_out[number]))[there]
+        for place, there in places
+    ]
     return ConceptFeature(
-        concept=name, feature=feature, detects=detects, chain=None, born=None, curve=np.empty(0)
+        concept=name,
+        feature=feature,
+        detects=detects,
+        chain=chain,
+        born=None if chain is None else history.steps[chain.first],
+        curve=np.array(curve, dtype=float),
     )
-
-
-def _aurocs(
-    history: FeatureHistory, checkpoint: int, sides: tuple[Tensor, Tensor]
-) -> Float[np.ndarray, " feature"]:
-    return auroc_many(*_coefficients(history, checkpoint, sides))
 
 
 def _coefficients(

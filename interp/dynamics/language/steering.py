@@ -1,6 +1,4 @@
-"""Steering at a checkpoint: can the concept be brought about with the checkpoint's own direction,
-with the final one's, at random?
-"""
+"""Steering at a checkpoint with its own, the last checkpoint's and random directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.capture import Call, Hook, Model, TokenSelection, record
+from interp.capture import Call, Model, TokenSelection, record
 from interp.core import InputError, Score, bootstrap_mean
 from interp.dynamics.language.concepts import Answers, LanguageConcept, Questions, answers
 from interp.dynamics.transport import Transport, fit_transport
@@ -25,25 +23,23 @@ LAST = TokenSelection(skip_special=False, skip_first=0, which="last")
 
 @dataclass(frozen=True, eq=False)
 class ConceptActivations:
-    """What a site held at the last token of a concept's labelled prompts."""
+    """Activations at the last token of a concept's labelled prompts."""
 
     positive: Float[Tensor, "prompt d"]
     negative: Float[Tensor, "other_prompt d"]
 
     @property
     def difference(self) -> Float[Tensor, " d"]:
-        """The difference of the two means: the direction, with the length that separates them."""
+        """The difference of the two means."""
         return self.positive.mean(dim=0) - self.negative.mean(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
 class ArmEffect:
-    """One arm at one checkpoint: by factor the share of the right continuation per question, and
-    the shift of its log-probability.
+    """One arm at one checkpoint: the share of the right continuation and the shift of its
+    log-probability, by factor and question.
 
-    `shares [factor, question]` and `shifts [factor, question]`; the naive arm has one row and no
-    shift. The score of `shift` has the random arm's mean as its control (of the random arm itself:
-    none).
+    The naive arm has one row and no shift.
     """
 
     arm: Arm
@@ -53,7 +49,7 @@ class ArmEffect:
 
     @property
     def best(self) -> int:
-        """The factor with the largest mean share, by its number."""
+        """The number of the factor with the largest mean share."""
         return int(self.shares.mean(axis=1).argmax())
 
     def share(self, seed: int = 0, factor: int | None = None) -> Score:
@@ -83,7 +79,7 @@ class AtLastToken:
 
 
 def concept_activations(model: Model, concept: LanguageConcept, site: str) -> ConceptActivations:
-    """Record a concept's labelled prompts at a site (their last tokens).
+    """Record a site at the last token of a concept's labelled prompts.
 
     Cost: one forward pass over the prompts up to the site.
     """
@@ -105,21 +101,20 @@ def steer_concept(
     factors: Sequence[float] = FACTORS,
     seed: int = 0,
 ) -> dict[Arm, ArmEffect]:
-    """All arms at one checkpoint, on the held-out questions `concept.steered` (or others given).
+    """All arms at one checkpoint, on held-out questions (by default `concept.steered`).
 
     Every arm adds `factor · ‖difference‖ · unit direction` at the last token, with the difference
-    of means of *this* checkpoint, so that arms differ only in where they point: `own` along it;
-    `final` along the last checkpoint's difference as it is; `transported` along that one after the
-    rotation that maps the last checkpoint's activations to this one's; `random` along random
-    directions (the mean over 3 for each factor, which makes the grid as large as any other's).
+    of means of *this* checkpoint, so arms differ only in direction: `own` is that difference;
+    `final` the last checkpoint's; `transported` the latter after the rotation that maps the last
+    checkpoint's activations to this one's; `random` the mean over 3 random directions per factor,
+    which keeps the grid as large as the others'.
 
     Args:
-        final: what the last checkpoint held on the same prompts; without it the arms `final` and
-            `transported` are left out.
-        transport: the rotation from the last checkpoint to this one; if left out it is fitted on
-            the concept's own prompts, which are fewer.
-        factors: the grid of strengths; fixed factors and the best one can both be read from the
-            result.
+        final: the last checkpoint's activations on the same prompts; without it the arms `final`
+            and `transported` are left out.
+        transport: the rotation from the last checkpoint to this one; by default it is fitted on the
+            concept's own prompts, which are fewer.
+        factors: the grid of strengths.
 
     Raises:
         InputError: the two means are equal, or the site does not exist.
@@ -182,5 +177,4 @@ def _own_transport(final: ConceptActivations, here: ConceptActivations, seed: in
 
 
 def _steered(model: Model, questions: Questions, site: str, vector: Float[Tensor, " d"]) -> Answers:
-    hooks: dict[str, Hook] = {site: AtLastToken(vector)}
-    return answers(model, questions, hooks)
+    return answers(model, questions, {site: AtLastToken(vector)})

@@ -23,18 +23,17 @@ from interp.dynamics.similarity import linear_cka, relative_agreement
 from interp.dynamics.transport import Transport, fit_transport
 
 SIMILARITY_ROWS = 1000
-"""Tokens over which similarities are measured; their kernels grow with the square."""
+"""Tokens compared by similarities, whose kernels grow with the square."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptTrack:
     """One concept over the checkpoints.
 
-    `naive [checkpoint, question]` is the share of the right continuation where the prompt calls for
-    it (0 to 1); `readable [checkpoint]` how well the reader tells calling prompts from others.
-    `steered[arm] [checkpoint, factor, question]` is the share on the prompts that steering has to
-    bring to the concept, the arm `naive` with its one row of no steering; `shifts[arm]` the shift
-    of the right tokens' log-probability.
+    `naive` is the right continuation's share (0 to 1) where the prompt calls for it; `readable` how
+    well that share tells such prompts from others. `steered[arm]` is the share where steering has
+    to bring the concept about (`naive`: one row without steering); `shifts[arm]` the shift of the
+    right tokens' log-probability.
     """
 
     name: str
@@ -49,13 +48,10 @@ class ConceptTrack:
         chosen = (
             values.mean(axis=2).argmax(axis=1) if factor is None else np.full(len(values), factor)
         )
-        shares: np.ndarray = values[np.arange(len(values)), chosen]
-        return shares
+        return np.asarray(values[np.arange(len(values)), chosen])
 
     def shift(self, arm: Arm, checkpoint: int, factor: int, *, seed: int = 0) -> Score:
-        """The mean shift of the log-probability at a checkpoint; the control is the random arm's at
-        the same factor.
-        """
+        """The mean shift of the log-probability; its control is the random arm's."""
         control = (
             float(self.shifts["random"][checkpoint, factor].mean()) if arm != "random" else None
         )
@@ -64,11 +60,11 @@ class ConceptTrack:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LanguageTrack:
-    """All concepts over the checkpoints, and how the representations of neutral texts moved.
+    """All concepts over the checkpoints, and how representations of neutral texts moved.
 
-    `cka` and `relative` compare every checkpoint with the last (on the first 1000 tokens);
-    `transport` is the share of variance at it that the rotation from the last explains on held-out
-    tokens (control: a random rotation), `unmoved` the same without any rotation.
+    `cka` and `relative` compare every checkpoint with the last (on the first 1,000 tokens);
+    `transport` is the share of its variance that the rotation from the last one explains on
+    held-out tokens (control: a random rotation), `unmoved` the same without rotation.
     """
 
     steps: tuple[int, ...]
@@ -82,11 +78,11 @@ class LanguageTrack:
 
     @property
     def fixed(self) -> int:
-        """The factor, by number, that is measured beside the best: the second of the grid."""
+        """The number of the factor reported beside the best: the second of the grid."""
         return min(1, len(self.factors) - 1)
 
     def concept(self, name: str) -> ConceptTrack:
-        """One concept by its name.
+        """One concept by name.
 
         Raises:
             InputError: there is none of this name.
@@ -102,7 +98,7 @@ class LanguageTrack:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Place:
-    """What was measured at one checkpoint."""
+    """The measures at one checkpoint."""
 
     naive: list[np.ndarray]
     readable: list[Score]
@@ -122,26 +118,24 @@ def track_language(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LanguageTrack:
-    """Measure every concept at every checkpoint: prompted, and steered with the own, the final, the
-    transported and random directions.
+    """Measure every concept at every checkpoint: prompted, and steered with its own, the final, the
+    transported and random directions (`steer_concept`).
 
     The final directions come from the last checkpoint; the rotation from it to each other one is
     fitted on `texts`. One checkpoint is in memory at a time (the last one is loaded twice).
 
     Args:
-        checkpoints: rising steps; anything with a `step` and a `load()` that gives a model with its
-            tokenizer.
+        checkpoints: of rising steps; each loads a model with its tokenizer.
         concepts: made with the models' tokenizer (`language_concepts`).
-        texts: neutral ones, for the rotation and the similarities; some hundreds of tokens more
-            than the site is wide.
-        site: where directions are taken and added, for instance `L2.resid_post`.
+        texts: neutral ones, for the rotation and the similarities; a few hundred tokens more than
+            the site is wide.
+        site: where directions are taken and added, such as `L2.resid_post`.
 
     Raises:
-        InputError: there are fewer than 2 checkpoints or their steps do not rise, or there are no
-            concepts.
+        InputError: fewer than 2 checkpoints, steps that do not rise, or no concepts.
 
-    Cost: about `2 + factors·6` forward passes over each concept's prompts a checkpoint: for the
-    tiny model 1 s a concept and checkpoint.
+    Cost: about `2 + 6 · factors` forward passes over each concept's prompts per checkpoint (1 s per
+    concept for the tiny model).
 
     Example:
         >>> track_language(
@@ -180,7 +174,7 @@ def track_language(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Measures:
-    """What is measured at every checkpoint, and what the last one held, to compare with."""
+    """What to measure at every checkpoint, with the last one's activations to compare with."""
 
     concepts: Sequence[LanguageConcept]
     texts: Sequence[str]

@@ -1,6 +1,4 @@
-"""The words that prompts and continuations of language concepts are made of; written for this
-project, simple enough for a tiny model.
-"""
+"""The words of language concepts' prompts and continuations, simple enough for a tiny model."""
 
 ARTICLE_FRONTS = ("", "something", "a person", "usually", "the quality")
 ARTICLE_OPENERS = (
@@ -11,62 +9,24 @@ ARTICLE_OPENERS = (
 )  # fmt: skip
 
 NUMBER_FRONTS = (
-    "",
-    "that",
-    "when",
-    "if",
-    "because",
-    "where",
-    "as",
-    "in which",
-    "he said that",
-    "so that",
-    "until",
-    "but",
-)
+    "", "that", "when", "if", "because", "where", "as", "in which", "he said that", "so that",
+    "until", "but",
+)  # fmt: skip
 PLURAL_SUBJECTS = (
-    "they",
-    "we",
-    "the plants",
-    "the leaves",
-    "people",
-    "flowers",
-    "the animals",
-    "the trees",
-    "these",
-    "the people",
-    "plants",
-    "the children",
-)
+    "they", "we", "the plants", "the leaves", "people", "flowers", "the animals", "the trees",
+    "these", "the people", "plants", "the children",
+)  # fmt: skip
 SINGULAR_SUBJECTS = (
-    "he",
-    "she",
-    "the plant",
-    "the leaf",
-    "the person",
-    "the flower",
-    "the animal",
-    "the tree",
-    "it",
-    "the child",
-    "one",
-    "this",
-)
+    "he", "she", "the plant", "the leaf", "the person", "the flower", "the animal", "the tree",
+    "it", "the child", "one", "this",
+)  # fmt: skip
 PLURAL_VERBS = ("are", "have", "were")
 SINGULAR_VERBS = ("is", "has", "was")
 
 LIVING = (
-    "herb",
-    "small tree",
-    "shrub",
-    "large bird",
-    "fish",
-    "a plant",
-    "a common tree",
-    "wild animal",
-    "perennial herb",
-    "any of several plants",
-)
+    "herb", "small tree", "shrub", "large bird", "fish", "a plant", "a common tree", "wild animal",
+    "perennial herb", "any of several plants",
+)  # fmt: skip
 PLACE_CUES = (
     "native to", "found in", "of tropical", "of western", "of eastern", "of northern",
     "of southern", "of central", "native to tropical", "found in southern", "common in eastern",

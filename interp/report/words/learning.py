@@ -99,7 +99,7 @@ def _speeds(found: LearningResult) -> list[str]:
     return [
         f"Speed of learning {'the held-out class' if name == 'joint' else name} against Δcolour: "
         f"rank correlation {score_cell(score, signed=True)} over {score.n} "
-        f"runs; runs dealt at random to signals {_signed(score.control)}."
+        f"runs; with signals permuted across runs {_signed(score.control)}."
         for name, score in found.correlations.items()
     ]
 
@@ -120,8 +120,8 @@ def _lags(found: LearningResult) -> list[str]:
     )
     if shares:
         said.append(
-            "Share of the runs reaching either in which it works before random directions do "
-            f"(chance .5): {shares}."
+            f"Share of runs in which a {arm_title(main)} works before random directions do, of "
+            f"those in which either works (chance 0.5): {shares}."
         )
     return said
 

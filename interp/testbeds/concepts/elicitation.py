@@ -1,5 +1,5 @@
-"""Ways to elicit a class that a network has never seen: prompting, prompting for more, and shifting
-what it is told or what it holds.
+"""Eliciting a class that a network has never seen: prompts, exaggerated prompts, and shifts of the
+prompt's embedding or of the bottleneck.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,14 @@ CONTROL_OF = {
     "linear_size": "random",
     "mid": "random_mid",
 }
-"""The arm of random shifts beside which each is to be read."""
+"""The random arm that controls each."""
 _RED_LARGE, _RED_SMALL, _BLUE_LARGE = 0, 1, 2
 _DIRECTIONS = 1_000_003
 
 
 @dataclass(frozen=True)
 class ElicitationGrid:
-    """The factors of each arm, and how many images each is judged by; the random arms have the
-    grids of what they control.
+    """The factors of each arm (random arms: of what they control), and the number of images each.
 
     Raises:
         InputError: no factor, or no images.
@@ -53,9 +52,7 @@ class ElicitationGrid:
 
 @dataclass(frozen=True)
 class _Setting:
-    """One arm at one factor: what the network is told, and what is added to its bottleneck at every
-    step.
-    """
+    """One arm at one factor: the condition, and the shift of the bottleneck at every step."""
 
     arm: str
     factor: float
@@ -74,20 +71,18 @@ def elicited(
     """Whether each image is of the held-out class (small, blue), by arm and factor; all arms start
     from the same noise.
 
-    - `naive`: prompted for it, `e(c)`. Its one factor is 0.
-    - `over_prompt`: prompted for a blue whose distance from grey is `f` times as large.
-    - `linear`: `e(c) + f · (e(blue) − e(red))`, both of the large class, which the network
-    has seen.
-    - `linear_size`: `e(c) + f · (e(small) − e(large))`, both of red: where size is what lags.
-    - `mid`: `f` times the mean difference of the bottleneck, step by step, between images of large
-    blue and large red from the same noise.
-    - `random`: `linear` with a direction drawn at random for every factor, of equal norm.
-    - `random_mid`: `mid` with a direction drawn at random for every factor, of the norm of the mean
-    difference at every step.
+    - `naive`: prompted for the class, `e(c)`. Its one factor is 0.
+    - `over_prompt`: prompted for a blue `f` times as far from grey.
+    - `linear`: `e(c) + f · (e(blue) − e(red))`, both large (seen in training).
+    - `linear_size`: `e(c) + f · (e(small) − e(large))`, both red: where size is what lags.
+    - `mid`: the bottleneck shifted by `f` times its mean difference, step by step, between images
+      of large blue and large red from the same noise.
+    - `random`, `random_mid`: `linear` and `mid` along a random direction for every factor, with the
+      same norm (at every step).
 
     Every direction is this network's own; nothing is fitted to the held-out class.
 
-    Cost: 25 settings of `grid.images` images each, all in one batch; .5 s on a slow core with 24.
+    Cost: 25 settings of `grid.images` images each, in one batch; 0.5 s on a slow core with 24.
 
     Source: Park et al. 2024 for over-prompting and latent shifts; Kwon et al. 2023 for h-space.
 
@@ -100,12 +95,10 @@ def elicited(
     grid = grid or ElicitationGrid()
     settings = _settings(network, signals, grid, seed)
     noise = starting_noise(grid.images, seed=seed)
-    told = torch.cat([setting.embedding.expand(grid.images, -1) for setting in settings])
-    # All at once: on a small network most of the time goes into starting operations, not into
-    # arithmetic.
+    # All in one batch: a small network spends most of the time on starting operations.
     images = sample_images(
         network,
-        told,
+        torch.cat([setting.embedding.expand(grid.images, -1) for setting in settings]),
         repeat(noise, "image c y x -> (setting image) c y x", setting=len(settings)),
         mid_shifts=_shifts(settings, grid.images),
     )
@@ -119,8 +112,7 @@ def elicited(
 def best_factor(arm: Mapping[float, float]) -> float:
     """The factor with the highest accuracy, the smallest of equal ones.
 
-    The best of a grid is biased upwards, so it is only to be set beside the best of a control with
-    as large a grid.
+    The best of a grid is biased upwards: compare it only with the best of a control's equal grid.
 
     Raises:
         InputError: there are no factors.
@@ -133,12 +125,12 @@ def best_factor(arm: Mapping[float, float]) -> float:
 def prompt_embedding(
     network: ConceptNetwork, prompt: Float[Tensor, "4"]
 ) -> Float[Tensor, " width"]:
-    """What the network makes of one prompt."""
+    """The embedding of one prompt."""
     return torch.as_tensor(network.embed(prompt[None])[0])
 
 
 def over_prompted(signals: ConceptSignals, factor: float) -> Float[Tensor, "4"]:
-    """The held-out class' prompt with its colour `factor` times as far from grey; size stays."""
+    """The held-out class's prompt with its colour `factor` times as far from grey."""
     prompt = signals.prompt(HELD_OUT)
     return torch.cat([0.5 + factor * (prompt[:3] - 0.5), prompt[3:]])
 
@@ -146,7 +138,7 @@ def over_prompted(signals: ConceptSignals, factor: float) -> Float[Tensor, "4"]:
 def mid_difference(
     network: ConceptNetwork, signals: ConceptSignals, *, images: int = 24, seed: int = 0
 ) -> Float[Tensor, "step channel h w"]:
-    """The bottleneck's mean for large blue less that for large red, at every sampling step, from
+    """The bottleneck's mean for large blue minus that for large red, at every sampling step, from
     the same noise.
 
     Cost: sampling `2 · images` images.
@@ -174,7 +166,7 @@ def _settings(
     }
     colour, size = seen[_BLUE_LARGE] - seen[_RED_LARGE], seen[_RED_SMALL] - seen[_RED_LARGE]
     mid = mid_difference(network, signals, images=grid.images, seed=seed)
-    # Not the seed of the noise: the directions would be its first numbers.
+    # Not the noise's seed, or the directions would be its first numbers.
     generator = torch.Generator().manual_seed(seed + _DIRECTIONS)
     settings = [_Setting("naive", 0.0, plain)]
     settings += [
@@ -193,7 +185,7 @@ def _settings(
 
 
 def _random_like(directions: Tensor, generator: torch.Generator) -> Tensor:
-    """One direction drawn at random, given the norm of each row in turn."""
+    """One random direction, repeated with the norm of each row."""
     drawn = torch.randn(directions.shape[1:], generator=generator)
     norms = directions.flatten(1).norm(dim=1)
     return drawn / drawn.norm() * norms.view(-1, *([1] * drawn.ndim))

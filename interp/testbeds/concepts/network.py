@@ -1,6 +1,4 @@
-"""A conditional diffusion network of 32,000 parameters whose conditions all pass through one
-embedding, and how it is sampled.
-"""
+"""A conditional diffusion network of 32,000 parameters with a single embedding, and its sampler."""
 
 import math
 from collections.abc import Sequence
@@ -24,10 +22,10 @@ class ConceptNetwork(nn.Module):
     """A UNet of two levels that predicts the clean image from a noisy one, its time, and an
     embedded condition (red, green, blue, radius).
 
-    `embed` has two layers, and is all through which a condition gets in: a shift of it is a shift
-    of the condition at every block. What `encode` returns first is the bottleneck, "h-space". With
-    a linear embedding the held-out class is learned together with the seen ones, and there is
-    nothing to see. The image is predicted, not v: with v small circles stay blurred at this size.
+    Conditions enter only through `embed`, so that shifting it shifts the condition of every block.
+    It has two layers: with a linear embedding the held-out class is learned together with the seen
+    ones. The first output of `encode` is the bottleneck, "h-space". The image is predicted, not v,
+    with which small circles stay blurred at this size.
 
     Raises:
         InputError: `channels` is no multiple of 4.
@@ -79,7 +77,7 @@ class ConceptNetwork(nn.Module):
         Float[Tensor, "image half y x"],
         Float[Tensor, "image width"],
     ]:
-        """The bottleneck, the skip and the code of condition and time that every block is told."""
+        """The bottleneck, the skip, and the code of condition and time that every block gets."""
         code = nn.functional.silu(embedding + self.embed_time(_waves(times)))
         skip = self.down(self.enter(images), code)
         return self.mid(self.shrink(skip), code), skip, code
@@ -90,7 +88,7 @@ class ConceptNetwork(nn.Module):
         skip: Float[Tensor, "image half y x"],
         code: Float[Tensor, "image width"],
     ) -> Float[Tensor, "image 3 y x"]:
-        """The predicted clean images of what `encode` returned."""
+        """The predicted clean images from what `encode` returns."""
         raised = nn.functional.interpolate(self.rise(mid, code), scale_factor=2.0, mode="nearest")
         return torch.as_tensor(
             self.leave(nn.functional.silu(self.up(torch.cat([raised, skip], dim=1), code)))
@@ -98,19 +96,15 @@ class ConceptNetwork(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut; the code scales and shifts (FiLM; Perez et al. 2018) what
-    is between them.
-    """
+    """Two convolutions beside a shortcut, FiLM by the code (Perez et al. 2018) between them."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.first_norm = nn.GroupNorm(_GROUPS, inputs)
         self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.film = nn.Linear(WIDTH, 2 * outputs)
-        self.second_norm, self.second = (
-            nn.GroupNorm(_GROUPS, outputs),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
-        )
+        self.second_norm = nn.GroupNorm(_GROUPS, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, inner: Tensor, code: Tensor) -> Tensor:
@@ -123,15 +117,13 @@ class _Block(nn.Module):
 def signal_and_noise(
     times: Float[Tensor, " image"],
 ) -> tuple[Float[Tensor, "image 1 1 1"], Float[Tensor, "image 1 1 1"]]:
-    """The cosine schedule: `z = cos(πt/2) · image + sin(πt/2) · noise`, at times from 0 (an image)
-    to 1 (noise).
-    """
+    """The cosine schedule: `z = cos(πt/2) · image + sin(πt/2) · noise`, with t from 0 to 1."""
     angle = times[:, None, None, None] * (math.pi / 2)
     return angle.cos(), angle.sin()
 
 
 def starting_noise(count: int, side: int = 12, *, seed: int = 0) -> Float[Tensor, "image 3 y x"]:
-    """What sampling starts from."""
+    """The noise from which sampling starts."""
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
@@ -144,12 +136,12 @@ def sample_images(
     mid_shifts: Sequence[Float[Tensor, "image channel h w"]] | None = None,
     steps: int = SAMPLING_STEPS,
 ) -> Float[Tensor, "image 3 y x"]:
-    """Images by DDIM without noise of its own (Song et al. 2021) from embedded conditions.
+    """Images by deterministic DDIM (Song et al. 2021) from embedded conditions.
 
     With the image predicted at `z = a·image + s·noise`, the noise is `(z − a·image) / s`; both are
-    mixed again for the next time. `mid_shifts` are added to the bottleneck, one per sampling step.
+    mixed again for the next time. `mid_shifts` are added to the bottleneck, one per step.
 
-    Cost: one forward pass a step; 10 steps of 100 images take .15 s on a slow core.
+    Cost: one forward pass per step; 10 steps of 100 images take 0.15 s on a slow core.
 
     Example:
         >>> sample_images(network, network.embed(prompts), starting_noise(len(prompts)))
@@ -165,7 +157,7 @@ def sample_bottlenecks(
     *,
     steps: int = SAMPLING_STEPS,
 ) -> tuple[Float[Tensor, "image 3 y x"], Float[Tensor, "step image channel h w"]]:
-    """The images of `sample_images`, and what the bottleneck held at every step."""
+    """The images of `sample_images`, and the bottleneck at every step."""
     bottlenecks: list[Tensor] = []
     images = _sampled(network, embedding, noise, None, steps, bottlenecks)
     return images, torch.stack(bottlenecks)
@@ -204,18 +196,13 @@ def save_network(network: ConceptNetwork, path: Path) -> None:
     """Write the weights in half precision, whole or not at all."""
     from safetensors.torch import save_file
 
+    state = network.state_dict()
     with replacing(path) as temporary:
-        save_file(
-            {
-                name: value.detach().half().contiguous()
-                for name, value in network.state_dict().items()
-            },
-            temporary,
-        )
+        save_file({name: value.half().contiguous() for name, value in state.items()}, temporary)
 
 
 def load_network(path: str | Path) -> ConceptNetwork:
-    """Read what `save_network` wrote; the width is that of the weights.
+    """Read what `save_network` wrote.
 
     Raises:
         UnavailableError: the file is missing, damaged, or holds another network.

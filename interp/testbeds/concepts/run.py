@@ -15,7 +15,13 @@ from interp.core import InputError
 from interp.core.files import read_json
 from interp.core.names import require_known
 from interp.core.provenance import package_versions
-from interp.dynamics.learning_times import LearningRule, LearningTime, learning_time, rising
+from interp.dynamics.learning_times import (
+    LearningRule,
+    LearningTime,
+    learning_time,
+    require_unit,
+    rising,
+)
 from interp.dynamics.trajectories import Trajectories
 from interp.dynamics.turns import RULE, Turn, find_turn
 from interp.testbeds.images.concept_shapes import CONCEPTS, ConceptSignals
@@ -27,12 +33,11 @@ _WANTED = {"signal", "seed", "steps", "naive", "arms", "arm_steps"}
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptTrainingSettings:
-    """A run: the data's signals, the network, its training, and how it is measured.
+    """A run: the data's signals, the network, its training, and its measures.
 
-    `hidden` is a concept that the prompts of a share `hide` of the training images do not speak of
-    (those parts are zero): underspecified prompts. `arms_every` is how many checkpoints lie between
-    two at which every arm of `elicitation` is measured. A run stops `stop_after` checkpoints after
-    all has been learned (None: it does not).
+    Prompts are underspecified in a share `hide` of the training images: the parts of the concept
+    `hidden` are zero. The arms of `elicitation` are measured at every `arms_every`-th checkpoint. A
+    run stops once all was learned at `stop_after` checkpoints in a row (None: it does not).
 
     Raises:
         InputError: fewer than two checkpoints, a share outside 0…1, or a count below 1.
@@ -87,19 +92,17 @@ class ConceptTrainingSettings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ConceptRun:
-    """What a run did at each of its checkpoints: prompted for the held-out class, and under
-    interventions.
+    """A run at each of its checkpoints: prompted for the held-out class, and under interventions.
 
-    `naive[measure] [checkpoint]` are accuracies from 0 to 1 at `steps`: of images prompted for the
-    held-out class (`colour`, `size`, `joint`: both at once), and of the three classes that are
-    trained on (`seen`: both at once). `arms[arm][factor] [arm checkpoint]` is the joint accuracy
-    under an intervention at each factor tried, at `arm_steps`. `coordinates[axis] [checkpoint]` are
-    the images' mean places between the classes, if they were measured; `losses` the mean training
-    loss up to each checkpoint. `sheets` are pictures of generated samples by step, `checkpoints`
-    the folder of those that were kept.
+    `naive[measure]` are accuracies from 0 to 1 at `steps`: of images prompted for the held-out
+    class (`colour`, `size`, `joint`: both at once) and for the three training classes (`seen`: both
+    at once). `arms[arm][factor]` is the joint accuracy under an intervention, at `arm_steps`.
+    `coordinates[axis]` are the images' mean positions between the classes, if measured; `losses`
+    the mean training loss since the checkpoint before. `sheets` are pictures of samples by step,
+    `checkpoints` the folder of stored networks, if any.
 
     Raises:
-        InputError: steps that do not rise, a curve that is missing, of another length, or not
+        InputError: steps that do not rise; a curve that is missing, of another length, or not
             within 0 to 1.
 
     Example:
@@ -144,12 +147,12 @@ class ConceptRun:
 
     @property
     def name(self) -> str:
-        """For files and legends."""
+        """The run's name in files and legends."""
         return run_name(self.settings)
 
     @property
     def signal(self) -> float:
-        """How far red and blue lie apart."""
+        """The distance between red and blue."""
         return self.settings.colour
 
     @property
@@ -159,9 +162,7 @@ class ConceptRun:
 
     @property
     def variant(self) -> str:
-        """What sets it apart from the experiment's own runs: another size signal, or prompts that
-        hide a concept.
-        """
+        """What differs from the main runs: another size signal, or prompts that hide a concept."""
         size, hidden = self.settings.size, self.settings.hidden
         parts = [] if size == ConceptTrainingSettings.size else [f"Δsize {size:g}"]
         if hidden != "none":
@@ -170,30 +171,26 @@ class ConceptRun:
 
     @cached_property
     def way(self) -> Float[np.ndarray, "checkpoint 2"]:
-        """The trajectory in the plane of colour and size: soft coordinates where there are some,
-        else accuracies.
+        """The trajectory in the plane of colour and size: soft coordinates if measured, else
+        accuracies.
         """
-        source = (
-            self.coordinates if all(axis in self.coordinates for axis in CONCEPTS) else self.naive
-        )
+        source = self.coordinates if set(CONCEPTS) <= set(self.coordinates) else self.naive
         return np.stack([source[axis] for axis in CONCEPTS], axis=1)
 
     @cached_property
     def turn(self) -> Turn | None:
-        """The largest turn of the trajectory; None where there are too few checkpoints to tell."""
+        """The largest turn of the trajectory; None with too few checkpoints."""
         return find_turn(self.steps, self.way) if len(self.steps) > 2 * RULE.window else None
 
     def learned(self, measure: str, rule: LearningRule) -> LearningTime:
-        """When one of `naive` was learned. Take a rule `for_good`: the one grey of a network that
-        does not look at the colour yet, if it is a little blue, is read as blue for some
-        checkpoints."""
+        """When one of `naive` was learned. Use a rule `for_good`: a network that ignores colour
+        paints one grey, which may be read as blue for some checkpoints.
+        """
         require_known("measure", measure, MEASURES)
         return learning_time(self.steps, self.naive[measure], rule)
 
     def prompted(self, rule: LearningRule) -> LearningTime:
-        """When the held-out class comes when prompted for, looked at only where the interventions
-        were: what a lag is measured from.
-        """
+        """When prompting elicits the held-out class, at `arm_steps` only, to compute lags from."""
         joint = np.interp(self.arm_steps, self.steps, self.naive["joint"])
         return learning_time(self.arm_steps, joint, rule)
 
@@ -212,15 +209,11 @@ class ConceptRun:
         return grid[factor]
 
     def elicited(self, arm: str, rule: LearningRule, factor: float | None = None) -> LearningTime:
-        """From when on an arm elicits the held-out class at one factor, or at the best of each
-        checkpoint if left out.
-        """
+        """When an arm elicits the held-out class, at one factor or at each checkpoint's best."""
         return learning_time(self.arm_steps, self.arm(arm, factor), rule)
 
     def trajectories(self) -> Trajectories:
-        """The soft coordinates as a run in concept space (one value a checkpoint: the mean over
-        images).
-        """
+        """The soft coordinates (means over images) as a run in concept space."""
         samples = {
             name: rearrange(values, "checkpoint -> checkpoint 1")
             for name, values in self.coordinates.items()
@@ -249,11 +242,11 @@ class ConceptRun:
 
 
 def load_concept_run(path: str | Path) -> ConceptRun:
-    """Read the json of `train_concepts`; checkpoints lie in a folder of its name.
+    """Read the json of `train_concepts`; checkpoints lie in a folder of the same name.
 
     Raises:
-        UnavailableError: the file is missing or no json.
-        InputError: it is a file of something else; the message says what it lacks.
+        UnavailableError: the file is missing or not json.
+        InputError: it holds something else; the message says what it lacks.
 
     Example:
         >>> load_concept_run("data/dynamics/shapes/colour0.2_seed0.json").trajectories()
@@ -264,7 +257,7 @@ def load_concept_run(path: str | Path) -> ConceptRun:
 
 
 def run_from_dict(found: Any, source: str) -> ConceptRun:
-    """The run of `ConceptRun.to_dict`; settings that are not there are the default.
+    """The run of a `ConceptRun.to_dict`; missing settings take their defaults.
 
     Raises:
         InputError: it is something else; the message names the source.
@@ -307,15 +300,11 @@ def _require_curve(what: str, values: np.ndarray, count: int) -> None:
         raise InputError(
             f"{what} has {values.shape} values for {count} checkpoints; give one per checkpoint"
         )
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InputError(
-            f"{what} has values from {values.min():.3g} to {values.max():.3g}; give finite ones "
-            "from 0 to 1"
-        )
+    require_unit(what, values)
 
 
 def run_name(settings: ConceptTrainingSettings) -> str:
-    """The name of a run, which says what is not the default: `colour0.2_seed0`."""
+    """A run's name, with what is not the default: `colour0.2_seed0`."""
     size = "" if settings.size == ConceptTrainingSettings.size else f"_size{settings.size:g}"
     hidden = "" if settings.hidden == "none" else f"_{settings.hidden}hidden{settings.hide:g}"
     return f"colour{settings.colour:g}{size}{hidden}_seed{settings.seed}"

@@ -1,5 +1,5 @@
-"""Training the concept network on three of four classes, and measuring, as it goes, what it does
-when prompted for the fourth.
+"""Training the concept network on three of four classes, and measuring whether it makes the
+fourth.
 """
 
 import json
@@ -61,23 +61,23 @@ def train_concepts(
     checkpoints: str | Path | None = None,
     progress: Progress = silent,
 ) -> ConceptRun:
-    """Train one run and measure it at every checkpoint; `path` (json) is written as it goes.
+    """Train a run and measure it at every checkpoint, each time writing `path` (json).
 
-    The network sees the three seen classes, each image with its own colour and radius as its
-    condition, and learns to predict it clean by least squares, at times drawn evenly. A run that is
-    finished is read, not trained again; one that was broken off goes on from its last checkpoint
-    (`*.state.safetensors` beside it, removed at the end), with the weights of an uninterrupted one.
+    The network learns, by least squares at times drawn uniformly, to predict clean images of the
+    three seen classes, conditioned on their colour and radius. A finished run is read, not trained
+    again; an interrupted one resumes from its last checkpoint (`*.state.safetensors` beside `path`,
+    removed at the end), with the weights of an uninterrupted run.
 
     Args:
-        checkpoints: a folder for `step_*.safetensors` (70 kB each); none are kept if left out.
+        checkpoints: a folder for `step_*.safetensors` (70 kB each); by default none are kept.
 
     Raises:
-        InputError: a concept that its reader cannot tell apart (with the accuracy), or `path` holds
-            a run of other settings.
+        InputError: a reader cannot tell its concept apart (with the accuracy), or `path` holds a
+            run of other settings.
         UnavailableError: a file cannot be written.
 
-    Source: Park et al. 2024, at CPU size. Cost: the defaults take 40 s on a slow core, a third of
-    it measuring.
+    Source: Park et al. 2024, at CPU size. Cost: by default 40 s on a slow core, a third of it for
+    measuring.
 
     Example:
         >>> train_concepts(
@@ -123,7 +123,7 @@ def train_concepts(
 
 
 def _measured(task: "_Task", trainer: Trainer, progress: Progress) -> Iterator[ConceptRun]:
-    """Train, and give out the run as it is at every checkpoint."""
+    """Train, and yield the run at every checkpoint."""
     settings, kept = task.settings, task.settings.kept_steps()
     record = _Record(settings=settings, **json.loads(trainer.notes or "{}"))
     for step in trainer.train(
@@ -134,17 +134,17 @@ def _measured(task: "_Task", trainer: Trainer, progress: Progress) -> Iterator[C
         stretch = trainer.losses[record.steps[-1] if record.steps else 0 :]
         record.losses.append(round(float(torch.stack(stretch).mean()), 5))
         record.measure(task.network, step)
-        # What was measured is saved with the weights, so that a run goes on with both or neither.
+        # Saved with the weights, so that a run resumes with both or neither.
         trainer.notes = json.dumps(record.values())
         finished = step == settings.steps or record.all_learned()
         yield record.run(seconds=trainer.seconds, finished=finished)
 
 
 def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) -> dict[str, Axis]:
-    """The axes of concept space for `track`: where images prompted for the held-out class lie, and
-    how well the readers tell.
+    """The axes of concept space for `track`: the positions of images prompted for the held-out
+    class, and the readers' accuracies.
 
-    Cost: sampling `images` images an axis and checkpoint.
+    Cost: sampling `images` images per axis and checkpoint.
 
     Example:
         >>> track(
@@ -155,11 +155,8 @@ def concept_axes(signals: ConceptSignals, *, images: int = 64, seed: int = 0) ->
     oracle = require_told_apart(signals)
 
     def measure(network: ConceptNetwork, place: int) -> Float[np.ndarray, " image"]:
-        return np.asarray(
-            concept_coordinates(_generated(network, signals, (HELD_OUT,), images, seed), signals)[
-                :, place
-            ].numpy()
-        )
+        prompted = _generated(network, signals, (HELD_OUT,), images, seed)
+        return np.asarray(concept_coordinates(prompted, signals)[:, place])
 
     return {
         "colour": Axis(lambda network: measure(network, 0), oracle["colour"]),
@@ -179,7 +176,7 @@ class _Task:
         self.generator = torch.Generator().manual_seed(settings.seed)
 
     def loss(self, step: int) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, twice: what is learned from is also what is recorded."""
+        """The loss of a batch, to learn from and to record."""
         size = self.settings.batch_size
         chosen = torch.randint(len(self.data), (size,), generator=self.generator)
         images, conditions = self.data.images[chosen], self._prompts(self.data.conditions[chosen])
@@ -193,13 +190,13 @@ class _Task:
     def _prompts(self, conditions: Tensor) -> Tensor:
         if self.settings.hide == 0:
             return conditions
-        silent_ones = torch.rand(len(conditions), 1, generator=self.generator) < self.settings.hide
-        return conditions * (1 - silent_ones * torch.tensor(_PARTS[self.settings.hidden]))
+        hiding = torch.rand(len(conditions), 1, generator=self.generator) < self.settings.hide
+        return conditions * (1 - hiding * torch.tensor(_PARTS[self.settings.hidden]))
 
 
 @dataclass(kw_only=True)
 class _Record:
-    """What is measured as a run goes on: the lists of `ConceptRun`, by the names of its file."""
+    """The measures so far: the lists of `ConceptRun`, named as in its file."""
 
     settings: ConceptTrainingSettings
     steps: list[int] = field(default_factory=list)
@@ -212,7 +209,7 @@ class _Record:
     losses: list[float] = field(default_factory=list)
 
     def values(self) -> dict[str, Any]:
-        """All but the settings."""
+        """Everything except the settings."""
         return {name: value for name, value in vars(self).items() if name != "settings"}
 
     def run(self, *, seconds: float, finished: bool) -> ConceptRun:
@@ -223,7 +220,7 @@ class _Record:
         return run_from_dict({**about, **self.values(), **ends}, "the record")
 
     def measure(self, network: ConceptNetwork, step: int) -> None:
-        """Add what the network does at a checkpoint; with every arm at each `arms_every`-th."""
+        """Measure the network at a checkpoint, with all arms at every `arms_every`-th."""
         settings, signals = self.settings, self.settings.signals
         prompted = _generated(network, signals, (HELD_OUT,), settings.images, settings.seed)
         hits = concept_hits(prompted, signals, HELD_OUT)
@@ -256,9 +253,7 @@ class _Record:
                 curves.setdefault(f"{factor:g}", []).append(_share(hits))
 
     def all_learned(self) -> bool:
-        """Whether the seen and the held-out classes have been right at enough checkpoints in a
-        row.
-        """
+        """Whether seen and held-out classes were right at `stop_after` checkpoints in a row."""
         wanted = self.settings.stop_after
         if wanted is None or len(self.steps) < wanted:
             return False
@@ -279,7 +274,9 @@ def _generated(
 ) -> Tensor:
     """`images` images of every class, all from the same noise."""
     prompts = torch.stack([signals.prompt(index) for index in classes])
-    told = network.embed(repeat(prompts, "kind part -> (kind image) part", image=images))
     noise = starting_noise(images, seed=seed)
-    same = repeat(noise, "image c y x -> (kind image) c y x", kind=len(classes))
-    return sample_images(network, told, same)
+    return sample_images(
+        network,
+        network.embed(repeat(prompts, "kind part -> (kind image) part", image=images)),
+        repeat(noise, "image c y x -> (kind image) c y x", kind=len(classes)),
+    )

@@ -24,14 +24,12 @@ _PREDICTIONS = ("sample", "epsilon", "v_prediction")
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:
-    """What a generator is and how it is trained; the defaults are those of the ordinary network
-    that ships.
+    """A generator and its training; the defaults are those of the ordinary network that ships.
 
-    `prediction` is what the network answers: the clean image (`sample`), the noise, or v (Salimans
-    & Ho 2022). `skip_dropout` is the probability with which an image is run without any skip in
-    training, `removed_skips` how many of the highest-resolution skips are left out for good.
-    `label_dropout` is the share of images trained without their label (for classifier-free
-    guidance).
+    The network predicts the clean image (`prediction` "sample"), the noise, or v (Salimans & Ho
+    2022). `skip_dropout` is the probability of training an image without any skip connection,
+    `removed_skips` the number of highest-resolution skips left out for good, `label_dropout` the
+    share of images trained without label (for classifier-free guidance).
     """
 
     channels: tuple[int, ...] = (8, 16, 32, 64)
@@ -79,11 +77,11 @@ class GeneratorSettings:
 def build_network(
     settings: GeneratorSettings, shape: tuple[int, int, int], classes: int | None, width: int | None
 ) -> Any:
-    """A `UNet2DModel` with weights drawn from the settings' seed, for images `[channel, y, x]`.
+    """A `UNet2DModel` for images `[channel, y, x]`, with weights from the settings' seed.
 
-    With `classes` it has one label embedding each, and one more for "no label". With `width` it
-    takes label vectors, which are padded with zeros and added to the embedding of the time. Global
-    random state is left as it is.
+    With `classes` it has one label embedding each, and one for "no label". With `width` it takes
+    label vectors, which are padded with zeros and added to the time embedding. Global random state
+    is left alone.
 
     Raises:
         InputError: the images are not square, or too small for the number of levels.
@@ -123,8 +121,8 @@ def build_network(
 
 
 def build_scheduler(settings: GeneratorSettings) -> Any:
-    """The DDIM scheduler that a network of these settings is trained for: no clipping, trailing
-    steps (sampling begins at pure noise).
+    """The DDIM scheduler for these settings: no clipping, trailing steps (sampling begins at pure
+    noise).
     """
     from diffusers import DDIMScheduler
 
@@ -138,11 +136,10 @@ def build_scheduler(settings: GeneratorSettings) -> Any:
 
 
 def load_generator(folder: str | Path) -> UNetModel:
-    """A UNet from a folder of diffusers; skips that its `recipe.json` says it was trained without
-    are left out.
+    """A UNet from a diffusers folder, without the skips that its `recipe.json` says were removed.
 
     Raises:
-        UnavailableError: the folder holds no UNet that can be loaded.
+        UnavailableError: the folder holds no loadable UNet.
         InputError: it holds another kind of network.
 
     Example:

@@ -1,4 +1,4 @@
-"""What a trained generator makes, as one picture beside its weights."""
+"""Samples of a trained generator, as one picture beside its weights."""
 
 from pathlib import Path
 
@@ -16,14 +16,13 @@ SEED = 1234
 def write_sheet(
     folder: Path, path: Path, *, labels: Labels | None = None, rows: int = COLUMNS
 ) -> None:
-    """Sample the network of a folder and write the sheet as png; of a network of classes every row
-    is one class.
+    """Sample the network of a folder and write the sheet as png; with classes, one row for each.
 
     Cost: 64 images.
     """
-    told = None if labels is None else _first(labels, rows)
-    count = rows * COLUMNS if told is None else len(told)
-    write_png(path, sheet(sample(load_generator(folder), count, seed=SEED, labels=told)))
+    chosen = None if labels is None else _first(labels, rows)
+    count = rows * COLUMNS if chosen is None else len(chosen)
+    write_png(path, sheet(sample(load_generator(folder), count, seed=SEED, labels=chosen)))
 
 
 def _first(labels: Labels, rows: int) -> Tensor:

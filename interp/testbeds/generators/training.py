@@ -1,4 +1,4 @@
-"""Training a small generator, finished as a folder that diffusers loads."""
+"""Training a small generator into a folder that diffusers loads."""
 
 import hashlib
 import json
@@ -47,30 +47,28 @@ def train_generator(
     data: str = "",
     progress: Progress = silent,
 ) -> Path:
-    """Train a UNet to generate images like these; its folder is returned.
+    """Train a UNet to generate images like these, and return its folder.
 
-    The loss is the squared error of the predicted clean image x₀, weighted by `clip(SNR, 0, 5) + ¼`
-    at the noise level drawn (Hang et al. 2023 clip so; the ¼ keeps the noisiest levels from
-    vanishing), or the same in terms of v (÷ (SNR + 1)) or of the noise (÷ SNR, the ¼ left whole).
-    Adam with warm-up and cosine decay, gradients clipped, an exponential moving average of the
-    weights is kept.
+    The loss is the squared error of the predicted clean image, weighted by `clip(SNR, 0, 5) + ¼` at
+    the noise level drawn (the clip of Hang et al. 2023; the ¼ keeps the noisiest levels in), or the
+    same for v (÷ (SNR + 1)) or the noise (÷ SNR, but for the ¼). Adam with warm-up and cosine
+    decay, gradients clipped; an exponential moving average of the weights is kept.
 
     The folder then holds config.json and safetensors as diffusers saves them, `scheduler/`,
-    `recipe.json` (settings, data, cost, versions), `curve.json` and `samples.png`. While training,
-    `checkpoint.safetensors` holds all that is needed to go on: a second call with the same
-    arguments resumes there, and ends with the same weights as an uninterrupted run.
+    `recipe.json` (settings, data, cost, versions), `curve.json` and `samples.png`. Until then
+    `checkpoint.safetensors` lets a second call with the same arguments resume, with the weights of
+    an uninterrupted run.
 
     Args:
         images: values from −1 to 1.
         labels: classes `[image]` or vectors `[image, width]` to condition on.
-        data: what the images are, in words, for the recipe.
+        data: a description of the images for the recipe.
 
     Raises:
-        InputError: images of another range, labels of another number, or a folder that holds
-            another run.
+        InputError: images of another range, not one label per image, or a folder with another run.
         UnavailableError: the folder cannot be written.
 
-    Cost: 4,000 steps on 16 × 16 images take about 4 minutes on one slow core; memory is small.
+    Cost: about 4 minutes for 4,000 steps on 16 × 16 images on one slow core; little memory.
 
     Example:
         >>> folder = train_generator(
@@ -86,10 +84,7 @@ def train_generator(
         optimiser=torch.optim.Adam(task.module.parameters(), lr=settings.learning_rate, fused=True),
         objective=task.loss,
         state=place / CHECKPOINT,
-        identity={
-            "settings": json.dumps(settings.to_dict()),
-            "data": data_hash(images, labels),
-        },
+        identity={"settings": json.dumps(settings.to_dict()), "data": data_hash(images, labels)},
         generator=task.generator,
         rate=partial(rate, settings=settings),
         clip=settings.clip,
@@ -104,7 +99,7 @@ def train_generator(
 
 @dataclass(kw_only=True)
 class _Task:
-    """The network, what it learns from, and its random numbers."""
+    """The network, its data and its random numbers."""
 
     images: Float[Tensor, "image channel y x"]
     labels: Labels | None
@@ -116,13 +111,13 @@ class _Task:
         classes = None if self.labels is None or vectors else class_count(self.labels)
         shape = (int(self.images.shape[1]), int(self.images.shape[2]), int(self.images.shape[3]))
         self.module: Any = build_network(self.settings, shape, classes, width).train()
-        # Torch looks at the lower 32 bits only, so this repeats the stream that drew the weights.
-        # The networks that ship were trained so.
+        # Torch uses the lower 32 bits only, so this repeats the stream that drew the weights; the
+        # networks that ship were trained so.
         self.generator = torch.Generator().manual_seed(self.settings.seed + 2**32)
         self.retained = build_scheduler(self.settings).alphas_cumprod.double()
 
     def loss(self, step: int) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The loss of a batch, twice: what is learned from is also what is recorded."""
+        """The loss of a batch, to learn from and to record."""
         count = self.settings.batch_size
         rows = torch.randint(len(self.images), (count,), generator=self.generator)
         dropped = torch.rand(count, generator=self.generator) < self.settings.skip_dropout
@@ -139,48 +134,41 @@ class _Task:
         noise = torch.randn(clean.shape, generator=self.generator)
         kept = rearrange(self.retained[times].float(), "image -> image 1 1 1")
         noised = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        told = without_some(labels, self.module, settings.label_dropout, self.generator)
-        extra = {} if told is None else {"class_labels": prepared_labels(self.module, told)}
-        answer = self.module(noised, times, **extra).sample
-        wanted = right_answer(clean, noise, kept, settings.prediction)
+        given = without_some(labels, self.module, settings.label_dropout, self.generator)
+        extra = {} if given is None else {"class_labels": prepared_labels(self.module, given)}
+        predicted = self.module(noised, times, **extra).sample
+        target = right_answer(clean, noise, kept, settings.prediction)
         weights = loss_weights(self.retained[times], settings).float()
-        return (weights * (answer - wanted).square().mean(dim=(1, 2, 3))).mean()
+        return (weights * (predicted - target).square().mean(dim=(1, 2, 3))).mean()
 
 
 def rate(step: int, settings: GeneratorSettings) -> float:
-    """The learning rate's factor: a linear warm-up, then half a cosine to zero."""
+    """The learning rate's factor."""
     return warm_cosine(step, settings.steps, settings.warm_up)
 
 
 def loss_weights(
     retained: Float[Tensor, " image"], settings: GeneratorSettings
 ) -> Float[Tensor, " image"]:
-    """The weight of a squared error at noise levels with `retained` = ᾱ, for what the settings
-    predict.
-    """
+    """The weight of a squared error at noise levels with `retained` = ᾱ."""
     snr = retained / (1 - retained)
     clipped = snr.clamp(max=5)
-    if settings.prediction == "sample":
-        return clipped + 0.25
-    return (
-        clipped / snr + 0.25 if settings.prediction == "epsilon" else (clipped + 0.25) / (snr + 1)
-    )
+    if settings.prediction == "epsilon":
+        return clipped / snr + 0.25
+    return clipped + 0.25 if settings.prediction == "sample" else (clipped + 0.25) / (snr + 1)
 
 
 def right_answer(clean: Tensor, noise: Tensor, retained: Tensor, prediction: Prediction) -> Tensor:
-    """What a network should answer to `√ᾱ · clean + √(1 − ᾱ) · noise`, with `retained` = ᾱ: the
-    image, the noise, or v = √ᾱ · noise − √(1 − ᾱ) · clean (Salimans & Ho 2022)."""
-    if prediction == "sample":
-        return clean
-    return (
-        noise
-        if prediction == "epsilon"
-        else retained.sqrt() * noise - (1 - retained).sqrt() * clean
-    )
+    """What to predict from `√ᾱ · clean + √(1 − ᾱ) · noise`, with `retained` = ᾱ: the image, the
+    noise, or v = √ᾱ · noise − √(1 − ᾱ) · clean (Salimans & Ho 2022).
+    """
+    if prediction == "v_prediction":
+        return retained.sqrt() * noise - (1 - retained).sqrt() * clean
+    return clean if prediction == "sample" else noise
 
 
 def data_hash(images: Float[Tensor, "image channel y x"], labels: Labels | None) -> str:
-    """sha256 of the images and their labels."""
+    """Hash of the images and their labels."""
     parts = [images] if labels is None else [images, labels]
     return text_hash(
         hashlib.sha256(part.cpu().contiguous().numpy().tobytes()).hexdigest() for part in parts

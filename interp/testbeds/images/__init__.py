@@ -1,1 +1,1 @@
-"""Images with known factors: shapes, a pendulum with its shadow, and files of others."""
+"""Images with known factors: shapes, a pendulum with its shadow, and labelled image files."""

@@ -1,6 +1,4 @@
-"""Circles whose colour and size differ by a known signal, one class of which is held out, and the
-closed forms that read them back.
-"""
+"""Circles whose colour and size differ by a known signal, and closed forms that read them back."""
 
 from dataclasses import dataclass
 
@@ -21,16 +19,16 @@ MIDDLE_RADIUS = 0.45
 HAZE = 0.05
 """Coverage below this is read as background."""
 LEAST_AREA = 0.004
-"""A circle that covers less than this share of the image is none: its readings are NaN."""
+"""A circle covering less than this share of the image is none: its readings are NaN."""
 
 
 @dataclass(frozen=True)
 class ConceptSignals:
-    """How far apart the values of each concept are: the strength with which the data speaks of it.
+    """The strength of each concept in the data: how far apart its two values are.
 
     Red is `(½ + h, ½ − h, ½ − h)` and blue `(½ − h, ½ − h, ½ + h)` with `h = colour / 2`; the
-    radius is `0.45 ± size / 2` of half the image's side. Every image's own colour and radius are
-    jittered evenly, by up to `colour / 8` a channel and `3 size / 8`.
+    radius is `0.45 ± size / 2` of half the image's side. Colour and radius of each image are
+    jittered uniformly, by up to `colour / 8` per channel and `3 size / 8`.
 
     Raises:
         InputError: a signal below 0, colour above 0.8 or size above 0.4.
@@ -47,7 +45,7 @@ class ConceptSignals:
                 raise InputError(f"the {name} signal is {getattr(self, name)}; give 0 to {most}")
 
     def prompt(self, index: int) -> Float[Tensor, "4"]:
-        """The middle red, green, blue and radius of a class: what the network is prompted for."""
+        """The mean red, green, blue and radius of a class: its prompt."""
         require_class(index)
         near, far = 0.5 - self.colour / 2, 0.5 + self.colour / 2
         colour = (near, near, far) if index >= 2 else (far, near, near)
@@ -57,7 +55,7 @@ class ConceptSignals:
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptImages:
-    """Images from −1 to 1, each with its class and with its own red, green, blue and radius."""
+    """Images from −1 to 1, each with its class, red, green, blue and radius."""
 
     images: Float[Tensor, "image 3 y x"]
     conditions: Float[Tensor, "image 4"]
@@ -72,10 +70,10 @@ class ConceptImages:
 def concept_images(
     signals: ConceptSignals, per_class: int, *, classes: tuple[int, ...] = SEEN, seed: int = 0
 ) -> ConceptImages:
-    """Images of 12 × 12 pixels of a circle in the middle, `per_class` of each class.
+    """Images of 12 × 12 pixels of a central circle, `per_class` of each class.
 
-    A pixel whose middle is `d` pixels outside the circle is covered by `clip(½ − d, 0, 1)`;
-    coverage mixes the colour over a background of .9.
+    A pixel whose centre is `d` pixels outside the circle has coverage `clip(½ − d, 0, 1)`, which
+    mixes the colour over a background of 0.9.
 
     Raises:
         InputError: no images, or an unknown class.
@@ -88,7 +86,7 @@ def concept_images(
     """
     if per_class < 1 or not classes:
         raise InputError(
-            f"{per_class} images of {len(classes)} classes were asked for; give at least 1 of 1"
+            f"{per_class} images of {len(classes)} classes were requested; give at least 1 of 1"
         )
     generator = torch.Generator().manual_seed(seed)
     middle = torch.stack([signals.prompt(index) for index in classes]).repeat_interleave(
@@ -110,9 +108,9 @@ def concept_readings(
 ) -> dict[str, Float[Tensor, " image"]]:
     """Each image's `red_less_blue` and `radius` by closed forms; NaN where there is no circle.
 
-    Green is the same for red and blue, so `coverage = (.9 − green) / (.9 − ½ + h)`. Its sum is
-    `π (radius² + 1/12)` in pixels (the soft edge adds the 1/12); red minus blue, which the
-    background has none of, is divided by that sum.
+    Green is the same for red and blue, so `coverage = (0.9 − green) / (0.9 − ½ + h)`. It sums to
+    `π (radius² + 1/12)` in pixels (the soft edge adds the 1/12); red minus blue, 0 in the
+    background, is divided by that sum.
 
     Cost: a few passes over the images.
     """
@@ -132,10 +130,10 @@ def concept_readings(
 def concept_coordinates(
     images: Float[Tensor, "image 3 y x"], signals: ConceptSignals
 ) -> Float[Tensor, "image 2"]:
-    """How blue (0: the middle red, 1: the middle blue) and how small (0: large, 1: small) each
-    image is, clipped to 0…1.
+    """How blue (0: mean red, 1: mean blue) and how small (0: large, 1: small) each image is, in
+    0…1.
 
-    Where there is no circle both are ½: neither. The held-out class lies at (1, 1).
+    Without a circle both are ½. The held-out class lies at (1, 1).
 
     Raises:
         InputError: a signal is 0.
@@ -153,8 +151,7 @@ def concept_coordinates(
 def concept_hits(
     images: Float[Tensor, "image 3 y x"], signals: ConceptSignals, index: int
 ) -> Bool[Tensor, "image 2"]:
-    """Whether each image is read as the class' colour and as its size; an image without a circle is
-    read as neither.
+    """Whether each image is read as the class's colour and size; without a circle, as neither.
 
     Raises:
         InputError: an unknown class.
@@ -169,18 +166,16 @@ def concept_hits(
 def reader_accuracy(
     signals: ConceptSignals, *, per_class: int = 64, seed: int = 0
 ) -> dict[str, Score]:
-    """How often the readers are right about images of all four classes; the control is their
-    accuracy about shuffled classes.
+    """The readers' accuracy on images of all four classes; the control is that with permuted
+    classes.
 
     Example:
         >>> reader_accuracy(ConceptSignals(colour=0.1))["colour"]
     """
     data = concept_images(signals, per_class, classes=(0, 1, 2, 3), seed=seed)
-    shuffled = data.classes[
-        torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    ]
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     right = _right(data.images, signals, data.classes)
-    control = _right(data.images, signals, shuffled)
+    control = _right(data.images, signals, data.classes[order])
     return {
         name: bootstrap_mean(
             right[:, place].double().numpy(),
@@ -197,7 +192,7 @@ def require_told_apart(
     """The readers' accuracies, if all are good enough.
 
     Raises:
-        InputError: a concept is not told apart by its reader; the message holds the accuracy.
+        InputError: a reader is below `at_least`; the message holds its accuracy.
     """
     scores = reader_accuracy(signals, seed=seed)
     for name, score in scores.items():
@@ -210,10 +205,10 @@ def require_told_apart(
 
 
 def require_class(index: int) -> None:
-    """See that a class exists.
+    """Require a known class.
 
     Raises:
-        InputError: it does not.
+        InputError: the class is unknown.
     """
     if not 0 <= index < len(CLASSES):
         raise InputError(

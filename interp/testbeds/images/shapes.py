@@ -1,6 +1,4 @@
-"""Images of one soft-edged shape whose factors are known, and the closed forms that read the
-factors back.
-"""
+"""Images of one soft-edged shape with known factors, and closed forms that read them back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +16,7 @@ Kind = Literal["circle", "square", "triangle"]
 SHAPE_FACTORS = ("x", "y", "radius", "colour")
 
 HAZE = 0.05
-"""Coverage below this is read as background: a generator's faint haze over the whole image would
-move every mean.
-"""
+"""Coverage below this is read as background: a generator's faint haze would shift every mean."""
 LEAST_AREA = 0.004
 """A shape covering less than this share of the image is none: its factors are NaN."""
 BRIGHTEST = 0.4
@@ -36,11 +32,10 @@ _AREA = {"circle": torch.pi, "square": 4.0, "triangle": 3 * 3**0.5}
 
 @dataclass(frozen=True)
 class ShapeRanges:
-    """From where to where each factor is drawn, uniformly and independently.
+    """The range of each factor, drawn uniformly and independently; equal ends make it constant.
 
     `centre` (x and y) and `radius` are shares of the image's side; `colour` runs from 0 (blue) to 1
-    (red), `background` from 0 (black) to at most 0.4. A factor whose two ends are equal is
-    constant.
+    (red), `background` from 0 (black) to at most 0.4.
     """
 
     centre: tuple[float, float] = (0.3, 0.7)
@@ -49,12 +44,8 @@ class ShapeRanges:
     background: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        for name, most in {
-            "centre": 1.0,
-            "radius": 0.5,
-            "colour": 1.0,
-            "background": BRIGHTEST,
-        }.items():
+        most_of = {"centre": 1.0, "radius": 0.5, "colour": 1.0, "background": BRIGHTEST}
+        for name, most in most_of.items():
             low, high = getattr(self, name)
             if not 0 <= low <= high <= most:
                 raise InputError(
@@ -65,9 +56,7 @@ class ShapeRanges:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeImages:
-    """Images from −1 to 1, and the factors that each was drawn from (in pixels where they are
-    lengths).
-    """
+    """Images from −1 to 1 with their factors (lengths in pixels)."""
 
     images: Float[Tensor, "image 3 y x"]
     factors: Mapping[str, Float[Tensor, " image"]]
@@ -87,11 +76,10 @@ def shape_images(
     ranges: ShapeRanges | None = None,
     seed: int = 0,
 ) -> ShapeImages:
-    """Images `[count, 3, size, size]` of one shape each, with its x, y, radius, colour and the
-    background's brightness.
+    """Images of one shape each, with its x, y, radius, colour and the background's brightness.
 
-    `radius` is that of the circle of equal area. A pixel at signed distance `d` from the outline is
-    covered by `clip(½ − d, 0, 1)`, so edges are one pixel soft; coverage mixes the shape's colour
+    `radius` is that of the circle of equal area. A pixel at signed distance `d` from the outline
+    has coverage `clip(½ − d, 0, 1)` (edges are one pixel soft), which mixes the shape's colour
     `(colour, 0, 1 − colour)` over the background's grey.
 
     Raises:
@@ -106,7 +94,7 @@ def shape_images(
     require_known("kind", kind, _AREA)
     if count < 1 or size < 8:
         raise InputError(
-            f"{count} images of {size} × {size} pixels were asked for; give at least 1 image of at "
+            f"{count} images of {size} × {size} pixels were requested; give at least 1 image of at "
             "least 8 × 8"
         )
     ranges = ranges or ShapeRanges()
@@ -131,9 +119,9 @@ def read_shapes(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor,
     """Each image's x, y, radius and colour, by closed forms; NaN where there is no shape.
 
     The background `g` is the median of the frame's pixels. Red plus blue is
-    `2g + coverage · (1 − 2g)`; the coverage's sum is `π (radius² + 1/12)` for a circle (the soft
-    edge adds the 1/12), its centre of mass is the centre, and the red under it, less the
-    background's, is `colour · coverage`.
+    `2g + coverage · (1 − 2g)`; the coverage of a circle sums to `π (radius² + 1/12)` (the soft edge
+    adds the 1/12), its centre of mass is the centre, and the red minus the background's is
+    `colour · coverage`.
 
     Cost: a few passes over the images.
 
@@ -157,8 +145,7 @@ def read_shapes(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor,
         "radius": (area / torch.pi - 1 / 12).clamp(min=0).sqrt(),
         "colour": tinted.sum(dim=(1, 2)) / area.clamp(min=1e-9),
     }
-    unreadable = torch.full_like(area, torch.nan)
-    return {name: torch.where(none, unreadable, value) for name, value in values.items()}
+    return {name: torch.where(none, torch.nan, value) for name, value in values.items()}
 
 
 def read_background(images: Float[Tensor, "image 3 y x"]) -> dict[str, Float[Tensor, " image"]]:
@@ -184,9 +171,8 @@ def _render(
     down = places[None, :, None] - drawn["y"][:, None, None]
     side = drawn["radius"] * (torch.pi / _AREA[kind]) ** 0.5
     coverage = (0.5 - (_distance(across, down, kind) - side[:, None, None])).clamp(0, 1)[:, None]
-    colour = torch.stack(
-        [drawn["colour"], torch.zeros_like(drawn["colour"]), 1 - drawn["colour"]], dim=1
-    )[..., None, None]
+    red = drawn["colour"]
+    colour = torch.stack([red, torch.zeros_like(red), 1 - red], dim=1)[..., None, None]
     ground = drawn["background"][:, None, None, None]
     return 2 * (ground + coverage * (colour - ground)) - 1
 
@@ -194,7 +180,7 @@ def _render(
 def _distance(
     across: Float[Tensor, "image 1 x"], down: Float[Tensor, "image y 1"], kind: Kind
 ) -> Float[Tensor, "image y x"]:
-    """How far out a pixel lies, measured square to the nearest side."""
+    """A pixel's distance from the centre, perpendicular to the nearest side."""
     if kind == "circle":
         return torch.hypot(across, down)
     return torch.stack([across * right + down * below for right, below in _NORMALS[kind]]).amax(

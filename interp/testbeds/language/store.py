@@ -1,4 +1,4 @@
-"""Checkpoints of the tiny language model on disk: a byte a weight, one scale a row."""
+"""Checkpoints of the tiny language model on disk: one byte per weight, one scale per row."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from interp.core import InputError, UnavailableError
-from interp.core.files import read_json, replacing
+from interp.core.files import read_json, read_tensors, replacing
 from interp.dynamics.checkpoints import Checkpoint
 from interp.models import TransformerModel
 
@@ -20,12 +20,12 @@ SCALE = "scale."
 
 
 def checkpoint_path(folder: str | Path, step: int) -> Path:
-    """Where a step's weights lie."""
+    """The file of a step's weights."""
     return Path(folder) / f"step_{step:06d}.safetensors"
 
 
 def checkpoint_steps(folder: str | Path) -> list[int]:
-    """The steps of a run whose weights are there, rising.
+    """The steps whose weights are there, rising.
 
     Raises:
         UnavailableError: there are none.
@@ -43,28 +43,24 @@ def checkpoint_steps(folder: str | Path) -> list[int]:
 def quantised(
     weights: Float[Tensor, "row column"],
 ) -> tuple[Int8[Tensor, "row column"], Float[Tensor, " row"]]:
-    """Every row as whole numbers from −127 to 127 times the row's scale:
-    `weights ≈ numbers · scale`, off by at most half a scale.
+    """Integers from −127 to 127 and a scale per row: `weights ≈ integers · scale`, off by at most
+    half a scale.
     """
-    # The scale as it will be stored, so that rounding it costs nothing more.
-    scale = (
-        (weights.abs().amax(dim=1) / LEVELS)
-        .half()
-        .float()
-        .clamp(min=torch.finfo(torch.float16).tiny)
-    )
+    # Rounded as it will be stored, so that storing it adds no error.
+    scale = (weights.abs().amax(dim=1) / LEVELS).half().float()
+    scale = scale.clamp(min=torch.finfo(torch.float16).tiny)
     return (weights / scale[:, None]).round().clamp(-LEVELS, LEVELS).to(torch.int8), scale
 
 
 def write_checkpoint(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights: matrices as bytes with a scale a row, vectors in half precision."""
+    """Write weights: matrices as bytes with a scale per row, vectors in half precision."""
     from safetensors.torch import save_file
 
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
         if value.ndim == 2:
-            numbers, scale = quantised(value.detach().float())
-            stored |= {name: numbers, SCALE + name: scale.half()}
+            integers, scale = quantised(value.detach().float())
+            stored |= {name: integers, SCALE + name: scale.half()}
         else:
             stored[name] = value.detach().half()
     with replacing(path) as temporary:
@@ -77,13 +73,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         UnavailableError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UnavailableError(f"cannot read {path}: {error}; train the run again") from error
+    _, stored = read_tensors(path, "train the run again")
     values = {name: value.float() for name, value in stored.items() if not name.startswith(SCALE)}
     return {
         name: value * stored[SCALE + name].float()[:, None] if SCALE + name in stored else value
@@ -99,13 +89,13 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def load_checkpoint(folder: str | Path, step: int) -> TransformerModel:
-    """The network as it was at a step, with its tokenizer; it is a `Model` like any other.
+    """The network at a step, with its tokenizer.
 
     Raises:
         InputError: the run has no such checkpoint; the message lists those it has.
         UnavailableError: a file of the run is missing or damaged.
 
-    Cost: .1 seconds.
+    Cost: 0.1 s.
 
     Example:
         >>> load_checkpoint("data/dynamics/language", 0).generate("a person who", max_new_tokens=5)
@@ -125,7 +115,7 @@ def load_checkpoint(folder: str | Path, step: int) -> TransformerModel:
 
 
 def empty_network(configuration: Any) -> Any:
-    """A `GPT2LMHeadModel` whose weights are yet to be set; global random state is left as it is."""
+    """A `GPT2LMHeadModel` with weights yet to be set; global random state is left alone."""
     from transformers import GPT2LMHeadModel
 
     with torch.random.fork_rng(devices=[]):
@@ -136,20 +126,16 @@ def language_checkpoints(folder: str | Path) -> list[Checkpoint]:
     """All checkpoints of a run, rising; none is loaded yet.
 
     Raises:
-        UnavailableError: the recipe or one of the checkpoints that it announces is missing; the
-            message names it.
+        UnavailableError: the recipe or a checkpoint that it lists is missing; the message names it.
 
     Example:
         >>> [checkpoint.step for checkpoint in language_checkpoints("data/dynamics/language")]
     """
-    announced = read_json(Path(folder) / RECIPE)["steps"]
-    missing = [
-        checkpoint_path(folder, step).name
-        for step in announced
-        if not checkpoint_path(folder, step).is_file()
-    ]
+    steps = read_json(Path(folder) / RECIPE)["steps"]
+    paths = [checkpoint_path(folder, step) for step in steps]
+    missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise UnavailableError(
             f"{folder} lacks {', '.join(missing)}; restore it, or train the run again"
         )
-    return [Checkpoint(step, partial(load_checkpoint, folder, step)) for step in announced]
+    return [Checkpoint(step, partial(load_checkpoint, folder, step)) for step in steps]

@@ -1,4 +1,4 @@
-"""Training a tiny GPT-2 on one slow thread, with checkpoints that show when it learned what."""
+"""Training a tiny GPT-2, with checkpoints that show when it learned what."""
 
 import math
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ SAVE_EVERY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class TinyLanguageSettings:
-    """The network and its training; the defaults are the run that ships (1.0 M parameters, a
-    quarter of an hour on one slow thread).
+    """The network and its training; the defaults are the run that ships (1.0 M parameters, 15 min
+    on one slow thread).
     """
 
     vocabulary: int = 1600
@@ -75,9 +75,7 @@ class TinyLanguageSettings:
 
 
 def spaced_steps(steps: int, checkpoints: int, first: int = 4) -> list[int]:
-    """Steps at which checkpoints are kept: 0, and then evenly spaced in their square root from
-    `first` to `steps`.
-    """
+    """Checkpoint steps: 0, then evenly spaced in their square root from `first` to `steps`."""
     roots = np.linspace(math.sqrt(min(first, steps)), math.sqrt(steps), checkpoints - 1)
     return sorted({0, *(round(float(root) ** 2) for root in roots)})
 
@@ -90,26 +88,26 @@ def train_tiny_language(
     data: str = "",
     progress: Progress = silent,
 ) -> Path:
-    """Train a GPT-2 on texts and keep it at steps spaced by square root; its folder is returned.
+    """Train a GPT-2 on texts, keep checkpoints (`spaced_steps`), and return the folder.
 
     The loss is the cross-entropy of the next token. `settings.repeating` rows of every batch are
-    random tokens that repeat (see `Rows`), so that how often induction pays is known. AdamW with
-    warm-up and cosine decay to a tenth, gradients clipped. The weights come from the seed alone.
+    repeating random tokens (`Rows`), so that the use of induction is known. AdamW with warm-up and
+    cosine decay to a tenth, gradients clipped. The weights depend on the seed alone.
 
-    The folder then holds `step_*.safetensors` (a byte a weight), the tokenizer, `recipe.json`
-    (settings, hash of the data, what storing in bytes costs, versions) and `curve.json` (mean loss
-    of every 20 steps on text and on repeats). `state.safetensors` is there until the end: a second
-    call with the same arguments goes on from it, with the weights of an uninterrupted run.
+    The folder then holds `step_*.safetensors` (a byte per weight), the tokenizer, `recipe.json`
+    (settings, hash of the data, loss due to quantisation, versions) and `curve.json` (mean loss
+    over 20 steps on text and on repeats). Until then `state.safetensors` lets a second call with
+    the same arguments resume, with the weights of an uninterrupted run.
 
     Args:
-        texts: what to learn from; the tokenizer is trained on them too.
-        data: what the texts are, in words, for the recipe.
+        texts: to train the network and the tokenizer on.
+        data: a description of the texts for the recipe.
 
     Raises:
-        InputError: the texts are too few, or the folder holds another run.
+        InputError: too few texts, or the folder holds another run.
         UnavailableError: the folder cannot be written.
 
-    Source: Radford et al. 2019 for the architecture. Cost: .3 seconds a step of 2,048 tokens on one
+    Source: Radford et al. 2019 for the architecture. Cost: 0.3 s per step of 2,048 tokens on one
     slow core.
 
     Example:
@@ -141,7 +139,7 @@ def train_tiny_language(
 
 @dataclass(kw_only=True)
 class _Task:
-    """The network, and what it learns from."""
+    """The network and its data."""
 
     texts: Sequence[str]
     settings: TinyLanguageSettings
@@ -164,7 +162,7 @@ class _Task:
         draw_weights(self.module, settings.layers, settings.seed)
 
     def loss(self, step: int) -> tuple[Float[Tensor, ""], Float[Tensor, "2"]]:
-        """The mean loss of a batch; recorded are those of its text and of its repeats."""
+        """The mean loss of a batch; to record, those of its text and of its repeats."""
         losses, counted = self.losses(step)
         text = self.settings.batch_size - self.settings.repeating
         repeats = losses[text:].sum() / counted[text:].sum().clamp(min=1)
@@ -173,13 +171,13 @@ class _Task:
     def losses(
         self, step: int
     ) -> tuple[Float[Tensor, "row predicted"], Bool[Tensor, "row predicted"]]:
-        """The loss of every next token of a step's batch, and which of them count."""
+        """The loss of every next token of a step's batch, and which tokens count."""
         ids, labels = self.rows.batch(step)
         return token_losses(self.module(ids).logits, labels), labels[:, 1:] != IGNORED
 
 
 def _optimiser(module: nn.Module, settings: TinyLanguageSettings) -> torch.optim.Optimizer:
-    """AdamW, which lets vectors (biases, norms) be."""
+    """AdamW without weight decay on vectors (biases, norms)."""
     parameters = list(module.parameters())
     groups = [
         {
@@ -192,13 +190,12 @@ def _optimiser(module: nn.Module, settings: TinyLanguageSettings) -> torch.optim
 
 
 def _keep(trainer: Trainer, folder: Path) -> None:
-    """Write the weights as a checkpoint."""
     write_checkpoint(trainer.parameters, checkpoint_path(folder, trainer.step))
 
 
 def draw_weights(module: nn.Module, layers: int, seed: int) -> None:
-    """GPT-2's start: matrices normal with standard deviation .02, divided by √(2·layers) where they
-    write to the residual stream.
+    """GPT-2's initialisation: matrices normal with standard deviation 0.02, divided by √(2·layers)
+    where they write to the residual stream.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -209,7 +206,7 @@ def draw_weights(module: nn.Module, layers: int, seed: int) -> None:
 
 
 def rate(step: int, settings: TinyLanguageSettings) -> float:
-    """The learning rate's factor: a linear warm-up, then half a cosine to `final_rate`."""
+    """The learning rate's factor."""
     return warm_cosine(step, settings.steps, settings.warm_up, settings.final_rate)
 
 
@@ -262,7 +259,7 @@ def _finish(task: _Task, trainer: Trainer, data: str) -> Path:
 
 
 def _loss(task: _Task, step: int) -> float:
-    """The mean loss on the four batches that would have come next."""
+    """The mean loss on the next four batches."""
     batches = [task.losses(step + more) for more in range(4)]
     means = [losses.sum() / counted.sum() for losses, counted in batches]
     return round(float(torch.stack(means).mean()), 5)
