@@ -19,7 +19,7 @@ LabelSource = Literal[
 
 @dataclass(frozen=True)
 class FeatureContext:
-    """A place where a feature fires: tokens, the coefficient on each, and the number of the peak."""
+    """A place where a feature fires: tokens, coefficients, and the place of the peak."""
 
     tokens: tuple[str, ...]
     coefficients: tuple[float, ...]
