@@ -1,4 +1,4 @@
-"""From a model to activations, and back into the model."""
+"""Recording activations, changing them while a model runs, and keeping them on disk."""
 
 from interp.capture.intervene import (
     EVERYWHERE,

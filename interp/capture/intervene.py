@@ -1,4 +1,4 @@
-"""intervene(): change what a site holds while the network runs: add, project out, replace."""
+"""intervene(): add to a site's activations, project out of them or replace them during a run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,10 @@ from interp.models.protocol import Call, Hook, Model
 
 @dataclass(frozen=True)
 class Where:
-    """Which tokens an intervention touches: those of the prompt, those being generated, and from
-    which position on.
+    """Which tokens an intervention changes: those of the prompt, those generated, from a position
+    on.
 
-    A token's place is known with and without a key-value cache alike, so cached and uncached
-    decoding are the same computation.
+    Positions do not depend on a key-value cache, so cached and uncached decoding agree.
     """
 
     prompt: bool = True
@@ -30,9 +29,7 @@ class Where:
     first_position: int = 0
 
     def mask(self, call: Call) -> Bool[Tensor, "batch position"] | None:
-        """The touched tokens; None means every one (and for networks without tokens,
-        everything).
-        """
+        """The tokens to change; None means all (for networks without tokens, everything)."""
         if call.positions is None or self == Where():
             return None
         touched = call.positions >= self.first_position
@@ -47,9 +44,7 @@ EVERYWHERE = Where()
 
 @dataclass(frozen=True)
 class Intervention(ABC):
-    """A hook that changes a site; `where` limits it to some tokens. It returns a new tensor and
-    never writes in place.
-    """
+    """A hook that changes a site, at some tokens if `where` says so, and never in place."""
 
     def __call__(self, value: Tensor, call: Call) -> Tensor:
         if value.ndim == 4:
@@ -73,8 +68,8 @@ class Intervention(ABC):
 class Add(Intervention):
     """Add a vector: `x + vector`.
 
-    `vector [d]` is added everywhere; `vector [cell, d]` gives every element of the batch its own,
-    the batch being grouped by cell (so one forward call serves many features and strengths).
+    `vector [d]` is added everywhere; with `vector [cell, d]` each cell of the batch, a group of
+    consecutive elements, gets its own (so one forward call serves many features and strengths).
     """
 
     vector: Float[Tensor, "*cell d"]
@@ -90,9 +85,7 @@ class Add(Intervention):
 @dataclass(frozen=True)
 class ProjectOut(Intervention):
     """Remove the span of some directions: `x − Qᵀ Q x`, the rows of Q an orthonormal basis of
-    `directions [k, d]`.
-
-    The directions may depend on each other.
+    `directions [k, d]`, which may be linearly dependent.
     """
 
     directions: Float[Tensor, "k d"]
@@ -108,14 +101,9 @@ class ProjectOut(Intervention):
     @cached_property
     def _basis(self) -> Float[Tensor, "rank d"]:
         _, strengths, rows = torch.linalg.svd(self.directions.double(), full_matrices=False)
-        # By their norm alone directions may differ by orders of magnitude; only what rounding made
-        # is left out.
-        floor = (
-            torch.finfo(torch.float32).eps
-            * max(self.directions.shape)
-            * strengths.max(dim=0, keepdim=True).values
-        )
-        return rows[strengths > floor].float()
+        # At the level of rounding, because norms of directions may differ by orders of magnitude.
+        rounding = torch.finfo(torch.float32).eps * max(self.directions.shape)
+        return rows[strengths > rounding * strengths.max(dim=0, keepdim=True).values].float()
 
     def _change(self, value: Tensor) -> Tensor:
         basis = self._basis.to(value.device)
@@ -127,9 +115,7 @@ class ProjectOut(Intervention):
 
 @dataclass(frozen=True)
 class Replace(Intervention):
-    """Put another value in place: `vector [d]` everywhere, or `[cell, d]` by element of the
-    batch.
-    """
+    """Replace the value by `vector [d]`, or by `[cell, d]` as `Add` spreads it over the batch."""
 
     vector: Float[Tensor, "*cell d"]
     where: Where = EVERYWHERE
@@ -143,8 +129,7 @@ class Replace(Intervention):
 
 @contextmanager
 def intervene(model: Model, interventions: Mapping[str, Hook]) -> Iterator[None]:
-    """Change sites for the length of a `with` block; every `run` and `generate` inside it is
-    subject to it, prefill and decoding alike.
+    """Change sites in every `run` and `generate` (prefill and decoding) inside a `with` block.
 
     Raises:
         InputError: a site does not exist, or a vector is not as wide as its site.

@@ -1,4 +1,4 @@
-"""record(): run a network over inputs and keep the values of some sites."""
+"""record(): run a network over inputs and keep the activations of some sites."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -50,19 +50,18 @@ def record(
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> Activations | dict[str, Activations]:
-    """The values of one site (or several, in one pass) while the network runs over the inputs.
+    """The activations of one site (or several, in one pass) while the network runs over the inputs.
 
     One row per token that `selection` keeps (language), per pixel and sampling step (UNet, images),
-    or per input (vectors), in the order of the inputs. Nothing after the last needed site is
-    computed.
+    or per input (vectors), in the order of the inputs. Nothing after the last site is computed.
 
     Args:
         inputs: what the network takes: texts, chats or token ids; a sampling plan; image tensors.
         sites: one site gives `Activations`, a list of sites a dict of them by the given names.
-        batch_size: sequences (or images) per forward call; chosen by length if left out.
+        batch_size: sequences (or images) per forward call (default: by length).
 
     Raises:
-        InputError: a site does not exist, or no row is left; the message says why.
+        InputError: a site does not exist, or no row is left.
 
     Cost: one forward pass per batch up to the last site; peak memory about 2 × the activations.
 
@@ -74,8 +73,7 @@ def record(
     for site in wanted:
         if not isinstance(site, str):
             raise InputError(
-                f"site is {site!r}; expected a name, like "
-                f"{next(iter(model.sites), 'L0.mlp')!r}; "
+                f"site is {site!r}; expected a name, like {next(iter(model.sites), 'L0.mlp')!r}; "
                 "`model.sites` lists them"
             )
     if not wanted:
@@ -84,12 +82,9 @@ def record(
     start = time.perf_counter()
     prepared = model.prepare(inputs, batch_size)
     collectors = {name: _Collector(name, selection) for name in names}
+    hooks = {name: collector.hook for name, collector in collectors.items()}
     for number, batch in enumerate(prepared.batches):
-        model.run(
-            batch,
-            {name: collector.hook for name, collector in collectors.items()},
-            stop_after=names,
-        )
+        model.run(batch, hooks, stop_after=names)
         progress("record", number + 1, len(prepared.batches), "batch")
     provenance = Provenance(
         "record",
@@ -102,16 +97,14 @@ def record(
     finished = {
         name: collector.finish(prepared, provenance) for name, collector in collectors.items()
     }
-    return (
-        finished[names[0]]
-        if isinstance(sites, str)
-        else {site: finished[name] for site, name in zip(wanted, names, strict=True)}
-    )
+    if isinstance(sites, str):
+        return finished[names[0]]
+    return {site: finished[name] for site, name in zip(wanted, names, strict=True)}
 
 
 @dataclass
 class _Rows:
-    """The rows of one hook call and what each was."""
+    """The rows of one hook call with their contexts."""
 
     values: Tensor
     item: np.ndarray
@@ -131,8 +124,8 @@ class _Collector:
     def hook(self, value: Tensor, call: Call) -> None:
         assert call.batch is not None
         now = (id(call.batch), call.step)
-        # A module may run several times in one forward call (a shared rectifier); its first run
-        # counts, as when it is recorded alone.
+        # A module may run several times per forward call (a shared rectifier); the first counts,
+        # as when it is recorded alone.
         if now != self.seen:
             self.rows.append(rows_of(value, call, call.batch, self.selection))
         self.seen = now
@@ -157,8 +150,7 @@ class _Collector:
         acts = Activations(self._ordered(order), contexts, self.site, derived)
         if not (prepared.tokens and self.selection.which == "last"):
             return acts
-        # Of a long text every piece gave its last token; only the text's own last one is
-        # meant.
+        # Every piece of a long text gave its last token; only the text's own last one is meant.
         return acts.take(np.flatnonzero(np.diff(contexts.item, append=-1)))
 
     def _emptiness(self, prepared: Prepared, provenance: Provenance) -> str:
@@ -166,9 +158,8 @@ class _Collector:
             return f"the network ran without reaching {self.site}; choose a site that it uses"
         return (
             f"no row is left at {self.site}: {provenance.selection}; give longer texts or another "
-            "TokenSelection "
-            f"({len(prepared.items)} inputs, longest "
-            f"{max((len(t) for t in prepared.tokens), default=0)} tokens)"
+            f"TokenSelection ({len(prepared.items)} inputs, longest "
+            f"{max(map(len, prepared.tokens), default=0)} tokens)"
         )
 
     def _ordered(self, order: np.ndarray) -> Tensor:
@@ -180,14 +171,14 @@ class _Collector:
         for rows in self.rows:
             result[destination[start : start + len(rows.item)]] = rows.values
             start += len(rows.item)
-            # Dropped as soon as placed, so that memory peaks at twice the activations, not more.
+            # Dropped once placed, so that memory peaks at twice the activations.
             rows.values = first[:0]
         return result
 
 
 def rows_of(value: Tensor, call: Call, batch: Batch, selection: TokenSelection) -> _Rows:
-    """A site's value as rows: kept tokens of `[batch, position, d]`, pixels of `[batch, d, y, x]`,
-    elements of `[batch, d]`.
+    """A site's value as rows: selected tokens of `[batch, position, d]`, pixels of
+    `[batch, d, y, x]`, elements of `[batch, d]`.
 
     Raises:
         InputError: the value has another number of axes.

@@ -1,4 +1,4 @@
-"""Which rows of a language model's activations count."""
+"""The rule by which tokens of a language model become rows."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,11 +15,11 @@ Which = Literal["all", "last"]
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """The rule by which tokens become rows; it is part of every result.
+    """The rule by which tokens become rows; every result states it.
 
     Padding never counts. By default neither do special tokens (BOS) nor the first position of a
-    sequence: without context it behaves unlike all others, and one massive row ruins a
-    factorisation. `which="last"` keeps only the last of each text's tokens that count.
+    sequence: without context it is unlike all others, and one massive row ruins a factorisation.
+    `which="last"` keeps only the last token of each text that counts.
     """
 
     skip_special: bool = True
@@ -46,10 +46,8 @@ class TokenSelection:
         if self.skip_special:
             parts.append("special tokens left out")
         if self.skip_first:
-            parts.append(
-                f"first {'position' if self.skip_first == 1 else f'{self.skip_first} positions'}"
-                " left out"
-            )
+            first = "position" if self.skip_first == 1 else f"{self.skip_first} positions"
+            parts.append(f"first {first} left out")
         if self.which == "last":
             parts.append("last token only")
         return ", ".join(parts)

@@ -1,6 +1,4 @@
-"""Values in several safetensors files, read by rows: each file is opened only while rows are copied
-from it.
-"""
+"""Rows in several safetensors files, each opened only while rows are copied from it."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,7 @@ VALUES = "values"
 
 @dataclass(frozen=True)
 class Shards:
-    """Shards of one width and type, in order; `first` holds the number of each one's first row."""
+    """Shards of one width and type, in order; `first` numbers the first row of each."""
 
     paths: tuple[Path, ...]
     first: tuple[int, ...]
@@ -30,7 +28,7 @@ class Shards:
     dtype: torch.dtype
 
     def read(self, runs: Sequence[range]) -> Float[Tensor, "kept d"]:
-        """The rows of ascending runs of row numbers, one run after the other.
+        """The rows of ascending runs of row numbers, run by run.
 
         Raises:
             UnavailableError: a shard cannot be read any more.
@@ -38,8 +36,7 @@ class Shards:
         found = new_rows((sum(len(run) for run in runs), self.shape[1]), self.dtype)
         start = 0
         for number, pieces in groupby(self._pieces(runs), key=lambda piece: piece[0]):
-            # Closed again at once: pages of a mapped file count as this process's memory for as
-            # long as it is open.
+            # Closed at once: a mapped file's pages count as this process's memory while it is open.
             with _opened(self.paths[number]) as values:
                 for _, rows in pieces:
                     found[start : start + len(rows)] = values[rows.start : rows.stop]
@@ -47,7 +44,7 @@ class Shards:
         return found
 
     def _pieces(self, runs: Sequence[range]) -> Iterator[tuple[int, range]]:
-        """Runs cut where a shard ends: the shard's number, and rows numbered within it."""
+        """Runs cut at the ends of shards: the shard's number, and row numbers within it."""
         for run in runs:
             start = run.start
             while start < run.stop:
@@ -65,8 +62,8 @@ def open_shards(paths: Sequence[Path]) -> Shards:
     """The shards at some paths, checked by their headers.
 
     Raises:
-        UnavailableError: there is none, one is missing, short or something else, or they differ in
-            width or type.
+        UnavailableError: there is none, one is missing, short or something else, or widths or types
+            differ.
     """
     if not paths:
         raise UnavailableError("cannot read activations without a shard; record again")
@@ -76,8 +73,7 @@ def open_shards(paths: Sequence[Path]) -> Shards:
         if (own_width, own_dtype) != (width, dtype):
             raise UnavailableError(
                 f"cannot read {path}: it is {own_width} wide of {own_dtype}, the first shard "
-                f"{width} of {dtype}; "
-                "record again or restore the right file"
+                f"{width} of {dtype}; record again or restore the right file"
             )
     *first, total = accumulate((rows for rows, _, _ in headers), initial=0)
     return Shards(tuple(paths), tuple(first), (total, width), dtype)

@@ -1,6 +1,4 @@
-"""Activations on disk: safetensors for values, Arrow for contexts, json for provenance; never
-pickle.
-"""
+"""Activations on disk: values as safetensors, contexts as Arrow, provenance as json, no pickle."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +19,7 @@ NOTE = "activations.json"
 
 
 def save_activations(acts: Activations, folder: str | Path) -> Path:
-    """Write activations to a folder, whole or not at all; `load_activations` reads them back bit
-    for bit.
+    """Write activations to a folder, whole or not at all; `load_activations` reads the same bits.
 
     Raises:
         InputError: the folder holds something else, which would be lost.
@@ -35,19 +32,18 @@ def save_activations(acts: Activations, folder: str | Path) -> Path:
 
 @contextmanager
 def appending_activations(folder: str | Path) -> Iterator[Callable[[Activations], None]]:
-    """Write activations to a folder piece by piece, whole or not at all: what does not fit in
-    memory is recorded in parts.
+    """Write activations that do not fit in memory to a folder, piece by piece, whole or not at all.
 
-    Inside the `with`, the function that it gives appends rows; their inputs count as further
-    inputs, and provenance adds up. The folder appears at the end. What is there is the same as one
-    `save_activations` of all rows, up to the sizes of the shards.
+    The function that `with` gives appends rows; their inputs are numbered on, and costs add up. The
+    folder appears at the end, as one `save_activations` of all rows would write it, up to the sizes
+    of the shards.
 
     Raises:
         InputError: the folder holds something else, which would be lost; a piece is of another
             site, width or type than the first; there was no piece.
         UnavailableError: the disk is full or the folder cannot be written.
 
-    Cost: memory for the contexts of all rows, and two times 256 MB of values.
+    Cost: memory for all contexts and twice 256 MB of values.
 
     Example:
         >>> with appending_activations("acts") as append:
@@ -64,7 +60,7 @@ def load_activations(folder: str | Path) -> Activations:
     """Activations from a folder, in memory; a single shard is memory-mapped.
 
     Raises:
-        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of
+        UnavailableError: the folder holds no activations, or a shard is missing, short, or of
             another width or type than the first.
     """
     import safetensors.torch
@@ -79,16 +75,16 @@ def open_activations(folder: str | Path, *, memory: int = ROW_MEMORY) -> Activat
     """Activations whose values stay on disk: every `fit_*`, `encode` and `reconstruction` reads
     them chunk by chunk.
 
-    The same call gives the same result as with `load_activations`: to the bit while a chunk has as
-    many rows (a width up to 4096 with the memory left as it is), else to the rounding of float32.
-    `acts.take(rows)` reads some rows into memory, `acts.in_memory()` all.
+    Results are the same as with `load_activations`, to the bit if chunks have as many rows (widths
+    up to 4096 by default), else up to float32 rounding. `acts.take(rows)` reads some rows into
+    memory, `acts.in_memory()` all.
 
     Args:
-        memory: how many bytes of values, in float32, are read at a time. Contexts are in memory,
-            and so is what a method keeps for every row (a semi-NMF's fit: `8·row·feature` bytes).
+        memory: bytes of values, in float32, to read at a time. Contexts are in memory, as is what a
+            method keeps for every row (a semi-NMF's fit: `8·row·feature` bytes).
 
     Raises:
-        UnavailableError: the folder does not hold activations, or a shard is missing, short, or of
+        UnavailableError: the folder holds no activations, or a shard is missing, short, or of
             another width or type than the first.
         InputError: `memory` does not hold one row.
 
@@ -115,12 +111,8 @@ def _opened(folder: Path, memory: int) -> tuple[Activations, Shards]:
                 f"cannot read {folder}: its shards have {shards.shape[0]} rows, its contexts "
                 f"{len(contexts)}; record again"
             )
-        return Activations(
-            Rows(shards, memory),
-            contexts,
-            note["site"],
-            Provenance.from_dict(note["provenance"]),
-        ), shards
+        provenance = Provenance.from_dict(note["provenance"])
+        return Activations(Rows(shards, memory), contexts, note["site"], provenance), shards
     except (OSError, KeyError, TypeError, pyarrow.ArrowInvalid) as error:
         if isinstance(error, UnavailableError):
             raise
@@ -131,7 +123,7 @@ def _opened(folder: Path, memory: int) -> tuple[Activations, Shards]:
 
 @dataclass(kw_only=True)
 class _Writer:
-    """What was appended so far: full shards are on disk, rows that do not fill one wait."""
+    """Puts full shards on disk; rows that do not fill one wait."""
 
     folder: Path
     kind: tuple[int, torch.dtype] = (0, torch.float32)
@@ -141,7 +133,6 @@ class _Writer:
     sources: list[tuple[str, Provenance]] = field(default_factory=list)
 
     def append(self, acts: Activations) -> None:
-        """Take further rows."""
         if self.sources:
             self._require_same_kind(acts)
         self.kind = (acts.values.shape[1], acts.values.dtype)
@@ -158,30 +149,24 @@ class _Writer:
         if len(piece) == rows:
             self._write()
         else:
-            # A copy of what has to wait: a view would keep all of the activations alive, and see
-            # what their owner does to them.
+            # A view would keep all of the activations alive and follow their owner's changes.
             self.waiting[-1] = piece.clone()
 
     def finish(self) -> None:
-        """Write what waits, the contexts and the note."""
         if not self.sources:
             raise InputError(f"nothing was appended to {self.folder.name}; append at least one row")
         if self.waiting:
             self._write()
         contexts = _joined(self.contexts)
         _write_contexts(contexts, self.folder)
-        site, first = self.sources[0]
-        provenance = first
+        site, provenance = self.sources[0]
         if len(self.sources) > 1:
             costs = [source.cost for _, source in self.sources]
-            total = {name: sum(cost.get(name, 0.0) for cost in costs) for name in first.cost}
-            provenance = replace(
-                first, cost=total, corpus_hash=first.corpus_hash and text_hash(contexts.items)
-            )
-        write_json(
-            self.folder / NOTE,
-            {"site": site, "shards": self.shards, "provenance": provenance.to_dict()},
-        )
+            total = {name: sum(cost.get(name, 0.0) for cost in costs) for name in provenance.cost}
+            corpus = provenance.corpus_hash and text_hash(contexts.items)
+            provenance = replace(provenance, cost=total, corpus_hash=corpus)
+        note = {"site": site, "shards": self.shards, "provenance": provenance.to_dict()}
+        write_json(self.folder / NOTE, note)
 
     def _write(self) -> None:
         values = self.waiting[0] if len(self.waiting) == 1 else torch.cat(self.waiting)
@@ -191,13 +176,12 @@ class _Writer:
 
     def _require_same_kind(self, acts: Activations) -> None:
         site, first = self.sources[0]
-        if (site, _source(first)) != (acts.site, _source(acts.provenance)) or bool(
-            self.contexts[0].tokens
-        ) != bool(acts.contexts.tokens):
+        before = (site, _source(first), bool(self.contexts[0].tokens))
+        if before != (acts.site, _source(acts.provenance), bool(acts.contexts.tokens)):
             raise InputError(
                 f"rows of {acts.site} by {acts.provenance.method} cannot follow rows of {site}: "
-                "all must come from the same "
-                "site, network and settings; write them to another folder"
+                "all must come from the same site, network and settings; write them to another "
+                "folder"
             )
         kind = (acts.values.shape[1], acts.values.dtype)
         if self.kind != kind:
@@ -208,17 +192,16 @@ class _Writer:
 
 
 def _source(provenance: Provenance) -> Provenance:
-    """What rows of one recording share: all but the texts and the cost."""
+    """What all rows of one recording share: not the texts, nor the cost."""
     return replace(provenance, cost={}, corpus_hash=None)
 
 
 def _joined(pieces: list[Contexts]) -> Contexts:
     """Contexts one after the other; inputs are numbered on."""
-    starts = np.cumsum([0, *(len(piece.items) for piece in pieces)])
+    starts = np.cumsum([0, *(len(piece.items) for piece in pieces[:-1])])
+    items = [piece.item + start for piece, start in zip(pieces, starts, strict=True)]
     return Contexts(
-        item=np.concatenate(
-            [piece.item + start for piece, start in zip(pieces, starts[:-1], strict=True)]
-        ),
+        item=np.concatenate(items),
         position=np.concatenate([piece.position for piece in pieces]),
         step=np.concatenate([piece.step for piece in pieces]),
         items=tuple(item for piece in pieces for item in piece.items),

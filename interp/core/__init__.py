@@ -1,4 +1,4 @@
-"""The words everyone shares: sites, activations with their contexts, scores, provenance, errors."""
+"""Types shared by all rooms: sites, activations with contexts, scores, provenance, errors."""
 
 from interp.core.activations import Activations, Contexts, Window
 from interp.core.errors import ConvergenceWarning, InputError, InterpError, UnavailableError

@@ -1,4 +1,4 @@
-"""Activations and their contexts: the values of a site, row by row, and what each row was."""
+"""Activations of a site, row by row, and the context of each row."""
 
 import math
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from interp.core.rows import row_chunks
 
 @dataclass(frozen=True)
 class Window:
-    """A row's surroundings: tokens before, the token itself, tokens after, and the row number of
-    each where it was recorded (else -1).
+    """A row's token with the tokens around it; `rows` holds each one's row number, -1 if it was not
+    recorded.
     """
 
     before: tuple[str, ...]
@@ -36,10 +36,9 @@ class Window:
 class Contexts:
     """What each row was.
 
-    `item [row]` numbers the input (a text, an image), `position [row]` the token (or the flattened
-    pixel) in it, `step [row]` the sampling step of a diffusion network (0 elsewhere). `items` names
-    every input: the text itself, or a name for an image. `tokens` holds each text's tokens as
-    strings; it is empty for images.
+    `item [row]` numbers the input (a text, an image), `position [row]` the token (or flattened
+    pixel) in it, `step [row]` the sampling step of a diffusion network (0 elsewhere). `items` holds
+    the texts, or names of images; `tokens` each text's tokens as strings (empty for images).
     """
 
     item: Int[np.ndarray, " row"]
@@ -52,21 +51,19 @@ class Contexts:
         return len(self.item)
 
     def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Contexts":
-        """The contexts of some rows (their numbers, or a mask over all); inputs keep their
-        numbers.
-        """
+        """The contexts of some rows, by number or mask; inputs keep their numbers."""
         rows = _row_numbers(rows)
         return replace(
             self, item=self.item[rows], position=self.position[rows], step=self.step[rows]
         )
 
     def token(self, row: int) -> str:
-        """The token of a row, or the position's number for an image."""
+        """The token of a row; for an image, the number of its position."""
         item, position = int(self.item[row]), int(self.position[row])
         return self.tokens[item][position] if self.tokens else f"#{position}"
 
     def window(self, row: int, radius: int = 15) -> Window:
-        """The tokens around a row, at most `radius` on either side, within the same text."""
+        """A row's token with at most `radius` tokens of the same text on either side."""
         item, position = int(self.item[row]), int(self.position[row])
         if not self.tokens:
             return Window((), self.token(row), (), (row,))
@@ -77,22 +74,20 @@ class Contexts:
         return Window(tokens[start:position], tokens[position], tokens[position + 1 : stop], rows)
 
     def describe(self, row: int) -> str:
-        """One row in words, for error messages."""
+        """A row in words, for error messages."""
         item, position = int(self.item[row]), int(self.position[row])
         name = self.items[item] if self.items else str(item)
         short = name if len(name) <= 60 else name[:57] + "..."
-        return (
-            f"row {row}: token {self.token(row)!r} at position {position} of input {item} "
-            f"({short!r})"
-        )
+        place = f"token {self.token(row)!r} at position {position}"
+        return f"row {row}: {place} of input {item} ({short!r})"
 
 
 def values_of(acts: object) -> Tensor:
-    """The rows of activations or of a bare tensor, where either is taken.
+    """The rows of activations, or a bare tensor as it is.
 
     Raises:
-        InputError: it is neither; for what `record` gives for several sites, or an array, the
-            message says what to write.
+        InputError: it is neither; for an array or the activations of several sites the message says
+            what to write.
 
     Example:
         >>> values_of(acts).shape
@@ -125,8 +120,7 @@ def _row_numbers(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activations:
-    """The values of one site: `values [row, d]` with `contexts [row]`, the site's name and the
-    provenance.
+    """The values `[row, d]` of one site, with the contexts of the rows and the provenance.
 
     Raises:
         InputError: values and contexts differ in length.
@@ -152,7 +146,7 @@ class Activations:
         return len(self.values)
 
     def __repr__(self) -> str:
-        # Short even for thousands of texts, which the generated one would print whole.
+        # The generated repr would print every text.
         rows, width = self.values.shape
         return (
             f"Activations({self.site}: {rows:,} rows × {width:,}, {len(self.contexts.items):,} "
@@ -160,25 +154,24 @@ class Activations:
         )
 
     def take(self, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " row"]) -> "Activations":
-        """Some rows (their numbers, or a mask over all), with their contexts."""
+        """Some rows, by number or mask, with their contexts."""
         rows = _row_numbers(rows)
         kept = self.values[torch.from_numpy(rows)]
         return replace(self, values=kept, contexts=self.contexts.take(rows))
 
     def in_memory(self) -> "Activations":
-        """The same activations with all values in memory, for what cannot work row by row."""
+        """The same activations with all values in memory."""
         return replace(self, values=self.values[:])
 
     def of_items(self, items: Int[np.ndarray, " item"]) -> "Activations":
-        """The rows of some inputs, by the inputs' numbers."""
+        """The rows of some inputs, by number of input."""
         return self.take(np.flatnonzero(np.isin(self.contexts.item, items)))
 
     def require_finite(self) -> None:
         """Check every value.
 
         Raises:
-            InputError: a value is NaN or infinite; the message names the first such row and its
-                context.
+            InputError: a value is NaN or infinite; the message describes the first such row.
         """
         finite = torch.ones(len(self), dtype=torch.bool)
         for rows, chunk in row_chunks(self.values):
@@ -187,8 +180,7 @@ class Activations:
             row = int(torch.nonzero(~finite)[0])
             raise InputError(
                 f"{int((~finite).sum())} of {len(self)} rows of {self.site} are not finite, first "
-                f"{self.contexts.describe(row)}; "
-                "record again in float32 or leave those inputs out"
+                f"{self.contexts.describe(row)}; record again in float32 or leave those inputs out"
             )
 
     def _repr_html_(self) -> str:
@@ -214,7 +206,7 @@ FIRST, TOKENS = 4, 40
 
 
 def _first_inputs(acts: Activations) -> tuple[Html, ...]:
-    """The first inputs with the norms of their rows; only these rows are read."""
+    """The first inputs with the norms of their rows; no other row is read."""
     contexts = acts.contexts
     items = list(dict.fromkeys(contexts.item[: FIRST * 4096].tolist()))[:FIRST]
     rows = [np.flatnonzero(contexts.item == item)[:TOKENS] for item in items]
@@ -226,13 +218,8 @@ def _first_inputs(acts: Activations) -> tuple[Html, ...]:
             (foreign(contexts.items[item]), numeral(sum(own) / len(own)), len(own))
             for item, own in zip(items, norms, strict=True)
         )
-        return (
-            table(
-                ("input", "mean norm of its first rows", "rows read"),
-                means,
-                caption="The first inputs",
-            ),
-        )
+        header = ("input", "mean norm of its first rows", "rows read")
+        return (table(header, means, caption="The first inputs"),)
     known = [norm for own in norms for norm in own if math.isfinite(norm)] or [0.0]
     low, high = min(known), max(known)
     lines = [

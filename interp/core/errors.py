@@ -1,10 +1,8 @@
-"""The errors of the package: one line that holds the value, what was expected and what to do."""
+"""The package's errors; a message is one line with the value, the expectation and the remedy."""
 
 
 class InterpError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it as one
-    line.
-    """
+    """Base of all errors raised on purpose; the command line prints them as one line."""
 
 
 class InputError(InterpError, ValueError):
@@ -12,8 +10,8 @@ class InputError(InterpError, ValueError):
 
 
 class UnavailableError(InterpError, OSError):
-    """Something outside the process could not be had: weights, a file, a service."""
+    """Something outside the process is not available: weights, a file, a service."""
 
 
 class ConvergenceWarning(UserWarning):
-    """A solver stopped before it met its tolerance; the message holds the numbers."""
+    """A solver stopped before it reached its tolerance; the message holds the numbers."""

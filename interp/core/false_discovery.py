@@ -1,12 +1,12 @@
-"""Of many comparisons, which stand: p values adjusted by the false discovery rate."""
+"""p values adjusted for the false discovery rate of many comparisons."""
 
 import numpy as np
 from jaxtyping import Float
 
 
 def adjusted(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """p values adjusted for one family (Benjamini & Hochberg 1995):
-    `q_(i) = min over j ≥ i of p_(j) · n / j`.
+    """Adjusted p values of one family, `q_(i) = min over j ≥ i of p_(j) · n / j` (Benjamini &
+    Hochberg 1995).
     """
     from scipy.stats import false_discovery_control
 

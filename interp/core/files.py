@@ -1,4 +1,6 @@
-"""Writing files so that a killed run leaves either the old one or the new one."""
+"""Files read with errors that name them, and written so that a killed run leaves the old or the
+new one.
+"""
 
 import json
 import secrets
@@ -15,8 +17,7 @@ from interp.core.errors import InputError, UnavailableError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it
-    is removed.
+    """Yield a temporary path beside `path`, which replaces it on success and is removed on failure.
 
     Raises:
         UnavailableError: the disk is full or the folder cannot be written.
@@ -26,8 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.touch(exist_ok=False)
             mode = temporary.stat().st_mode
             yield temporary
-            # safetensors makes files that only their owner can read; a result is for colleagues
-            # too.
+            # safetensors makes files that only their owner can read; colleagues need them too.
             temporary.chmod(mode)
             temporary.replace(path)
         finally:
@@ -36,14 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; on success it takes the place of `path`, on failure it
-    is removed.
+    """Yield a temporary folder beside `path`, which replaces it on success and is removed on
+    failure.
 
-    A folder that is already there is replaced only if it is empty or holds the file `marker`
-    (without a marker: any folder).
+    With a `marker`, an existing folder is replaced only if it is empty or holds a file of that
+    name.
 
     Raises:
-        InputError: what is there is a file, or a folder of something else.
+        InputError: `path` is a file, or a folder of something else.
         UnavailableError: the disk is full or the folder cannot be written.
     """
     _require_replaceable(path, marker)
@@ -60,10 +60,10 @@ def replacing_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """A name beside `path`; what fails while it is written to is an error that names `path`."""
+    """A name beside `path`; errors while it is written name `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: what it makes only the user can read, and results are there to be shared.
+        # Not tempfile, whose files only the user can read: results are shared.
         yield path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     except UnavailableError:
         raise
@@ -99,11 +99,10 @@ def _require_replaceable(path: Path, marker: str | None) -> None:
 
 
 def require_writable(folder: Path) -> Path:
-    """Make a folder, if need be, and see that it can be written to: checked before long work whose
-    results it is to hold.
+    """Make a folder if needed and check that it can be written, before long work fills it.
 
     Raises:
-        InputError: what is there is a file.
+        InputError: `folder` is a file.
         UnavailableError: the disk is full or the folder cannot be written.
     """
     if folder.exists() and not folder.is_dir():
@@ -116,13 +115,13 @@ def require_writable(folder: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write json whole or not at all; NaN and infinities are refused."""
+    """Write json, whole or not at all; NaN and infinities are refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -141,14 +140,14 @@ def read_json(path: Path) -> Any:
 def read_tensors(
     path: str | Path, remedy: str, what: str = ""
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata and all tensors of a safetensors file, in memory; no code is run from the file.
+    """The metadata and all tensors of a safetensors file, in memory; no code of the file runs.
 
     Args:
-        remedy: what the error tells the reader to do.
-        what: what was to be read, for the error.
+        remedy: what to do about an error, for its message.
+        what: what the file holds, for the same.
 
     Raises:
-        UnavailableError: the file is missing or damaged; the message names it.
+        UnavailableError: the file is missing or damaged.
 
     Example:
         >>> about, tensors = read_tensors("dictionary.safetensors", "save the dictionary again")
@@ -157,8 +156,7 @@ def read_tensors(
 
     try:
         with safe_open(path, "pt") as file:
-            # Copies, because the arithmetic of a tensor inside a mapped file can differ in its last
-            # bit with its alignment.
+            # Copies: arithmetic on a mapped tensor can differ in the last bit with its alignment.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except (OSError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""Public names that moved to another room stay importable from where they were, with a warning."""
+"""Keeps public names that moved importable from their old place, with a warning."""
 
 import importlib
 import warnings
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def forwarding(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's `__getattr__` that finds names in their new homes and says where these are.
+    """A module's `__getattr__` that finds names in their new homes and warns where these are.
 
     Example:
         >>> __getattr__ = forwarding(__name__, {"trace_task": "interp.studies.paths"})

@@ -1,4 +1,4 @@
-"""Looking names up, and helping when one is not known."""
+"""Checks that names are known; errors suggest the nearest."""
 
 import difflib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def require_known(kind: str, name: str, known: Iterable[str], remedy: str = "") 
     """Return `name` if it is known.
 
     Raises:
-        InputError: naming the value, its nearest known names and the remedy.
+        InputError: it is not; the message has the nearest known names and the remedy.
     """
     choices = list(known)
     if name in choices:

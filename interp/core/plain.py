@@ -1,4 +1,4 @@
-"""The one way from the package's values to plain json."""
+"""Turns the package's values into plain json."""
 
 import math
 from collections.abc import Mapping, Set
@@ -15,20 +15,19 @@ from interp.core.errors import InputError
 def plain(value: Any) -> Any:
     """A value as json can hold it: dicts, lists, strings, numbers, booleans and None.
 
-    What has a `to_dict` (a score, a provenance) becomes that. A dataclass becomes a dict of its
-    fields in order; a field may say otherwise by its metadata: `{"key": name}` renames it,
-    `{"plain": False}` leaves it out. Mappings get keys of strings; tuples, lists and ranges become
-    lists, and so do sets, sorted; arrays and tensors of any shape become numbers or nested lists;
-    paths become strings. NaN and infinities become None, as json has no word for them.
+    Objects with a `to_dict` (a score, a provenance) become that dict. A dataclass becomes a dict of
+    its fields in order; a field's metadata `{"key": name}` renames it, `{"plain": False}` leaves it
+    out. Keys of mappings become strings; tuples, lists, ranges and (sorted) sets become lists;
+    arrays and tensors numbers or nested lists; paths strings; NaN and infinities None.
 
     Raises:
-        InputError: a value of another type; the message names the type.
+        InputError: a value has another type.
 
     Example:
         >>> plain({1: (0.5, float("nan")), "where": Path("a/b")})
         {'1': [0.5, None], 'where': 'a/b'}
     """
-    # Most values are these, and a report has hundreds of thousands of them.
+    # First, because a report has hundreds of thousands of these.
     if type(value) in (str, int, bool, float):
         return _atom(value)
     if hasattr(value, "to_dict") and not isinstance(value, type):

@@ -1,18 +1,14 @@
-"""Progress as a plain callback, so that the library never prints and every front end shows it its
-own way.
-"""
+"""Progress as a callback: the library never prints, each front end shows it in its own way."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Called with the stage's name, how many units are done, how many there are and what a unit
-    is.
-    """
+    """Called with the stage's name, the units done, their total and what a unit is."""
 
     def __call__(self, stage: str, done: int, total: int, unit: str) -> None: ...
 
 
 def silent(stage: str, done: int, total: int, unit: str) -> None:
-    """The default: show nothing."""
+    """The default, which shows nothing."""

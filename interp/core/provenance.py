@@ -1,4 +1,4 @@
-"""Provenance: where an artifact came from and what it cost; it travels with every artifact."""
+"""Provenance: where an artifact came from and what it cost."""
 
 import hashlib
 import importlib.metadata
@@ -14,9 +14,7 @@ PACKAGES = ("interp", "torch", "numpy", "transformers", "transformer-lens", "dif
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that numbers depend on; a package that is not installed is left
-    out.
-    """
+    """Versions of those packages that numbers depend on and that are installed."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -27,7 +25,7 @@ def package_versions() -> dict[str, str]:
 
 
 def text_hash(texts: Iterable[str]) -> str:
-    """sha256 over texts, each with its length, so that moving a boundary changes the hash."""
+    """sha256 over texts and their lengths, so that moving a boundary changes the hash."""
     digest = hashlib.sha256()
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")
@@ -40,9 +38,8 @@ def text_hash(texts: Iterable[str]) -> str:
 class Provenance:
     """How an artifact was made.
 
-    `method` and `parameters` say by what; `model`, `weight_hash`, `corpus_hash`, `site` and
-    `selection` say from what; `cost` holds measured seconds, passes and bytes by name; `versions`
-    the packages.
+    `method` and `parameters` say by what means; `model`, `weight_hash`, `corpus_hash`, `site` and
+    `selection` from what; `cost` holds measured seconds, passes and bytes by name.
     """
 
     method: str
@@ -66,8 +63,8 @@ class Provenance:
         cost: Mapping[str, float] | None = None,
         site: str | None = None,
     ) -> "Provenance":
-        """The provenance of something made from this: same source (and site, unless one is given),
-        all else new.
+        """The provenance of something made from this: the same source (and site, unless given), all
+        else new.
         """
         return replace(
             self,
@@ -79,7 +76,7 @@ class Provenance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Json-ready values."""
+        """The provenance as json-ready values."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
 
@@ -109,7 +106,7 @@ class Provenance:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    """Names with their values; a long one (a hundred words) is cut."""
+    """Names with their values, long ones cut."""
     words = {key: _word(value) for key, value in values.items()}
     return ", ".join(
         f"{key} {text if len(text) <= 120 else text[:117] + '…'}" for key, text in words.items()
@@ -117,10 +114,6 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else f"{value:.4g}"
-        if isinstance(value, float)
-        else json.dumps(value, ensure_ascii=False)
-    )
+    if isinstance(value, str):
+        return value
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

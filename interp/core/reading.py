@@ -1,5 +1,5 @@
-"""From plain json back to the records that `interp.core.plain.plain` made it of: the annotations of
-a dataclass are its schema, so that a gap is named by its path and not found by a reader.
+"""Reads records back from the json of `interp.core.plain.plain`; a dataclass's annotations are the
+schema, and errors name the path.
 """
 
 import functools
@@ -26,9 +26,7 @@ SCORE = dict.fromkeys(("value", "low", "high", "control"), float | None)
 
 @dataclass(frozen=True, kw_only=True)
 class _Field:
-    """`kinds` are the types that need no look at the value: there are hundreds of thousands of
-    them.
-    """
+    """`kinds` are the types whose values need no reader: a report has hundreds of thousands."""
 
     name: str
     key: str
@@ -38,20 +36,20 @@ class _Field:
 
 
 class _Wrong(Exception):
-    """What is wrong with a value, to follow the name of what it is a part of."""
+    """What is wrong with a value; it follows the name of the whole."""
 
 
 def read_record(kind: type[Record], value: Any, *, name: str = "the file") -> Record:
     """A dataclass from the plain json that `interp.core.plain.plain` made of it.
 
-    Understood are strings, numbers, booleans, other dataclasses, scores (null is NaN), `tuple[X,
-    ...]`, `Mapping[str, X]`, `X | None` and `Any`. A field's `metadata["key"]` is its name in json;
-    keys that no field has are passed over, and a field with a default may be missing.
+    Fields may be strings, numbers, booleans, literals, other dataclasses, scores (null is NaN),
+    `tuple[X, ...]`, `Mapping[str, X]`, `X | None` and `Any`. A field's `metadata["key"]` is its
+    name in json; unknown keys are ignored, and a field with a default may be missing.
 
     Args:
         kind: the dataclass.
         value: plain json.
-        name: what the value is called in messages.
+        name: what messages call the value.
 
     Raises:
         InputError: a key is missing or a value has another type; the message names the path.
@@ -68,7 +66,7 @@ def read_record(kind: type[Record], value: Any, *, name: str = "the file") -> Re
 
 
 def join(path: str, key: object) -> str:
-    """The path of what a key holds."""
+    """The path of a key's value."""
     return f"{path}.{key}" if path else str(key)
 
 

@@ -1,6 +1,4 @@
-"""Rows that need not be in memory: a tensor that reads from elsewhere what it is indexed with, and
-reading any rows in chunks.
-"""
+"""Rows that need not be in memory: a tensor that reads the rows it is indexed with, and chunks."""
 
 import math
 import mmap
@@ -26,7 +24,7 @@ class RowSource(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many rows there are, and how wide they are."""
+        """The number of rows and their width."""
         ...
 
     @property
@@ -35,26 +33,25 @@ class RowSource(Protocol):
         ...
 
     def read(self, runs: Sequence[range]) -> Float[Tensor, "kept d"]:
-        """The rows of ascending runs of row numbers, one run after the other."""
+        """The rows of ascending runs of row numbers, run by run."""
         ...
 
 
 class Rows(Tensor):
-    """A tensor `[row, d]` whose values stay where they are until they are indexed by rows.
+    """A tensor `[row, d]` whose values are read when it is indexed by rows.
 
-    It has a tensor's shape, type, device and length, and `rows[key]` gives an ordinary tensor, for
-    a row's number, a slice, row numbers in any order, or a mask. So whatever reads activations by
-    rows takes it in their place, with memory for the rows that it reads. Everything else that
-    tensors do would need all values at once, and is refused.
+    It has a tensor's shape, type, device and length, and `rows[key]` gives an ordinary tensor for a
+    row's number, a slice, row numbers in any order, or a mask. So code that reads activations by
+    rows takes it unchanged, with memory for the rows that it reads. All other tensor operations
+    would need every value at once, and are refused.
 
     Args:
         source: where the rows are.
-        memory: how many bytes of rows, in float32, `row_chunks` reads at a time; a chunk has at
-            most 4096 rows whatever the memory.
+        memory: bytes of rows, in float32, that `row_chunks` reads at a time (at most 4096 rows).
 
     Raises:
-        InputError: an operation needs all values; a row's number is out of range; `memory` does not
-            hold one row.
+        InputError: an operation needs all values, a row's number is out of range, or `memory` does
+            not hold one row.
 
     Cost: one read for each run of neighbouring rows.
 
@@ -94,15 +91,12 @@ class Rows(Tensor):
         return self[index]
 
     def _gather(self, numbers: Int[Tensor, " kept"]) -> Float[Tensor, "kept d"]:
-        """Each row is read once, in the order of the rows; then they are put in the order that was
-        asked for.
-        """
+        """Reads each row once, in order, then puts the rows in the requested order."""
         distinct, places = torch.unique(numbers, return_inverse=True)
         found = self.source.read(_runs(distinct))
         return found if torch.equal(distinct, numbers) else found[places]
 
-    # All operations of tensors arrive here, below the level at which Python functions could be
-    # overridden one by one.
+    # Every tensor operation arrives at the dispatcher, so none needs an override by name.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
@@ -124,15 +118,15 @@ class Rows(Tensor):
 
 
 def row_chunks(values: Float[Tensor, "row d"]) -> Iterator[tuple[slice, Float[Tensor, "chunk d"]]]:
-    """Consecutive rows in float32 with their place; on the CPU few enough for a chunk's
-    coefficients to stay in the cache.
+    """Consecutive rows in float32 with their place; CPU chunks are small, so that their
+    coefficients stay in the cache.
     """
     for rows in chunk_places(values):
         yield rows, _float32(values[rows].detach())
 
 
 def chunk_places(values: Float[Tensor, "row d"]) -> Iterator[slice]:
-    """Where the chunks of `row_chunks` lie; nothing is read."""
+    """The places of the chunks of `row_chunks`; nothing is read."""
     size = CPU_CHUNK if values.device.type == "cpu" else DEVICE_CHUNK
     if isinstance(values, Rows):
         size = min(size, values.chunk_rows)
@@ -141,12 +135,11 @@ def chunk_places(values: Float[Tensor, "row d"]) -> Iterator[slice]:
 
 
 def new_rows(shape: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "row d"]:
-    """Memory for rows on the CPU, not filled; if large, it goes back to the system as soon as the
-    tensor does.
+    """Uninitialised memory for rows on the CPU; if large, it returns to the system with the tensor.
 
-    From an ordinary heap it would not: what is kept of one chunk lands in the hole that the chunk
-    before left, the next chunk does not fit there any more, and a pass over all rows ends up with a
-    hole for each of its chunks (11 GB were seen for 6 GB of rows).
+    The heap would keep it: what is stored from one chunk lands in the hole the chunk before left,
+    where the next chunk then no longer fits, so that a pass leaves one hole per chunk (11 GB for
+    6 GB of rows).
     """
     size = math.prod(shape) * dtype.itemsize
     if size < OWN_PAGES:

@@ -1,4 +1,4 @@
-"""Score: a number that can be believed, because it carries its interval, n, seed and control."""
+"""Score: a number with its interval, n, seed and control; bootstraps that make one."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,11 +18,10 @@ PERCENTILE = "bootstrap 95%"
 
 @dataclass(frozen=True)
 class Score:
-    """A number with a confidence interval, how many cases it rests on, the seed and the same number
-    of a control.
+    """A number with its confidence interval, number of cases, seed and control.
 
-    `control` is the value of the same measurement where nothing should be found; `interval` names
-    how low and high were computed.
+    `control` is the same measurement where nothing should be found; `interval` names how low and
+    high were computed.
 
     Example:
         >>> str(Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52))
@@ -57,14 +56,14 @@ class Score:
         return block(estimate(self.value, self.low, self.high), about)
 
     def to_dict(self) -> dict[str, float | int | str | None]:
-        """The score as json-ready values; a non-finite number becomes None."""
+        """The score as json-ready values; NaN and infinities become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
     @classmethod
     def undefined(
         cls, seed: int, n: int = 0, control: float | None = None, interval: str = PERCENTILE
     ) -> "Score":
-        """The score of what could not be measured: value and interval are NaN.
+        """The score of what could not be measured, with value and interval NaN.
 
         Example:
             >>> str(Score.undefined(seed=0))
@@ -85,8 +84,8 @@ class Score:
     ) -> "Score":
         """A value with the 95 % percentile interval of its bootstrap draws (Efron 1979).
 
-        The interval is NaN where there are no draws, or one of them is NaN: leave such draws out
-        only if the statistic says what they mean.
+        The interval is NaN if there are no draws or one is NaN: leave such draws out only if the
+        statistic defines what they mean.
 
         Example:
             >>> str(Score.of_draws(0.5, np.linspace(0, 1, 1001), n=20, seed=0))
@@ -99,7 +98,7 @@ class Score:
 
 
 DRAWS_AT_ONCE = 2**22
-"""Resampled values in memory at once; it bounds memory and changes no number."""
+"""Resampled values in memory at once; no number depends on it."""
 
 
 def bootstrap_indices(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -158,10 +157,8 @@ def bootstrap_cases(
     resamples: int = 2000,
     control: float | None = None,
 ) -> Score:
-    """Any statistic of cases with its 95 % percentile bootstrap interval; it takes their numbers
-    (0 … n − 1, some several times) along the last axis.
-
-    For statistics of several values a case, as a ratio of sums.
+    """Any statistic of the numbers of cases (0 … n − 1, along the last axis) with its 95 %
+    percentile bootstrap interval; for cases of several values, as a ratio of sums has.
 
     Raises:
         InputError: there are no cases.

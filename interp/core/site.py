@@ -13,9 +13,9 @@ from interp.core.names import require_known
 class Sites(Mapping[str, tuple[int | None, ...]]):
     """The sites of one network: canonical names to the shape of one example's activation there.
 
-    In a shape, `None` is an axis whose length the input decides: `(None, 576)` is a token axis and
-    a width, `(64, None, None)` a width and two image axes. `aliases` maps other names
-    (TransformerLens hook names) to canonical ones.
+    `None` is an axis as long as the input: `(None, 576)` is a token axis and a width,
+    `(64, None, None)` a width and two image axes. `aliases` maps other names (TransformerLens hook
+    names) to canonical ones.
 
     Example:
         >>> sites = Sites({"L0.mlp": (None, 64)}, {"blocks.0.mlp.hook_post": "L0.mlp"})
@@ -36,7 +36,7 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         return len(self.shapes)
 
     def __contains__(self, name: object) -> bool:
-        # Without this a missing site would raise, since __getitem__ explains what there is.
+        # Mapping's own would raise for a missing site, as __getitem__ does.
         return name in self.shapes or name in self.aliases
 
     def resolve(self, name: str) -> str:
@@ -54,8 +54,8 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         )
 
     def width(self, name: str) -> int:
-        """The length of the feature axis of a site (the first of an image's three axes, else the
-        last); 0 where it is not known.
+        """The length of a site's feature axis (the first of an image's three axes, else the last),
+        0 if unknown.
         """
         shape = self[name]
         return (shape[0] if len(shape) == 3 else shape[-1]) or 0
@@ -64,7 +64,7 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         return block("Sites", self.table())
 
     def table(self) -> Html:
-        """The sites for a notebook: those of all layers in one row, with their shape."""
+        """The sites for a notebook, those of all layers in one row."""
         rows = _grouped(self.shapes)
         listed = rows[:ROWS]
         places = [None, *(row.where for row in listed)]
@@ -79,11 +79,8 @@ class Sites(Mapping[str, tuple[int | None, ...]]):
         ]
         rest = sum(row.count for row in rows[ROWS:])
         cut = f"; {rest:,} more sites are not shown, list(model.sites) names them" if rest else ""
-        open_axes = (
-            "; n: as many as the input has"
-            if any(None in shape for shape in self.shapes.values())
-            else ""
-        )
+        is_open = any(None in shape for shape in self.shapes.values())
+        open_axes = "; n: as many as the input has" if is_open else ""
         title = f"{len(self):,} sites{open_axes}{cut}"
         header = ("in", "site", "shape", "count")
         if any(row.where for row in listed):
@@ -98,9 +95,7 @@ _ONE_RANGE = re.compile(r"([^0-9.:]*)([0-9]+)…([0-9]+)")
 
 @dataclass(frozen=True)
 class _Row:
-    """Sites of one shape at one place (`L0…29`): the last parts of their names, and how many sites
-    that is.
-    """
+    """Sites of one shape at one place (`L0…29`): the last parts of their names, and their count."""
 
     where: str
     leaves: tuple[str, ...]
@@ -109,7 +104,7 @@ class _Row:
 
 
 def _grouped(shapes: Mapping[str, tuple[int | None, ...]]) -> list[_Row]:
-    """Sites by place and shape, the numbers of layers and heads written as ranges."""
+    """Sites by place and shape, numbers of layers and heads as ranges."""
     alike: dict[tuple[str, tuple[int | None, ...]], list[str]] = {}
     for name, shape in shapes.items():
         alike.setdefault((_NUMBER.sub("\0", name), shape), []).append(name)
@@ -135,9 +130,7 @@ def _spelled(part: str) -> str:
 
 
 def _ranges(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names that differ by numbers only, as one name with ranges where every combination exists,
-    else one by one.
-    """
+    """Names that differ only by numbers, as one with ranges if every combination exists."""
     texts = [_NUMBER.findall(name) for name in names]
     plain = all(str(int(text)) == text for own in texts for text in own)
     choices = [sorted({int(text) for text in column}) for column in zip(*texts, strict=True)]

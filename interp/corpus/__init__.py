@@ -1,4 +1,4 @@
-"""Texts, labelled concepts, tasks."""
+"""Texts, labelled concepts and tasks."""
 
 from interp.corpus.concepts import (
     Concept,

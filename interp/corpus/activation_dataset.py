@@ -1,6 +1,4 @@
-"""Activations as rows of a `datasets.Dataset`, for people whose pipelines are made of those, and
-back.
-"""
+"""Activations to and from the rows of a `datasets.Dataset`."""
 
 import json
 from collections.abc import Mapping
@@ -22,13 +20,13 @@ DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float3
 
 
 def activations_to_dataset(acts: Activations) -> Any:
-    """Activations as a `datasets.Dataset`, one row each: `values` (a list of d numbers), `item`,
-    `position`, `step` and `token`.
+    """Activations as a `datasets.Dataset` with a row per row: `values` (a list of d numbers),
+    `item`, `position`, `step` and `token`.
 
-    `values` keep their type; Arrow knows no bfloat16, whose values are float32 there and come back
-    as they were. What belongs to inputs rather than rows (their texts and tokens, the site, the
-    provenance) is json in `dataset.info.description`, which `select`, `filter`, `map`,
-    `save_to_disk` and `load_from_disk` keep.
+    `values` keep their type, except that Arrow holds bfloat16 as float32, from which it comes back
+    unchanged. The inputs' texts and tokens, the site and the provenance are json in
+    `dataset.info.description`, which `select`, `filter`, `map`, `save_to_disk` and `load_from_disk`
+    keep.
 
     Cost: one copy of the values, in memory.
 
@@ -46,9 +44,7 @@ def activations_to_dataset(acts: Activations) -> Any:
             type=_arrow(acts.values[:0]).type,
         ),
         **{name: pyarrow.array(getattr(contexts, name).astype(np.int64)) for name in NUMBERS},
-        "token": pyarrow.array(
-            [contexts.token(row) for row in range(len(acts))], type=pyarrow.string()
-        ),
+        "token": pyarrow.array(map(contexts.token, range(len(acts))), type=pyarrow.string()),
     }
     note = {
         NOTE: FORMAT,
@@ -58,9 +54,8 @@ def activations_to_dataset(acts: Activations) -> Any:
         "tokens": contexts.tokens,
         "provenance": acts.provenance.to_dict(),
     }
-    return Dataset(
-        pyarrow.table(columns), info=DatasetInfo(description=json.dumps(note, ensure_ascii=False))
-    )
+    about = DatasetInfo(description=json.dumps(note, ensure_ascii=False))
+    return Dataset(pyarrow.table(columns), info=about)
 
 
 def activations_from_dataset(
@@ -69,18 +64,17 @@ def activations_from_dataset(
     """Rows of a `datasets.Dataset` as activations, in the dataset's order.
 
     A dataset from `activations_to_dataset`, or any part of it, comes back with its contexts and
-    provenance. Any other takes `site`; its `item`, `position` and `step` columns are used where
-    there are any, and else every row is an input of its own.
+    provenance. Any other needs `site`; its `item`, `position` and `step` columns are used where
+    they exist, otherwise every row is a separate input.
 
     Args:
         dataset: a `datasets.Dataset`, not a streamed one.
-        site: where the values were recorded; overrules what the dataset says.
-        column: which column holds the values, lists of one length of floating-point numbers.
+        site: where the values were recorded; overrides what the dataset says.
+        column: the column of the values, lists of floating-point numbers of one length.
 
     Raises:
         InputError: the column is missing or holds something else, rows differ in length, no site is
-            known, the dataset was joined from several, or an input's number is not one of the
-            inputs'.
+            known, the dataset was joined from several, or an input's number is out of range.
 
     Cost: one copy of the values, in memory.
 
@@ -92,8 +86,7 @@ def activations_from_dataset(
     place = site or note.get("site")
     if not place:
         raise InputError(
-            "the dataset does not say at which site its values were recorded; give "
-            "site='L15.mlp', "
+            "the dataset does not say at which site its values were recorded; give site='L15.mlp', "
             "say"
         )
     values = _values(dataset, column)
@@ -111,9 +104,8 @@ def _arrow(values: Float[Tensor, "row d"]) -> Any:
 
     plain = values.detach().cpu()
     plain = plain.float() if plain.dtype == torch.bfloat16 else plain
-    return pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(plain.contiguous().numpy().ravel()), plain.shape[1]
-    )
+    flat = pyarrow.array(plain.contiguous().numpy().ravel())
+    return pyarrow.FixedSizeListArray.from_arrays(flat, plain.shape[1])
 
 
 def _note(dataset: Any) -> Mapping[str, Any]:
@@ -127,11 +119,8 @@ def _note(dataset: Any) -> Mapping[str, Any]:
         raise InputError(
             "the dataset was joined from several recordings; turn each into activations by itself"
         ) from error
-    complete = (
-        isinstance(note, dict)
-        and {NOTE, "site", "dtype", "items", "tokens", "provenance"} <= note.keys()
-    )
-    if not complete or note["dtype"] not in DTYPES:
+    keys = {NOTE, "site", "dtype", "items", "tokens", "provenance"}
+    if not isinstance(note, dict) or not keys <= note.keys() or note["dtype"] not in DTYPES:
         raise InputError(
             "the dataset's description is not what activations_to_dataset writes; convert the "
             "activations again"
@@ -175,12 +164,9 @@ def _piece(cells: Any, column: str) -> Float[Tensor, "row d"]:
 
     whole = cells.combine_chunks()
     kind = whole.type
-    listed = (
-        pyarrow.types.is_fixed_size_list(kind)
-        or pyarrow.types.is_list(kind)
-        or pyarrow.types.is_large_list(kind)
-    )
-    if not listed or not pyarrow.types.is_floating(kind.value_type):
+    types = pyarrow.types
+    listed = types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind)
+    if not listed or not types.is_floating(kind.value_type):
         raise InputError(
             f"column {column!r} holds {kind}; expected lists of floating-point numbers, a row's "
             "activations each"
@@ -192,9 +178,8 @@ def _piece(cells: Any, column: str) -> Float[Tensor, "row d"]:
             f"rows of column {column!r} have {sorted(lengths)} numbers or gaps; expected one "
             "length and a number everywhere"
         )
-    return torch.from_numpy(np.array(flat.to_numpy(zero_copy_only=False))).reshape(
-        len(whole), lengths.pop()
-    )
+    values = np.array(flat.to_numpy(zero_copy_only=False))
+    return torch.from_numpy(values).reshape(len(whole), lengths.pop())
 
 
 def _contexts(dataset: Any, note: Mapping[str, Any]) -> Contexts:

@@ -1,4 +1,4 @@
-"""The labelled concept sentences that ship with the package, and their fixed splits."""
+"""Labelled concept sentences with fixed splits, shipped or a user's own, and files of texts."""
 
 import io
 from collections.abc import Sequence
@@ -12,17 +12,15 @@ from interp.core.files import read_json
 from interp.core.names import require_known
 
 FIT_SHARE = 0.75
-"""Of a concept's sentences in the first style, the share for fitting and choosing; the rest, with
-the held-out style, are for reporting.
-"""
+"""Share of a concept's first-style sentences to fit and choose on; all others are held out."""
 
 Split = Literal["fit", "held_out"]
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` to report
-    on (new, half in another style).
+    """Something a person can name, as sentences: `fit` to fit and choose on, `held_out` (new ones,
+    half in another style) to report on.
 
     Example:
         >>> cooking = interp.corpus.load_concepts()["cooking"]
@@ -38,9 +36,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class ConceptSet:
-    """Concepts beside sentences that belong to none of them (`neutral`, split like the
-    concepts).
-    """
+    """Concepts, and sentences that belong to none of them (`neutral`, split like the concepts)."""
 
     concepts: tuple[Concept, ...]
     neutral: Concept
@@ -58,9 +54,9 @@ class ConceptSet:
         Raises:
             InputError: a concept does not exist.
         """
-        return (
-            self if names is None else ConceptSet(tuple(self[name] for name in names), self.neutral)
-        )
+        if names is None:
+            return self
+        return ConceptSet(tuple(self[name] for name in names), self.neutral)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,13 +76,13 @@ def load_concepts(folder: str | Path | None = None) -> ConceptSet:
     """The concepts that ship with the package, or those of a folder laid out the same way.
 
     A folder holds one json file per concept (`name`, `description`, `sentences`, `held_out`) and
-    files `neutral*.json` (`sentences`). The first three quarters of a concept's `sentences` are for
-    fitting, the others and `held_out` for reporting; of the neutral ones every fourth reports.
+    files `neutral*.json` (`sentences`). The last quarter of a concept's `sentences` is held out
+    with its `held_out`, and so is every fourth neutral sentence.
 
     Raises:
         UnavailableError: the folder or a file cannot be read.
-        InputError: a file lacks a key or its value is of another type, or there are no concepts or
-            no neutral sentences.
+        InputError: a file lacks a key or its value has another type, or there are no concepts or no
+            neutral sentences.
 
     Example:
         >>> concepts = interp.load_concepts()
@@ -108,11 +104,10 @@ def load_concepts(folder: str | Path | None = None) -> ConceptSet:
             f"{source} holds {len(concepts)} concepts and {len(neutral)} neutral sentences; both "
             "are needed"
         )
-    # Every fourth neutral sentence reports, so that both splits hold all themes.
+    # Every fourth neutral sentence is held out, so that both splits have all themes.
     fit = tuple(sentence for number, sentence in enumerate(neutral) if number % 4)
-    return ConceptSet(
-        concepts, Concept("neutral", "belongs to none of the concepts", fit, tuple(neutral[::4]))
-    )
+    about = "belongs to none of the concepts"
+    return ConceptSet(concepts, Concept("neutral", about, fit, tuple(neutral[::4])))
 
 
 def labelled(concepts: ConceptSet, split: Split) -> LabelledTexts:
@@ -130,7 +125,7 @@ def labelled(concepts: ConceptSet, split: Split) -> LabelledTexts:
 
 
 def read_texts(path: str | Path) -> tuple[str, ...]:
-    """Texts of a file: one per non-empty line; UTF-8, or UTF-16 with its mark.
+    """The texts of a file, one per non-empty line; UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         UnavailableError: the file cannot be read.
@@ -141,8 +136,7 @@ def read_texts(path: str | Path) -> tuple[str, ...]:
         raw = source.read_bytes()
     except OSError as error:
         raise UnavailableError(f"cannot read {source}: {error.strerror}") from error
-    # Lines end where files say so; str.splitlines would also cut at characters that occur inside
-    # texts (U+2028, form feeds).
+    # str.splitlines would also cut at characters inside texts (U+2028, form feeds).
     lines = io.StringIO(_decoded(source, raw), newline=None)
     texts = tuple(line.strip() for line in lines if line.strip())
     if not texts:
@@ -151,7 +145,7 @@ def read_texts(path: str | Path) -> tuple[str, ...]:
 
 
 def data_folder() -> Path:
-    """Where the package's data lies: inside an installed package, or beside it in a checkout."""
+    """The folder of the package's data: inside an installed package, beside it in a checkout."""
     package = Path(interp.__file__).parent
     inside = package / "data"
     return inside if inside.is_dir() else package.parent / "data"
@@ -162,12 +156,11 @@ def _decoded(source: Path, raw: bytes) -> str:
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        # The codec counts from after the byte order mark; what it read is in the error.
+        # The codec counts from after the byte order mark, as does the object of its error.
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(
             f"{source} is not {encoding.removesuffix('-sig').upper()}: line {line} holds byte "
-            f"0x{error.object[error.start]:02x}; "
-            "convert it, e.g. `iconv -f latin1 -t utf-8`"
+            f"0x{error.object[error.start]:02x}; convert it, e.g. `iconv -f latin1 -t utf-8`"
         ) from error
 
 
@@ -194,7 +187,6 @@ def _field(path: Path, value: object, key: str, kind: type) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get(key), kind):
         raise InputError(
             f"{path} has no {key!r} of type {kind.__name__}; a concept file holds name, "
-            "description, sentences and held_out, "
-            "a neutral file sentences"
+            "description, sentences and held_out, a neutral file sentences"
         )
     return value[key]

@@ -16,8 +16,7 @@ def read_task(path: Path) -> Task:
     An answer is a text with its leading space, or a list of such texts.
 
     Raises:
-        InputError: the file cannot be read, a line is not json, or a field is missing; the line is
-            named.
+        InputError: the file cannot be read, or the named line is not json or lacks a field.
 
     Example:
         >>> # {"prompt": "The capital of France is", "counterfactual": "The capital of Spain is",
@@ -25,31 +24,26 @@ def read_task(path: Path) -> Task:
         >>> read_task(Path("capitals.jsonl"))
     """
     try:
-        lines = [
-            (number, line)
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-            if line.strip()
-        ]
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read as text ({error}); give a file of json lines with "
             f"{', '.join(FIELDS)}"
         ) from None
-    if not lines:
+    numbered = enumerate(text.splitlines(), 1)
+    rows = [_row(path, number, line) for number, line in numbered if line.strip()]
+    if not rows:
         raise InputError(f"{path} is empty; give json lines with {', '.join(FIELDS)}")
-    rows = [_row(path, number, line) for number, line in lines]
-    texts = {name: tuple(row[name] for row in rows) for name in ("prompt", "counterfactual")}
-    answers = {name: tuple(_answers(row[name]) for row in rows) for name in ("right", "wrong")}
     return Task(
         name=path.stem,
         behaviour=f"answers as {path.name} says",
         source=path.name,
         changed="as the file says",
         measure="logit difference",
-        prompts=texts["prompt"],
-        counterfactuals=texts["counterfactual"],
-        right=answers["right"],
-        wrong=answers["wrong"],
+        prompts=tuple(row["prompt"] for row in rows),
+        counterfactuals=tuple(row["counterfactual"] for row in rows),
+        right=tuple(_answers(row["right"]) for row in rows),
+        wrong=tuple(_answers(row["wrong"]) for row in rows),
         seed=0,
     )
 

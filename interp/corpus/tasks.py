@@ -1,6 +1,4 @@
-"""Tasks whose circuits are studied: prompts beside counterfactuals, with the answers that are right
-and wrong after each prompt.
-"""
+"""Tasks whose circuits are studied: prompts, counterfactuals, and right and wrong answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +27,10 @@ from interp.corpus.task_words import (
 )
 
 TRIES = 50
-"""Draws for every example, before too few different ones are taken to exist."""
+"""Draws per example before there are taken to be too few different ones."""
 
 NO_ANSWER = -1
-"""Fills up the rows of examples that have fewer answers than others."""
+"""Pads the rows of examples with fewer answers than others."""
 
 Measure = Literal["logit difference", "probability difference"]
 Names = Literal["swapped", "others"]
@@ -44,10 +42,9 @@ class Task:
     """Something a language model does after a prompt, example by example.
 
     After `prompts[i]` any of `right[i]` continues the text correctly and any of `wrong[i]` does
-    not; answers are strings with the space that precedes them. `counterfactuals[i]` is the same
-    text, token by token, with what decides the answer changed as `changed` says. `behaviour` says
-    in a sentence what the model does, `source` who studied it, `measure` how it is usually
-    measured.
+    not; answers have their leading space. `counterfactuals[i]` is the same text, token by token,
+    with what decides the answer changed as `changed` says. `behaviour` says what the model does,
+    `source` who studied it, `measure` how it is usually measured.
     """
 
     name: str
@@ -77,10 +74,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A task in the tokens of one tokenizer: ids of the answers, rows filled up with -1, and what
-    did not fit.
+    """A task for one tokenizer: token ids of the answers, rows padded with -1.
 
-    `dropped` holds one line for every example that was left out of `task`.
+    `dropped` holds one line for every example that did not fit and is left out of `task`.
     """
 
     task: Task
@@ -115,9 +111,8 @@ def task(name: str, n: int = 32, seed: int = 0) -> Task:
 def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> Task:
     """Two people are named, one of them again; whoever was named once receives the object.
 
-    The counterfactual keeps everything but names: with `swapped` the second mention is of the other
-    person, so that the wrong name becomes right; with `others` all three mentions are of three
-    people who do not occur, and no name stands twice.
+    The counterfactual changes only names: with `swapped` the second mention is of the other person,
+    so that the wrong name becomes right; with `others` it names three other people, each once.
 
     Raises:
         InputError: an option does not exist, or there are fewer different examples than `n`.
@@ -158,9 +153,9 @@ def indirect_object(n: int, seed: int, *, counterfactual: Names = "swapped") -> 
 def greater_than(n: int, seed: int) -> Task:
     """Something lasts from one year to another of the same century: the end comes after the start.
 
-    The prompt ends where the tens digit of the end is due; right are the digits above that of the
-    start, wrong those below. Digits have to be single tokens. The counterfactual's start year ends
-    in 01, so that no digit is too small.
+    The prompt ends before the tens digit of the end; right are the digits above that of the start,
+    wrong those below. Digits must be single tokens. The counterfactual's start year ends in 01, so
+    that no digit is too small.
 
     Raises:
         InputError: there are fewer different examples than `n`.
@@ -191,10 +186,9 @@ def greater_than(n: int, seed: int) -> Task:
 
 
 def agreement(n: int, seed: int) -> Task:
-    """The verb agrees with its subject, not with the noun of the other number that stands in
-    between.
+    """The verb agrees with its subject, not with a noun of the other number between them.
 
-    The counterfactual changes the number of the subject alone.
+    The counterfactual changes only the number of the subject.
 
     Raises:
         InputError: there are fewer different examples than `n`.
@@ -223,15 +217,15 @@ def agreement(n: int, seed: int) -> Task:
 
 
 def induction(n: int, seed: int, *, length: int = 10) -> Task:
-    """A list of random words starts again; what comes next is what came next before.
+    """A list of random words starts again; what came next before comes next.
 
-    The list is `length` words long and its repetition stops somewhere in the middle. Wrong is
-    another word of the list. In the counterfactual other words stand in place of the first list, so
-    that nothing is repeated.
+    The list has `length` words, and its repetition stops somewhere in the middle. Wrong is another
+    word of the list. In the counterfactual the first list has other words, so that nothing is
+    repeated.
 
     Raises:
-        InputError: `length` is not between 5 and a third of the words there are, or there are
-            fewer different examples than `n`.
+        InputError: `length` is not between 5 and a third of all words, or there are fewer different
+            examples than `n`.
 
     Source: Elhage et al. 2021; Olsson et al. 2022.
     """
@@ -273,15 +267,14 @@ TASKS: Mapping[str, Callable[[int, int], Task]] = MappingProxyType(
         "induction": induction,
     }
 )
-"""The tasks by their names."""
+"""The tasks by name."""
 
 
 def resolve(found: Task, tokenizer: Any, *, misfits: Misfits = "refuse") -> Resolved:
-    """Token ids of a task's answers for one tokenizer (of transformers), and a check that every
-    example can be used with it.
+    """Token ids of a task's answers for one tokenizer (of transformers), its examples checked.
 
-    An example fits if its prompt and counterfactual have the same number of tokens, and every
-    answer adds exactly one token to the prompt's. Misfits are refused, or dropped and listed.
+    An example fits if its prompt and counterfactual have the same number of tokens and every answer
+    adds exactly one token to the prompt. Misfits are refused, or dropped and listed.
 
     Raises:
         InputError: an example does not fit (the message shows both tokenisations), or none does.
@@ -328,15 +321,14 @@ def _answers(found: Task, row: int, tokenizer: Any) -> tuple[list[int], list[int
     wrong = [_added(prompt, own, answer, tokenizer, name) for answer in found.wrong[row]]
     if shared := set(right) & set(wrong):
         raise InputError(
-            f"{name}: the token {tokenizer.decode([min(shared)])!r} is both right and "
-            f"wrong after {prompt!r}; "
-            "give other answers, or drop such examples with misfits='drop'"
+            f"{name}: the token {tokenizer.decode([min(shared)])!r} is both right and wrong after "
+            f"{prompt!r}; give other answers, or drop such examples with misfits='drop'"
         )
     return right, wrong
 
 
 def _added(prompt: str, ids: list[int], answer: str, tokenizer: Any, name: str) -> int:
-    """The one token that an answer adds to its prompt."""
+    """The token that an answer adds to its prompt."""
     both = tokenizer(prompt + answer)["input_ids"]
     if len(both) != len(ids) + 1 or both[:-1] != ids:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Does a feature fire on its concept and not elsewhere?"""
+"""Whether features fire on their concepts and not elsewhere: detection, AUROC, sparse probes."""
 
 from interp.detection.auroc import auroc, auroc_many, average_precision
 from interp.detection.detection import (

@@ -1,6 +1,4 @@
-"""Area under the ROC curve and average precision with bootstrap intervals, for many features at
-once.
-"""
+"""Area under the ROC curve and average precision, with bootstrap intervals."""
 
 from functools import lru_cache
 
@@ -38,7 +36,7 @@ def auroc(
     control: float | None = None,
 ) -> Score:
     """AUROC with a stratified percentile bootstrap interval: positives and negatives are resampled
-    each for themselves.
+    separately.
 
     Raises:
         InputError: one of the two classes is empty.
@@ -62,11 +60,11 @@ def average_precision(
     seed: int,
     control: float | None = None,
 ) -> Score:
-    """Average precision with a stratified percentile bootstrap interval; its chance level, the
-    share of positives, is the control.
+    """Average precision with a stratified percentile bootstrap interval; the control, unless given,
+    is chance, the share of positives.
 
     Definition (scikit-learn's): `Σ_k (R_k − R_{k−1}) P_k` over the distinct scores from the largest
-    down, `P` and `R` the precision and recall of all cases at or above.
+    down, with `P` and `R` the precision and recall at that threshold.
 
     Raises:
         InputError: one of the two classes is empty.
@@ -90,9 +88,7 @@ def _average_precisions(
     positive: Bool[np.ndarray, " case"],
     weights: Float[np.ndarray, "resample case"],
 ) -> Float[np.ndarray, " resample"]:
-    """Average precision when every case counts as often as its weight says, for many sets of
-    weights.
-    """
+    """Average precision of weighted cases, for many sets of weights."""
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(scores[order][1:] != scores[order][:-1], True)
     found = np.cumsum(weights[:, order] * positive[order], axis=1)[:, last_of_ties]
@@ -119,9 +115,7 @@ def _pairwise(
 def _stratified(
     seed: int, n_positive: int, n_negative: int
 ) -> tuple[Float[np.ndarray, "resample positive"], Float[np.ndarray, "resample negative"]]:
-    """The resamples of a seed and class sizes: many concepts share them, and drawing takes longer
-    than using them.
-    """
+    """The resamples of a seed and class sizes; cached, as drawing takes longer than using them."""
     generator = np.random.default_rng(seed)
     both = _weights(generator, n_positive), _weights(generator, n_negative)
     for weights in both:
@@ -130,5 +124,5 @@ def _stratified(
 
 
 def _weights(generator: np.random.Generator, n: int) -> Float[np.ndarray, "resample case"]:
-    """How often each case is drawn, as shares, for every resample."""
+    """The share of each case in every resample."""
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n

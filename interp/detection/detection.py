@@ -1,8 +1,8 @@
 """Does a feature fire on its concept and not elsewhere?
 
-One measurement for every dictionary: a sentence's score is the feature's largest coefficient over
-its tokens; the feature of a concept is chosen on the fit split, and everything reported is measured
-on the held-out split, beside shuffled labels and random directions.
+The measurement is the same for every dictionary: a sentence's score is the feature's largest
+coefficient over its tokens; a concept's feature is chosen on the fit split, and all reported
+numbers are of the held-out split, with shuffled labels as control.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from interp.core import Activations, InputError, Score, bootstrap_mean
 from interp.core.display.markup import block, facts, numeral, table
@@ -25,9 +26,7 @@ GOOD = 0.9
 
 @dataclass(frozen=True)
 class LabelledActivations:
-    """Activations of labelled sentences: `labels [item]` is the concept of each input, None where
-    it has none.
-    """
+    """Activations of sentences, and each one's concept: `labels [item]`, None for neutral ones."""
 
     acts: Activations
     labels: tuple[str | None, ...]
@@ -44,11 +43,10 @@ class LabelledActivations:
 class Detection:
     """How well one feature detects one concept, on sentences used neither to fit nor to choose it.
 
-    `auroc` is against neutral sentences (its control: the same number with shuffled labels),
-    `auroc_others` against sentences of the other concepts (NaN with n 0 where there is no other
-    concept), `paper_score` Shafran et al.'s log-ratio of mean maximal cosines (None where a mean is
-    not positive). `chosen_on` is the AUROC against all other sentences of the fit split, by which
-    the feature was chosen.
+    `auroc` is against neutral sentences (control: shuffled labels), `auroc_others` against those of
+    other concepts (NaN with n 0 if there are none), `paper_score` Shafran et al.'s log-ratio of
+    mean maximal cosines (None if a mean is not positive). `chosen_on` is the AUROC against all
+    other sentences of the fit split, by which the feature was chosen.
     """
 
     concept: str
@@ -62,27 +60,17 @@ class Detection:
 
     def _repr_html_(self) -> str:
         scores = [self.auroc, self.auroc_others, self.average_precision]
-        titles = (
-            "AUROC against neutral sentences",
-            "AUROC against other concepts",
-            "average precision",
-        )
-        rows = [
-            (title, cell, score.n)
-            for title, cell, score in zip(titles, score_cells(scores), scores, strict=True)
-        ]
+        against = "AUROC against neutral sentences", "AUROC against other concepts"
+        titles = (*against, "average precision")
+        counts = [score.n for score in scores]
+        rows = zip(titles, score_cells(scores), counts, strict=True)
         others = [
             ("AUROC where the feature was chosen", numeral(self.chosen_on)),
             ("log-ratio of mean maximal cosines", numeral(self.paper_score)),
         ]
         body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
-        return block(
-            "Detection",
-            body,
-            facts(others),
-            name=self.concept,
-            about=f"by feature {self.feature} of {self.method}",
-        )
+        about = f"by feature {self.feature} of {self.method}"
+        return block("Detection", body, facts(others), name=self.concept, about=about)
 
 
 def sentence_scores(
@@ -91,10 +79,9 @@ def sentence_scores(
     *,
     coefficients: Float[Tensor, "row feature"] | None = None,
 ) -> Float[np.ndarray, "item feature"]:
-    """Every input's largest coefficient of every feature; an input that left no row scores minus
-    infinity, below every other.
+    """Every input's largest coefficient of every feature; minus infinity for an input without rows.
 
-    `coefficients` of the activations spare the encoding where they are known.
+    `coefficients` of the activations, where known, save the encoding.
 
     Raises:
         InputError: the activations are of another site or width than the dictionary's, or not
@@ -103,14 +90,14 @@ def sentence_scores(
     Cost: one encoding of the activations.
     """
     encoded = dictionary.encoded(acts, coefficients)
-    return _largest(dictionary, acts, lambda rows, values: encoded[rows])
+    return _largest(dictionary, acts, lambda rows, _: encoded[rows])
 
 
 def sentence_cosines(
     dictionary: Dictionary, acts: Activations
 ) -> Float[np.ndarray, "item feature"]:
     """Every input's largest cosine between a row and every direction (Shafran et al. 2025); minus
-    infinity where no row is left.
+    infinity for an input without rows.
 
     Raises:
         InputError: the activations are of another site or width than the dictionary's, or not
@@ -118,13 +105,9 @@ def sentence_cosines(
     """
     dictionary.require_same_space(acts)
     require_finite(acts)
-    directions = torch.nn.functional.normalize(dictionary.directions, dim=1)
+    directions = normalize(dictionary.directions, dim=1)
     return _largest(
-        dictionary,
-        acts,
-        lambda rows, values: (
-            torch.nn.functional.normalize(values.to(directions), dim=1) @ directions.T
-        ),
+        dictionary, acts, lambda _, values: normalize(values.to(directions), dim=1) @ directions.T
     )
 
 
@@ -140,10 +123,8 @@ def detect(
     """For every concept the feature that best tells it from all other sentences of `fit`, scored on
     `held_out`.
 
-    `coefficients` of the two splits spare the encoding where they are known.
-
-    A supervised dictionary (difference in means) has one direction per concept and no choice to
-    make.
+    `coefficients` of the two splits, where known, save the encoding. A supervised dictionary
+    (difference in means) has one direction per concept, so that none is chosen.
 
     Raises:
         InputError: a split has no sentences of a concept or no neutral ones, or activations of
@@ -156,10 +137,8 @@ def detect(
         >>> [(row.concept, row.feature, str(row.auroc)) for row in rows]
     """
     first, second = coefficients or (None, None)
-    on_fit, reported = (
-        sentence_scores(dictionary, fit.acts, coefficients=first),
-        _measured(dictionary, held_out, second),
-    )
+    on_fit = sentence_scores(dictionary, fit.acts, coefficients=first)
+    reported = _measured(dictionary, held_out, second)
     return tuple(
         _best(concept, dictionary, on_fit, fit.labels, reported, seed)
         for concept in _concepts(fit.labels)
@@ -178,15 +157,15 @@ def detection_of(
     """How well a given feature detects a given concept on held-out sentences.
 
     Raises:
-        InputError: there are no sentences of the concept or no neutral ones, or the activations are
-            of another site.
+        InputError: there are no sentences of the concept or no neutral ones, or activations of
+            another site.
     """
     return _detection(concept, feature, _measured(dictionary, held_out, None), chosen_on, seed)
 
 
 def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
-    """How many concepts are detected with AUROC ≥ 0.9, and the mean AUROC over concepts with its
-    interval (control: shuffled labels).
+    """How many concepts have an AUROC ≥ 0.9, and the mean AUROC over concepts (control: shuffled
+    labels).
 
     Raises:
         InputError: there are no rows.
@@ -200,9 +179,7 @@ def summarise(rows: Sequence[Detection], *, seed: int = 0) -> tuple[int, Score]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One split under one dictionary: every sentence's score and cosine of every feature, and its
-    label.
-    """
+    """One split under one dictionary: scores and cosines of every sentence, and its label."""
 
     method: str
     scores: Float[np.ndarray, "item feature"]
@@ -214,9 +191,8 @@ def _measured(
     dictionary: Dictionary, split: LabelledActivations, coefficients: Tensor | None
 ) -> _Measured:
     scores = sentence_scores(dictionary, split.acts, coefficients=coefficients)
-    return _Measured(
-        dictionary.method, scores, sentence_cosines(dictionary, split.acts), split.labels
-    )
+    cosines = sentence_cosines(dictionary, split.acts)
+    return _Measured(dictionary.method, scores, cosines, split.labels)
 
 
 def _largest(
@@ -225,9 +201,8 @@ def _largest(
     result = np.full((len(acts.contexts.items), len(dictionary)), -np.inf)
     with torch.no_grad():
         for rows, values in row_chunks(acts.values):
-            np.maximum.at(
-                result, acts.contexts.item[rows], score(rows, values).float().cpu().numpy()
-            )
+            found = score(rows, values).float().cpu().numpy()
+            np.maximum.at(result, acts.contexts.item[rows], found)
     return result
 
 
@@ -240,8 +215,7 @@ def _best(
     seed: int,
 ) -> Detection:
     here, _ = _classes(fit_labels, concept)
-    # Against everything else, other concepts included: a feature of all vivid sentences would do
-    # well against neutral ones alone.
+    # Against other concepts too: a feature of all vivid sentences does well against neutral ones.
     aurocs = auroc_many(on_fit, here)
     names = list(dictionary.provenance.parameters.get("names", ()))
     feature = names.index(concept) if concept in names else int(aurocs.argmax())
@@ -295,7 +269,7 @@ def _classes(
 def _log_ratio(
     concept: Float[np.ndarray, " here"], neutral: Float[np.ndarray, " neutral"]
 ) -> float | None:
-    """Shafran et al.'s score; a sentence that left no row has no cosine and no part in a mean."""
+    """Shafran et al.'s score; sentences without rows have no cosine and do not count."""
     concept, neutral = concept[np.isfinite(concept)], neutral[np.isfinite(neutral)]
     if not len(concept) or not len(neutral) or concept.mean() <= 0 or neutral.mean() <= 0:
         return None

@@ -1,4 +1,4 @@
-"""How well a few latents of a dictionary tell a concept: k-sparse probing."""
+"""k-sparse probing: how well a few features of a dictionary tell a concept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,11 @@ ITERATIONS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What the probe on the `k` features `features` reaches for a concept, on sentences it was not
-    fitted to.
+    """How well the probe on the `k` features `features` tells a concept, on held-out sentences.
 
     `accuracy` is the mean of the accuracies on the concept's sentences and on the others (chance is
-    0.5). The controls are the same numbers of a probe whose features and weights were chosen on
-    shuffled labels.
+    0.5). The controls are those of a probe whose features and weights were fitted to shuffled
+    labels.
     """
 
     concept: str
@@ -35,12 +34,8 @@ class Probe:
 
     def _repr_html_(self) -> str:
         scores = [self.accuracy, self.auroc]
-        rows = [
-            (title, cell, score.n)
-            for title, cell, score in zip(
-                ("accuracy", "AUROC"), score_cells(scores), scores, strict=True
-            )
-        ]
+        counts = [score.n for score in scores]
+        rows = zip(("accuracy", "AUROC"), score_cells(scores), counts, strict=True)
         chosen = facts([("features", ", ".join(map(str, self.features)))])
         body = table(("held out", "score", "n"), rows, caption=axis_note(scores))
         return block("Probe", body, chosen, name=self.concept, about=f"{self.k} of {self.method}")
@@ -54,27 +49,22 @@ def sparse_probing(
     *,
     seed: int = 0,
 ) -> tuple[Probe, ...]:
-    """For every concept and every k a logistic regression on k features, scored on held-out
-    sentences.
+    """For every concept and k a logistic regression on k features, scored on held-out sentences.
 
-    A sentence's value of a feature is its largest coefficient (0 where it left no row), in units of
-    its standard deviation over the fit sentences. The k features are those with the largest
-    absolute difference between the mean over the concept's sentences and the mean over all others
-    of `fit`. Other concepts and neutral sentences are the negatives.
+    A sentence's value of a feature is its largest coefficient (0 without rows), in standard
+    deviations over the fit sentences. The k features have the largest absolute difference in `fit`
+    between the mean over the concept's sentences and that over all others, the negatives.
 
     Raises:
         InputError: a split lacks sentences of a concept or others, a k is not between 1 and the
             number of features, or activations are of another site.
 
     Source: Gurnee et al. 2023 (arXiv 2305.01610), section 3; Karvonen et al. 2025 (SAEBench, arXiv
-    2503.09532). Cost: one encoding of both splits, and two fits of k weights for every concept and
-    k.
+    2503.09532). Cost: one encoding of both splits, and two fits per concept and k.
 
     Example:
-        >>> [
-        ...     (probe.concept, probe.k, str(probe.accuracy))
-        ...     for probe in sparse_probing(sae, fit, held_out)
-        ... ]
+        >>> probes = sparse_probing(sae, fit, held_out)
+        >>> [(probe.concept, probe.k, str(probe.accuracy)) for probe in probes]
     """
     for k in ks:
         if not 1 <= k <= len(dictionary):
@@ -107,7 +97,7 @@ def _standardised(
     known = np.where(np.isfinite(known), known, 0.0)
     unseen = np.where(np.isfinite(unseen), unseen, 0.0)
     spread = known.std(axis=0)
-    # A feature that never varies carries nothing; dividing it by one keeps it that way.
+    # A constant feature carries nothing; dividing it by one keeps it constant.
     spread = np.where(spread > 0, spread, 1.0)
     return known / spread, unseen / spread
 
@@ -141,7 +131,7 @@ def _probe(
         concept=concept,
         method=dictionary.method,
         k=k,
-        features=tuple(int(feature) for feature in features),
+        features=tuple(features.tolist()),
         accuracy=_accuracy(logits, control, there, seed),
         auroc=auroc(logits, there, seed=seed, control=by_chance),
     )
@@ -153,17 +143,14 @@ def _fitted(
     k: int,
     unseen: Float[np.ndarray, "other feature"],
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " other"]]:
-    """The k features by difference of means, and the held-out log-odds of a logistic regression on
-    them.
-    """
+    """The k features by difference of means, and the held-out log-odds of a probe on them."""
     from sklearn.linear_model import LogisticRegression
 
     difference = np.abs(known[here].mean(axis=0) - known[~here].mean(axis=0))
     features = np.argsort(-difference, kind="stable")[:k]
-    classifier = LogisticRegression(max_iter=ITERATIONS, class_weight="balanced").fit(
-        known[:, features], here
-    )
-    return features, np.asarray(classifier.decision_function(unseen[:, features]), dtype=float)
+    probe = LogisticRegression(max_iter=ITERATIONS, class_weight="balanced")
+    probe.fit(known[:, features], here)
+    return features, np.asarray(probe.decision_function(unseen[:, features]), dtype=float)
 
 
 def _accuracy(
@@ -176,9 +163,8 @@ def _accuracy(
         correct: Bool[np.ndarray, " case"], cases: Int[np.ndarray, "*draw case"]
     ) -> Float[np.ndarray, "*draw"]:
         own, right = positive[cases], correct[cases]
-        classes = (own, ~own)
         return np.asarray(
-            sum((right & one).sum(axis=-1) / np.maximum(one.sum(axis=-1), 1) for one in classes) / 2
+            sum((right & one).sum(-1) / np.maximum(one.sum(-1), 1) for one in (own, ~own)) / 2
         )
 
     by_chance = float(balanced((control > 0) == positive, np.arange(len(positive))))

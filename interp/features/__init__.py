@@ -1,4 +1,4 @@
-"""What a direction means."""
+"""What a dictionary's features mean: contexts, tokens, labels, companions, neighbours, reuse."""
 
 from interp.features.companion import companion, companions
 from interp.features.control_vectors import (

@@ -1,4 +1,4 @@
-"""Companion directions: what the rest of the network looks like when a feature is on."""
+"""Companion directions: how another site's activations change when a feature is on."""
 
 from collections.abc import Mapping
 
@@ -26,15 +26,15 @@ def companions(
 
     Definition: `companion_f = Σ_t c_tf h_t / Σ_t c_tf − mean_t h_t`, scaled to unit norm, with
     `c_tf` the positive part of the feature's coefficient on row t of `acts` and `h_t` the same row
-    of `elsewhere`. A feature that never fires gets a zero vector. `coefficients` of `acts` spare
-    the encoding where they are known.
+    of `elsewhere`. A feature that never fires gets a zero vector. `coefficients` of `acts`, where
+    known, save the encoding.
 
     Raises:
-        InputError: `acts` are not of the dictionary's site, the two recordings are not of the same
-            rows, or a value is not finite.
+        InputError: `acts` are not of the dictionary's site, the recordings differ in rows, or a
+            value is not finite.
 
-    Source: ours. The weighted mean is that of a soft assignment (Bishop 2006, eq. 9.17), with a
-    feature's coefficients as responsibilities.
+    Source: ours; the weighted mean of a soft assignment (Bishop 2006, eq. 9.17), with a feature's
+    coefficients as responsibilities.
 
     Cost: one encoding of `acts` and one product `[feature, row] @ [row, d_site]`, in chunks of
     rows.
@@ -47,8 +47,7 @@ def companions(
     total = torch.zeros(len(dictionary))
     for rows, there in row_chunks(elsewhere.values):
         weights = encoded[rows].clamp(min=0).cpu()
-        # Centred before it is weighed: a site's mean can be a hundred times longer than what sets
-        # features apart.
+        # Centred first: a site's mean can be a hundred times longer than what sets features apart.
         weighted += weights.T @ (there - mean)
         total += weights.sum(dim=0)
     return torch.nn.functional.normalize(weighted / total.clamp(min=TINY)[:, None], dim=1)
@@ -57,10 +56,9 @@ def companions(
 def companion(
     feature: Feature, acts: Mapping[str, Activations], site: str
 ) -> Float[Tensor, " d_site"]:
-    """One feature's unit direction at another recorded site (see `companions` for the definition).
+    """One feature's unit direction at another recorded site, as `companions` defines it.
 
-    `acts` is what `record(model, inputs, [feature.site, site])` returned: both sites, the same
-    rows.
+    `acts` is the result of `record(model, inputs, [feature.site, site])`.
 
     Raises:
         InputError: one of the two sites was not recorded.

@@ -1,4 +1,4 @@
-"""The input side of a feature: where it fires."""
+"""The input side of a feature: the contexts in which it fires, and how often."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,13 +16,13 @@ def top_contexts(
     count: int = 25,
     radius: int = 15,
 ) -> tuple[FeatureContext, ...]:
-    """The rows with the largest coefficients, at most one per input, each with the coefficients of
-    the tokens around it.
+    """The rows with the largest coefficients, at most one per input, each with the tokens around it
+    and their coefficients.
 
-    Rows on which the feature does not fire (coefficient ≤ 0) are not contexts, so a dead feature
-    has none. A token around the peak that was not recorded (the first of a text) has coefficient 0.
+    Rows with a coefficient ≤ 0 are not contexts, so a dead feature has none. A token that was not
+    recorded (the first of a text) has coefficient 0.
 
-    Cost: one sort of the rows, and one pass over them for every context.
+    Cost: one sort of the rows, and one pass over them per context.
     """
     rows = _best_row_per_item(coefficients, contexts.item, count)
     return tuple(_context(row, coefficients, contexts, radius) for row in rows)

@@ -1,6 +1,4 @@
-"""Directions for other programs: safetensors for anything that reads tensors, GGUF control vectors
-for llama.cpp.
-"""
+"""Directions for other programs, as safetensors files or as GGUF control vectors of llama.cpp."""
 
 import json
 import re
@@ -27,8 +25,7 @@ class ControlVector:
     """What llama.cpp adds to the residual stream at every token: `vectors` from a site
     `L{i}.resid_post` to `[d]`.
 
-    `model_hint` is the architecture that the file names for the model (llama.cpp does not check
-    it).
+    `model_hint` is the model's architecture as the file names it (llama.cpp does not check it).
     """
 
     vectors: Mapping[str, Float[Tensor, " d"]]
@@ -36,15 +33,14 @@ class ControlVector:
 
 
 def save_directions(features: Sequence[Feature], path: str | Path) -> None:
-    """Write features' unit directions to one safetensors file: a float32 tensor `[d]` under each
+    """Write features' unit directions to one safetensors file, as a float32 tensor `[d]` under each
     feature's id.
 
-    The file's metadata holds, as json under "interp", each one's site, label and index and the
-    provenance of its dictionary, so that `safetensors.torch.load_file` gives the tensors to anyone
-    and `load_directions` the sites besides.
+    The metadata holds, as json under "interp", each one's site, label, index and the provenance of
+    its dictionary: `safetensors.torch.load_file` gives the tensors, `load_directions` also sites.
 
     Raises:
-        InputError: there are no features, or two of them have the same id.
+        InputError: there are no features, or two have the same id.
         UnavailableError: the file cannot be written.
 
     Cost: one write of `4·Σ d` bytes.
@@ -58,13 +54,10 @@ def save_directions(features: Sequence[Feature], path: str | Path) -> None:
     ids = [feature.id for feature in features]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     if not ids or twice:
-        problem = (
-            f"features {', '.join(twice)} appear twice"
-            if twice
-            else "there are no features to write"
-        )
+        named = f"features {', '.join(twice)} appear twice"
         raise InputError(
-            f"{problem}; give every feature once, those of two dictionaries in two files"
+            f"{named if twice else 'there are no features to write'}; give every feature once, "
+            "those of two dictionaries in two files"
         )
     note = {
         feature.id: {
@@ -81,8 +74,7 @@ def save_directions(features: Sequence[Feature], path: str | Path) -> None:
 
 
 def load_directions(path: str | Path) -> dict[str, tuple[str, Float[Tensor, " d"]]]:
-    """Directions that `save_directions` wrote, under their features' ids: the site and the unit
-    vector.
+    """The site and unit vector of every direction that `save_directions` wrote, by feature id.
 
     Raises:
         UnavailableError: the file is missing or damaged, or was not written by `save_directions`.
@@ -108,29 +100,26 @@ def save_control_vector(
     """Write a GGUF control vector, which llama.cpp adds to the residual stream:
     `llama-cli -m model.gguf --control-vector FILE`.
 
-    A vector is added as it is, to every token: multiply a unit direction by the strength that was
-    chosen, or leave the strength to `--control-vector-scaled FILE:STRENGTH`. Only the residual
-    stream can be written to; for a feature of another site take its `interp.companion` there.
+    A vector is added as it is, to every token: multiply a unit direction by a strength, or use
+    `--control-vector-scaled FILE:STRENGTH`. Only the residual stream can be changed; for a feature
+    of another site take its `interp.companion` there.
 
-    Layers: llama.cpp counts blocks from 0 as this package does, and adds `direction.N` to the
-    output of block N, after its MLP. So `L{N}.resid_post` (and `L{N+1}.resid_pre`, the same place)
-    is `direction.N`. The output of block 0 cannot be changed: the loader refuses `direction.0`.
-    `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: what such a file does to
-    llama.cpp's logits is what the same addition at that site does to transformers' (correlation
+    Layers: llama.cpp, which counts blocks from 0 too, adds `direction.N` to the output of block N,
+    after its MLP: at `L{N}.resid_post`, which is `L{N+1}.resid_pre`. Its loader refuses
+    `direction.0`; `resid_mid` has no counterpart. Measured on SmolLM2-135M in float32: the file
+    changes llama.cpp's logits as the same addition changes those of transformers (correlation
     1.0000 at blocks 1, 12, 20, 27, 28, 29; below 0.96 one block off). In a 4-bit file the rounding
     of activations hides small vectors.
 
     Args:
-        vectors: from a site to its vector `[d]`, d the model's width; at most one vector for a
-            place.
+        vectors: from a site to its vector `[d]`, d the model's width; one per place.
         path: ends in `.gguf`.
-        model_hint: the model's architecture as GGUF names it ("llama", "gpt2", "gemma3"); kept as a
-            note, llama.cpp does not check it.
+        model_hint: the model's architecture as GGUF names it ("llama", "gpt2", "gemma3"), a note
+            that llama.cpp does not check.
 
     Raises:
-        InputError: there are no vectors, a site is not of the residual stream or is not one
-            llama.cpp can change, two vectors are for one place, they differ in width, or one is not
-            finite.
+        InputError: there are no vectors, llama.cpp cannot change a site, two vectors are for one
+            place, they differ in width, or one is not finite.
         UnavailableError: the file cannot be written.
 
     Source: llama.cpp, `common_control_vector_load_one` (common/common.cpp) and
@@ -168,9 +157,8 @@ def load_control_vector(path: str | Path) -> ControlVector:
     cvector-generator).
 
     Raises:
-        UnavailableError: the file is missing or damaged, or is no control vector: another
-            architecture, a name other than `direction.N` with N from 1, or a tensor that is not
-            `[d]` of float32.
+        UnavailableError: the file is missing, damaged or no control vector: another architecture, a
+            name other than `direction.N` with N from 1, or a tensor that is not `[d]` of float32.
 
     Cost: one read.
 

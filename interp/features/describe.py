@@ -25,9 +25,8 @@ def describe(
     """Every feature of a dictionary with its top contexts, its promoted and suppressed tokens, and
     an offline label.
 
-    `acts` are activations of the dictionary's site; `model` is needed for the vocabulary effect and
-    may be left out (a UNet has no vocabulary). `coefficients` of the activations spare the encoding
-    where they are known.
+    `acts` are of the dictionary's site; without a `model` that has a vocabulary there are no
+    tokens. `coefficients` of the activations, where known, save the encoding.
 
     Raises:
         InputError: the activations are of another site.
@@ -39,22 +38,20 @@ def describe(
         >>> features[12].label, features[12].promoted[:3]
     """
     encoded = dictionary.encoded(acts, coefficients).float().cpu().numpy()
-    reads = model is not None and hasattr(model, "vocabulary_effect")
+    reads = hasattr(model, "vocabulary_effect")
     effects = token_effects(model, dictionary.site, dictionary.directions) if reads else None
     features = []
     for index in range(len(dictionary)):
         own = encoded[:, index]
         promoted, suppressed = effects[index] if effects else ((), ())
-        contexts = top_contexts(own, acts.contexts, count=count)
-        features.append(
-            Feature(
-                dictionary=dictionary,
-                index=index,
-                firing_rate=firing_rate(own),
-                contexts=contexts,
-                promoted=promoted,
-                suppressed=suppressed,
-            )
+        feature = Feature(
+            dictionary=dictionary,
+            index=index,
+            firing_rate=firing_rate(own),
+            contexts=top_contexts(own, acts.contexts, count=count),
+            promoted=promoted,
+            suppressed=suppressed,
         )
+        features.append(feature)
         progress("describe", index + 1, len(dictionary), "feature")
     return label_features(features)

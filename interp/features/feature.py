@@ -1,4 +1,4 @@
-"""Feature: one direction of a dictionary, with what is known of it."""
+"""Feature: one direction of a dictionary with its contexts, tokens and label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,7 @@ LabelSource = Literal[
 
 @dataclass(frozen=True)
 class FeatureContext:
-    """A place where a feature fires: the tokens around it, the feature's coefficient on each, and
-    which token is the peak.
-    """
+    """A place where a feature fires: tokens, coefficients, and the place of the peak."""
 
     tokens: tuple[str, ...]
     coefficients: tuple[float, ...]
@@ -30,7 +28,7 @@ class FeatureContext:
 
 @dataclass(frozen=True)
 class TokenEffect:
-    """A vocabulary item and the logit a feature's direction gives it when read on its own."""
+    """A token and the logit that a feature's direction alone gives it."""
 
     token: str
     logit: float
@@ -41,8 +39,7 @@ class Feature:
     """One direction of a dictionary.
 
     `direction [d]` has unit norm at `site`; `firing_rate` is the share of rows with a coefficient
-    above 5 % of the largest; `nonzero` the number of neurons it uses. `contexts`, `promoted` and
-    `suppressed` are filled by `describe`.
+    above 5 % of the largest. `describe` fills `contexts`, `promoted` and `suppressed`.
     """
 
     dictionary: Dictionary
@@ -63,8 +60,7 @@ class Feature:
             )
 
     def __repr__(self) -> str:
-        # Short even with its contexts, and without the dictionary's numbers, which the generated
-        # one would print whole.
+        # The generated repr would print all contexts and the dictionary's numbers.
         return (
             f"Feature({self.id} at {self.site or 'a tensor'}: {self.label!r}, fires on "
             f"{self.firing_rate:.1%} of rows)"
@@ -72,7 +68,7 @@ class Feature:
 
     @property
     def id(self) -> str:
-        """A name that is unique within a report: the method and the number."""
+        """A name unique within a report: the method and the number."""
         return f"{self.dictionary.method}-{self.index}"
 
     @property
@@ -82,7 +78,7 @@ class Feature:
 
     @property
     def site(self) -> str:
-        """Where the direction lives."""
+        """The site of the direction."""
         return self.dictionary.site
 
     @property
@@ -95,22 +91,15 @@ class Feature:
         return replace(self, label=label, label_source=source, concept=concept)
 
     def _repr_html_(self) -> str:
-        return block(
-            "Feature",
-            *self.card(CONTEXTS, RADIUS, EFFECTS),
-            element("p", LEGEND, kind="muted"),
-            name=self.id,
-            about=self.site,
-        )
+        card, legend = self.card(CONTEXTS, RADIUS, EFFECTS), element("p", LEGEND, kind="muted")
+        return block("Feature", *card, legend, name=self.id, about=self.site)
 
     def card(self, contexts: int, radius: int, effects: int) -> tuple[Html, ...]:
-        """What a card shows below its title: label, facts, `contexts` contexts with `radius` tokens
-        around each peak, and tokens.
+        """A card below its title: label, facts, `contexts` contexts with `radius` tokens on either
+        side of the peak, and `effects` tokens promoted and suppressed.
         """
         source = element("span", f"({self.label_source})", kind="muted")
-        label = (
-            (element("p", element("b", foreign(self.label)), " ", source),) if self.label else ()
-        )
+        label = element("p", element("b", foreign(self.label)), " ", source)
         width = len(self.direction)
         named = [
             ("fires on", f"{self.firing_rate:.1%} of rows"),
@@ -118,7 +107,7 @@ class Feature:
             ("concept", self.concept and foreign(self.concept)),
         ]
         return (
-            *label,
+            *((label,) if self.label else ()),
             facts(named),
             *_contexts(self.contexts, contexts, radius),
             *_vocabulary(self.promoted, self.suppressed, effects),
@@ -134,30 +123,22 @@ LEGEND = (
 
 def _contexts(contexts: Sequence[FeatureContext], count: int, radius: int) -> tuple[Html, ...]:
     if not contexts:
-        return (
-            element("p", "No contexts: the feature fired on no row that was given", kind="muted"),
-        )
+        title = "No contexts: the feature fired on no row that was given"
+        return (element("p", title, kind="muted"),)
     listed = contexts[:count]
     # One scale for the card, so that a weak context looks weak.
     top = max((value for context in listed for value in context.coefficients), default=0.0)
     title = f"Top {len(listed)} of {len(contexts)} contexts, coefficients up to {numeral(top)}"
-    return (
-        element("p", title, kind="muted"),
-        element(
-            "ul",
-            *(element("li", _shaded(context, radius, top)) for context in listed),
-            kind="texts",
-        ),
-    )
+    items = (element("li", _shaded(context, radius, top)) for context in listed)
+    return (element("p", title, kind="muted"), element("ul", *items, kind="texts"))
 
 
 def _shaded(context: FeatureContext, radius: int, top: float) -> Html:
     start, stop = max(0, context.peak - radius), context.peak + radius + 1
     weights = [max(value, 0.0) / (top or 1.0) for value in context.coefficients[start:stop]]
     before, after = "…" if start else "", "…" if stop < len(context.tokens) else ""
-    return Html(
-        before + shaded(context.tokens[start:stop], weights, peak=context.peak - start) + after
-    )
+    tokens = shaded(context.tokens[start:stop], weights, peak=context.peak - start)
+    return Html(before + tokens + after)
 
 
 def _vocabulary(
@@ -181,10 +162,5 @@ def _vocabulary(
 
 
 def _effect(effect: TokenEffect, top: float) -> Html:
-    return element(
-        "li",
-        bar(abs(effect.logit) / top),
-        " ",
-        foreign(repr(effect.token)),
-        f" {numeral(effect.logit, signed=True)}",
-    )
+    logit = f" {numeral(effect.logit, signed=True)}"
+    return element("li", bar(abs(effect.logit) / top), " ", foreign(repr(effect.token)), logit)

@@ -1,6 +1,4 @@
-"""Offline labels: the words that set a feature's contexts apart from all other features'
-contexts.
-"""
+"""Offline labels: the words that set a feature's contexts apart from those of all others."""
 
 import math
 import re
@@ -15,9 +13,8 @@ PRIOR = 0.5
 NEAR = 4
 COMMON = (
     "the and for that with was were are you your this from have has had not but they them their "
-    "his her she its our out all "
-    "who what when where which will would could should been being than then there here about into "
-    "over after before one two"
+    "his her she its our out all who what when where which will would could should been being than "
+    "then there here about into over after before one two"
 )
 STOPWORDS = frozenset(COMMON.split())
 
@@ -29,9 +26,9 @@ def distinctive_words(
     features' contexts.
 
     A word counts once per context. Its score is the difference of its log-odds in the feature's
-    contexts and in all others, with half a count added to the word and to all other words, divided
-    by its standard error (Monroe, Colaresi & Quinn 2008, eq. 16 and 22). Only words in two contexts
-    or more with a score above 1.5 count, so a feature without common words gets none.
+    contexts and in all others, with half a count added to the word and to all others, divided by
+    its standard error (Monroe, Colaresi & Quinn 2008, eq. 16 and 22). Words need two contexts and a
+    score above 1.5.
     """
     counts = [Counter(word for context in own for word in _words(context)) for own in contexts]
     total = sum(counts, Counter[str]())
@@ -40,9 +37,7 @@ def distinctive_words(
 
 
 def label_features(features: Sequence[Feature]) -> tuple[Feature, ...]:
-    """Every feature with a label from its distinctive words, or from its peak tokens where it has
-    none.
-    """
+    """Every feature with a label of its distinctive words, or else of its peak tokens."""
     words = distinctive_words([feature.contexts for feature in features])
     return tuple(_labelled(feature, own) for feature, own in zip(features, words, strict=True))
 
@@ -51,17 +46,13 @@ def _labelled(feature: Feature, words: tuple[str, ...]) -> Feature:
     if words:
         return feature.named(", ".join(words), "distinctive words")
     peaks = Counter(context.tokens[context.peak].strip() for context in feature.contexts)
-    tokens = [token for token, _ in peaks.most_common(3) if token]
-    return feature.named(
-        f"on {' '.join(repr(token) for token in tokens)}" if tokens else "never fires",
-        "distinctive words",
-    )
+    tokens = [repr(token) for token, _ in peaks.most_common(3) if token]
+    label = f"on {' '.join(tokens)}" if tokens else "never fires"
+    return feature.named(label, "distinctive words")
 
 
 def _words(context: FeatureContext) -> set[str]:
-    """The whole words within four tokens of the peak; a word that is cut there counts with its
-    letters beyond.
-    """
+    """The words within four tokens of the peak, whole even where the window cuts them."""
     ends = list(accumulate(len(token) for token in context.tokens))
     first, last = context.peak - NEAR, min(context.peak + NEAR, len(ends) - 1)
     start, stop = (ends[first - 1] if first > 0 else 0), ends[last]
@@ -82,11 +73,8 @@ def _distinctive(
         for word in own
         if own[word] >= 2
     ]
-    return tuple(
-        word
-        for score, word in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:count]
-        if score > 1.5
-    )
+    best = sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:count]
+    return tuple(word for score, word in best if score > 1.5)
 
 
 def _log_odds(here: int, elsewhere: int, inside: int, outside: int) -> float:

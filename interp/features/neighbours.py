@@ -1,9 +1,8 @@
-"""Neighbours: which features, of any dictionary of a site, point nearly the same way or fire on the
-same rows.
-"""
+"""Neighbours: features of a site's dictionaries that point nearly the same way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import MappingProxyType
 
 import numpy as np
@@ -22,8 +21,8 @@ LISTED = 10
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another feature, the cosine of both directions, and the correlation of both features'
-    coefficients over rows (None: not known).
+    """Another feature, the cosine of the directions, and the correlation of the coefficients over
+    rows (None: unknown).
     """
 
     id: str
@@ -31,11 +30,8 @@ class Neighbour:
     coactivation: float | None
 
     def _repr_html_(self) -> str:
-        return block(
-            "Neighbour",
-            facts([("cosine", numeral(self.cosine)), ("coactivation", numeral(self.coactivation))]),
-            name=self.id,
-        )
+        named = ("cosine", numeral(self.cosine)), ("coactivation", numeral(self.coactivation))
+        return block("Neighbour", facts(named), name=self.id)
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,8 @@ class Neighbourhood:
 
     `control[id]` is the 95 % quantile, over 20 shuffles of a feature, of the largest |cosine| that
     any other feature has with it. A shuffle puts the feature's own sizes on neurons drawn by how
-    much its dictionary uses them: density and which neurons matter are kept, which go together is
-    not. A feature that is one neuron more than anything else comes near others by chance; a broad
-    one does not.
+    much its dictionary uses them: density and the use of neurons stay, which go together does not.
+    A feature that is mainly one neuron comes near others by chance; a broad one does not.
     """
 
     nearest: Mapping[str, tuple[Neighbour, ...]]
@@ -63,24 +58,15 @@ class Neighbourhood:
         )
         nearest = sorted(first, key=lambda row: -abs(row[1].cosine))[:LISTED]
         rows = [
-            (
-                foreign(own),
-                foreign(one.id),
-                numeral(one.cosine),
-                numeral(chance),
-                numeral(one.coactivation),
-            )
+            (foreign(own), foreign(one.id), *map(numeral, (one.cosine, chance, one.coactivation)))
             for own, one, chance in nearest
         ]
         header = ("feature", "nearest", "cosine", "by chance", "coactivation")
-        body = table(
-            header,
-            rows,
-            caption=(
-                f"The {len(rows)} features with the nearest neighbours; by chance: 95% "
-                f"quantile over {SHUFFLES} shuffles"
-            ),
+        caption = (
+            f"The {len(rows)} features with the nearest neighbours; by chance: 95% quantile over "
+            f"{SHUFFLES} shuffles"
         )
+        body = table(header, rows, caption=caption)
         return block("Neighbours", element("p", element("b", verdict)), body)
 
 
@@ -91,14 +77,13 @@ def neighbourhood(
     count: int = 6,
     seed: int = 0,
 ) -> Neighbourhood:
-    """The `count` features with the largest |cosine| to each feature, among all dictionaries of one
-    site, itself left out.
+    """The `count` other features with the largest |cosine| to each feature, among all dictionaries
+    of one site.
 
     Args:
         dictionaries: by name; a feature's id is `name-number`.
-        coefficients: `[row, feature]` of the same rows for every dictionary, by name; without a
-            dictionary's, its coactivations are None.
-        count: how many neighbours are listed.
+        coefficients: `[row, feature]` on the same rows, by dictionary's name; coactivations with
+            dictionaries left out are None.
         seed: of the control.
 
     Raises:
@@ -108,14 +93,16 @@ def neighbourhood(
     Cost: 21 products of all directions with all, one of all coefficients with all.
 
     Example:
+        >>> dictionaries = {"snmf": snmf, "sae": sae}
         >>> found = neighbourhood(
-        ...     {"snmf": snmf, "sae": sae}, {"snmf": snmf.encode(acts), "sae": sae.encode(acts)}
+        ...     dictionaries, {name: own.encode(acts) for name, own in dictionaries.items()}
         ... )
         >>> found.nearest["snmf-12"][0], found.control["snmf-12"]
     """
     _require_one_space(dictionaries, coefficients, count)
     ids = [f"{name}-{number}" for name, one in dictionaries.items() for number in range(len(one))]
-    directions = torch.cat([_unit(one.directions) for one in dictionaries.values()])
+    units = [_unit(one.directions) for one in dictionaries.values()]
+    directions = torch.cat(units)
     cosines = (directions @ directions.T).numpy()
     together = _correlations(dictionaries, coefficients)
     size = np.abs(cosines)
@@ -130,8 +117,7 @@ def neighbourhood(
         for row, own in enumerate(ids)
     }
     generator = torch.Generator().manual_seed(seed)
-    units = [_unit(one.directions) for one in dictionaries.values()]
-    starts = [sum(map(len, units[:place])) for place in range(len(units))]
+    starts = accumulate(map(len, units[:-1]), initial=0)
     chance = [
         _chance(own, directions, start, generator) for own, start in zip(units, starts, strict=True)
     ]
@@ -144,12 +130,12 @@ def partners(
     """One-to-one partners of two dictionaries of a site by cosine, and the mean over pairs with its
     interval.
 
-    Features with an empty direction have no partner. The score's control is the mean over partners
-    found after the first dictionary's features were shuffled (see `Neighbourhood`). With
-    `signed=False` magnitudes are matched and averaged (PCA's signs mean nothing).
+    Features with a zero direction have no partner. The control matches the first dictionary's
+    features after a shuffle (see `Neighbourhood`). With `signed=False` magnitudes are matched and
+    averaged (PCA's signs mean nothing).
 
     Raises:
-        InputError: different sites or widths, or a dictionary with nothing but empty directions.
+        InputError: different sites or widths, or all directions of a dictionary are zero.
 
     Source: Kuhn 1955 (assignment). Cost: cubic in the number of features, twice.
 
@@ -205,13 +191,12 @@ def _unit(directions: Float[Tensor, "feature d"]) -> Float[Tensor, "feature d"]:
 def _shuffled(
     directions: Float[Tensor, "feature d"], generator: torch.Generator
 ) -> Float[Tensor, "feature d"]:
-    """Every feature's own sizes on neurons drawn without replacement by how much the dictionary
-    uses them; signs as each neuron's are.
+    """Every feature's sizes on neurons drawn without replacement by how much the dictionary uses
+    them, with signs as frequent as the neuron's.
     """
     usage = directions.abs().mean(dim=0)
     positive = directions.clamp(min=0).mean(dim=0) / usage.clamp(min=1e-30)
-    # The order of exponential waiting times with these rates is a draw without replacement
-    # (Efraimidis & Spirakis 2006).
+    # The order of exponential waiting times is such a draw (Efraimidis & Spirakis 2006).
     waits = -torch.log(torch.rand(directions.shape, generator=generator).clamp(min=1e-30)) / usage
     neurons = waits.argsort(dim=1)
     signs = torch.where(
@@ -227,8 +212,8 @@ def _chance(
     start: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " feature"]:
-    """Each feature's 95 % quantile over shuffles; among all, the dictionary's own stand from
-    `start` on (none is its own neighbour).
+    """Each feature's 95 % quantile over shuffles; in `every` the features of `own` begin at `start`
+    (none is its own neighbour).
     """
     places = torch.arange(len(own))
     largest = []
@@ -242,7 +227,7 @@ def _chance(
 def _correlations(
     dictionaries: Mapping[str, Dictionary], coefficients: Mapping[str, Tensor]
 ) -> Float[np.ndarray, "all all"]:
-    """Pearson's correlation of coefficients; NaN where one feature's are unknown or constant."""
+    """Pearson correlations of coefficients; NaN where one feature's are unknown or constant."""
     n_rows = next((len(values) for values in coefficients.values()), 1)
     blank = torch.full((n_rows, 1), torch.nan)
     known = {name: values.float().cpu() for name, values in coefficients.items()}

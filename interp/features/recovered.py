@@ -1,4 +1,4 @@
-"""How much of a network's loss survives when a site holds only what a dictionary says of it."""
+"""How much of a network's loss a dictionary's reconstruction of a site recovers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,11 +31,10 @@ class Predicting(Model, Protocol):
 class LossRecovered:
     """How much of the loss a dictionary recovers at a site.
 
-    `recovered` is a Score over texts: 1 where the dictionary's reconstruction does as well as the
-    activations themselves, 0 where it does no better than the ablation; its control gives every
-    token the coefficients of another token. The losses are mean cross-entropies in nats per
-    predicted token: of the network as it is, with the reconstruction, with the control, and with
-    the ablation.
+    `recovered` is a Score over texts: 1 if the reconstruction does as well as the activations, 0 if
+    no better than the ablation; its control permutes coefficients among tokens. The losses are mean
+    cross-entropies in nats per predicted token: of the network as it is, with the reconstruction,
+    the control and the ablation.
     """
 
     recovered: Score
@@ -50,29 +49,18 @@ class LossRecovered:
 
     def _repr_html_(self) -> str:
         (cell,) = score_cells([self.recovered])
-        losses = (
-            ("as it is", self.original),
-            ("reconstructed", self.reconstructed),
-            ("shuffled (control)", self.shuffled),
-        )
-        rows = [
-            *((title, numeral(loss)) for title, loss in losses),
+        rows = [("recovered", cell, self.recovered.n)]
+        score = table(("", "score", "texts"), rows, caption=axis_note([self.recovered]))
+        losses = [
+            ("as it is", numeral(self.original)),
+            ("reconstructed", numeral(self.reconstructed)),
+            ("shuffled (control)", numeral(self.shuffled)),
             (f"ablated ({self.ablation})", numeral(self.ablated)),
         ]
-        score = table(
-            ("", "score", "texts"),
-            [("recovered", cell, self.recovered.n)],
-            caption=axis_note([self.recovered]),
-        )
-        named = facts([("tokens", f"{self.n_tokens:,}"), ("selection", self.selection)])
         caption = "Mean cross-entropy in nats per predicted token"
-        return block(
-            "Loss recovered",
-            score,
-            table(("site holds", "loss"), rows, caption=caption, muted={2}),
-            named,
-            name=self.site,
-        )
+        body = table(("site holds", "loss"), losses, caption=caption, muted={2})
+        named = facts([("tokens", f"{self.n_tokens:,}"), ("selection", self.selection)])
+        return block("Loss recovered", score, body, named, name=self.site)
 
 
 def loss_recovered(
@@ -87,23 +75,20 @@ def loss_recovered(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LossRecovered:
-    """Put a dictionary's reconstruction in place of a site's activations, and measure the network's
-    loss.
+    """Replace a site's activations by a dictionary's reconstruction and measure the model's loss.
 
-    `recovered = Σ (CE_ablated − CE_reconstructed) / Σ (CE_ablated − CE_original)`, sums over texts,
-    bootstrapped over texts. The tokens that `selection` leaves out (by default the first position
-    and special tokens) keep their activations in every condition.
+    `recovered = Σ (CE_ablated − CE_reconstructed) / Σ (CE_ablated − CE_original)`, summed and
+    bootstrapped over texts. Tokens that `selection` leaves out (by default the first position and
+    special tokens) keep their activations throughout.
 
     Args:
         inputs: texts, chats or token ids.
-        site: the dictionary's own if left out.
-        ablation: what "no dictionary" means: zero (as SAEBench), or the mean of the selected rows
-            of these inputs.
+        site: default: the dictionary's.
+        ablation: zero (as SAEBench), or the mean of the selected rows of these inputs.
 
     Raises:
-        InputError: the site does not exist or is of another width, the model is no language model,
-            no token is selected, or the ablation does not raise the loss, so that there is nothing
-            to recover.
+        InputError: the site does not exist or has another width, the model is no language model, no
+            token is selected, or the ablation does not raise the loss.
 
     Source: Karvonen et al. 2025 (SAEBench, arXiv 2503.09532), section 3. Cost: four forward passes
     over the inputs.
@@ -149,7 +134,7 @@ def loss_recovered(
 
 
 class _Sum:
-    """The rows' sum as they pass by."""
+    """A running sum of rows."""
 
     def __init__(self, width: int) -> None:
         self.total, self.count = torch.zeros(width, dtype=torch.float64), 0
@@ -182,15 +167,14 @@ def _site(model: Predicting, dictionary: Dictionary, site: str | None) -> str:
 def _shuffled(
     coefficients: Float[Tensor, "row feature"], generator: torch.Generator
 ) -> Float[Tensor, "row feature"]:
-    return coefficients[
-        torch.randperm(len(coefficients), generator=generator).to(coefficients.device)
-    ]
+    order = torch.randperm(len(coefficients), generator=generator)
+    return coefficients[order.to(coefficients.device)]
 
 
 def _losses(
     model: Predicting, prepared: Prepared, site: str, change: Change, selection: TokenSelection
 ) -> tuple[Float[np.ndarray, " text"], Float[np.ndarray, " text"]]:
-    """Every text's summed negative log-probability, and how many tokens of it were predicted."""
+    """Every text's summed negative log-probability, and its number of predicted tokens."""
     total, count = np.zeros(len(prepared.items)), np.zeros(len(prepared.items))
     for batch in prepared.batches:
         with model.hooked({site: _changing(batch, change, selection)}):
@@ -226,15 +210,13 @@ def _recovered(losses: dict[str, Float[np.ndarray, " text"]], seed: int) -> Scor
     if gap.sum() <= 0:
         raise InputError(
             f"ablating the site changes the summed loss by {gap.sum():.3g} nats, so there is "
-            "nothing to recover; "
-            "choose another site, the other ablation, or more texts"
+            "nothing to recover; choose another site, the other ablation, or more texts"
         )
 
     def share(drawn: Int[np.ndarray, "*draw text"]) -> np.ndarray:
         lost = gap[drawn].sum(axis=-1)
-        return np.asarray(
-            recovered[drawn].sum(axis=-1) / np.where(lost == 0, np.finfo(float).tiny, lost)
-        )
+        safe = np.where(lost == 0, np.finfo(float).tiny, lost)
+        return np.asarray(recovered[drawn].sum(axis=-1) / safe)
 
     control = float(by_chance.sum() / gap.sum())
     return bootstrap_cases(len(gap), share, seed=seed, control=control)

@@ -1,4 +1,4 @@
-"""Reuse: neurons that several features share, and what turning them up does to the next token."""
+"""Reuse: neurons that several features share, and how amplifying them changes the next token."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ from interp.decompose.dictionary import Dictionary
 
 @dataclass(frozen=True, eq=False)
 class FamilyNeurons:
-    """The neurons of some features.
-
-    `core [neuron]` are used by every one of them with the same sign, `opposed [neuron]` by every
-    one but not with the same sign, and `exclusive[feature] [neuron]` by that feature alone.
+    """The neurons of some features: `core [neuron]` are used by all of them with one sign, `opposed
+    [neuron]` by all but not with one sign, `exclusive[feature] [neuron]` by that feature alone.
     """
 
     core: Int[Tensor, " core"]
@@ -29,11 +27,11 @@ class FamilyNeurons:
 
 @dataclass(frozen=True, eq=False)
 class Amplification:
-    """What adding to some neurons did to the logits of some tokens at the end of prompts.
+    """How adding to some neurons changed the logits of some tokens at the end of prompts.
 
     `change[token]` is the mean over prompts, its control the mean over draws of as many random
-    neurons; `draws [draw, token]` holds each draw's mean and `percentile[token]` is the share of
-    draws, in per cent, that the change lies above.
+    neurons; `draws [draw, token]` holds each draw's mean, `percentile[token]` the per cent of draws
+    below the change.
     """
 
     change: Mapping[str, Score]
@@ -43,7 +41,7 @@ class Amplification:
 
 @runtime_checkable
 class NextToken(Model, Protocol):
-    """What is needed of a language model, beside running it, to see the next token change."""
+    """A language model that gives the log-probabilities of the next token."""
 
     tokenizer: Any
 
@@ -60,8 +58,8 @@ def neuron_reuse(
     """How many neurons each pair of features shares; on the diagonal, how many each feature uses.
 
     Definition: `support @ supportᵀ` with `support` the non-zero entries of the directions; with
-    `same_sign` only the neurons that both features use with one sign. For a dense dictionary every
-    count without signs is d.
+    `same_sign` only neurons that both use with one sign count. Without it every count of a dense
+    dictionary is d.
 
     Source: Shafran, Geiger & Geva 2025 (arXiv 2506.10920), without signs. Cost: `feature²·d`.
 
@@ -80,8 +78,8 @@ def family_neurons(dictionary: Dictionary, family: Sequence[int]) -> FamilyNeuro
     """The neurons that all features of a family use, with one sign or not, and for each feature
     those that no other of the family uses.
 
-    Two features can use the same neurons for opposite ends of one scale, so what is used with both
-    signs is kept apart: to amplify it makes no sense for the family.
+    Neurons of both signs are separate, because features at opposite ends of a scale can share them,
+    and amplifying them means nothing for the family.
 
     Raises:
         InputError: there are fewer than two features, one is named twice, or one does not exist.
@@ -92,11 +90,8 @@ def family_neurons(dictionary: Dictionary, family: Sequence[int]) -> FamilyNeuro
     Example:
         >>> family_neurons(snmf, [3, 7, 12]).core
     """
-    if (
-        len(family) < 2
-        or len(set(family)) < len(family)
-        or not all(0 <= feature < len(dictionary) for feature in family)
-    ):
+    unknown = set(family) - set(range(len(dictionary)))
+    if len(family) < 2 or len(set(family)) < len(family) or unknown:
         raise InputError(
             f"the family is {list(family)}; expected at least two different features of 0 to "
             f"{len(dictionary) - 1}"
@@ -125,21 +120,21 @@ def amplify_neurons(
     draws: int = 40,
     seed: int = 0,
 ) -> Amplification:
-    """Add to some neurons while the model reads prompts, and see how the logits of some tokens
-    change after them.
+    """Add to some neurons while the model reads prompts, and measure how the logits of some next
+    tokens change.
 
-    At every token `factor · values / ‖values‖` is added to the neurons. A token's change is that of
-    its logit minus the mean logit of the vocabulary, which no softmax sees. The control adds the
-    same values, in random order, to as many neurons drawn from all others.
+    Every token gets `factor · values / ‖values‖` at the neurons. The change is that of a logit
+    minus the vocabulary's mean logit, which no softmax sees. The control adds the same values,
+    permuted, to as many random other neurons.
 
     Args:
-        site: where the neurons are; an MLP's for a dictionary of MLP activations.
-        values: what to add to each neuron before scaling, signed: as the family's mean direction
-            has it (`directions[family].mean(0)`).
+        site: of the neurons; an MLP's for a dictionary of MLP activations.
+        values: what to add to each neuron before scaling, as in the family's mean direction
+            (`directions[family].mean(0)`).
         factor: the length of what is added, in units of the activations.
-        tokens: each one token of the vocabulary, with its leading space where it has one.
-        spared: neurons that the control leaves alone too, as all of the family's.
-        draws: how many controls.
+        tokens: each one token of the vocabulary, with its leading space if any.
+        spared: neurons that the control leaves out too, as all of the family's.
+        draws: number of controls.
 
     Raises:
         InputError: a text is not one token, a neuron does not exist or is named twice, values do
@@ -173,17 +168,13 @@ def amplify_neurons(
     random = np.empty((draws, len(tokens)))
     for draw in range(draws):
         elsewhere = others[torch.randperm(len(others), generator=generator)[: len(neurons)]]
-        random[draw] = change(
-            elsewhere, added[torch.randperm(len(added), generator=generator)]
-        ).mean(axis=0)
-    scores = {
-        token: bootstrap_mean(own[:, place], seed=seed, control=float(random[:, place].mean()))
-        for place, token in enumerate(tokens)
-    }
-    above = {
-        token: 100 * int((random[:, place] < scores[token].value).sum()) / draws
-        for place, token in enumerate(tokens)
-    }
+        permuted = added[torch.randperm(len(added), generator=generator)]
+        random[draw] = change(elsewhere, permuted).mean(axis=0)
+    scores, above = {}, {}
+    for token, changed, by_chance in zip(tokens, own.T, random.T, strict=True):
+        score = bootstrap_mean(changed, seed=seed, control=float(by_chance.mean()))
+        scores[token] = score
+        above[token] = 100 * int((by_chance < score.value).sum()) / draws
     return Amplification(scores, random, above)
 
 

@@ -1,4 +1,4 @@
-"""show(): a strip of feature cards to browse in a notebook."""
+"""show(): a strip of feature cards for notebooks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Strip:
-    """Features as a strip of cards, the first `count` of them; the arrow keys scroll it. A console
-    gets their ids and labels.
+    """The first `count` features as a strip of cards, which arrow keys scroll; in a console, their
+    ids and labels.
 
     Example:
         >>> Strip(features, 24)
@@ -39,39 +39,28 @@ class Strip:
 
     @property
     def note(self) -> str:
-        """What is not shown, and how to see it; empty where everything is."""
+        """How many features are shown, and how to see the rest; empty if all are."""
         total = len(self.features)
-        return (
-            ""
-            if total <= self.count
-            else f"{self.count} of {total:,} shown; interp.show(features[{self.count}:])"
-        )
+        if total <= self.count:
+            return ""
+        return f"{self.count} of {total:,} shown; interp.show(features[{self.count}:])"
 
     def _repr_html_(self) -> str:
         features = self.features[: self.count]
         label = f"Cards of {len(features)} features; scroll sideways"
         region = {"tabindex": 0, "role": "region", "aria-label": label}
-        strip = element(
-            "div", *(_card(feature) for feature in features), kind="strip", attributes=region
-        )
-        note = (element("p", self.note, kind="muted"),) if self.note else ()
-        legend = element("p", LEGEND, kind="muted")
-        return block(
-            "Features",
-            element("style", Html(STYLE)),
-            strip,
-            legend,
-            *note,
-            about=f"{len(self.features):,}",
-        )
+        strip = element("div", *map(_card, features), kind="strip", attributes=region)
+        notes = [element("p", text, kind="muted") for text in (LEGEND, self.note) if text]
+        style = element("style", Html(STYLE))
+        return block("Features", style, strip, *notes, about=f"{len(self.features):,}")
 
 
 def show(features: Feature | Sequence[Feature], *, count: int = 24) -> Strip:
     """Show features as cards in a row that scrolls sideways.
 
     Args:
-        features: one, or any number of them.
-        count: how many cards at most; what is left out is said below them.
+        features: one or several.
+        count: how many cards at most; a note names the rest.
 
     Raises:
         InputError: there are no features, or `count` is below 1.
@@ -98,10 +87,6 @@ def show(features: Feature | Sequence[Feature], *, count: int = 24) -> Strip:
 
 
 def _card(feature: Feature) -> Html:
-    title = element(
-        "p",
-        element("b", foreign(feature.id)),
-        " ",
-        element("span", foreign(feature.site), kind="muted"),
-    )
+    site = element("span", foreign(feature.site), kind="muted")
+    title = element("p", element("b", foreign(feature.id)), " ", site)
     return element("div", title, *feature.card(CONTEXTS, RADIUS, EFFECTS), kind="card")

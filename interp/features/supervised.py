@@ -1,4 +1,4 @@
-"""Directions from labels: the supervised reference beside the unsupervised dictionaries."""
+"""Directions from labels: the supervised reference for unsupervised dictionaries."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The concept tree of a hierarchy: which fine features each broad feature is made of."""
+"""The concept tree of a hierarchy: the fine features that each broad feature consists of."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from interp.decompose.hierarchy import Hierarchy
 from interp.features.describe import describe
 
 ROOTS, DEPTH = 6, 3
-"""How much of a tree its display shows: features of the broadest level, and levels below them."""
+"""What a tree's display shows: features of the broadest level, and levels below them."""
 
 
 @dataclass(frozen=True, order=True)
 class Branch:
-    """One edge: feature `parent` of level `level`, feature `child` of the level below, and the
-    child's weight over the parent's largest.
+    """One edge: `parent` of `level`, `child` of the level below, and the child's weight over the
+    parent's largest.
     """
 
     level: int
@@ -29,10 +29,8 @@ class Branch:
 
 @dataclass(frozen=True)
 class ConceptTree:
-    """Levels of features, the finest first, and the branches between them, sorted by level and
-    parent, the heaviest child first.
-
-    A fine feature may hang on several parents or on none.
+    """Levels of features, the finest first, and the branches between them by level and parent, the
+    heaviest child first. A fine feature may have several parents or none.
     """
 
     sizes: tuple[int, ...]
@@ -45,7 +43,7 @@ class ConceptTree:
         )
 
     def children(self, level: int, feature: int) -> tuple[int, ...]:
-        """The features of the level below that a feature is made of, the heaviest first."""
+        """The features of the level below that a feature consists of, the heaviest first."""
         return tuple(branch.child for branch in self.branches_of(level, feature))
 
     def parents(self, level: int, feature: int) -> tuple[int, ...]:
@@ -73,9 +71,8 @@ class ConceptTree:
             if branch.level == top:
                 weight[branch.parent] += branch.share
         roots = sorted(range(len(weight)), key=lambda root: -weight[root])[:ROOTS]
-        levels = "features by level, the finest first: " + ", ".join(
-            f"{size:,}" for size in self.sizes
-        )
+        sizes = ", ".join(f"{size:,}" for size in self.sizes)
+        levels = f"features by level, the finest first: {sizes}"
         title = (
             f"{len(roots)} of {len(weight):,} features of level {top}, the heaviest branches "
             "first; numbers: shares of the largest"
@@ -89,27 +86,20 @@ class ConceptTree:
             self._item(level - 1, branch.child, numeral(branch.share))
             for branch in below[: 4 if level == len(self.sizes) - 1 else 2]
         ]
-        indented = (
-            element("ul", *items, kind="tree", attributes={"style": "padding-left:1.4em"})
-            if items
-            else ""
-        )
-        return element(
-            "li",
-            f"level {level}, feature {feature} ",
-            element("span", share, kind="muted"),
-            indented,
-        )
+        style = {"style": "padding-left:1.4em"}
+        indented = element("ul", *items, kind="tree", attributes=style) if items else ""
+        number = element("span", share, kind="muted")
+        return element("li", f"level {level}, feature {feature} ", number, indented)
 
 
 def concept_tree(
     hierarchy: Hierarchy, *, threshold: float = 0.15, max_children: int = 4
 ) -> ConceptTree:
-    """Which features of each level each broader feature is made of.
+    """The features of the level below that each broader feature consists of.
 
-    A feature of level l is a child of one of level l + 1 when its weight is at least `threshold` of
-    that parent's largest weight; the `max_children` heaviest are kept. A parent that no feature
-    uses has no children.
+    A feature of level l is a child of one of level l + 1 if its weight is at least `threshold` of
+    that parent's largest and among the `max_children` heaviest. A parent without positive weights
+    has no children.
 
     Raises:
         InputError: the threshold is not in (0, 1], or `max_children` is below 1.
@@ -141,7 +131,7 @@ def level_labels(
     """A label for every feature of every level above the first, from where it fires through the
     levels below.
 
-    `coefficients` are those of level 0 on the same rows, where they are known.
+    `coefficients` of level 0 on the same rows, where known, save the encoding.
 
     Raises:
         InputError: the activations are of another site than the hierarchy.
@@ -152,10 +142,9 @@ def level_labels(
         >>> level_labels(hierarchy, acts)[0][3]
     """
     codes = hierarchy.levels[0].encoded(acts, coefficients)
-    numbered = list(enumerate(hierarchy.levels))[1:]
     described = [
         describe(level, acts, coefficients=codes @ hierarchy.mixing(number), count=10)
-        for number, level in numbered
+        for number, level in enumerate(hierarchy.levels[1:], start=1)
     ]
     return tuple(tuple(feature.label for feature in features) for features in described)
 

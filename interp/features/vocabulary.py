@@ -1,7 +1,6 @@
-"""The output side of a feature: the tokens its direction promotes and suppresses when read on its
-own.
-"""
+"""The output side of a feature: the tokens that its direction alone promotes and suppresses."""
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor
 from interp.features.feature import TokenEffect
 
 CHUNK = 64
-"""Directions read at once: 64 × a vocabulary of 256,000 is 66 MB."""
+"""Directions read at once: 64 of them take 66 MB with a vocabulary of 256,000."""
 
 
 @runtime_checkable
 class Vocabulary(Protocol):
-    """What is needed of a language model to read a direction in its vocabulary."""
+    """A language model that can read a direction in its vocabulary."""
 
     tokenizer: Any
 
@@ -28,11 +27,10 @@ class Vocabulary(Protocol):
 def token_effects(
     model: Vocabulary, site: str, directions: Float[Tensor, "feature d"], count: int = 15
 ) -> list[tuple[tuple[TokenEffect, ...], tuple[TokenEffect, ...]]]:
-    """For every direction its most promoted and most suppressed tokens, fewer than `count` where
-    the vocabulary is smaller.
+    """For every direction the (at most) `count` tokens it promotes and those it suppresses most.
 
     Definition: the logits `unembed(ln_final(W_out · direction))` (Geva et al. 2022; Shafran et al.
-    2025), minus their mean over the vocabulary, which no softmax sees.
+    2025) minus their mean over the vocabulary, which no softmax sees.
 
     Raises:
         InputError: the site has no direct effect on the residual stream.
@@ -54,13 +52,9 @@ def _read(
     logits = logits - logits.mean(dim=1, keepdim=True)
     count = min(count, logits.shape[1])
     best, worst = torch.topk(logits, count, dim=1), torch.topk(-logits, count, dim=1)
-    return [
-        (
-            _effects(model, best.indices[row], best.values[row]),
-            _effects(model, worst.indices[row], -worst.values[row]),
-        )
-        for row in range(len(residual))
-    ]
+    promoted = map(partial(_effects, model), best.indices, best.values)
+    suppressed = map(partial(_effects, model), worst.indices, -worst.values)
+    return list(zip(promoted, suppressed, strict=True))
 
 
 def _effects(

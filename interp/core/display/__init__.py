@@ -1,1 +1,1 @@
-"""Markup and small drawings that results show themselves with."""
+"""Markup and small drawings for the displays of results."""

@@ -1,8 +1,8 @@
-"""Html for notebooks: the one place where results become markup.
+"""Html of the displays in notebooks.
 
-Every display is one `block`, with a style that touches nothing outside it and takes its colours
-from the page around it. Nothing is loaded and no script runs. Numbers stand as text beside every
-drawing, so that what a sanitiser leaves can still be read.
+Every display is one `block`, whose style touches nothing outside it and takes the colours of the
+page. It loads nothing and runs no script. Numbers stand as text beside every drawing, so that what
+a sanitiser leaves can still be read.
 """
 
 import re
@@ -14,12 +14,10 @@ from typing import final
 
 MISSING = "–"
 Number = int | float
-"""What is drawn may be a count."""
+"""A value to draw; it may be a count."""
 
 TINT, LEVELS = "#d71", 8
-"""A token's tint: its level, 0 to 8, is the last digit of the colour (8 of 15 is opaque enough, and
-text on it can still be read).
-"""
+"""A token's tint; its level, 0 to 8, is the colour's last digit (8 of 15: text stays readable)."""
 
 STYLE = (
     ".interp-box{margin:.3em 0;line-height:1.5;max-width:68rem}"
@@ -48,20 +46,16 @@ _SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 @final
 class Html(str):
-    """Markup that is safe to show. Everything here escapes plain strings and leaves these as they
-    are.
-    """
+    """Markup that is safe to show: functions here escape plain strings, but not these."""
 
     __slots__ = ()
 
 
 def escape(text: object) -> Html:
-    """Text as markup: `<`, `&` and quotes escaped, and what would be invisible or steer the text
-    around it made visible.
+    """Text as markup: `<`, `&` and quotes escaped, invisible characters made visible.
 
-    Line ends become ↵, other control characters their pictures; direction marks (which could turn
-    the text beside them around) and halves of characters become their numbers. Markup stays as it
-    is.
+    Line ends become ↵, other control characters their pictures; direction marks (which could
+    reorder the text beside them) and unpaired surrogates become their numbers. Markup is unchanged.
 
     Example:
         >>> escape("<b>")
@@ -82,8 +76,7 @@ def element(
     kind: str = "",
     attributes: Mapping[str, object] = MappingProxyType({}),
 ) -> Html:
-    """One element around some content: strings are escaped, markup is kept. `kind` becomes the
-    class `interp-kind`.
+    """One element around escaped strings and markup; `kind` becomes the class `interp-kind`.
 
     Example:
         >>> element("p", "a < b", kind="muted")
@@ -95,13 +88,12 @@ def element(
 
 
 def foreign(text: object) -> Html:
-    """A text of a corpus, a model or a path, whose direction of writing ends where it ends."""
+    """A text of a corpus, a model or a path, whose writing direction does not reach beyond it."""
     return element("bdi", text)
 
 
 def block(title: str, *body: object, name: str = "", about: str = "") -> Html:
-    """A display: a title, the `name` of the thing, a few words `about` it, and a body. The style
-    travels with it.
+    """A display with its style: a title, the `name` of the thing, a few words `about` it, a body.
 
     Example:
         >>> block("Sites", table(("site", "shape"), [("mid", "8")]))
@@ -115,20 +107,17 @@ def block(title: str, *body: object, name: str = "", about: str = "") -> Html:
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Html:
-    """A line of named values, which wraps where the page is narrow; empty values are left out.
+    """A line of named values, which wraps on a narrow page; empty values are left out.
 
     Example:
         >>> facts([("seed", 0), ("model", "")])
     """
-    kept = [(key, value) for key, value in pairs if value is not None and value != ""]
-    return element(
-        "ul",
-        *(
-            element("li", element("span", key, kind="muted"), " ", value, " ")
-            for key, value in kept
-        ),
-        kind="facts",
+    items = (
+        element("li", element("span", key, kind="muted"), " ", value, " ")
+        for key, value in pairs
+        if value is not None and value != ""
     )
+    return element("ul", *items, kind="facts")
 
 
 def table(
@@ -139,31 +128,22 @@ def table(
     muted: Collection[int] = (),
     wrapped: Collection[int] = (),
 ) -> Html:
-    """A table that scrolls sideways inside its own box. `muted` numbers the rows that are controls,
-    `wrapped` the columns of prose.
+    """A table in a box that scrolls sideways; `muted` numbers the rows that are controls, `wrapped`
+    the columns of prose.
 
     Example:
-        >>> table(
-        ...     ("family", "score"),
-        ...     [("SNMF", "0.9"), ("random", "0.5")],
-        ...     caption="Score from 0 to 2",
-        ...     muted={1},
-        ... )
+        >>> rows = [("SNMF", "0.9"), ("random", "0.5")]
+        >>> table(("family", "score"), rows, caption="Score from 0 to 2", muted={1})
     """
 
     def cell(column: int, content: object) -> Html:
-        attributes = {"scope": "row"} if column == 0 else {}
-        return element(
-            "td" if column else "th",
-            content,
-            kind="wrap" if column in wrapped else "",
-            attributes=attributes,
-        )
+        kind = "wrap" if column in wrapped else ""
+        if column:
+            return element("td", content, kind=kind)
+        return element("th", content, kind=kind, attributes={"scope": "row"})
 
-    head = element(
-        "thead",
-        element("tr", *(element("th", title, attributes={"scope": "col"}) for title in header)),
-    )
+    titles = (element("th", title, attributes={"scope": "col"}) for title in header)
+    head = element("thead", element("tr", *titles))
     lines = (
         element(
             "tr",
@@ -172,24 +152,16 @@ def table(
         )
         for number, row in enumerate(rows)
     )
-    # Outside the box that scrolls, so that the words wrap where the page ends and not where the
-    # table does.
+    # Outside the box that scrolls, so that it wraps at the width of the page, not of the table.
     above = element("p", caption, kind="muted") if caption else ""
-    return Html(
-        above + scrolling(element("table", head, element("tbody", *lines)), caption or "table")
-    )
+    body = element("table", head, element("tbody", *lines))
+    return Html(above + scrolling(body, caption or "table"))
 
 
 def scrolling(content: Html, label: str) -> Html:
-    """A box that scrolls sideways where its content is wider than the page; the keyboard reaches
-    it.
-    """
-    return element(
-        "div",
-        content,
-        kind="scroll",
-        attributes={"tabindex": 0, "role": "group", "aria-label": label},
-    )
+    """A box that scrolls sideways, also by keyboard, if its content is wider than the page."""
+    attributes = {"tabindex": 0, "role": "group", "aria-label": label}
+    return element("div", content, kind="scroll", attributes=attributes)
 
 
 def shaded(
@@ -199,13 +171,13 @@ def shaded(
     peak: int | None = None,
     unknown: Collection[int] = (),
 ) -> Html:
-    """Tokens on a tint, from none at weight 0 to full at 1, in eight steps; the peak outlined and
-    bold, those without a weight faint.
+    """Tokens on a tint, in eight steps from none at weight 0 to full at 1; the peak is outlined and
+    bold, tokens of unknown weight are faint.
 
     Example:
         >>> shaded(["the", " sea"], [0.1, 1.0], peak=1)
     """
-    # Neighbours of one look share an element: a strip of cards has a thousand tokens.
+    # Neighbours that look alike share an element: a strip of cards has a thousand tokens.
     looks = [
         "faint" if place in unknown else "peak" if place == peak else ""
         for place in range(len(tokens))
@@ -214,30 +186,24 @@ def shaded(
         0 if look == "faint" else round(LEVELS * min(max(weight, 0.0), 1.0))
         for look, weight in zip(looks, weights, strict=True)
     ]
-    runs = groupby(zip(looks, levels, tokens, strict=True), key=lambda own: own[:2])
-    return element(
-        "bdi",
-        *(_run(look, level, "".join(token for _, _, token in run)) for (look, level), run in runs),
-    )
+    alike = groupby(zip(looks, levels, tokens, strict=True), key=lambda own: own[:2])
+    runs = (_run(look, level, "".join(one[2] for one in own)) for (look, level), own in alike)
+    return element("bdi", *runs)
 
 
 def _run(look: str, level: int, text: str) -> Html:
     if look == "faint":
         return element("span", text, kind="muted")
     tint = {"style": f"background:{TINT}{level}"} if level else {}
-    return (
-        element("b", text, kind="peak", attributes=tint)
-        if look
-        else element("span", text, attributes=tint)
-        if tint
-        else escape(text)
-    )
+    if look:
+        return element("b", text, kind="peak", attributes=tint)
+    return element("span", text, attributes=tint) if tint else escape(text)
 
 
 def numeral(value: Number | None, *, signed: bool = False) -> str:
-    """A number as text, with a true minus sign; a dash where it is undefined.
+    """A number as text, with a true minus sign; a dash if it is undefined.
 
-    Three decimals between 0.01 and 1,000, else two significant digits or none after the point.
+    Three decimals from 0.01 to 1,000, none from there to 10 million, else two significant digits.
 
     Example:
         >>> numeral(0.91234), numeral(-12345.6), numeral(float("nan"))
@@ -246,20 +212,14 @@ def numeral(value: Number | None, *, signed: bool = False) -> str:
     if value is None or value != value:
         return MISSING
     size, sign = abs(value), "+" if signed and value > 0 else ""
-    text = (
-        f"{value:{sign},.0f}"
-        if 1000 <= size < 1e7
-        else f"{value:{sign}.3f}"
-        if 0.01 <= size < 1000
-        else f"{value:{sign}.2g}"
-    )
-    return text.replace("-", "−")
+    style = ",.0f" if 1000 <= size < 1e7 else ".3f" if 0.01 <= size < 1000 else ".2g"
+    return format(value, sign + style).replace("-", "−")
 
 
 def fixed(value: Number | None, digits: int = 2, *, signed: bool = False) -> str:
-    """A number with so many decimals, for columns and sentences; a dash where it is undefined.
+    """A number with `digits` decimals and a true minus sign; a dash if it is undefined.
 
-    The minus is a true one, and what rounds to zero has no sign.
+    What rounds to zero has no sign.
 
     Example:
         >>> fixed(-0.512), fixed(-0.001), fixed(0.5, 1, signed=True)
@@ -275,7 +235,5 @@ def estimate(value: Number, low: Number, high: Number, *, signed: bool = False) 
     """A number with its interval: `0.910 [0.880, 0.940]`."""
     if value != value:
         return MISSING
-    return (
-        f"{numeral(value, signed=signed)} [{numeral(low, signed=signed)}, "
-        f"{numeral(high, signed=signed)}]"
-    )
+    middle, left, right = (numeral(own, signed=signed) for own in (value, low, high))
+    return f"{middle} [{left}, {right}]"

@@ -1,6 +1,4 @@
-"""Scores in the rows of a notebook's table: drawn on one axis, so that rows can be compared, with
-the numbers beside.
-"""
+"""Scores in the rows of a notebook's table: drawn on one axis, with the numbers beside."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -19,8 +17,7 @@ from interp.core.score import Score
 
 
 def score_cells(scores: Sequence[Score | None], *, signed: bool = False) -> list[Html]:
-    """Each score with its interval as text and as a bar, its control as text and as a tick; a dash
-    where there is none.
+    """Each score with its interval as text and bar, its control as text and tick; a dash for None.
 
     Example:
         >>> score_cells([Score(0.91, 0.88, 0.94, n=50, seed=0, control=0.52), None])
@@ -30,7 +27,7 @@ def score_cells(scores: Sequence[Score | None], *, signed: bool = False) -> list
 
 
 def axis_note(scores: Sequence[Score | None]) -> str:
-    """The axis of `score_cells` in words, with the intervals' names and the seeds:
+    """The axis of `score_cells`, the intervals' names and the seeds in words:
     `axis 0 to 1, interval bootstrap 95%, seed 0`.
     """
     known = [score for score in scores if score is not None]
@@ -51,21 +48,19 @@ def score_table(
     signed: bool = False,
     muted: Collection[int] = (),
 ) -> Html:
-    """Named scores on one axis, with the n of each; the caption is `about` and the axis. `titles`
-    head the names and the scores.
+    """Named scores on one axis, with the n of each; `titles` head the names and the scores, the
+    caption is `about` and the axis.
 
     Example:
-        >>> score_table(
-        ...     ("site", "slope"),
-        ...     [("mid", Score(0.9, 0.8, 1.0, n=64, seed=0))],
-        ...     about="1: the site carries it",
-        ... )
+        >>> rows = [("mid", Score(0.9, 0.8, 1.0, n=64, seed=0))]
+        >>> score_table(("site", "slope"), rows, about="1: the site carries it")
     """
     named = list(rows)
     scores = [score for _, score in named]
-    counts = [MISSING if score is None else f"{score.n:,}" for score in scores]
-    cells = zip(named, score_cells(scores, signed=signed), counts, strict=True)
-    lines = [(foreign(name), cell, count) for (name, _), cell, count in cells]
+    lines = [
+        (foreign(name), cell, MISSING if score is None else f"{score.n:,}")
+        for (name, score), cell in zip(named, score_cells(scores, signed=signed), strict=True)
+    ]
     return table((*titles, "n"), lines, caption=f"{about} ({axis_note(scores)})", muted=muted)
 
 
@@ -86,9 +81,7 @@ def _cell(score: Score, ends: tuple[float, float], signed: bool) -> Html:
     if score.control is not None:
         words.append(f"control {numeral(score.control, signed=signed)}")
     first, *rest = words
-    return Html(
-        f"{drawn} {first}" + "".join(f" {element('span', own, kind='muted')}" for own in rest)
-    )
+    return Html(" ".join([drawn, first, *(element("span", own, kind="muted") for own in rest)]))
 
 
 def _each(values: Iterable[str]) -> str:
