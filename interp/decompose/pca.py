@@ -1,4 +1,4 @@
-"""Principal components, as a dictionary."""
+"""Principal components as a dictionary."""
 
 import time
 from dataclasses import dataclass
@@ -42,11 +42,11 @@ def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed
     """The `n_features` directions of largest variance.
 
     `min ‖acts − mean − coefficients @ directions‖²  s.t.  directions are orthonormal`: the leading
-    eigenvectors of the covariance. A direction's sign makes its largest entry positive. Nothing is
-    drawn at random; `seed` is only recorded.
+    eigenvectors of the covariance, with signs that make each direction's largest entry positive.
+    Nothing is random; `seed` is only recorded.
 
     Args:
-        acts: `[row, d]`, read twice, chunk by chunk.
+        acts: `[row, d]`, read twice in chunks.
         n_features: at most d and the number of rows.
 
     Raises:
