@@ -57,12 +57,7 @@ def paired_difference(
     drawn = np.concatenate(list(_resampled(rows, resamples, seed)))
     value = float(np.mean([row.mean() for row in rows]))
     return Score.of_draws(
-        value,
-        drawn,
-        n=len(rows),
-        seed=seed,
-        control=0.0,
-        interval="two-stage bootstrap 95%",
+        value, drawn, n=len(rows), seed=seed, control=0.0, interval="two-stage bootstrap 95%"
     )
 
 
