@@ -93,17 +93,9 @@ def fit_difference_in_means_many(
         "names": list(groups),
         "positive_rows": {name: len(acts) for name, acts in groups.items()},
     }
-    return DifferenceInMeans(
-        directions=directions,
-        offset=base,
-        provenance=fitted_from(
-            negative,
-            "difference_in_means",
-            parameters,
-            None,
-            {"seconds": time.perf_counter() - started},
-        ),
-    )
+    cost = {"seconds": time.perf_counter() - started}
+    provenance = fitted_from(negative, "difference_in_means", parameters, None, cost)
+    return DifferenceInMeans(directions, base, provenance)
 
 
 def _direction(

@@ -70,15 +70,10 @@ def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed
     variance, vectors = torch.linalg.eigh(covariance)
     directions = vectors.T.flip(0)[:n_features]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+    cost = {"seconds": time.perf_counter() - started}
     return Pca(
         directions=(directions * largest.sign()).contiguous(),
         offset=mean,
-        provenance=fitted_from(
-            acts,
-            "pca",
-            {"n_features": n_features},
-            seed,
-            {"seconds": time.perf_counter() - started},
-        ),
+        provenance=fitted_from(acts, "pca", {"n_features": n_features}, seed, cost),
         variance=variance.flip(0)[:n_features].clamp(min=0),
     )

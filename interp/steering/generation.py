@@ -92,18 +92,13 @@ def _generate(
     repeated = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
     prepared = model.prepare(repeated, batch_size=len(repeated), padding="left")
     batch = _in_order(prepared.batches[0])
-    hooks = (
-        {}
-        if not cells[0].site
-        else {cells[0].site: Add(torch.stack([cell.vector for cell in cells]))}
-    )
+    site = cells[0].site
+    hooks = {site: Add(torch.stack([cell.vector for cell in cells]))} if site else {}
     with model.hooked(hooks):
         return model.sample(batch, sampling, list(seeds) * len(cells))
 
 
 def _in_order(batch: Batch) -> Batch:
-    order = torch.from_numpy(np.argsort(batch.items, kind="stable"))
-    inputs = {key: value[order] for key, value in batch.inputs.items()}
-    return Batch(
-        inputs=inputs, items=batch.items[order.numpy()], offsets=batch.offsets[order.numpy()]
-    )
+    order = np.argsort(batch.items, kind="stable")
+    inputs = {key: value[torch.from_numpy(order)] for key, value in batch.inputs.items()}
+    return Batch(inputs=inputs, items=batch.items[order], offsets=batch.offsets[order])

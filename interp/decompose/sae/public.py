@@ -151,11 +151,7 @@ def _sae_lens(folder: Path) -> _Parts:
         architecture, ("b_enc",)
     )
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
-    tensors = _checked(
-        folder / SAE_LENS,
-        read_tensors(folder / SAE_LENS, "get the file again")[1],
-        {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
-    )
+    tensors = _read(folder / SAE_LENS, {**shapes, **dict.fromkeys((*own, *scaled), (n,))})
     encoder, bias = tensors["W_enc"], tensors.get("b_enc")
     threshold = tensors.get("threshold", torch.zeros(n))
     if architecture == "gated":
@@ -224,9 +220,7 @@ def _sparsify(folder: Path) -> _Parts:
         "W_dec": (n, d),
         "b_dec": (d,),
     }
-    tensors = _checked(
-        folder / SPARSIFY, read_tensors(folder / SPARSIFY, "get the file again")[1], shapes
-    )
+    tensors = _read(folder / SPARSIFY, shapes)
     return _Parts(
         w_enc=tensors["encoder.weight"].T.contiguous(),
         b_enc=tensors["encoder.bias"],
@@ -283,6 +277,10 @@ def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    return _checked(path, read_tensors(path, "get the file again")[1], shapes)
+
+
 def _checked(
     path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
@@ -307,10 +305,10 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
 
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
             return {
                 name.removesuffix(".npy"): torch.from_numpy(_array(archive, name, read_array))
-                for name in names
+                for name in archive.namelist()
+                if name.endswith(".npy")
             }
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UnavailableError(f"cannot read {path}: {error}; get the file again") from error

@@ -66,10 +66,8 @@ class Schedule:
         """The number of features."""
         if step >= self.steps:
             return self.n_features
-        return round(
-            self.n_started
-            - (self.n_started - self.n_features) * max(0.0, 2 * step / self.steps - 1)
-        )
+        surplus = self.n_started - self.n_features
+        return round(self.n_started - surplus * max(0.0, 2 * step / self.steps - 1))
 
 
 def winners(directions: Float[Tensor, "feature d"], kept: int) -> Float[Tensor, "feature d"]:

@@ -202,15 +202,14 @@ def _require_start(start: Tensor, shape: tuple[int, int], solver: Solver) -> Non
 
 def _restart_seed(seed: int, restart: int) -> int:
     """The seed itself first, so that more restarts can only improve on one."""
-    return (
-        seed if restart == 0 else int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
-    )
+    if restart == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
 
 
 def _unconverged(fitted: Fitted, settings: Settings) -> str:
     return (
         f"semi-NMF stopped at max_iterations={settings.max_iterations} with relative error "
-        f"{min(fitted.trace):.6g}; the last "
-        f"{settings.patience} iterations still improved it by more than "
-        f"tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
+        f"{min(fitted.trace):.6g}; the last {settings.patience} iterations still improved it by "
+        f"more than tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
     )

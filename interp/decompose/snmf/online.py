@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError
+from interp.core.activations import values_of
 from interp.decompose.checks import (
     fitted_from,
     require_n_features,
@@ -115,13 +116,8 @@ class SnmfStream:
             "batches": len(self.trace),
             "streamed": True,
         }
-        provenance = fitted_from(
-            self._source,
-            "snmf",
-            parameters,
-            self.seed,
-            {"seconds": time.perf_counter() - self._started},
-        )
+        cost = {"seconds": time.perf_counter() - self._started}
+        provenance = fitted_from(self._source, "snmf", parameters, self.seed, cost)
         return Snmf(
             directions=self._directions.clone(),
             offset=torch.zeros_like(self._directions[0]),
@@ -144,8 +140,7 @@ class SnmfStream:
         if (site, width) != (own_site, own_width):
             raise InputError(
                 f"a batch of {own_site or 'bare rows'}, {own_width} wide, in a stream of "
-                f"{site or 'bare rows'}, {width} wide; "
-                "give every site a stream of its own"
+                f"{site or 'bare rows'}, {width} wide; give every site a stream of its own"
             )
 
     @torch.no_grad()
@@ -211,9 +206,8 @@ class SnmfStream:
             for feature, bend in enumerate(curvature):
                 if used[feature]:
                     slope = self._cross[feature] - self._gram[feature] @ directions
-                    directions[feature] = winners((directions[feature] + slope / bend)[None], kept)[
-                        0
-                    ]
+                    wanted = directions[feature] + slope / bend
+                    directions[feature] = winners(wanted[None], kept)[0]
         norms = directions.norm(dim=1)
         unused = [
             feature for feature, known in enumerate(used) if not known or float(norms[feature]) == 0
@@ -244,6 +238,4 @@ class SnmfStream:
 
 
 def _kind(acts: Activations | Tensor) -> tuple[str, int]:
-    return (
-        (acts.site, acts.values.shape[1]) if isinstance(acts, Activations) else ("", acts.shape[1])
-    )
+    return acts.site if isinstance(acts, Activations) else "", values_of(acts).shape[1]

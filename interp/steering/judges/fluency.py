@@ -85,9 +85,8 @@ def surprises(
     }
     start = np.array([lengths[prompt] for prompt in prompts])
     total, count = np.zeros(len(texts)), np.zeros(len(texts))
-    for batch in model.prepare(
-        [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
-    ).batches:
+    whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+    for batch in model.prepare(whole).batches:
         surprise, tokens = _batch_surprise(model, batch, start[batch.items] - batch.offsets)
         # A text longer than the network's context comes in several pieces.
         np.add.at(total, batch.items, surprise)

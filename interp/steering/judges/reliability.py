@@ -26,9 +26,7 @@ def reliability_of(
     refused = tuple(concept for concept in by_concept if concept not in accepted)
     known = np.array([by_concept[concept] for concept in accepted])
     control = float(np.mean(chance))
-    score = (
-        bootstrap_mean(known, seed=seed, control=control)
-        if accepted
-        else Score.undefined(seed, control=control)
-    )
+    score = Score.undefined(seed, control=control)
+    if accepted:
+        score = bootstrap_mean(known, seed=seed, control=control)
     return Reliability(score, dict(by_concept), accepted, refused)
