@@ -170,7 +170,7 @@ def _require_hashes(folder: Path, published: Mapping[str, str | None], pinned: s
         wanted = {
             f"{HASHES} says": noted.get(name) if isinstance(noted, dict) else None,
             "the hub says": published[name] or found,
-            "was asked for": (pinned or found) if name == TENSORS else found,
+            "was requested": (pinned or found) if name == TENSORS else found,
         }
         for who, expected in wanted.items():
             if found != expected:

@@ -200,9 +200,13 @@ class EndpointJudge:
         ratings = {question: value for question, value in known.items() if value is not None}
         self._counts.update(questions=len(wanted), from_cache=len(ratings))
         missing = [question for question in wanted if question not in ratings]
-        return {**ratings, **self._asked(missing, store, alone=not ratings)} if missing else ratings
+        return (
+            {**ratings, **self._requested(missing, store, alone=not ratings)}
+            if missing
+            else ratings
+        )
 
-    def _asked(
+    def _requested(
         self, questions: Sequence[str], store: AnswerStore | None, *, alone: bool
     ) -> dict[str, int]:
         """Ratings from the endpoint; without any others (`alone`), no answer at all is an error."""

@@ -54,7 +54,7 @@ class Reliability:
             "apart and refuses the others."
         )
         if not self.by_concept:
-            verdict = "Nobody has measured how well this judge tells concepts apart."
+            verdict = "How well this judge tells concepts apart has not been measured."
         mean = score_table(
             ("", "AUROC"),
             [("mean over accepted concepts", self.auroc)],
@@ -77,7 +77,7 @@ class Reliability:
         return table(
             ("concept", "AUROC", ""),
             rows,
-            caption="Each concept, the least told apart first; faint: refused",
+            caption="Each concept, lowest AUROC first; faint: refused",
             muted=muted,
         )
 
