@@ -381,7 +381,7 @@ def test_a_verdict_needs_its_whole_interval() -> None:
 
 
 def test_an_unmeasured_judge_says_so() -> None:
-    assert "Nobody has measured" in checked(UNMEASURED._repr_html_()).text
+    assert "has not been measured" in checked(UNMEASURED._repr_html_()).text
 
 
 def test_the_heaviest_branches_of_a_tree_come_first() -> None:

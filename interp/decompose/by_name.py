@@ -1,4 +1,4 @@
-"""Unsupervised methods by their names, for commands that run several."""
+"""Unsupervised methods by name, for commands that run several."""
 
 from typing import Literal
 
@@ -14,14 +14,14 @@ from interp.decompose.snmf.fit import fit_snmf
 
 Unsupervised = Literal["snmf", "sae", "pca"]
 SAE_STEPS = 600
-"""Steps of an autoencoder where it is one method of several: enough on some ten thousand rows,
-seconds on a CPU.
+"""Training steps of an autoencoder that is one method of several: enough for about 10,000 rows;
+takes seconds on a CPU.
 """
 
 COEFFICIENT_SPARSITY = 0.03
-"""Semi-NMF's penalty on coefficients in reports and comparisons. Features of L5.mlp of the default
-model detect concepts as well with it as without (mean AUROC of the best feature on the fit
-sentences 0.869 and 0.867; 0.864 at 0.05), with 17 of 100 active on a token, not 80."""
+"""Semi-NMF's coefficient penalty in reports and comparisons. At L5.mlp of the default model,
+features detect concepts as well with it as without (mean AUROC of the best feature on the fit
+sentences 0.869 and 0.867; 0.864 at 0.05), and 17 of 100 are active on a token instead of 80."""
 
 
 def fit_unsupervised(
@@ -35,8 +35,7 @@ def fit_unsupervised(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Dictionary:
-    """The method's fit with its defaults; PCA gives at most as many features as there are rows and
-    columns.
+    """Fit a method with its defaults; PCA gives at most as many features as rows or columns.
 
     Raises:
         InputError: an argument is out of range, or the activations are empty, not finite or all

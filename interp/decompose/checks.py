@@ -1,6 +1,4 @@
-"""What every decomposition asks of its arguments, and how it reads rows: in float32 chunks, so that
-bfloat16 and rows on disk stream.
-"""
+"""Checks of arguments shared by all decompositions, and the provenance of what they fit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +13,7 @@ from interp.core.rows import row_chunks as row_chunks
 
 
 def column_mean(values: Float[Tensor, "row d"]) -> Float[Tensor, " d"]:
-    """The mean row, added up in float64."""
+    """The mean row, summed in float64."""
     total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
     for _, chunk in row_chunks(values):
         total += chunk.sum(dim=0, dtype=torch.float64)
@@ -26,8 +24,7 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
     """Check every value, chunk by chunk.
 
     Raises:
-        InputError: a value is NaN or infinite; the message names the first such row, with its
-            context where there is one.
+        InputError: a value is NaN or infinite; names the first such row and its context, if any.
     """
     if isinstance(acts, Activations):
         acts.require_finite()
@@ -45,7 +42,7 @@ def require_finite(acts: Activations | Float[Tensor, "row d"]) -> None:
 def require_rows(
     acts: Activations | Float[Tensor, "row d"], role: str = "activations"
 ) -> Float[Tensor, "row d"]:
-    """The values of activations that something can be fitted to.
+    """The values of activations, checked before a fit.
 
     Raises:
         InputError: there are no rows, a value is not finite, or every value is zero.
@@ -113,7 +110,7 @@ def fitted_from(
     seed: int | None,
     cost: Mapping[str, float],
 ) -> Provenance:
-    """The provenance of a dictionary: where its activations came from, and how it was fitted."""
+    """A dictionary's provenance: its activations' and how it was fitted."""
     source = acts.provenance if isinstance(acts, Activations) else Provenance(method)
     site = acts.site if isinstance(acts, Activations) else None
     return source.derive(

@@ -1,6 +1,6 @@
 """Dictionary: the result of a decomposition, the same for every method.
 
-The letters of the papers, in one place:
+Notation here and in the papers:
 
 | here                          | Ding, Li & Jordan 2010 | Shafran et al. 2025 | scikit-learn |
 |-------------------------------|------------------------|---------------------|--------------|
@@ -29,10 +29,9 @@ Method = Literal["snmf", "sae", "difference_in_means", "pca", "random"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dictionary(ABC):
-    """A set of features of one site: `acts ≈ coefficients @ directions + offset`.
+    """The features of one site: `acts ≈ coefficients @ directions + offset`.
 
     `directions [feature, d]` are unit vectors; `offset [d]` is zero where the method has none.
-    `provenance.site` is where it was fitted.
     """
 
     directions: Float[Tensor, "feature d"]
@@ -43,7 +42,7 @@ class Dictionary(ABC):
 
     @property
     def site(self) -> str:
-        """The site the dictionary was fitted at; empty if it was fitted to a bare tensor."""
+        """The site it was fitted at; empty if fitted to a bare tensor."""
         return self.provenance.site or ""
 
     def __len__(self) -> int:
@@ -57,7 +56,7 @@ class Dictionary(ABC):
         )
 
     def encode(self, acts: Activations | Float[Tensor, "row d"]) -> Float[Tensor, "row feature"]:
-        """How much of each feature each row holds; rows are read chunk by chunk.
+        """How much of each feature each row contains; rows are read in chunks.
 
         Raises:
             InputError: the activations are of another site or width, or not finite.
@@ -65,36 +64,30 @@ class Dictionary(ABC):
         self.require_same_space(acts)
         require_finite(acts)
         values = values_of(acts)
-        empty = self.directions.new_zeros(0, len(self))
+        parts = [self.directions.new_zeros(0, len(self))]
         with torch.no_grad():
-            return torch.cat(
-                [
-                    empty,
-                    *(self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values)),
-                ]
-            )
+            parts += [self._encode(chunk.to(self.directions)) for _, chunk in row_chunks(values)]
+        return torch.cat(parts)
 
     def encoded(
         self,
         acts: Activations | Float[Tensor, "row d"],
         given: Float[Tensor, "row feature"] | None = None,
     ) -> Float[Tensor, "row feature"]:
-        """The coefficients of some activations: `given` where they have been computed before, else
-        `encode(acts)`.
+        """The coefficients of activations: `given` if computed before, else `encode(acts)`.
 
         Raises:
-            InputError: the activations are of another site or width, or not finite, or `given` are
-                not their coefficients by shape.
+            InputError: the activations are of another site or width, or not finite, or `given` has
+                the wrong shape.
         """
         if given is None:
             return self.encode(acts)
         self.require_same_space(acts)
         require_finite(acts)
-        rows = len(acts)
-        if tuple(given.shape) != (rows, len(self)):
+        wanted = (len(acts), len(self))
+        if tuple(given.shape) != wanted:
             raise InputError(
-                f"coefficients are {tuple(given.shape)}, expected {(rows, len(self))}: one row "
-                "each and one feature each"
+                f"coefficients are {tuple(given.shape)}, expected {wanted}: [row, feature]"
             )
         return given
 
@@ -102,7 +95,7 @@ class Dictionary(ABC):
         """Activations from coefficients.
 
         Raises:
-            InputError: there are not as many coefficients in a row as features.
+            InputError: a row has not one coefficient per feature.
         """
         if coefficients.shape[1] != len(self):
             raise InputError(
@@ -112,7 +105,7 @@ class Dictionary(ABC):
         return coefficients @ self.directions + self.offset
 
     def save(self, folder: str | Path) -> None:
-        """Write the dictionary to a folder, whole or not at all; `load_dictionary` reads it.
+        """Write the dictionary to a folder atomically; `load_dictionary` reads it.
 
         Raises:
             InputError: the folder holds something other than a dictionary.
@@ -121,16 +114,13 @@ class Dictionary(ABC):
         save_dictionary(self, folder)
 
     def require_same_space(self, acts: Activations | Float[Tensor, "row d"]) -> None:
-        """Check that activations are of the site and width that the dictionary was fitted to.
+        """Check that activations have the dictionary's site and width.
 
         Raises:
-            InputError: they are not.
+            InputError: they have not.
         """
-        if (
-            isinstance(acts, Activations)
-            and self.provenance.site is not None
-            and acts.site != self.site
-        ):
+        site = self.provenance.site
+        if isinstance(acts, Activations) and site is not None and acts.site != site:
             raise InputError(
                 f"activations of {acts.site!r} given to a dictionary fitted at {self.site!r}; "
                 f"record {self.site!r} or fit at {acts.site!r}"
@@ -148,6 +138,7 @@ class Dictionary(ABC):
     def _repr_html_(self) -> str:
         features, width = self.directions.shape
         density = float((self.directions != 0).float().mean()) if self.directions.numel() else 0.0
+        seconds = self.provenance.cost.get("seconds")
         named = [
             ("neurons per direction", f"{density:.1%}"),
             ("offset", "yes" if bool(self.offset.any()) else "none"),
@@ -158,12 +149,7 @@ class Dictionary(ABC):
             ),
             ("seed", self.provenance.seed),
             ("model", self.provenance.model and foreign(self.provenance.model)),
-            (
-                "seconds",
-                f"{self.provenance.cost['seconds']:.1f}"
-                if "seconds" in self.provenance.cost
-                else None,
-            ),
+            ("seconds", None if seconds is None else f"{seconds:.1f}"),
         ]
         return block(
             type(self).__name__,
@@ -174,7 +160,7 @@ class Dictionary(ABC):
 
 
 def _short(value: Any) -> Any:
-    """A parameter as a word or two; of a long list its length and its first."""
+    """A parameter as a word or two: a long list as its length and first values."""
     if isinstance(value, (list, tuple)):
         first = ", ".join(_word(one) for one in value[:4])
         return foreign(first if len(value) <= 4 else f"{len(value)}: {first}, …")

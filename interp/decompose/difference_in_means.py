@@ -1,4 +1,4 @@
-"""Difference in means: one labelled direction for every concept."""
+"""Difference in means: one labelled direction per concept."""
 
 import time
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from interp.decompose.storage import stored
 @stored
 @dataclass(frozen=True, eq=False, repr=False)
 class DifferenceInMeans(Dictionary):
-    """Directions from the negative rows' mean to each concept's; coefficients are signed
-    projections of `acts − mean of the negatives`.
+    """Directions from the negatives' mean to each concept's; coefficients are signed projections
+    of `acts − mean of the negatives`.
     """
 
     method: ClassVar[Method] = "difference_in_means"
@@ -41,8 +41,7 @@ def fit_difference_in_means(
 ) -> DifferenceInMeans:
     """The direction from the mean of one set of rows to the mean of another.
 
-    `direction = (mean(positive) − mean(negative)) / ‖mean(positive) − mean(negative)‖`; the offset
-    is the mean of the negatives.
+    `direction = (mean(positive) − mean(negative)) / ‖…‖`; the offset is `mean(negative)`.
 
     Args:
         positive: rows of the concept's examples, `[row, d]`.
@@ -66,8 +65,7 @@ def fit_difference_in_means(
 def fit_difference_in_means_many(
     groups: Mapping[str, Activations | Tensor], negative: Activations | Float[Tensor, "row d"]
 ) -> DifferenceInMeans:
-    """One direction for every concept, all from the same negatives: `fit_difference_in_means` for
-    each, in one dictionary.
+    """`fit_difference_in_means` for several concepts against the same negatives, as one dictionary.
 
     Args:
         groups: concept names to rows of their examples, `[row, d]` each.
@@ -95,17 +93,9 @@ def fit_difference_in_means_many(
         "names": list(groups),
         "positive_rows": {name: len(acts) for name, acts in groups.items()},
     }
-    return DifferenceInMeans(
-        directions=directions,
-        offset=base,
-        provenance=fitted_from(
-            negative,
-            "difference_in_means",
-            parameters,
-            None,
-            {"seconds": time.perf_counter() - started},
-        ),
-    )
+    cost = {"seconds": time.perf_counter() - started}
+    provenance = fitted_from(negative, "difference_in_means", parameters, None, cost)
+    return DifferenceInMeans(directions, base, provenance)
 
 
 def _direction(

@@ -1,13 +1,11 @@
-"""Semi-NMF and sparse autoencoders as scikit-learn transformers, for pipelines and grid searches;
-they add nothing of their own.
+"""Semi-NMF and sparse autoencoders as scikit-learn transformers, for pipelines and grid searches.
 
-`transform` is `Dictionary.encode`, `inverse_transform` is `Dictionary.decode`, every parameter is
-the one of `fit_snmf` or `fit_sae` under the same name, and the finished `Dictionary` is the
-attribute `dictionary_`. Importing this module imports scikit-learn.
+`transform` is `Dictionary.encode`, `inverse_transform` is `Dictionary.decode`, parameters are those
+of `fit_snmf` and `fit_sae`, and the fitted `Dictionary` is the attribute `dictionary_`. Importing
+this module imports scikit-learn.
 
-`sklearn.utils.estimator_checks.check_estimator` passes whole. Arithmetic is in float32, and so are
-results, whatever comes in: the tag `preserves_dtype` says so, which leaves out the check that
-float64 stays float64.
+`sklearn.utils.estimator_checks.check_estimator` passes. Arithmetic and results are float32 for any
+input; the tag `preserves_dtype` says so, which skips the check that float64 stays float64.
 """
 
 from typing import Any, TypeVar, no_type_check
@@ -29,17 +27,16 @@ Fitted = TypeVar("Fitted", bound="_Decomposition")
 
 
 class _Decomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """What the two share: checking rows, and encoding and decoding with the fitted dictionary."""
+    """Shared: checking rows, and encoding and decoding with the fitted dictionary."""
 
     dictionary_: Dictionary
 
     def fit(self: Fitted, X: object, y: object = None) -> Fitted:
-        """Fit to anything array-like `[row, d]`; `y` is ignored. The errors and warnings are those
-        of the function that is wrapped.
+        """Fit to anything array-like `[row, d]`; `y` is ignored. Errors and warnings are those of
+        the wrapped function.
         """
         rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
-        # A copy, because scikit-learn hands out arrays that cannot be written to, which torch does
-        # not take.
+        # A copy: scikit-learn may give read-only arrays, which torch refuses.
         self.dictionary_ = self._fitted(torch.tensor(rows))
         return self
 
@@ -67,19 +64,18 @@ class _Decomposition(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # All arithmetic is in float32, whatever comes in.
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 
 class SemiNMF(_Decomposition):
-    """Semi-NMF as a transformer: `interp.fit_snmf`, whose parameters and source these are.
+    """`interp.fit_snmf` as a transformer, with the same parameters.
 
     Example:
         >>> make_pipeline(SemiNMF(50, sparsity=0.02), LogisticRegression()).fit(rows, labels)
     """
 
-    # No checks here, and none by annotations: scikit-learn sets anything first and asks `fit`.
+    # No checks here, not even of annotations: scikit-learn expects them in `fit`.
     @no_type_check
     def __init__(
         self,
@@ -120,8 +116,7 @@ class SemiNMF(_Decomposition):
 
 
 class SparseAutoencoder(_Decomposition):
-    """A sparse autoencoder as a transformer: `interp.fit_sae`, whose parameters and source these
-    are.
+    """`interp.fit_sae` as a transformer, with the same parameters.
 
     Example:
         >>> SparseAutoencoder(50, k=4).fit_transform(rows)

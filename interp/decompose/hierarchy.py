@@ -1,6 +1,4 @@
-"""Hierarchies: the directions of one dictionary factored by the next, from fine features to broad
-ones.
-"""
+"""Hierarchies: each dictionary factors the directions of the one before, from fine to broad."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +15,7 @@ from interp.core.files import read_json, read_tensors, replacing_folder, write_j
 from interp.decompose.dictionary import Dictionary
 
 Fit = Callable[[Activations | Tensor, int], Dictionary]
-"""From rows and a number of features to a dictionary, as
-`partial(fit_snmf, sparsity=0.01, seed=0)`.
-"""
+"""Rows and a number of features to a dictionary: `partial(fit_snmf, sparsity=0.01, seed=0)`."""
 
 DESCRIPTION = "hierarchy.json"
 WEIGHTS = "weights.safetensors"
@@ -28,10 +24,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
-    """Dictionaries of one site from many features to few:
+    """Dictionaries of one site, from many features to few:
     `levels[l].directions ≈ weights[l] @ levels[l + 1].directions`.
 
-    `weights[l] [feature of level l, feature of level l + 1]` are ≥ 0: how much of each broad
+    `weights[l] [feature of level l, feature of level l + 1]` ≥ 0 says how much of each broad
     feature is in each fine one.
 
     Raises:
@@ -63,12 +59,12 @@ class Hierarchy:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many features each level has, the finest first."""
+        """The number of features of each level, finest first."""
         return tuple(len(level) for level in self.levels)
 
     def mixing(self, level: int) -> Float[Tensor, "feature level_feature"]:
         """How much of each feature of a level is in each feature of level 0: the product of the
-        weights between (level 0: the identity).
+        weights in between.
 
         Raises:
             InputError: there is no such level.
@@ -86,17 +82,17 @@ class Hierarchy:
     def coefficients(
         self, acts: Activations | Float[Tensor, "row d"], level: int
     ) -> Float[Tensor, "row level_feature"]:
-        """How much of each feature of a level each row holds, through the levels below:
+        """How much of each feature of a level each row contains, through the levels below:
         `levels[0].encode(acts) @ mixing(level)`.
 
-        `describe(levels[level], acts, model, coefficients=…)` finds the level's contexts with it.
-        `levels[level].encode(acts)` differs: it solves for that level alone.
+        `levels[level].encode(acts)` differs: it solves for that level alone. To find a level's
+        contexts, call `describe(levels[level], acts, model, coefficients=…)`.
 
         Raises:
             InputError: there is no such level, or the activations are of another site or width, or
                 not finite.
         """
-        mixing = self.mixing(level)
+        mixing = self.mixing(level)  # first, as it checks the level
         return self.levels[0].encode(acts) @ mixing
 
     def _repr_html_(self) -> str:
@@ -122,7 +118,7 @@ class Hierarchy:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write the hierarchy to a folder, whole or not at all; `load_hierarchy` reads it.
+        """Write the hierarchy to a folder atomically; `load_hierarchy` reads it.
 
         Raises:
             InputError: the folder holds something other than a hierarchy.
@@ -149,23 +145,21 @@ def fit_hierarchy(
     """Factor activations into fine features, their directions into broader ones, and so on.
 
     Level 0 is `fit(acts, sizes[0])`; level l + 1 is `fit(levels[l].directions, sizes[l + 1])` with
-    `weights[l]` its encoding of those directions. Every level keeps the method's own constraints
-    (for semi-NMF: coefficients ≥ 0, as sparse at every level). There is no joint fine-tuning over
-    levels, which in the published form leaves a third to three quarters of the coefficients
-    negative.
+    `weights[l]` its encoding of those directions. Every level keeps the method's constraints (for
+    semi-NMF: coefficients ≥ 0, equal sparsity). The published joint fine-tuning is left out: it
+    makes a third to three quarters of the coefficients negative.
 
     Args:
         acts: `[row, d]`.
-        fit: the method with its settings; one whose coefficients are not negative, and without an
-            offset.
-        sizes: features of each level, fewer from level to level.
+        fit: a method with non-negative coefficients and no offset, with its settings.
+        sizes: features of each level, falling.
 
     Raises:
         InputError: sizes do not fall, or the method gives negative coefficients or an offset.
 
     Source: Trigeorgis et al. 2014 (deep semi-NMF, without its fine-tuning); Shafran, Geiger & Geva
-    2025 (arXiv 2506.10920). Cost: one fit of `acts`; the further levels fit only as many rows as
-    the level before has features.
+    2025 (arXiv 2506.10920). Cost: one fit of `acts`; later levels fit the few directions of the
+    level before.
 
     Example:
         >>> hierarchy = fit_hierarchy(
@@ -173,11 +167,7 @@ def fit_hierarchy(
         ... )
         >>> hierarchy.coefficients(acts, 3)
     """
-    if (
-        not sizes
-        or any(size < 1 for size in sizes)
-        or any(fine <= broad for fine, broad in pairwise(sizes))
-    ):
+    if not sizes or sizes[-1] < 1 or any(fine <= broad for fine, broad in pairwise(sizes)):
         raise InputError(
             f"sizes are {tuple(sizes)}; expected at least one number, each below the one before, "
             "as (400, 200, 100, 50)"
@@ -194,9 +184,7 @@ def fit_hierarchy(
 
 
 def _of_level(level: Dictionary, first: Dictionary, number: int) -> Dictionary:
-    """A dictionary fitted to directions lives at the site of the activations and comes from
-    them.
-    """
+    """The level with the provenance of the activations, not of the directions below."""
     own = level.provenance
     parameters = {**own.parameters, "level": number}
     return replace(
@@ -208,7 +196,7 @@ def _of_level(level: Dictionary, first: Dictionary, number: int) -> Dictionary:
 
 
 def load_hierarchy(folder: str | Path) -> Hierarchy:
-    """Read a hierarchy that `Hierarchy.save` wrote; no code is run from the files.
+    """Read a hierarchy that `Hierarchy.save` wrote; runs no code from the files.
 
     Raises:
         UnavailableError: a file is missing or damaged, or the parts do not fit each other.

@@ -1,4 +1,4 @@
-"""Which directions of one dictionary are which of another."""
+"""Matching the directions of two dictionaries."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from interp.core import InputError
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Pairs of directions: `first [pair]` and `second [pair]` are their numbers, `cosines [pair]`
-    their cosine similarities.
+    """Pairs of directions: their indices `first` and `second [pair]` and cosine similarities
+    `cosines [pair]`.
     """
 
     first: Int[np.ndarray, " pair"]
@@ -31,13 +31,13 @@ def match_directions(
     *,
     signed: bool = True,
 ) -> Matching:
-    """The one-to-one pairing with the largest sum of cosines (of their magnitudes with
-    `signed=False`); spare directions stay unpaired.
+    """The one-to-one pairing with the largest sum of cosines (`signed=False`: of their
+    magnitudes); spare directions stay unpaired.
 
     Raises:
         InputError: the widths differ, or a direction is zero.
 
-    Source: Kuhn 1955, through scipy's assignment. Cost: `feature·other_feature·d`, and cubic in the
+    Source: Kuhn 1955, scipy's implementation. Cost: `feature·other_feature·d`, and cubic in the
     number of features.
 
     Example:
@@ -50,13 +50,11 @@ def match_directions(
             f"directions are {first.shape[1]} and {second.shape[1]} wide; compare dictionaries of "
             "the same site"
         )
-    norms = [side.detach().float().norm(dim=1, keepdim=True).cpu() for side in (first, second)]
+    sides = [side.detach().float().cpu() for side in (first, second)]
+    norms = [side.norm(dim=1, keepdim=True) for side in sides]
     if any(bool((norm == 0).any()) for norm in norms):
         raise InputError("a direction is all zero and has no cosine; leave it out")
-    cosines = (
-        ((first.detach().float().cpu() / norms[0]) @ (second.detach().float().cpu() / norms[1]).T)
-        .numpy()
-        .astype(np.float64)
-    )
+    unit = [side / norm for side, norm in zip(sides, norms, strict=True)]
+    cosines = (unit[0] @ unit[1].T).numpy().astype(np.float64)
     rows, columns = linear_sum_assignment(cosines if signed else np.abs(cosines), maximize=True)
     return Matching(np.asarray(rows), np.asarray(columns), cosines[rows, columns])

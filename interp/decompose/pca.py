@@ -1,4 +1,4 @@
-"""Principal components, as a dictionary."""
+"""Principal components as a dictionary."""
 
 import time
 from dataclasses import dataclass
@@ -42,11 +42,11 @@ def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed
     """The `n_features` directions of largest variance.
 
     `min ‖acts − mean − coefficients @ directions‖²  s.t.  directions are orthonormal`: the leading
-    eigenvectors of the covariance. A direction's sign makes its largest entry positive. Nothing is
-    drawn at random; `seed` is only recorded.
+    eigenvectors of the covariance, with signs that make each direction's largest entry positive.
+    Nothing is random; `seed` is only recorded.
 
     Args:
-        acts: `[row, d]`, read twice, chunk by chunk.
+        acts: `[row, d]`, read twice in chunks.
         n_features: at most d and the number of rows.
 
     Raises:
@@ -70,15 +70,10 @@ def fit_pca(acts: Activations | Float[Tensor, "row d"], n_features: int, *, seed
     variance, vectors = torch.linalg.eigh(covariance)
     directions = vectors.T.flip(0)[:n_features]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+    cost = {"seconds": time.perf_counter() - started}
     return Pca(
         directions=(directions * largest.sign()).contiguous(),
         offset=mean,
-        provenance=fitted_from(
-            acts,
-            "pca",
-            {"n_features": n_features},
-            seed,
-            {"seconds": time.perf_counter() - started},
-        ),
+        provenance=fitted_from(acts, "pca", {"n_features": n_features}, seed, cost),
         variance=variance.flip(0)[:n_features].clamp(min=0),
     )

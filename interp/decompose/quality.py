@@ -1,4 +1,4 @@
-"""How well, and how sparsely, a dictionary reconstructs activations."""
+"""How well and how sparsely a dictionary reconstructs activations."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ MAX_GROUPS = 1000
 class Reconstruction:
     """How a dictionary reconstructs some rows.
 
-    `explained_variance` is a Score over inputs, its control the same coefficients given to other
-    rows; `l0` the mean number of non-zero coefficients of a row; `direction_density` the fraction
-    of non-zero entries of the directions; `dead_fraction` the fraction of features whose
-    coefficient is zero on every row.
+    `explained_variance` is a Score over inputs whose control permutes the coefficients over rows;
+    `l0` the mean number of non-zero coefficients per row; `direction_density` the fraction of
+    non-zero entries of the directions; `dead_fraction` the fraction of features with no non-zero
+    coefficient.
     """
 
     explained_variance: Score
@@ -61,15 +61,15 @@ def reconstruction(
     """Measure a dictionary's reconstruction of some rows.
 
     `explained variance = 1 − Σ‖acts − decode(encode(acts))‖² / Σ‖acts − mean of acts‖²`,
-    bootstrapped over inputs (over runs of consecutive rows where there are no contexts; at most
-    1,000 groups). It is negative for a dictionary that does worse than the mean. `coefficients` of
-    the rows spare the encoding where they are known.
+    bootstrapped over inputs (without contexts: over runs of consecutive rows; at most 1,000
+    groups). It is negative for a dictionary that does worse than the mean. `coefficients` of the
+    rows, if known, save the encoding.
 
     Raises:
-        InputError: the activations are of another site or width, empty, not finite, or all the same
-            row.
+        InputError: the activations are of another site or width, empty, not finite, or all rows
+            are equal.
 
-    Cost: one encode and two decodes of the rows, chunk by chunk; rows on disk are read four times.
+    Cost: one encode and two decodes of the rows, in chunks; rows on disk are read four times.
 
     Example:
         >>> reconstruction(snmf, held_out_acts).explained_variance
@@ -78,14 +78,11 @@ def reconstruction(
     dictionary.require_same_space(acts)
     given = None if coefficients is None else dictionary.encoded(acts, coefficients)
     mean = column_mean(values)
-    errors, active, used = (
-        [],
-        0,
-        torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device),
-    )
+    errors, active = [], 0
+    used = torch.zeros(len(dictionary), dtype=torch.bool, device=dictionary.directions.device)
     generator = torch.Generator().manual_seed(seed)
     for rows, chunk in row_chunks(values):
-        # Chunk by chunk, so that the coefficients of rows on disk are never all in memory.
+        # In chunks, so that the coefficients of rows on disk are never all in memory.
         own = dictionary.encode(chunk) if given is None else given[rows]
         active += int((own != 0).sum())
         used |= (own != 0).any(dim=0)
@@ -108,7 +105,7 @@ def reconstruction(
 
 
 def _groups(acts: Activations | Float[Tensor, "row d"]) -> Int[np.ndarray, " row"]:
-    """The number of each row's resampling unit, without gaps."""
+    """Each row's resampling unit, numbered without gaps."""
     units = acts.contexts.item if isinstance(acts, Activations) else np.arange(len(acts))
     _, numbers = np.unique(units, return_inverse=True)
     count = int(numbers.max()) + 1

@@ -1,4 +1,4 @@
-"""Random directions: the control that every other dictionary is measured against."""
+"""Random directions: the control for every other dictionary."""
 
 import math
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from interp.decompose.storage import stored
 @stored
 @dataclass(frozen=True, eq=False, repr=False)
 class RandomDirections(Dictionary):
-    """Unit directions drawn at random; coefficients are signed projections `acts @ directionsᵀ`,
-    which do not reconstruct.
+    """Random unit directions; coefficients are signed projections `acts @ directionsᵀ`, which do
+    not reconstruct.
     """
 
     method: ClassVar[Method] = "random"
@@ -35,16 +35,16 @@ def random_dictionary(
     sparsity: float = 1.0,
     seed: int = 0,
 ) -> RandomDirections:
-    """Random unit directions in the space of some activations, dense or with as many entries as a
-    sparse dictionary's.
+    """Random unit directions in the space of some activations, dense or as sparse as another
+    dictionary's.
 
-    Entries are standard normal on `ceil(sparsity·d)` places drawn without replacement, then scaled
-    to unit norm: with sparsity 1 the directions are uniform on the sphere.
+    `ceil(sparsity·d)` entries at random places are standard normal, then scaled to unit norm: with
+    sparsity 1 the directions are uniform on the sphere.
 
     Args:
         acts: `[row, d]`; only the width, the site and the device matter.
-        n_features: any number from 1.
-        sparsity: fraction of non-zero entries; give a semi-NMF's own to match its support size.
+        n_features: at least 1.
+        sparsity: fraction of non-zero entries, as of the semi-NMF to match.
 
     Raises:
         InputError: an argument is out of range, or the activations are empty, not finite or all

@@ -1,4 +1,4 @@
-"""Which features are found again: by fits from other seeds, and by fits to halves of the inputs."""
+"""Which features are found again by fits from other seeds and to halves of the inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,21 +17,19 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.matching import match_directions
 
 Refit = Callable[[Activations | Tensor, int], Dictionary]
-"""From activations and a seed to a dictionary, as
-`lambda acts, seed: fit_snmf(acts, 100, seed=seed)`.
-"""
+"""Activations and a seed to a dictionary: `lambda acts, seed: fit_snmf(acts, 100, seed=seed)`."""
 
 MAX_GROUPS = 1000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stability:
-    """How surely each feature of a dictionary is found again, as cosines with its partner in other
-    fits.
+    """How reliably each feature of a dictionary is found again: its cosine with its partner in
+    other fits.
 
     `seeds [feature]` is the mean over fits of the same rows from other seeds, `halves [feature]`
-    over fits of either half of the inputs, `control [feature]` what matching alone gives.
-    `over_seeds` and `over_halves` are the means over features with the control's mean. What was not
+    over fits to either half of the inputs, `control [feature]` what matching alone gives.
+    `over_seeds` and `over_halves` are means over features, with the control's. What was not
     measured is None.
     """
 
@@ -70,31 +68,30 @@ def stability(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Stability:
-    """Fit again, from other seeds and on halves of the inputs, and look for every feature of a
-    dictionary among those found.
+    """Refit from other seeds and on halves of the inputs, and look for each feature of a dictionary
+    in the new fits.
 
-    Each fit's directions are paired one to one with the reference's so that the sum of cosines is
-    largest; a feature's number is the mean cosine with its partners, 0 where it has none. The
-    control pairs the reference with itself after each neuron's entries have been permuted
-    over the features: as many entries, the same neurons as often and with the same values, but not
-    together.
+    Each fit's directions are paired one to one with the reference's to the largest sum of cosines;
+    a feature's number is its mean cosine with its partners, 0 without one. The control pairs the
+    reference with itself after permuting each neuron's entries over the features, which keeps
+    every neuron's values and breaks up their combinations.
 
     Args:
-        fit: the method and settings that made the reference, as a function of activations and seed.
-        acts: `[row, d]`, what the reference was fitted to. Halves are of inputs, so that no text is
-            in both; of runs of rows in a tensor.
-        seeds: how many fits of all rows; their seeds count up from `seed` and leave out the
-            reference's own. 0 leaves this out.
+        fit: the method and settings that made the reference.
+        acts: `[row, d]`, what the reference was fitted to. Halves split inputs, so that no text is
+            in both; of a tensor, runs of rows.
+        seeds: number of fits to all rows; their seeds count up from `seed`, without the
+            reference's. 0 for none.
         halves: whether to fit both halves.
         signed: False counts a flipped direction as found (PCA's signs mean nothing).
-        draws: how often the control is drawn.
+        draws: number of permutations of the control.
 
     Raises:
-        InputError: nothing is asked for, the activations are not of the dictionary's space, or
-            there are fewer than two inputs to halve.
+        InputError: there is nothing to measure, the activations are not of the dictionary's space,
+            or there are fewer than two inputs to halve.
 
-    Source: matched cosine as in Sharkey et al. 2022 (mean max cosine similarity), one to one; the
-    control is ours. Cost: `seeds` fits of all rows and two of half of them.
+    Source: Sharkey et al. 2022 (mean max cosine similarity), here one to one; the control is ours.
+    Cost: `seeds` fits to all rows and two to half of them.
 
     Example:
         >>> found = stability(lambda acts, seed: fit_snmf(acts, 100, seed=seed), acts, snmf)
@@ -107,11 +104,8 @@ def stability(
     require_positive({"draws": draws})
     require_rows(acts)
     reference.require_same_space(acts)
-    fresh = list(
-        islice(
-            (number for number in count(seed) if number != reference.provenance.seed), max(seeds, 1)
-        )
-    )
+    others = (number for number in count(seed) if number != reference.provenance.seed)
+    fresh = list(islice(others, max(seeds, 1)))
     parts = _halves(acts, seed) if halves else ()
     jobs = [*((acts, number) for number in fresh[:seeds]), *((part, fresh[0]) for part in parts)]
     found = []
@@ -138,7 +132,7 @@ def _cosines(
 ) -> Float[np.ndarray, " feature"]:
     """Each reference direction's cosine with its partner; 0 without one."""
     found = np.zeros(len(reference))
-    # A direction that a fit left empty has no partner.
+    # All-zero directions, which a fit can leave, have no cosine.
     here = torch.nonzero(reference.any(dim=1))[:, 0].cpu()
     there = torch.nonzero(other.any(dim=1))[:, 0].cpu()
     if len(here) and len(there):

@@ -20,17 +20,17 @@ FORMAT = 1
 
 Kind = TypeVar("Kind", bound=type[Any])
 KINDS: "dict[str, type[Dictionary]]" = {}
-"""What `load_dictionary` can make, by method; filled by `stored` where a kind is defined."""
+"""Classes that `load_dictionary` can make, by method; `stored` adds them."""
 
 
 def stored(kind: Kind) -> Kind:
-    """Let `load_dictionary` make dictionaries of a class (a decorator)."""
+    """Class decorator: let `load_dictionary` make dictionaries of this class."""
     KINDS[kind.method] = kind
     return kind
 
 
 def save_dictionary(dictionary: "Dictionary", folder: str | Path) -> None:
-    """Write a dictionary to a folder, whole or not at all; what the folder held before is replaced.
+    """Write a dictionary to a folder atomically, replacing one that is there.
 
     Raises:
         InputError: the folder holds something other than a dictionary.
@@ -69,7 +69,7 @@ def save_dictionary(dictionary: "Dictionary", folder: str | Path) -> None:
 
 
 def load_dictionary(folder: str | Path) -> "Dictionary":
-    """Read a dictionary that `save_dictionary` wrote; no code is run from the files.
+    """Read a dictionary that `save_dictionary` wrote; runs no code from the files.
 
     Raises:
         UnavailableError: a file is missing, damaged or does not fit the others.
@@ -87,14 +87,9 @@ def load_dictionary(folder: str | Path) -> "Dictionary":
         raise UnavailableError(
             f"{path / DESCRIPTION} does not describe a dictionary; save the dictionary again"
         )
-    kind = KINDS[
-        require_known(
-            "method",
-            str(description["method"]),
-            KINDS,
-            "a newer version of the package may know it",
-        )
-    ]
+    method = str(description["method"])
+    require_known("method", method, KINDS, "a newer version of the package may know it")
+    kind = KINDS[method]
     _, tensors = read_tensors(path / TENSORS, "save the dictionary again")
     scalars: dict[str, Any] = description["scalars"]
     values = {**tensors, **scalars}
@@ -120,9 +115,7 @@ def _provenance(path: Path, values: Any) -> Provenance:
 
 
 def _require_shapes(path: Path, wanted: list[Field[Any]], values: dict[str, Any]) -> None:
-    """Check every stored value against its field's declared type, and named axes against each
-    other.
-    """
+    """Check stored values against their fields' declared types, and named axes for agreement."""
     axes: dict[str, int] = {}
     for item in wanted:
         value, declared = values[item.name], item.type

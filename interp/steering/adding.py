@@ -1,4 +1,4 @@
-"""steer(): add a feature's direction while a model runs."""
+"""`steer`: add a feature's direction while a model runs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,17 +34,16 @@ def steer(
     where: Where = EVERYWHERE,
     prompts: Sequence[str] = PROMPTS,
 ) -> Iterator[float]:
-    """Add `sign · alpha · direction` at a site for the length of a `with` block; gives the alpha
-    that is used.
+    """Add `sign · alpha · direction` at a site inside a `with` block; gives the alpha used.
 
     The strength is either `alpha`, a multiple of the unit direction, or `kl`, the divergence (nats)
-    of the next-token distribution it causes, mean over `prompts`, with the vector at all their
-    positions, whatever `where` is. The direction is the feature's own, or `direction` (its
-    companion, say) at `site`.
+    it causes in the next-token distribution, mean over `prompts`, measured with the vector at all
+    positions whatever `where` is. The direction is the feature's own, or `direction` (such as its
+    companion) at `site`.
 
     Raises:
-        InputError: neither or both of `kl` and `alpha` are given, the direction has no length, the
-            site is missing or of another width, or no strength reaches `kl`.
+        InputError: neither or both of `kl` and `alpha` are given, the direction is zero, the site
+            is missing or of another width, or no strength reaches `kl`.
 
     Cost: nothing with `alpha`; about 20 short forward passes per prompt with `kl`.
 

@@ -1,5 +1,5 @@
-"""From judged cells to results: the chosen dose of every target, its margin over the best control,
-and the means of families.
+"""From judged cells to results: each target's chosen dose, its margin over the best control, and
+means of families.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,14 @@ import numpy as np
 from interp.core import Score, bootstrap_mean
 from interp.steering.judged_texts import JudgedTexts
 from interp.steering.results import Dose, FamilyResult, SteeringResult, TargetResult
-from interp.steering.targets import Protocol, Target
+from interp.steering.targets import Target
 
 
 def against_controls(
     table: JudgedTexts, targets: Sequence[Target], controls: Sequence[Target]
 ) -> SteeringResult:
-    """Results of all targets and controls; cell 0 of the table is no steering, the others number
-    targets first, then controls.
+    """Results of all targets and controls; cell 0 is no steering, the others number targets first,
+    then controls.
     """
     concepts = list(dict.fromkeys(target.concept for target in targets))
     own: dict[int, list[int]] = {}
@@ -60,8 +60,8 @@ def against_controls(
 
 
 def _chosen(table: JudgedTexts, cells: Sequence[int], target: Target, concept: str) -> TargetResult:
-    """A target's doses for a concept; the best one on the selection prompts is chosen, among those
-    judged on both sets of prompts.
+    """A target's doses for a concept; of those judged on both sets of prompts, the best on the
+    selection prompts is chosen.
     """
     doses = tuple(table.dose(cell, concept) for cell in cells)
     usable = [
@@ -80,7 +80,7 @@ def _chosen(table: JudgedTexts, cells: Sequence[int], target: Target, concept: s
 
 
 def _best_control(site: str, random: Sequence[TargetResult], unsteered: Dose) -> Dose:
-    """What scored highest on the report prompts: a random direction at the site, or no steering."""
+    """The highest score on the report prompts: of a random direction at the site or no steering."""
     chosen = [
         result.doses[result.chosen]
         for result in random
@@ -104,11 +104,7 @@ def _families(
 ) -> tuple[FamilyResult, ...]:
     names = dict.fromkeys(result.target.family for result in results)
     families = [
-        _family(
-            [result for result in results if result.target.family == name],
-            table.seed,
-            table.protocol,
-        )
+        _family([result for result in results if result.target.family == name], table)
         for name in names
     ]
     plain = _mean((dose.score for dose in unsteered), table.seed)
@@ -129,12 +125,12 @@ def _families(
     )
 
 
-def _family(members: Sequence[TargetResult], seed: int, protocol: Protocol) -> FamilyResult:
-    first = members[0].target
+def _family(members: Sequence[TargetResult], table: JudgedTexts) -> FamilyResult:
+    first, seed = members[0].target, table.seed
     doses = [dose for result in members for dose in result.doses]
     at = {
         kl: _mean((dose.score for dose in doses if dose.kl == kl), seed)
-        for kl in protocol.strengths
+        for kl in table.protocol.strengths
     }
     return FamilyResult(
         family=first.family,

@@ -1,5 +1,5 @@
-"""Which concepts to steer with, and by which directions: the same concepts for every method, so
-that methods are compared in pairs.
+"""Which concepts to steer, and with which directions: the same concepts for every method, so that
+comparisons of methods are paired.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from interp.steering.targets import Route, Target
 def concepts_to_steer(
     found: Sequence[Sequence[Detection]], accepted: Sequence[str], count: int
 ) -> list[str]:
-    """The concepts that the methods together tell apart best on the fit sentences, among those the
-    judge accepts.
+    """The concepts, among those the judge accepts, that the methods together detect best on the fit
+    sentences.
 
-    `found` holds each method's detections, concept by concept. A concept is passed over where a
-    method would use a feature that already stands for another one.
+    `found` holds each method's detections, concept by concept. A concept is skipped if a method
+    would reuse another concept's feature.
     """
     by_concept = {rows[0].concept: rows for rows in zip(*found, strict=True)}
     chosen: list[str] = []
@@ -43,12 +43,12 @@ def steering_targets(
     chosen: Sequence[str],
     sites: tuple[str, str],
 ) -> list[Target]:
-    """Companions of every dictionary's features, the first dictionary's own directions beside them,
-    and the supervised reference.
+    """Companions of every dictionary's features, the first dictionary's own directions, and the
+    supervised reference.
 
     `sites` are where the dictionaries were fitted and where companions steer; `away` holds each
-    dictionary's companions there, and `reference` was fitted there. A feature that never fires has
-    no companion and is left out.
+    dictionary's companions at the second, where `reference` was fitted. A feature that never fires
+    has no companion and is left out.
     """
     site, elsewhere = sites
     targets = []

@@ -1,6 +1,4 @@
-"""Paired differences: is one family of directions better than another on the same concepts and the
-same texts?
-"""
+"""Paired differences between families of directions on the same concepts and texts."""
 
 from collections.abc import Iterator
 
@@ -21,17 +19,16 @@ def paired_difference(
     resamples: int = RESAMPLES,
 ) -> Score:
     """How much higher `values_a` are than `values_b`: the mean over concepts of the mean paired
-    difference over their texts.
+    difference over texts.
 
-    Both hold the same concepts and texts (prompts, samples) in the same order, measured at the same
-    strength. A pair of which either is NaN (a judgement that failed) is left out, and so is a
-    concept without pairs. The 95 % interval is a two-stage bootstrap (Davison & Hinkley 1997,
-    §3.8): concepts are drawn, then texts within each drawn concept, because the texts of a concept
-    go up and down together.
+    Both have the same concepts and texts (prompts, samples) in the same order, at the same
+    strength. Pairs with a NaN (a failed judgement) and concepts without pairs are left out. The
+    95 % interval is a two-stage bootstrap (Davison & Hinkley 1997, §3.8) over concepts, then over
+    texts within each drawn concept, because texts of a concept are correlated.
 
     Returns:
-        a Score whose `n` is the number of concepts, and whose control is 0, the difference of a
-        family and itself.
+        a Score with `n` the number of concepts and control 0, the difference of a family and
+        itself.
 
     Raises:
         InputError: the arrays differ in shape, or no pair is left.
@@ -57,19 +54,14 @@ def paired_difference(
     drawn = np.concatenate(list(_resampled(rows, resamples, seed)))
     value = float(np.mean([row.mean() for row in rows]))
     return Score.of_draws(
-        value,
-        drawn,
-        n=len(rows),
-        seed=seed,
-        control=0.0,
-        interval="two-stage bootstrap 95%",
+        value, drawn, n=len(rows), seed=seed, control=0.0, interval="two-stage bootstrap 95%"
     )
 
 
 def _resampled(
     rows: list[np.ndarray], resamples: int, seed: int
 ) -> Iterator[Float[np.ndarray, " resample"]]:
-    """Means of resamples of concepts and, in each, of its texts; some resamples at a time."""
+    """Means over resampled concepts and texts, in batches of resamples."""
     generator = np.random.default_rng(seed)
     lengths = np.array([len(row) for row in rows])
     padded = np.zeros((len(rows), lengths.max()))
@@ -79,7 +71,7 @@ def _resampled(
     for start in range(0, resamples, size):
         concepts = generator.integers(len(rows), size=(min(size, resamples - start), len(rows), 1))
         texts = generator.integers(lengths[concepts], size=(*concepts.shape[:2], padded.shape[1]))
-        # A concept with fewer texts has fewer drawn, too.
+        # A concept with fewer texts also has fewer drawn.
         counted = np.arange(padded.shape[1]) < lengths[concepts]
         totals = np.where(counted, padded[concepts, texts], 0.0).sum(axis=2)
         yield (totals / lengths[concepts[..., 0]]).mean(axis=1)

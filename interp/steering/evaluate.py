@@ -1,7 +1,8 @@
-"""evaluate_steering(): does adding a direction make the model speak of the concept, fluently, more
-than a random direction does? What is chosen (the strength, the sign) is chosen on one set of
-prompts and reported on another. Random directions go through the same selection; the control of a
-concept is the best of them *on the report prompts*, and no steering at all is in the same table.
+"""`evaluate_steering`: does adding a direction produce the concept, fluently, more than a random
+direction does?
+
+Strength and sign are selected on one set of prompts and reported on another, for random directions
+too. A concept's control is the best of them, or of no steering, *on the report prompts*.
 """
 
 from collections.abc import Sequence
@@ -39,16 +40,16 @@ def evaluate_steering(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SteeringResult:
-    """Steer with every target and with random controls at the same measured strengths, judge the
-    texts, and compare.
+    """Steer with every target and with random controls at the same measured strengths, and compare
+    the judged texts.
 
     Raises:
-        InputError: there are no targets, a direction has no length or another width than its site,
-            or the judge refuses a concept.
+        InputError: there are no targets, a direction is zero or of another width than its site, or
+            the judge refuses a concept.
 
-    Cost: (targets + random directions per site) × strengths × signs × prompts × samples
-    continuations, generated in shared batches, and one call of the judge: each target's texts for
-    its own concept, the controls' texts for every concept.
+    Cost: `(targets + random directions per site)·strengths·signs·prompts·samples` continuations in
+    shared batches, and one call of the judge: targets' texts for their own concept, controls' for
+    every concept.
 
     Example:
         >>> result = interp.evaluate_steering(model, targets, judge=judge)
@@ -86,7 +87,7 @@ def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> 
                 f"the direction of {target.feature_id} at {target.site} has no length or is not "
                 "finite; leave it out"
             )
-        # A refusal after hours of generation would be late.
+        # Here, because a refusal after hours of generation would be too late.
         if isinstance(judge, MeasuredJudge) and target.concept in judge.reliability.refused:
             raise InputError(
                 f"the judge refuses {target.concept!r}; choose among "
@@ -97,9 +98,7 @@ def _check(model: TransformerModel, targets: Sequence[Target], judge: Judge) -> 
 def _cells(
     model: TransformerModel, targets: Sequence[Target], protocol: Protocol, progress: Progress
 ) -> list[Cell]:
-    """Every target, sign and strength; calibrated on the selection prompts only, all directions of
-    a site together.
-    """
+    """Every target, sign and strength, calibrated on the selection prompts only."""
     cells = []
     for site in dict.fromkeys(target.site for target in targets):
         lanes = [
@@ -144,9 +143,7 @@ def _doses(
 
 
 def _wanted(cells: Sequence[Cell], targets: Sequence[Target]) -> list[tuple[int, str]]:
-    """Which cell is judged for which concept: a target's for its own, the controls' for every
-    one.
-    """
+    """Which cells are judged for which concepts: targets for their own, controls for all."""
     concepts = list(dict.fromkeys(target.concept for target in targets))
     return [
         (position, concept)

@@ -1,6 +1,4 @@
-"""Continuations of many steered cells at once: one forward call serves many directions and
-strengths.
-"""
+"""Continuations of many steered cells: one forward call serves many directions and strengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +19,8 @@ ROWS_PER_CALL = 96
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One thing to generate under: a vector to add at a site (or none) and the strength it stands
-    for; `target` numbers what it is of.
+    """One condition of generation: a vector to add at a site (or none), its strength, and the
+    number of its target.
     """
 
     target: int | None
@@ -37,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Continuation:
-    """A prompt and what the model made of it."""
+    """A prompt and its continuation."""
 
     prompt: str
     text: str
@@ -53,11 +51,11 @@ def continuations(
     *,
     progress: Progress = silent,
 ) -> list[tuple[Continuation, ...]]:
-    """For every cell `samples` continuations of every prompt, prompt by prompt; a cell that was not
-    reached gets none.
+    """For every cell `samples` continuations of each prompt, prompt by prompt; none for a cell that
+    was not reached.
 
-    The random numbers of a text depend on its prompt and sample alone, so cells are compared on the
-    same draws and a text does not depend on what shares its batch.
+    A text's random numbers depend on its prompt and sample alone, so cells are compared on the same
+    draws and batches do not matter.
 
     Cost: one cached forward call per new token and 96 rows.
     """
@@ -94,18 +92,13 @@ def _generate(
     repeated = [prompt for prompt in prompts for _ in range(samples)] * len(cells)
     prepared = model.prepare(repeated, batch_size=len(repeated), padding="left")
     batch = _in_order(prepared.batches[0])
-    hooks = (
-        {}
-        if not cells[0].site
-        else {cells[0].site: Add(torch.stack([cell.vector for cell in cells]))}
-    )
+    site = cells[0].site
+    hooks = {site: Add(torch.stack([cell.vector for cell in cells]))} if site else {}
     with model.hooked(hooks):
         return model.sample(batch, sampling, list(seeds) * len(cells))
 
 
 def _in_order(batch: Batch) -> Batch:
-    order = torch.from_numpy(np.argsort(batch.items, kind="stable"))
-    inputs = {key: value[order] for key, value in batch.inputs.items()}
-    return Batch(
-        inputs=inputs, items=batch.items[order.numpy()], offsets=batch.offsets[order.numpy()]
-    )
+    order = np.argsort(batch.items, kind="stable")
+    inputs = {key: value[torch.from_numpy(order)] for key, value in batch.inputs.items()}
+    return Batch(inputs=inputs, items=batch.items[order], offsets=batch.offsets[order])

@@ -1,5 +1,5 @@
-"""Judged cells: every continuation's scores for every concept it is needed for, failures counted
-and left out of every mean.
+"""Judged cells: scores of continuations for each concept they are needed for; failures are counted
+and left out of means.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ NO_JUDGEMENT = Judgement(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedTexts:
-    """Cells with their texts, and the judgement of each cell for each concept it is needed for."""
+    """Cells, their texts, and each cell's judgement for each concept it is needed for."""
 
     protocol: Protocol
     cells: Sequence[Cell]
@@ -29,18 +29,16 @@ class JudgedTexts:
 
     @property
     def judged(self) -> int:
-        """How many judgements were made."""
+        """The number of judgements."""
         return sum(len(judgement.failed) for judgement in self.judgements.values())
 
     @property
     def failed(self) -> int:
-        """How many of them failed."""
+        """The number of failed judgements."""
         return sum(int(judgement.failed.sum()) for judgement in self.judgements.values())
 
     def dose(self, cell: int, concept: str) -> Dose:
-        """A cell's scores for a concept, those on the selection prompts apart from those on the
-        report prompts.
-        """
+        """A cell's scores for a concept, selection and report prompts apart."""
         what = self.cells[cell]
         texts = self.texts[cell] if what.reached else ()
         judgement = self.judgements[cell, concept] if what.reached else NO_JUDGEMENT
@@ -72,8 +70,7 @@ def judge_texts(
     protocol: Protocol,
     seed: int,
 ) -> JudgedTexts:
-    """Have cells judged for concepts, all in one call of the judge; `wanted` pairs a cell's number
-    with a concept.
+    """Have cells judged in one call; `wanted` pairs cell numbers with concepts.
 
     Raises:
         InputError: the judge refuses a concept, or does not answer for every text.

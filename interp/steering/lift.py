@@ -1,8 +1,8 @@
-"""The likelihood lift: does steering make sentences of the concept likelier than other sentences,
-more than random directions do?
+"""The likelihood lift: does steering make sentences of the concept likelier than others, more than
+random directions do?
 
-A score of steering without generation and without a judge: deterministic, and sensitive where
-generated texts are noisy.
+It needs no generation and no judge: it is deterministic, and sensitive where generated texts are
+noisy.
 """
 
 import math
@@ -25,22 +25,22 @@ from interp.steering.text_effects import text_effects
 RESAMPLES = 2000
 LISTED = 40
 SURE = 95.0
-"""A lift above that many percent of the random directions counts in the verdict."""
+"""The verdict counts lifts above this percentage of random directions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lift:
     """How much likelier steering with one target makes its concept's sentences, in nats per token,
-    beside random directions.
+    compared to random directions.
 
     `score` is the mean change of log-probability per token of the concept's sentences minus that of
     the others; its interval is a bootstrap over sentences, its control the mean of the random
     directions. `percentile` is the share (%) of random directions with a smaller lift, ties
-    counting half; a sparse direction is compared with dense and with sparse ones, and the smaller
-    percentile counts. `random` maps "dense" (and "sparse") to the lifts of the random directions
-    that reached `kl`, `n_random` is how many (of the smaller pool), and `changes [text]` are the
-    changes behind the score, of the texts that `LiftResult.texts` names. Where the target did not
-    reach `kl`, `score` is None and `percentile` NaN.
+    counting half; for a sparse direction the smaller of the percentiles among dense and among
+    sparse ones. `random` maps "dense" (and "sparse") to the lifts of the random directions that
+    reached `kl`, `n_random` is the size of the smaller pool, and `changes [text]` are the changes
+    of `LiftResult.texts` behind the score. If the target did not reach `kl`, `score` is None and
+    `percentile` NaN.
     """
 
     target: Target
@@ -56,8 +56,8 @@ class Lift:
 
     @property
     def p_value(self) -> float:
-        """The chance of a lift as large among random directions: (1 + how many are) / (1 + how many
-        there are), the larger of the pools.
+        """The chance of so large a lift among random directions: (1 + number as large) / (1 +
+        number), the larger of the pools'.
         """
         if self.score is None or not self.n_random:
             return math.nan
@@ -79,8 +79,8 @@ class Lift:
 
 @dataclass(frozen=True, kw_only=True)
 class LiftResult:
-    """The lifts of all targets, in their order, and the sentences they rest on: `concept_of [text]`
-    is "" for a neutral sentence.
+    """The lifts of all targets in order, and the sentences behind them; `concept_of [text]` is ""
+    for a neutral sentence.
     """
 
     lifts: tuple[Lift, ...]
@@ -98,19 +98,17 @@ class LiftResult:
             f"than {SURE:.0f}% of random directions do."
         )
         own = sum(concept != "" for concept in self.concept_of)
+        sentences = (
+            f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} "
+            "tokens each"
+        )
+        hidden = len(self.lifts) - LISTED
         conditions = [
             ("strength (KL, nats)", f"{self.kl:g}"),
             ("random directions per site", self.n_random),
-            (
-                "sentences",
-                f"{own:,} of concepts, {len(self.texts) - own:,} neutral, at most {self.n_tokens} "
-                "tokens each",
-            ),
+            ("sentences", sentences),
             ("seed", self.seed),
-            (
-                "targets not listed",
-                f"{len(self.lifts) - LISTED:,}" if len(self.lifts) > LISTED else None,
-            ),
+            ("targets not listed", f"{hidden:,}" if hidden > 0 else None),
         ]
         return block(
             "Likelihood lift",
@@ -134,23 +132,9 @@ def _lift_table(lifts: Sequence[Lift]) -> Html:
         )
         for lift, cell in zip(lifts, score_cells(scores, signed=True), strict=True)
     ]
-    header = (
-        "family",
-        "concept",
-        "lift, nats a token",
-        "percentile",
-        "p",
-        "random directions",
-        "n",
-    )
-    return table(
-        header,
-        rows,
-        caption=(
-            "Concept's sentences against others, and the place among random directions "
-            f"({axis_note(scores)})"
-        ),
-    )
+    names = ("family", "concept", "lift, nats a token", "percentile", "p", "random directions", "n")
+    caption = "Concept's sentences against others, and the place among random directions"
+    return table(names, rows, caption=f"{caption} ({axis_note(scores)})")
 
 
 def likelihood_lift(
@@ -169,35 +153,33 @@ def likelihood_lift(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LiftResult:
-    """The likelihood lift of every target at one measured strength, against random directions at
-    the same strength.
+    """The likelihood lift of every target, compared to random directions at the same measured
+    strength.
 
     `lift = mean_{s in concept} Δ(s) − mean_{s in others} Δ(s)`, where `Δ(s)` is the change of a
-    sentence's log-probability per token under steering and the others are the neutral sentences and
-    those of the other concepts.
+    sentence's log-probability per token under steering; others are neutral sentences and those of
+    other concepts.
 
     Args:
-        targets: directions with their sites and concepts; those of a site share its random
+        targets: directions with their sites and concepts; targets of a site share its random
             directions.
-        sentences: held-out sentences by concept; every target's concept is among them. Pass only
-            concepts that should count.
+        sentences: held-out sentences by concept, including every target's; all of them count.
         neutral: sentences of no concept.
-        kl: the strength (nats), found on `prompts` as `calibrate` does; targets and random
-            directions alike.
-        alphas: strengths of the targets where they are known already (one per target, of the unit
-            direction); the random directions are still calibrated to `kl`.
-        n_random: random directions per site and kind (dense; sparse too where a target of the site
-            is sparse).
-        n_sentences: how many sentences of each concept are used, at even distances.
-        n_neutral: how many neutral sentences are used, at even distances.
-        n_tokens: sentences are cut to this many tokens.
+        kl: the strength (nats) of targets and random directions, calibrated on `prompts`.
+        alphas: the targets' strengths if known (multiples of the unit directions); the random
+            directions are still calibrated to `kl`.
+        n_random: random directions per site and kind (dense; also sparse if a target of the site
+            is).
+        n_sentences: sentences used per concept, evenly spaced.
+        n_neutral: neutral sentences used, evenly spaced.
+        n_tokens: sentences are cut to this length.
 
     Raises:
-        InputError: a concept has no sentences, there are no neutral ones, a direction has no length
-            or another width than its site, or a number cannot be.
+        InputError: a concept has no sentences, there are no neutral ones, a direction is zero or of
+            another width than its site, or a number is out of range.
 
-    Cost: per site `(targets + random directions) × sentences` forward passes of at most `n_tokens`
-    tokens *from the site on*, once for all targets; what comes before the site is computed once.
+    Cost: per site `(targets + random directions)·sentences` forward passes of at most `n_tokens`
+    tokens *from the site on*; what comes before the site is computed once.
 
     Example:
         >>> held_out = {concept.name: concept.held_out for concept in concepts.concepts}
@@ -240,7 +222,7 @@ def likelihood_lift(
 
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
-    """A target or random direction at its strength; `vector` is zero where it has none."""
+    """A target or random direction at its strength."""
 
     target: Target
     vector: Float[Tensor, " d"]
@@ -278,7 +260,7 @@ def _check(
 
 
 def _spread(texts: Sequence[str], count: int) -> list[str]:
-    """Up to `count` of some texts at even distances (the first ones may all be of one style)."""
+    """Up to `count` evenly spaced texts (the first ones may share a style)."""
     places = np.linspace(0, len(texts) - 1, min(count, len(texts))).round().astype(int)
     return [texts[place] for place in places]
 
@@ -330,9 +312,7 @@ def _compared(
     kl: float,
     seed: int,
 ) -> list[Lift]:
-    """The lifts of the first cells, the targets, beside those of the others, the random
-    directions.
-    """
+    """The lifts of the first `n_own` cells, the targets, against the others, random directions."""
     pools: dict[str, list[int]] = {}
     for number, cell in enumerate(cells[n_own:], n_own):
         kind = "sparse" if "sparse" in cell.target.family else "dense"
@@ -392,8 +372,8 @@ def _percentile(value: float, pool: np.ndarray) -> float:
 
 
 def _score(values: np.ndarray, own: np.ndarray, control: float | None, seed: int) -> Score:
-    """The difference of two means; sentences of either side are resampled by themselves (Efron &
-    Tibshirani 1993, §8.3).
+    """The difference of two means; each side is resampled by itself (Efron & Tibshirani 1993,
+    §8.3).
     """
     generator = np.random.default_rng(seed)
     drawn = [

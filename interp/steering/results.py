@@ -1,4 +1,4 @@
-"""What `evaluate_steering` measured."""
+"""The results of `evaluate_steering`."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from interp.steering.targets import Protocol, Route, Target
 
 @dataclass(frozen=True, kw_only=True)
 class Dose:
-    """One strength and sign of one target: the divergence aimed at and the one measured, the
-    scores on the report prompts, and the texts.
+    """One strength and sign of one target: the divergence aimed at and measured, the scores on the
+    report prompts, and the texts.
 
     `values [text]` are the scores of the report continuations, NaN where the judge failed; `score`
-    is their mean, None where there is none. Means leave failures out and are NaN where nothing is
-    left. A dose that was not reached has no texts.
+    is their mean, or None. Means leave failures out and are NaN if nothing is left. A dose that was
+    not reached has no texts.
     """
 
     kl: float
@@ -37,8 +37,8 @@ class Dose:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetResult:
-    """A target's doses, the one chosen on the selection prompts, its score on the report prompts
-    and the margin over the best control.
+    """A target's doses, the number of the one chosen on the selection prompts, and its margin over
+    the best control on the report prompts.
     """
 
     target: Target
@@ -49,14 +49,12 @@ class TargetResult:
 
     @property
     def report(self) -> Score | None:
-        """The score on the report prompts at the chosen strength; None when no strength was
-        reachable.
-        """
+        """The score on the report prompts at the chosen strength; None if none was reached."""
         return None if self.chosen is None else self.doses[self.chosen].score
 
     @property
     def beats_control(self) -> bool:
-        """Whether the margin over the best control is above zero by more than its interval."""
+        """Whether the whole interval of the margin over the best control is above zero."""
         return self.margin is not None and self.margin.low > 0
 
     @property
@@ -67,7 +65,7 @@ class TargetResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyResult:
-    """A family's mean over its concepts, by strength and at the chosen strengths, with bootstrap
+    """A family's means over concepts, by strength and at the chosen strengths, with bootstrap
     intervals over concepts.
     """
 
@@ -84,10 +82,9 @@ class FamilyResult:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class SteeringResult:
-    """Everything `evaluate_steering` measured; controls are targets and families like all others.
+    """Everything `evaluate_steering` measured; controls are targets and families like the others.
 
-    `judged` counts judgements (a text once for every concept it was scored for), `failed` those of
-    them that the judge failed on.
+    `judged` counts judgements (a text once per concept scored), `failed` those that failed.
     """
 
     protocol: Protocol
@@ -137,22 +134,18 @@ class SteeringResult:
         return table(header, rows, caption=title, muted=muted)
 
     def _conditions(self) -> Html:
-        share = f"{self.failed:,} of {self.judged:,}" + (
-            f" ({self.failed / self.judged:.1%})" if self.judged else ""
-        )
+        share = f"{self.failed:,} of {self.judged:,}"
+        if self.judged:
+            share += f" ({self.failed / self.judged:.1%})"
         protocol = self.protocol
+        prompts = (
+            f"{len(protocol.selection_prompts)} to select, {len(protocol.report_prompts)} to report"
+        )
         return facts(
             [
                 ("judgements failed, left out of every mean:", share),
                 ("strengths (KL, nats)", ", ".join(f"{kl:g}" for kl in protocol.strengths)),
-                (
-                    "prompts",
-                    (
-                        f"{len(protocol.selection_prompts)} to select, "
-                        f"{len(protocol.report_prompts)} "
-                        "to report"
-                    ),
-                ),
+                ("prompts", prompts),
                 ("random directions per site", protocol.n_random),
             ]
         )

@@ -1,4 +1,4 @@
-"""Side effects of steering: how far it moves the predictions on ordinary text, and how much less
+"""Side effects of steering: how much it changes the predictions on ordinary text, and how much less
 likely it makes that text.
 """
 
@@ -19,10 +19,9 @@ from interp.steering.text_effects import text_effects
 class SideEffects:
     """What adding one vector does to ordinary text.
 
-    `kl` is `KL(unsteered ‖ steered)` in nats per token, mean over texts; `perplexity_ratio` the
-    steered perplexity over the unsteered one, `exp` of the mean over texts of the fall in
-    log-probability per token (1: none). Intervals are bootstraps over texts; the control is what no
-    steering has, 0 and 1.
+    `kl` is `KL(unsteered ‖ steered)` in nats per token, mean over texts; `perplexity_ratio` is
+    steered over unsteered perplexity, `exp` of the mean fall in log-probability per token.
+    Intervals are bootstraps over texts; controls are the values without steering, 0 and 1.
     """
 
     kl: Score
@@ -39,14 +38,14 @@ def side_effects(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[SideEffects, ...]:
-    """The side effects of adding each vector (direction times strength) at all positions of a site,
-    on ordinary texts.
+    """The side effects on texts of adding each vector (direction times strength) at all positions
+    of a site.
 
     Raises:
         InputError: there are no texts, one has fewer than two tokens, or the vectors are not as
             wide as the site.
 
-    Cost: one forward pass over the texts, and one per vector over what comes after the site.
+    Cost: one forward pass over the texts, and one per vector from the site on.
 
     Example:
         >>> (effects,) = side_effects(

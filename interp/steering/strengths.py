@@ -1,6 +1,4 @@
-"""Strength by effect: find the multiple of a direction whose effect on the next token is a given KL
-divergence.
-"""
+"""Strength by effect: the multiple of a direction that changes the next token by a given KL."""
 
 import math
 from collections.abc import Sequence
@@ -21,8 +19,8 @@ GRID = (0.02, 10.0, 14)
 ROUNDS = 15
 RELATIVE_TOLERANCE = 0.05
 BELOW_GRID = 1e-3
-"""How far below the weakest strength of the grid a target is looked for; divergence grows with the
-square of strength there.
+"""How far below the grid's weakest strength targets are sought; divergence is quadratic in strength
+there.
 """
 SMALLEST = 1e-12
 LENGTH = 1e-6
@@ -33,9 +31,8 @@ class Calibration:
     """The strengths of some directions at one site.
 
     `alpha [direction, target]` multiplies the unit direction; `kl [direction, target]` is the
-    divergence measured at it, within 5 % of the target where `reached` is True. Where it is False,
-    no strength up to ten times the site's typical norm had that effect: `kl` is the largest that
-    was seen, at that `alpha`.
+    divergence measured at it, within 5 % of the target where `reached` is True. Elsewhere no
+    strength up to ten times the site's typical norm had that effect, and `kl` is the largest seen.
     """
 
     targets: tuple[float, ...]
@@ -52,13 +49,13 @@ class Calibration:
 def steering_kl(
     model: TransformerModel, prompts: Sequence[str], site: str, vectors: Float[Tensor, "cell d"]
 ) -> Float[Tensor, " cell"]:
-    """How far adding each vector at a site moves the next-token distribution:
-    `KL(unsteered ‖ steered)` in nats, mean over prompts.
+    """`KL(unsteered ‖ steered)` of the next token (nats) for each vector added at a site, mean over
+    prompts.
 
     Raises:
         InputError: the vectors are not as wide as the site.
 
-    Cost: one forward call per about 1,024 tokens, from the site on; a call serves many vectors.
+    Cost: one forward call from the site on per about 1,024 tokens; a call serves many vectors.
     """
     return _Effects(model, prompts, site).kl(vectors)
 
@@ -75,20 +72,19 @@ def calibrate(
     """The strength at which each direction's effect is each target KL.
 
     A grid over almost three decades, in units of the site's typical norm, brackets each target
-    where the divergence first crosses it; false position in log-log coordinates, every third time
-    bisection, then closes in to 5 %. Open brackets of all directions share forward calls.
+    where the divergence first crosses it; false position in log-log coordinates, with every third
+    step a bisection, then closes in to 5 %. All directions share forward calls.
 
     Args:
-        directions: of any length but zero; another sign is another direction, and is calibrated for
-            itself.
+        directions: of any length but zero; the opposite sign is another direction.
         targets: KL divergences in nats.
 
     Raises:
-        InputError: a target is not positive, a direction has no length or another width than the
-            site, or the site holds nothing but zeros.
+        InputError: a target is not positive, a direction is zero or of another width than the site,
+            or the site's values are all zero.
 
-    Cost: at most 14 grid points and at most 15 rounds (mostly 2 or 3), each `directions × prompts`
-    short forward passes from the site on, batched; what comes before the site is computed once.
+    Cost: at most 14 grid points and 15 rounds (mostly 2 or 3), each `directions·prompts` short
+    forward passes from the site on, batched; what comes before the site is computed once.
 
     Example:
         >>> found = calibrate(model, ["I think that"], "L20.resid_post", directions, [0.15, 0.5])
@@ -122,8 +118,7 @@ def calibrate(
 
 
 def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> float:
-    """The median norm of a site's rows over some prompts, first positions left out: the natural
-    unit of strength there.
+    """The median norm of a site's rows without first positions: the natural unit of strength.
 
     Raises:
         InputError: it is zero, or no prompt has a second token.
@@ -140,8 +135,8 @@ def typical_norm(model: TransformerModel, prompts: Sequence[str], site: str) -> 
 def _curve(
     effects: "_Effects", unit: Tensor, grid: Tensor, highest: float, progress: Progress
 ) -> Float[Tensor, "direction strength"]:
-    """The divergence at every strength of a rising grid, infinite beyond the first above the
-    highest target: none is sought there.
+    """The divergence at each strength of a rising grid; infinite (not measured) beyond the first
+    above the highest target.
     """
     curve = torch.full((len(unit), len(grid)), torch.inf)
     below = torch.arange(len(unit))
@@ -154,9 +149,7 @@ def _curve(
 
 
 class _Effects:
-    """What adding vectors at a site does to the next token after some prompts; the network before
-    the site runs once.
-    """
+    """The effect of vectors at a site on the next token; the network before the site runs once."""
 
     def __init__(self, model: TransformerModel, prompts: Sequence[str], site: str) -> None:
         batch = model.prepare(list(prompts), batch_size=len(prompts), padding="left").batches[0]
@@ -172,12 +165,7 @@ class _Effects:
                 f"directions for {self.site} are {vectors.shape[1]} wide but the site "
                 f"{self._width}; use directions of that site"
             )
-        return torch.cat(
-            [
-                self._kl(vectors[start : start + self._size])
-                for start in range(0, len(vectors), self._size)
-            ]
-        )
+        return torch.cat([self._kl(some) for some in torch.split(vectors, self._size)])
 
     def _kl(self, vectors: Tensor) -> Tensor:
         logits = self._rest.logits(Add(vectors), times=len(vectors))
@@ -191,8 +179,8 @@ class _Effects:
 
 @dataclass(kw_only=True)
 class _Search:
-    """Brackets `[direction, target]` in log strength, with the log divergence at either end, and
-    the best strength seen so far.
+    """Brackets `[direction, target]` in log strength, the log divergence at their ends, and the
+    best strength so far.
     """
 
     goals: Float[Tensor, " target"]
@@ -211,7 +199,7 @@ class _Search:
         curve: Float[Tensor, "direction strength"],
         goals: Tensor,
     ) -> "_Search":
-        """Every target between the first strength of a grid whose divergence exceeds it and the
+        """Each target between the first strength of a grid whose divergence exceeds it and the
         strength before.
         """
         strengths = torch.cat([grid[:1] * BELOW_GRID, grid]).log()
@@ -234,11 +222,11 @@ class _Search:
 
     @property
     def open(self) -> Bool[Tensor, "direction target"]:
-        """Where the target lies in a bracket and has not been met."""
+        """Which targets are bracketed and not yet met."""
         return self.crossed & ((self.best_kl / self.goals - 1).abs() > RELATIVE_TOLERANCE)
 
     def trial(self, *, bisect: bool) -> Float[Tensor, "direction target"]:
-        """The log strength to try next in every bracket."""
+        """The log strength to try next in each bracket."""
         share = (
             (self.goals.log() - self.low_kl) / (self.high_kl - self.low_kl).clamp(min=1e-6)
         ).clamp(0.05, 0.95)
@@ -247,7 +235,7 @@ class _Search:
     def narrow(
         self, cells: tuple[Tensor, ...], trial: Float[Tensor, " cell"], seen: Float[Tensor, " cell"]
     ) -> None:
-        """Put the divergences that were measured at some trials in place."""
+        """Update brackets with the divergences measured at some trials."""
         logged, goals = seen.clamp(min=SMALLEST).log(), self.goals[cells[1]]
         over = seen >= goals
         closer = (logged - goals.log()).abs() < (

@@ -1,6 +1,4 @@
-"""What is steered with, and how: targets, the protocol that all of them share, and the random
-directions that stand beside them.
-"""
+"""Targets of steering, their shared protocol, and the random directions they are compared with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,8 +26,8 @@ Route = Literal["native", "companion", "random", "unsteered"]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A direction to be judged: `direction [d]` at `site`, for a concept; `family` groups targets
-    whose mean is reported.
+    """A direction to judge: `direction [d]` at `site`, for a concept; means are reported by
+    `family`.
     """
 
     family: str
@@ -43,15 +41,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What was done, the same for every target and control.
+    """What is done, the same for every target and control.
 
-    `strengths` are KL divergences in nats; with `signs=(1, -1)` both directions are tried, each
-    calibrated for itself; `n_random` random directions per site are the controls; `samples`
-    continuations per prompt.
+    `strengths` are KL divergences in nats; `signs=(1, -1)` tries both signs, each calibrated by
+    itself; `n_random` random directions per site are the controls; `samples` is per prompt.
 
     Raises:
-        InputError: a part is empty, selection and report share a prompt, or a strength or sign
-            cannot be.
+        InputError: a part is empty, selection and report share a prompt, or a strength or sign is
+            out of range.
     """
 
     strengths: tuple[float, ...] = STRENGTHS
@@ -70,8 +67,7 @@ class Protocol:
             )
         if self.n_random < 1 or self.samples < 1 or not self.strengths or min(self.strengths) <= 0:
             raise InputError(
-                f"strengths {self.strengths}, samples {self.samples}, n_random "
-                f"{self.n_random}: at "
+                f"strengths {self.strengths}, samples {self.samples}, n_random {self.n_random}: at "
                 "least one of each, above 0, is needed"
             )
         if set(self.signs) not in ({1}, {-1}, {1, -1}):
@@ -79,7 +75,7 @@ class Protocol:
 
 
 def random_targets(targets: Sequence[Target], count: int, seed: int) -> list[Target]:
-    """Random unit directions of each site: `count` dense, and where its targets are sparse also
+    """Random unit directions for each site: `count` dense ones and, if it has sparse targets,
     `count` as sparse as the sparsest.
     """
     result = []

@@ -1,5 +1,5 @@
-"""What adding vectors at a site does to given texts: the change of their log-probability, and how
-far it moves the predictions on them.
+"""Effects of vectors at a site on given texts: the change of their log-probability and of the
+predictions on them.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,15 @@ from interp.models.suffix import Suffix
 
 TOKENS_PER_CALL = 1024
 TOKENS_PER_BATCH = 256
-"""Texts of like length share a batch, several vectors a call: small batches waste little
-padding.
-"""
+"""Texts of similar length share a batch, and several vectors a call: small batches pad little."""
 
 
 @dataclass(frozen=True)
 class TextEffects:
-    """By vector and text: `change`, of the mean log-probability per token, and
-    `kl(unsteered ‖ steered)`, mean over tokens, in nats.
+    """By vector and text, in nats: the `change` of the mean log-probability per token, and
+    `kl(unsteered ‖ steered)`, mean over tokens (None if not measured).
 
-    A text's first token has no probability and does not count. `kl` is None where it was not
-    measured.
+    A text's first token has no probability and does not count.
     """
 
     change: Float[np.ndarray, "vector text"]
@@ -52,7 +49,7 @@ def text_effects(
     Raises:
         InputError: the vectors are not as wide as the site, or a text has no second token.
 
-    Cost: a forward pass over the texts, and one per vector over what comes after the site.
+    Cost: a forward pass over the texts, and one per vector from the site on.
     """
     if vectors.shape[1] != (width := model.sites.width(site)):
         raise InputError(
@@ -95,9 +92,7 @@ def _cut(model: TransformerModel, texts: Sequence[str], n_tokens: int) -> list[l
 
 
 class _Rest:
-    """A batch of texts with their unsteered predictions; values are means over each text's tokens
-    but the first.
-    """
+    """A batch of texts with unsteered predictions; values are means over tokens but the first."""
 
     def __init__(self, model: TransformerModel, batch: Batch, site: str) -> None:
         self._suffix = Suffix(model, batch, site)

@@ -1,6 +1,4 @@
-"""The few entries of a coefficient matrix that are not zero, and products with them that cost what
-they hold.
-"""
+"""The non-zero entries of a sparse coefficient matrix, and products that cost only those."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-# On a CPU a product of the entries costs about four times as much per number as a dense one.
+# Per number, a sparse product takes about four times as long as a dense one (on a CPU).
 DENSE = 0.25
 
 
 @dataclass(frozen=True)
 class Entries:
-    """Places in a `[row, feature]` matrix, row by row: entry `i` is at `(row[i], feature[i])`, and
-    a row's first is at `starts[row]`.
+    """Places in a `[row, feature]` matrix, row by row: entry `i` is at `(row[i], feature[i])`; a
+    row's first entry is `starts[row]`.
     """
 
     row: Int[Tensor, " entry"]
@@ -35,7 +33,7 @@ class Entries:
 
     @classmethod
     def numbered(cls, numbers: Int[Tensor, " entry"], n_rows: int, n_features: int) -> "Entries":
-        """Entries by their number in the flattened matrix, in ascending order."""
+        """Entries by their ascending positions in the flattened matrix."""
         row = numbers // n_features
         return cls(row, numbers % n_features, _starts(row, n_rows), n_features)
 
@@ -53,7 +51,7 @@ class Entries:
     ) -> tuple[
         Float[Tensor, "rows d"], Callable[[Float[Tensor, "rows d"]], Float[Tensor, " entry"]]
     ]:
-        """The product of the matrix with `directions`; and a function that gives, for each entry,
+        """The matrix times `directions`, and a function of `rows` that gives each entry's
         `rows[row] · directions[feature]`.
         """
         if self._many:
@@ -67,14 +65,13 @@ class Entries:
                 mode="sum",
                 per_sample_weights=weights,
             )
-        # The gradient of a bag by its weights is exactly these dot products, computed at the
-        # entries alone.
+        # The gradient of a bag by its weights is these dot products, at the entries alone.
         return product.detach(), lambda rows: torch.autograd.grad(product, weights, rows)[0]
 
     def gather(
         self, values: Float[Tensor, " entry"], rows: Float[Tensor, "rows d"]
     ) -> Float[Tensor, "feature d"]:
-        """The product of the transposed matrix with `rows`."""
+        """The transposed matrix times `rows`."""
         if self._many:
             return self._matrix(values).T @ rows
         order, starts = self._by_feature
@@ -83,12 +80,12 @@ class Entries:
         )
 
     def total(self, values: Float[Tensor, " entry"]) -> Float[Tensor, " feature"]:
-        """Every feature's sum over its entries."""
+        """Each feature's sum over its entries."""
         return values.new_zeros(self.n_features).index_add_(0, self.feature, values)
 
     @property
     def _many(self) -> bool:
-        """Whether a dense product is the faster one."""
+        """Whether a dense product is faster."""
         return len(self.row) > DENSE * len(self.starts) * self.n_features
 
     def _matrix(self, values: Float[Tensor, " entry"]) -> Float[Tensor, "rows feature"]:
@@ -103,5 +100,5 @@ class Entries:
 
 
 def _starts(ascending: Int[Tensor, " entry"], count: int) -> Int[Tensor, " count"]:
-    """Where each of the numbers 0 … count − 1 begins in a sorted list."""
+    """Where each of 0 … count − 1 begins in a sorted list."""
     return torch.searchsorted(ascending, torch.arange(count, device=ascending.device))

@@ -34,13 +34,12 @@ class Sae(Dictionary):
     `coefficients = gain · activation((acts − offset) @ encoder + encoder_bias)`, decoded by unit
     directions plus the offset.
 
-    The activation of the variant "topk" is ReLU and then the row's `k` largest; of every other it
-    is ReLU where the latent is above its feature's `threshold` (a gated autoencoder with tied
-    weights is one of these: Rajamanoharan et al. 2024, section 3.2). `encoder [d, feature]`,
-    `encoder_bias` and `threshold [feature]` act on raw activations. `gain [feature]` is 1 unless a
-    public autoencoder's decoder rows have other norms. `k` is the number of active coefficients
-    that it was trained for (0: not known). `trace [step]` is the relative squared error of every
-    training batch (empty if it was trained elsewhere).
+    The activation of "topk" is ReLU, then the row's `k` largest; of other variants, ReLU where the
+    latent exceeds its feature's `threshold` (which covers tied gated autoencoders: Rajamanoharan et
+    al. 2024, section 3.2). `encoder [d, feature]`, `encoder_bias` and `threshold [feature]` act on
+    raw activations. `gain [feature]` is 1 unless a public autoencoder's decoder rows have other
+    norms. `k` is the number of active coefficients trained for (0: not known). `trace [step]` is
+    the relative squared error of each training batch (empty if trained elsewhere).
     """
 
     encoder: Float[Tensor, "d feature"]
@@ -55,8 +54,8 @@ class Sae(Dictionary):
 
     @property
     def l0(self) -> float | None:
-        """The mean number of active coefficients that was reached on (at most 8,192 of) the rows it
-        was fitted to; None if not known.
+        """The mean number of active coefficients reached on at most 8,192 of the fitted rows; None
+        if not known.
         """
         reached = self.provenance.parameters.get("l0")
         return None if reached is None else float(reached)
@@ -85,26 +84,24 @@ def fit_sae(
     `min E‖acts − decode(activation(encode(acts − offset)))‖²/energy + auxiliary/32`, where the
     auxiliary loss lets dead latents reconstruct the residual and `energy` is the squared distance
     of the rows from their mean. Inputs are scaled by one number, folded back at the end; the
-    decoder starts as the encoder's transpose and its rows have unit norm at every step; the
-    learning rate warms up over the first 5 % of the steps and decays linearly over the last 20 %.
-    The variants differ in how `k` active features per row come about:
+    decoder starts as the encoder's transpose and keeps rows of unit norm; the learning rate warms
+    up over the first 5 % of the steps and decays linearly over the last 20 %. The variants reach
+    `k` active features per row (`sae.l0` says how closely) in different ways:
 
     - "topk": the k largest of every row;
     - "batch_topk": the k·batch largest of a batch; for single rows one threshold, the mean of the
     smallest value kept in 16 batches;
-    - "jumprelu": a learned threshold per feature (rectangular kernel), with a penalty
-    `(L0/k − 1)²`;
-    - "gated": a gate and a magnitude with tied weights; an L1 penalty on the gate whose weight is
-    adapted until L0 is about k.
-
-    What was reached is `sae.l0` (of "topk" at most k).
+    - "jumprelu": a learned threshold per feature (rectangular kernel), with penalty `(L0/k − 1)²`;
+    - "gated": a gate and a magnitude with tied weights, and an L1 penalty on the gate whose weight
+    adapts until L0 is about k.
 
     Args:
-        acts: `[row, d]`; each batch is drawn with replacement and converted to float32.
+        acts: `[row, d]`; batches are drawn with replacement and converted to float32.
         n_features: at most the number of rows.
-        k: active features per row (of all variants but "topk": on average), at most `n_features`.
-        steps: optimiser steps (Adam).
-        learning_rate: of rows scaled to a root mean square of 1 per entry.
+        k: active features per row, at most `n_features`; an upper bound for "topk", otherwise a
+            mean.
+        steps: steps of Adam.
+        learning_rate: for rows scaled to a root mean square of 1 per entry.
 
     Raises:
         InputError: an argument is out of range, or the activations are empty, not finite or all
@@ -145,11 +142,10 @@ def sweep_sae(
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Sae, ...]:
-    """Train sparse autoencoders of several sparsities in one pass over the data, one for each of
-    `ks` in their order.
+    """Train one sparse autoencoder for each of `ks` in one pass over the data.
 
-    Each is what `fit_sae` gives for that `k` and the same other arguments; a batch is read and
-    scaled once for all of them.
+    Each equals `fit_sae` with that `k` and the same other arguments; batches are read and scaled
+    once for all.
 
     Raises:
         InputError: as `fit_sae`; or no `k` is given.
@@ -210,6 +206,6 @@ def _finished(
 
 
 def _mean_active(sae: Sae, values: Float[Tensor, "row d"]) -> float:
-    """The mean number of active coefficients of rows spread evenly over all."""
+    """The mean number of active coefficients of evenly spaced rows."""
     rows = values[:: -(-len(values) // L0_ROWS)]
     return sum(int((sae.encode(chunk) > 0).sum()) for _, chunk in row_chunks(rows)) / len(rows)

@@ -21,8 +21,8 @@ from interp.decompose.sae.fit import Sae
 
 SAE_LENS, SPARSIFY, GEMMA_SCOPE = "sae_weights.safetensors", "sae.safetensors", "params.npz"
 CONFIG = "cfg.json"
-# Normalisations that leave a row as it is once the autoencoder is trained; the others scale every
-# row by itself, which no dictionary can.
+# Normalisations that leave rows as they are after training; others scale each row by itself, which
+# no dictionary can.
 CONSTANT = ("none", "expected_average_only_in")
 HOOKS = {
     "mlp.hook_post": "mlp",
@@ -36,8 +36,8 @@ HOOKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What the files say: `activation((x − b_dec) @ w_enc + b_enc)`, without the subtraction unless
-    `centred`, decoded by `w_dec` and `b_dec`; `gain` multiplies a coefficient that is one."""
+    """The files' contents: `gain · activation((x − b_dec) @ w_enc + b_enc)`, without the
+    subtraction unless `centred`, decoded by `w_dec` and `b_dec`."""
 
     w_enc: Float[Tensor, "d feature"]
     b_enc: Float[Tensor, " feature"]
@@ -54,23 +54,23 @@ class _Parts:
 
 def load_public_sae(path: str | Path, site: str | None = None) -> Sae:
     """Read a public sparse autoencoder as a dictionary of unit directions; `decode(encode(x))` is
-    the file's own forward pass.
+    the original's forward pass.
 
-    What it reads: a folder of sae-lens (`cfg.json`, `sae_weights.safetensors`; standard, topk,
-    jumprelu and gated), of sparsify (`cfg.json`, `sae.safetensors`), or of Gemma Scope
-    (`params.npz`, or that file itself). The norms of the decoder's rows become the dictionary's
-    `gain`, so a coefficient is the length of the feature's contribution.
+    Reads folders of sae-lens (`cfg.json`, `sae_weights.safetensors`; standard, topk, jumprelu and
+    gated), sparsify (`cfg.json`, `sae.safetensors`) and Gemma Scope (`params.npz`, or that file
+    itself). The norms of the decoder's rows become the dictionary's `gain`, so a coefficient is the
+    length of the feature's contribution.
 
     Args:
         path: the folder of one autoencoder; nothing is downloaded.
-        site: where its activations are recorded; left out, it is taken from the files where they
-            name one of our sites, and else the dictionary takes activations of any site.
+        site: where its activations are recorded; by default the site that the files name, or, if
+            they name none of ours, any site.
 
     Raises:
-        UnavailableError: a file is missing or damaged, or a key is missing or of another shape than
-            the configuration says.
-        InputError: the autoencoder is of a kind that is not read (a transcoder, rows normalised one
-            by one).
+        UnavailableError: a file is missing or damaged, or a key is missing or has another shape
+            than configured.
+        InputError: the autoencoder is of an unsupported kind (a transcoder, rows normalised one by
+            one).
 
     Cost: one read of the file; memory 2 × its size.
 
@@ -113,8 +113,7 @@ def _found(path: Path) -> tuple[Path, str]:
 
 def _dictionary(parts: _Parts, provenance: Provenance) -> Sae:
     norms = parts.w_dec.norm(dim=1)
-    # A feature with a zero decoder row contributes nothing, whatever its direction; directions are
-    # unit vectors all the same.
+    # A feature with a zero decoder row contributes nothing, but still needs a unit direction.
     axis = torch.zeros(parts.w_dec.shape[1])
     axis[0] = 1.0
     directions = torch.where(
@@ -152,16 +151,11 @@ def _sae_lens(folder: Path) -> _Parts:
         architecture, ("b_enc",)
     )
     scaled = ("scaling_factor",) if config.get("finetuning_scaling_factor") else ()
-    tensors = _checked(
-        folder / SAE_LENS,
-        read_tensors(folder / SAE_LENS, "get the file again")[1],
-        {**shapes, **dict.fromkeys((*own, *scaled), (n,))},
-    )
+    tensors = _read(folder / SAE_LENS, {**shapes, **dict.fromkeys((*own, *scaled), (n,))})
     encoder, bias = tensors["W_enc"], tensors.get("b_enc")
     threshold = tensors.get("threshold", torch.zeros(n))
     if architecture == "gated":
-        # One threshold on the magnitude says the same as the gate, because the two share their
-        # weights up to a positive factor.
+        # The gate is a threshold on the magnitude: the two share weights up to a positive factor.
         gain = tensors["r_mag"].exp()
         encoder, bias = encoder * gain, tensors["b_mag"]
         threshold = bias - gain * tensors["b_gate"]
@@ -189,14 +183,12 @@ def _sae_lens(folder: Path) -> _Parts:
 
 
 def _architecture(folder: Path, config: Mapping[str, Any]) -> tuple[str, int]:
-    """The architecture, and k where it has one; older files call a top-k one standard with another
-    activation function.
+    """The architecture and its k, if any; older files call top-k "standard" with another activation
+    function.
     """
     name = str(config.get("architecture") or "standard")
-    if (
-        name == "standard"
-        and config.get("activation_fn_str", config.get("activation_fn")) == "topk"
-    ):
+    activation = config.get("activation_fn_str", config.get("activation_fn"))
+    if name == "standard" and activation == "topk":
         name = "topk"
     require_known(
         f"architecture in {folder / CONFIG}",
@@ -228,9 +220,7 @@ def _sparsify(folder: Path) -> _Parts:
         "W_dec": (n, d),
         "b_dec": (d,),
     }
-    tensors = _checked(
-        folder / SPARSIFY, read_tensors(folder / SPARSIFY, "get the file again")[1], shapes
-    )
+    tensors = _read(folder / SPARSIFY, shapes)
     return _Parts(
         w_enc=tensors["encoder.weight"].T.contiguous(),
         b_enc=tensors["encoder.bias"],
@@ -287,10 +277,14 @@ def _number(folder: Path, config: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    return _checked(path, read_tensors(path, "get the file again")[1], shapes)
+
+
 def _checked(
     path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """The tensors that are wanted, in float32."""
+    """The tensors of these names and shapes, in float32."""
     for key, shape in shapes.items():
         if key not in tensors:
             raise UnavailableError(
@@ -306,15 +300,15 @@ def _checked(
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
-    """The arrays of an archive; an array of objects, which would need pickle, is refused."""
+    """The arrays of an archive; arrays of objects, which need pickle, are refused."""
     from numpy.lib.format import read_array
 
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
             return {
                 name.removesuffix(".npy"): torch.from_numpy(_array(archive, name, read_array))
-                for name in names
+                for name in archive.namelist()
+                if name.endswith(".npy")
             }
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UnavailableError(f"cannot read {path}: {error}; get the file again") from error
@@ -326,14 +320,12 @@ def _array(archive: zipfile.ZipFile, name: str, read: Any) -> Any:
 
 
 def _site_of_hook(hook: str | None) -> str | None:
-    """One of our sites for a hook name of TransformerLens, where there is one."""
+    """Our site for a hook name of TransformerLens, if there is one."""
     found = re.fullmatch(r"blocks\.(\d+)\.(.+)", hook or "")
     return f"L{found[1]}.{HOOKS[found[2]]}" if found and found[2] in HOOKS else None
 
 
 def _site_of_module(name: str) -> str | None:
-    """One of our sites for the module after which sparsify names a folder (the module's output),
-    where there is one.
-    """
+    """Our site for the output of the module that sparsify names a folder after, if any."""
     found = re.fullmatch(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)(\.mlp)?", name)
     return f"L{found[1]}.{'mlp_out' if found[2] else 'resid_post'}" if found else None

@@ -1,4 +1,4 @@
-"""Which latents of a sparse autoencoder are active in training, and the slope of the loss by what
+"""Which latents of a sparse autoencoder are active in training, and the loss's slope by what
 decides it: one rule per variant.
 """
 
@@ -17,24 +17,22 @@ Variant = Literal["topk", "batch_topk", "jumprelu", "gated"]
 Active = tuple[Entries, Float[Tensor, " entry"]]
 Slopes = tuple[Float[Tensor, " entry"], Float[Tensor, " entry"]]
 
-# JumpReLU: width of the kernel in standard deviations of the first latents, the weight of the
-# penalty (L0/k − 1)², and how many times faster than the weights the logarithms of the thresholds
-# move (they must keep up with latents that grow).
+# JumpReLU: kernel width in standard deviations of the first latents, weight of the penalty
+# (L0/k − 1)², and how many times faster than the weights the log thresholds move (they must keep
+# up with growing latents).
 BANDWIDTH = 0.5
 PENALTY = 1.0
 SPEED = 10.0
-# Gated: the L1 weight at the start (of rows whose squared norm is d: times √d), and the share of
-# the steps in which it can grow e-fold.
+# Gated: the initial L1 weight (times √d for rows of squared norm d), and the share of the steps in
+# which it can grow e-fold.
 FIRST_L1 = 0.02
 ADAPTATION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One forward pass: scaled rows less the offset, the latents, what is active, the residual, and
-    `−2/energy` (the loss's own factor).
-
-    `slopes` are those of the loss by the coefficients at the entries.
+    """One forward pass: scaled rows less the offset, latents, active entries and their codes, the
+    loss's factor `−2/energy`, and its `slopes` by the codes.
     """
 
     rows: Float[Tensor, "row d"]
@@ -47,8 +45,8 @@ class Pass:
 
 @dataclass(frozen=True)
 class Folded:
-    """A trained rule as `coefficients = relu(latents) where latents > threshold`, its latents being
-    `gain · (rows @ encoder) + bias`.
+    """A trained rule as `relu(latents) where latents > threshold` with
+    `latents = gain · (rows @ encoder) + bias`.
     """
 
     gain: Float[Tensor, " feature"]
@@ -57,10 +55,8 @@ class Folded:
 
 
 class Rule(ABC):
-    """How latents become coefficients during training; `parameters` are learned besides the encoder
-    and the decoder.
-
-    `bias [feature]` is that of the latents.
+    """How latents become coefficients during training; `parameters`, of which the latents'
+    `bias [feature]` is one, are learned besides encoder and decoder.
     """
 
     def __init__(self, k: int, n_features: int, device: torch.device) -> None:
@@ -70,31 +66,27 @@ class Rule(ABC):
         self.steps = 1
 
     def start(self, latents: Float[Tensor, "row feature"], steps: int) -> None:
-        """Set what depends on the scale of the first latents and on how many steps there will
-        be.
-        """
+        """Set what depends on the scale of the first latents and the number of steps."""
         self.steps = steps
 
     @abstractmethod
     def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
-        """The entries that can matter, and their coefficients (some may be zero)."""
+        """The entries that can matter and their coefficients, some perhaps zero."""
 
     def slopes(self, done: Pass, decoder: Float[Tensor, "feature d"]) -> Slopes:
-        """The loss's slope by `rows @ encoder` and by the bias, at the entries; the rule's own
-        parameters get their gradient.
+        """The loss's slopes by `rows @ encoder` and by the bias at the entries; sets the gradients
+        of the rule's other parameters.
         """
         through = done.slopes * (done.codes > 0)
         return through, through
 
     def fold(self, latents: list[Float[Tensor, "row feature"]]) -> Folded:
-        """The rule for single rows; `latents` are those of some batches under the finished
-        parameters.
-        """
+        """The rule for single rows, given the latents of some batches after training."""
         return Folded(torch.ones_like(self.bias), self.bias, torch.zeros_like(self.bias))
 
 
 class TopK(Rule):
-    """Every row's k largest (Gao et al. 2024)."""
+    """Each row's k largest (Gao et al. 2024)."""
 
     def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         values, places = latents.topk(self.k, dim=1, sorted=False)
@@ -102,8 +94,8 @@ class TopK(Rule):
 
 
 class BatchTopK(Rule):
-    """The k·batch largest of a whole batch; for single rows a threshold, the mean over batches of
-    the smallest value that was kept (Bussmann et al. 2024)."""
+    """The k·batch largest of a batch; for single rows a threshold, the mean over batches of the
+    smallest value kept (Bussmann et al. 2024)."""
 
     def choose(self, latents: Float[Tensor, "row feature"]) -> Active:
         largest = latents.flatten().topk(self.k * len(latents), sorted=False).indices.sort().values
@@ -119,10 +111,10 @@ class BatchTopK(Rule):
 
 
 class JumpRelu(Rule):
-    """A learned threshold for every feature (Rajamanoharan et al. 2024, "Jumping ahead").
+    """A learned threshold per feature (Rajamanoharan et al. 2024, "Jumping ahead").
 
-    The loss gains `(L0/k − 1)²`. What a threshold does to the loss is estimated from the latents
-    near it, with a rectangular kernel of width ε: `∂code/∂θ = −(θ/ε)·[|latent − θ| < ε/2]` and
+    The loss gains `(L0/k − 1)²`. Gradients by a threshold come from the latents near it, with a
+    rectangular kernel of width ε: `∂code/∂θ = −(θ/ε)·[|latent − θ| < ε/2]` and
     `∂L0/∂θ = −(1/ε)·[the same]`. Thresholds start where L0 is k.
     """
 
@@ -171,12 +163,12 @@ class JumpRelu(Rule):
 
 
 class Gated(Rule):
-    """A gate that says whether and a magnitude that says how much, with tied weights (Rajamanoharan
-    et al. 2024, "Improving dictionary learning").
+    """A gate (whether) and a magnitude (how much) with tied weights (Rajamanoharan et al. 2024,
+    "Improving dictionary learning").
 
     The latents are the gate's, `π = rows @ encoder + bias`; the magnitude is
-    `e^r · (rows @ encoder) + b`. Only the gate is penalised, `λ·Σ relu(π)`, and it alone must
-    reconstruct the rows through a frozen decoder. λ rises while L0 is above k and falls below it.
+    `e^r · (rows @ encoder) + b`. Only the gate is penalised, `λ·Σ relu(π)`, and must reconstruct
+    the rows by itself through a frozen decoder. λ rises while L0 is above k and falls below it.
     """
 
     def __init__(self, k: int, n_features: int, device: torch.device) -> None:

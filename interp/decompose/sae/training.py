@@ -1,5 +1,5 @@
-"""Training sparse autoencoders: Adam, with the gradients written out, so that only one product per
-step is a dense one.
+"""Training sparse autoencoders with Adam and hand-written gradients, so that each step has only one
+dense product.
 """
 
 import math
@@ -17,8 +17,7 @@ from interp.decompose.sae.rules import BatchTopK, Gated, JumpRelu, Pass, Rule, T
 WARM_UP = 0.05
 DECAY = 0.2
 AUXILIARY_WEIGHT = 1 / 32
-# A latent is dead when it was silent for this many rows in a row, or for a tenth of the training
-# where that is shorter.
+# A latent is dead after being silent for this many rows, or a tenth of the training if shorter.
 DEAD_AFTER_ROWS = 100_000
 BETAS = (0.9, 0.999)
 FINAL_BATCHES = 16
@@ -32,22 +31,20 @@ RULES: dict[str, type[Rule]] = {
 
 
 def top_k(latents: Float[Tensor, "row feature"], k: int) -> Float[Tensor, "row feature"]:
-    """ReLU, then every row's `k` largest; the others zero."""
+    """ReLU, then each row's `k` largest; the others zero."""
     values, places = latents.topk(k, dim=1, sorted=False)
     return torch.zeros_like(latents).scatter(1, places, values.relu())
 
 
 def schedule(step: int, steps: int) -> float:
-    """The learning rate's factor: a linear warm-up, a plateau, a linear decay."""
+    """The learning rate's factor: linear warm-up, plateau, linear decay."""
     return min(
         1.0, (step + 1) / max(1.0, WARM_UP * steps), (steps - step) / max(1.0, DECAY * steps)
     )
 
 
 class Batches:
-    """Batches of rows drawn with replacement, scaled by one number to a root mean square of 1 per
-    entry.
-    """
+    """Batches drawn with replacement, scaled by one number to a root mean square of 1 per entry."""
 
     def __init__(
         self, values: Float[Tensor, "row d"], size: int, generator: torch.Generator
@@ -63,15 +60,15 @@ class Batches:
         return self.values.index_select(0, rows).detach().to(torch.float32) * self.scale
 
     def first(self) -> Float[Tensor, "batch d"]:
-        """About two batches spread evenly over the rows; nothing is drawn."""
+        """About two batches of evenly spaced rows; nothing is drawn."""
         every = max(1, len(self.values) // (2 * self.size))
         return self.values[::every][: 2 * self.size].detach().to(torch.float32) * self.scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """An autoencoder in the space of raw rows, the scale it was trained at, and the relative
-    squared error of every batch.
+    """An autoencoder for raw rows, the scale it was trained at, and each batch's relative squared
+    error.
     """
 
     decoder: Float[Tensor, "feature d"]
@@ -84,9 +81,7 @@ class Trained:
 
 
 class Trainer:
-    """Parameters and Adam state of one autoencoder, in the space of scaled rows; the encoder is
-    stored as `[feature, d]`.
-    """
+    """Parameters and Adam state of an autoencoder on scaled rows; `encoder` is `[feature, d]`."""
 
     def __init__(
         self,
@@ -105,7 +100,7 @@ class Trainer:
 
     @torch.no_grad()
     def step(self, batch: Float[Tensor, "batch d"], rate: float) -> Float[Tensor, ""]:
-        """One batch; its relative squared error."""
+        """Learn from a batch; its relative squared error before."""
         rows = batch - self.offset
         latents = self.latents(rows)
         entries, codes = self.rule.choose(latents)
@@ -132,7 +127,7 @@ class Trainer:
         scale: float,
         trace: Float[Tensor, " step"],
     ) -> Trained:
-        """What was learned, for raw rows; a threshold over batches is set on `batches`."""
+        """The trained autoencoder for raw rows; a threshold over batches is set on `batches`."""
         folded = self.rule.fold([self.latents(batch - self.offset) for batch in batches])
         encoder = (self.encoder * folded.gain[:, None]).T.contiguous()
         return Trained(
@@ -150,9 +145,7 @@ class Trainer:
         return torch.addmm(self.rule.bias, rows, self.encoder.T)
 
     def _move(self, rate: float) -> None:
-        """Adam's step; of the decoder's gradient only what turns the directions counts, and they
-        stay unit vectors.
-        """
+        """Adam's step; the decoder's gradient is projected to keep its rows unit vectors."""
         slope = self.decoder.grad
         assert slope is not None
         slope.addcmul_(torch.linalg.vecdot(slope, self.decoder)[:, None], self.decoder, value=-1)
@@ -162,9 +155,7 @@ class Trainer:
         self.decoder /= self.decoder.norm(dim=1, keepdim=True)
 
     def _gradients(self, done: Pass, residual: Float[Tensor, "row d"]) -> None:
-        """The gradient of the relative squared error, and of the rule's own penalty, by every
-        parameter.
-        """
+        """Gradients of the relative squared error and of the rule's penalty."""
         by_product, by_bias = self.rule.slopes(done, self.decoder)
         self.decoder.grad = done.entries.gather(done.factor * done.codes, residual)
         self.encoder.grad = done.entries.gather(by_product, done.rows)
@@ -175,9 +166,7 @@ class Trainer:
         )
 
     def _revive(self, done: Pass, residual: Float[Tensor, "row d"]) -> None:
-        """The auxiliary loss: how badly the dead latents alone reconstruct the residual, relative
-        to it.
-        """
+        """The auxiliary loss: the dead latents' relative error on the residual."""
         fired = (
             torch.bincount(done.entries.feature[done.codes > 0], minlength=len(self.decoder)) > 0
         )
@@ -209,7 +198,7 @@ class Trainer:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What autoencoders that are trained together share, as `fit_sae` takes it."""
+    """Arguments of `fit_sae` shared by autoencoders trained together."""
 
     n_features: int
     variant: Variant
@@ -225,9 +214,7 @@ def train(
     seed: int,
     progress: Progress,
 ) -> list[Trained]:
-    """One autoencoder for every k, all from the same start and on the same batches; each is read
-    and scaled once.
-    """
+    """One autoencoder per k, from the same start and on the same batches."""
     n_features, steps = settings.n_features, settings.steps
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(n_features, values.shape[1], generator=generator).to(values.device)
@@ -252,7 +239,7 @@ def train(
 
 
 def _energy(rows: Float[Tensor, "row d"]) -> Float[Tensor, ""]:
-    """The squared distances of rows from their mean, summed; rows are centred well enough for the
+    """The summed squared distances of rows from their mean; rows are centred well enough for the
     short formula.
     """
     return (_squared(rows) - len(rows) * _squared(rows.mean(dim=0))).clamp(min=1e-12)
@@ -265,8 +252,8 @@ def _squared(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
 
 @torch.no_grad()
 def _location_and_scale(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " d"], float]:
-    """The rows' mean, and the factor that brings the median distance from it to √d (the median:
-    massive rows must not set it).
+    """The rows' mean, and the factor that scales the median distance from it to √d (the median, so
+    that massive rows do not set it).
     """
     mean = column_mean(values)
     distance = torch.cat([(chunk - mean).norm(dim=1) for _, chunk in row_chunks(values)])

@@ -1,6 +1,4 @@
-"""The model card of a dictionary: what it is, what was measured, where it came from and how to load
-it, as Markdown.
-"""
+"""The model card of a dictionary, as Markdown: contents, numbers, use and provenance."""
 
 import html
 import json
@@ -29,11 +27,11 @@ def dictionary_card(
     summary: str = "",
     base_model: str | None = None,
 ) -> str:
-    """The card as a README: the hub's metadata, then what a reader needs to judge and to use the
+    """The card as a README: the hub's metadata, then what a reader needs to judge and use the
     dictionary.
 
-    Everything but `summary`, which is the author's own Markdown, is escaped. `hashes` are the
-    files' sha256 by name.
+    `hashes` are the files' sha256 by name. Everything is escaped but `summary`, the author's
+    Markdown.
 
     Example:
         >>> card = dictionary_card(
@@ -64,7 +62,7 @@ def dictionary_card(
 
 
 def plain(text: str) -> str:
-    """Text as nothing but text: whatever Markdown or HTML would act on becomes an entity."""
+    """Escaped text: whatever Markdown or HTML would act on becomes an entity."""
     return "".join(f"&#{ord(sign)};" if sign in MARKDOWN else sign for sign in html.escape(text))
 
 

@@ -1,6 +1,4 @@
-"""Dictionaries on the model hub: a repository of the two files, their sha256, and a card written
-from the provenance.
-"""
+"""Dictionaries on the model hub: a repository of two files, their sha256 and a model card."""
 
 import hashlib
 import tempfile
@@ -19,13 +17,13 @@ from interp.decompose.storage import DESCRIPTION, TENSORS, load_dictionary, save
 HASHES = "sha256.json"
 CARD = "README.md"
 FILES = (TENSORS, DESCRIPTION)
-# Without a network the first question to the hub must fail within seconds.
+# Without a network the first request must fail within seconds.
 HUB_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What `push_dictionary` made: the repository's page, the commit to give as `revision`, and the
+    """What `push_dictionary` made: the repository's page, the commit to pass as `revision`, and the
     sha256 of the tensors.
     """
 
@@ -45,26 +43,25 @@ def push_dictionary(
     private: bool = True,
     endpoint: str | None = None,
 ) -> Pushed:
-    """Upload a dictionary to a repository of the model hub, which is made if it is not there, with
-    a model card.
+    """Upload a dictionary with a model card to the model hub, creating the repository if needed.
 
-    The repository holds what `save` writes, `sha256.json` with the hashes of both files, and a
-    card: what it is, the numbers with interval, n, seed and control, how to load it, and the whole
-    provenance, so look at that before a repository is opened to others. The login is that of
-    `hf auth login`: no token is an argument here, and none is written to a file.
+    The repository gets what `save` writes, `sha256.json` with the hashes of both files, and a card
+    with the numbers (interval, n, seed, control), how to load it, and the whole provenance: look at
+    that before making a repository public. The login is that of `hf auth login`; tokens are neither
+    arguments nor written to files.
 
     Args:
         repo_id: "owner/name".
-        licence: the hub's identifier, "mit" say; it should allow what the model's and the texts'
-            licences allow.
+        licence: the hub's identifier, such as "mit"; it should be compatible with the licences of
+            the model and the texts.
         scores: measured numbers by name.
-        summary: what the author says, Markdown.
-        base_model: the hub id of the model whose activations these are; the hub links the two.
-        private: of a repository that is made now.
-        endpoint: another hub than huggingface.co (or than the environment's `HF_ENDPOINT`).
+        summary: the author's text, Markdown.
+        base_model: hub id of the model whose activations these are; the hub links the two.
+        private: whether a new repository is private.
+        endpoint: a hub other than huggingface.co (or the environment's `HF_ENDPOINT`).
 
     Raises:
-        InputError: `repo_id` or `licence` is no such name.
+        InputError: `repo_id` or `licence` is not valid.
         UnavailableError: no network, not logged in, or no right to write there.
 
     Cost: one upload of what `save` writes.
@@ -81,7 +78,7 @@ def push_dictionary(
         raise InputError(
             "licence is empty; give the hub's identifier of one, 'mit' say, or 'other'"
         )
-    with tempfile.TemporaryDirectory() as temporary, _told(f"push {repo_id}"):
+    with tempfile.TemporaryDirectory() as temporary, _hub_errors(f"push {repo_id}"):
         folder = Path(temporary) / "dictionary"
         save_dictionary(dictionary, folder)
         hashes = {name: _sha256(folder / name) for name in FILES}
@@ -111,32 +108,31 @@ def pull_dictionary(
     sha256: str | None = None,
     endpoint: str | None = None,
 ) -> Dictionary:
-    """Download a dictionary that `push_dictionary` uploaded, check its files, and load it; no code
-    is run from them.
+    """Download, check and load a dictionary that `push_dictionary` uploaded; runs no code from the
+    files.
 
-    Both files must have the sha256 that `sha256.json` says, and, where the hub knows one (large
-    files), the hub's. What does not is removed from the hub's cache.
+    Both files must have the sha256 in `sha256.json` and, for large files, the hub's; a file that
+    does not is removed from the hub's cache.
 
     Args:
         repo_id: "owner/name".
-        revision: a commit, branch or tag; left out, the newest commit of the main branch.
-        sha256: of the tensors' file, from `Pushed` or from a person you trust, if it must be that
-            one and no other.
-        endpoint: another hub than huggingface.co (or than the environment's `HF_ENDPOINT`).
+        revision: a commit, branch or tag; by default the newest commit of the main branch.
+        sha256: required hash of the tensors' file, from `Pushed` or a person you trust.
+        endpoint: a hub other than huggingface.co (or the environment's `HF_ENDPOINT`).
 
     Raises:
-        InputError: `repo_id` is no such name.
+        InputError: `repo_id` is not valid.
         UnavailableError: no network, no such repository or revision or no right to read it, it
-            holds no dictionary, or a file is not what it should be.
+            contains no dictionary, or a hash differs.
 
-    Cost: one download, from the hub's cache the second time, and one pass over the files.
+    Cost: one download (later from the hub's cache) and one pass over the files.
 
     Example:
         >>> pull_dictionary("me/smollm2-l15-snmf", revision="4f5d…").directions
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    with _told(f"pull {repo_id}"):
+    with _hub_errors(f"pull {repo_id}"):
         info = HfApi(endpoint=endpoint).model_info(
             repo_id, revision=revision, timeout=HUB_SECONDS, files_metadata=True
         )
@@ -149,8 +145,7 @@ def pull_dictionary(
                 f"{repo_id} lacks {', '.join(missing)}, which push_dictionary writes; is it a "
                 "dictionary's repository?"
             )
-        # The commit that was just looked up, so that what is checked and what is downloaded are
-        # the same.
+        # The commit just looked up, so that the files downloaded are those checked.
         folder = snapshot_download(
             repo_id,
             revision=info.sha,
@@ -175,7 +170,7 @@ def _require_hashes(folder: Path, published: Mapping[str, str | None], pinned: s
         wanted = {
             f"{HASHES} says": noted.get(name) if isinstance(noted, dict) else None,
             "the hub says": published[name] or found,
-            "was asked for": (pinned or found) if name == TENSORS else found,
+            "was requested": (pinned or found) if name == TENSORS else found,
         }
         for who, expected in wanted.items():
             if found != expected:
@@ -187,13 +182,13 @@ def _require_hashes(folder: Path, published: Mapping[str, str | None], pinned: s
 
 
 def _remove(path: Path) -> None:
-    """Remove a file of the hub's cache, which is a link to its content there."""
+    """Remove a file of the hub's cache, a link, and its content."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _no_bar() -> type:
-    """A bar for the hub's downloader that draws nothing."""
+    """A progress bar for the hub's downloader that draws nothing."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class NoBar(tqdm):
@@ -204,8 +199,8 @@ def _no_bar() -> type:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """The hub's errors as one line of what to do."""
+def _hub_errors(what: str) -> Iterator[None]:
+    """Turn the hub's errors into one line that says what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -243,7 +238,7 @@ def _told(what: str) -> Iterator[None]:
         )
         raise UnavailableError(f"cannot {what}: the hub answered {status}; {remedy}") from error
     except ValueError as error:
-        # What the hub says of a card it does not take comes as this and nothing narrower.
+        # The hub raises nothing narrower for a card that it rejects.
         if "Invalid metadata" not in str(error):
             raise
         raise InputError(

@@ -1,4 +1,4 @@
-"""Sparse autoencoders as folders of SAELens, which that package and every tool built on it read."""
+"""Sparse autoencoders as folders of SAELens, for that package and the tools built on it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,9 @@ from interp.decompose.dictionary import Dictionary
 from interp.decompose.sae.fit import Sae
 from interp.decompose.sae.public import CONFIG, HOOKS, SAE_LENS, load_public_sae
 
-# Our own entry among the metadata; SAELens keeps entries it does not know.
+# Our entry in the metadata; SAELens keeps unknown entries.
 PROVENANCE = "interp_provenance"
-# Without this entry SAELens takes a configuration for an older one, and drops its metadata.
+# Without this entry SAELens takes the configuration for an older one and drops its metadata.
 VERSION = "6.0.0"
 HOLDS = "that format holds only rectified sparse autoencoders"
 
@@ -31,20 +31,20 @@ def save_saelens(
         W_enc = encoder, b_enc = encoder_bias, b_dec = offset, W_dec[f] = gain[f]·directions[f].
 
     The activation is "topk" for the variant "topk", "standard" (ReLU) for "relu" without
-    thresholds, and "jumprelu" with the dictionary's thresholds for all others: a batch-top-k or
-    tied gated autoencoder is one, row by row, once it is trained (see `Sae`). What `load_saelens`
-    reads back decodes and encodes the same; the variant is then "jumprelu", and `k` 0 where the
+    thresholds, and otherwise "jumprelu" with the dictionary's thresholds, which trained batch-top-k
+    and tied gated autoencoders equal row by row (see `Sae`). `load_saelens` reads back a dictionary
+    that encodes and decodes the same; its variant is then "jumprelu", and `k` is 0 where the
     activation has none.
 
     Args:
         dictionary: from `fit_sae`, `sweep_sae` or `load_public_sae`.
-        folder: new, empty, or one that was written before.
-        hook_name: TransformerLens's name of the place, for a site that has no such name here (a
-            head, a module, a UNet's site).
+        folder: new, empty, or written by an earlier call.
+        hook_name: TransformerLens's name for a site that has none here (a head, a module, a UNet's
+            site).
 
     Raises:
-        InputError: the dictionary is no sparse autoencoder, its site has no hook name, a gain is
-            negative, or the folder holds something else.
+        InputError: the dictionary is not a sparse autoencoder, its site has no hook name, a gain is
+            negative, or the folder contains something else.
         UnavailableError: the folder cannot be written.
 
     Source: SAELens 6 (Bloom, Tigges, Duong & Chanin 2024), its `SAE.load_from_disk`. Cost: one
@@ -56,7 +56,7 @@ def save_saelens(
     """
     from safetensors.torch import save_file
 
-    sae = _require_held(dictionary)
+    sae = _require_rectified(dictionary)
     hook = hook_name or _hook_of_site(sae.site)
     architecture = _architecture(sae)
     with replacing_folder(Path(folder), SAE_LENS) as temporary:
@@ -67,12 +67,12 @@ def save_saelens(
 def load_saelens(folder: str | Path, site: str | None = None) -> Sae:
     """Read a folder of SAELens; one that `save_saelens` wrote comes back with its provenance.
 
-    Of any other folder it is `load_public_sae`, whose arguments and errors it shares. The
-    provenance keeps the file's name and sha256.
+    For any other folder it is `load_public_sae`, with the same arguments. The provenance keeps the
+    file's name and sha256.
 
     Raises:
         UnavailableError: a file is missing or damaged, or does not fit the configuration.
-        InputError: the autoencoder is of a kind that is not read.
+        InputError: the autoencoder is of an unsupported kind.
 
     Cost: one read of the file; memory 2 × its size.
 
@@ -97,7 +97,7 @@ def load_saelens(folder: str | Path, site: str | None = None) -> Sae:
     return replace(sae, provenance=replace(made, parameters=parameters, site=site or made.site))
 
 
-def _require_held(dictionary: Dictionary) -> Sae:
+def _require_rectified(dictionary: Dictionary) -> Sae:
     if not isinstance(dictionary, Sae):
         why = {
             "snmf": (
@@ -164,7 +164,7 @@ def _config(sae: Sae, architecture: str, hook: str | None) -> dict[str, Any]:
 
 
 def _hook_of_site(site: str) -> str | None:
-    """TransformerLens's name of one of our sites; None for a dictionary of bare rows."""
+    """TransformerLens's name for a site; None for a dictionary of bare rows."""
     if not site:
         return None
     layer, _, place = site.partition(".")

@@ -1,5 +1,5 @@
-"""The alternation behind semi-NMF: it reads the activations once an iteration, chunk by chunk, and
-keeps only sums that stream.
+"""The alternation of semi-NMF: each iteration reads the activations once, in chunks, and keeps only
+their sums.
 """
 
 import math
@@ -17,8 +17,8 @@ from interp.decompose.snmf.scaled import Scaled
 
 RIDGE = 1e-6
 BY_ROW = 0.05
-"""Below this error it is measured row by row: as a difference of large sums it would carry their
-rounding (3e-7 of the energy).
+"""Below this error it is summed row by row: a difference of large sums would carry their rounding
+(3e-7 of the energy).
 """
 BLOCK = 16
 DIRECTION_SWEEPS = 3
@@ -39,11 +39,11 @@ Update = Callable[
 class Schedule:
     """How a fit tightens over its first `steps` iterations.
 
-    A direction's entries shrink geometrically from `width` to `kept`; in the second half the
-    surplus features go, the least missed first: what two of them shared has by then been found by
-    one. Least squares and winner-take-all give the directions for `least_squares_steps` iterations
-    (they leave poor supports, but do not settle), a truncated descent afterwards; `sweeps` is how
-    often an iteration goes over the coefficients.
+    A direction's entries shrink geometrically from `width` to `kept`; in the second half surplus
+    features are dropped, the least missed first, as one of them has by then found what two shared.
+    Directions come from least squares and winner-take-all for `least_squares_steps` iterations
+    (which escape poor supports but do not settle), then from truncated descent; `sweeps` is the
+    number of sweeps over the coefficients per iteration.
     """
 
     width: int
@@ -55,7 +55,7 @@ class Schedule:
     sweeps: int
 
     def support(self, step: int) -> int:
-        """How many entries a direction keeps."""
+        """Entries a direction keeps."""
         if step >= self.steps:
             return self.kept
         return max(
@@ -63,17 +63,15 @@ class Schedule:
         )
 
     def features(self, step: int) -> int:
-        """How many features there are."""
+        """The number of features."""
         if step >= self.steps:
             return self.n_features
-        return round(
-            self.n_started
-            - (self.n_started - self.n_features) * max(0.0, 2 * step / self.steps - 1)
-        )
+        surplus = self.n_started - self.n_features
+        return round(self.n_started - surplus * max(0.0, 2 * step / self.steps - 1))
 
 
 def winners(directions: Float[Tensor, "feature d"], kept: int) -> Float[Tensor, "feature d"]:
-    """Every direction's `kept` entries of largest magnitude; the others zero."""
+    """Each direction's `kept` entries of largest magnitude; the others zero."""
     if kept >= directions.shape[1]:
         return directions
     places = directions.abs().topk(kept, dim=1).indices
@@ -90,9 +88,9 @@ def truncated_descent(
     """Exact minimisation over one direction after another under the limit on its entries: never
     increases the error.
 
-    With the others fixed, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so that
-    the best direction with `kept` entries is the largest ones of `wanted`. Features without
-    coefficients come back as zero. Cost: `2·feature²·d` FLOP a sweep.
+    With the others fixed, the error is `gram[f, f]·‖direction − wanted‖²` up to a constant, so the
+    best direction keeps the `kept` largest entries of `wanted`. Features without coefficients
+    become zero. Cost: `2·feature²·d` FLOP per sweep.
     """
     moved, curvature = directions.clone(), gram.diagonal().tolist()
     for _ in range(sweeps):
@@ -124,7 +122,7 @@ def multiplicative_update(
 
 @dataclass(frozen=True)
 class Best:
-    """The directions of the smallest error so far."""
+    """The directions with the smallest error so far."""
 
     directions: Float[Tensor, "feature d"]
     loss: float
@@ -133,11 +131,10 @@ class Best:
 class Alternation:
     """Alternates between sparse directions and non-negative coefficients.
 
-    After every pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients'
+    After each pass `gram [feature, feature]` and `cross [feature, d]` are the coefficients'
     products with themselves and with the activations: all that the next directions need. `penalty`
-    is what a unit of coefficient of a unit direction costs. It starts from blocks of coefficients
-    `[feature, chunk]`, one for each chunk of rows, which it takes over and changes in place; or,
-    where `directions` are given, from those.
+    is the cost of a unit of coefficient of a unit direction. It starts from `directions`, if given,
+    or from blocks of coefficients `[feature, chunk]`, one per chunk of rows, changed in place.
     """
 
     def __init__(
@@ -156,8 +153,7 @@ class Alternation:
         self.schedule = schedule
         self.solver = solver
         self.generator = generator
-        # One contiguous [feature, chunk] block for each chunk of rows: it stays in the cache during
-        # its updates.
+        # One contiguous block per chunk of rows, so that it stays in the cache during its updates.
         self.coefficients = blocks
         self.norms = torch.zeros(len(data.values), device=blocks[0].device)
         self.gram = torch.zeros(len(blocks[0]), len(blocks[0]), device=blocks[0].device)
@@ -172,8 +168,8 @@ class Alternation:
         self.energy = float(self.norms.sum(dtype=torch.float64))
 
     def step(self) -> float:
-        """Directions from the current coefficients, then better coefficients; the relative error of
-        the two together.
+        """Directions from the current coefficients, then better coefficients; their relative
+        error.
         """
         directions = self._prune(self._next_directions(), self.schedule.features(self.n_steps))
         norms = directions.norm(dim=1)
@@ -189,9 +185,7 @@ class Alternation:
         return loss
 
     def _next_directions(self) -> Float[Tensor, "feature d"]:
-        """Given ones; least squares and winner-take-all as long as the schedule says; then a
-        truncated descent from the last ones.
-        """
+        """Given ones; then least squares and winner-take-all; then truncated descent."""
         if self.given is not None:
             return self.given
         kept = self.schedule.support(self.n_steps)
@@ -213,11 +207,10 @@ class Alternation:
     def _prune(
         self, directions: Float[Tensor, "feature d"], n_features: int
     ) -> Float[Tensor, "kept d"]:
-        """Drop the features that the others replace best, so that `n_features` are left.
+        """Drop the features that the others replace best, down to `n_features`.
 
-        What a feature's loss costs once the others are refitted is `‖direction‖² / (gram⁻¹)[f, f]`
-        (Hassibi & Stork 1993): two features that share one role cost little each, however much
-        energy they carry.
+        Losing a feature costs `‖direction‖² / (gram⁻¹)[f, f]` once the others are refitted (Hassibi
+        & Stork 1993): little for two features that share a role, whatever their energy.
         """
         if len(directions) <= n_features:
             return directions
@@ -229,8 +222,8 @@ class Alternation:
         return directions[left]
 
     def refit(self, rounds: int) -> float:
-        """Solve the coefficients of the best directions exactly, descend on the directions, and so
-        on; the relative error of `encode`.
+        """Alternate exact coefficients and descent from the best directions; the relative error of
+        `encode`.
         """
         directions = self.best.directions
         norms = torch.ones(len(directions), device=directions.device)
@@ -256,8 +249,8 @@ class Alternation:
         return (solved * inverse_root[:, None]).float().contiguous()
 
     def _factor(self) -> tuple[Float[Tensor, "feature feature"], Float[Tensor, " feature"]]:
-        """Cholesky factor of the Gram matrix of coefficients scaled to unit norm, so that the ridge
-        is relative for each; their scales.
+        """Cholesky factor of the Gram matrix of coefficients scaled to unit norm (to make the ridge
+        relative), and the scales.
         """
         root = self.gram.diagonal().double().sqrt()
         inverse_root = torch.where(
@@ -278,8 +271,8 @@ class Alternation:
         norms: Float[Tensor, " feature"],
         dead: list[int],
     ) -> None:
-        """Point unused directions at what the worst explained rows lack; at random where nothing is
-        lacking.
+        """Point unused directions at the residuals of the worst explained rows, or at random where
+        there is none.
         """
         residual = self._residuals(directions, norms)
         worst = residual.topk(len(dead)).indices.tolist()
@@ -297,9 +290,7 @@ class Alternation:
     def _residuals(
         self, directions: Float[Tensor, "feature d"], norms: Float[Tensor, " feature"]
     ) -> Float[Tensor, " row"]:
-        """What of every row's squared norm the present coefficients leave: one more reading, so
-        only for features that died.
-        """
+        """Each row's unexplained squared norm: one more reading, so only after features died."""
         directions_gram, residual = directions @ directions.T, self.norms.clone()
         for part, (rows, chunk, scale) in zip(self.coefficients, self.data.chunks(), strict=True):
             scaled = part * norms[:, None]
@@ -314,9 +305,7 @@ class Alternation:
         norms: Float[Tensor, " feature"],
         update: Update,
     ) -> float:
-        """Read the activations once: update every chunk's coefficients, add up the sums, and
-        measure the objective.
-        """
+        """Read the activations once: update coefficients, accumulate sums, measure the error."""
         directions_gram, burden, by_row = directions @ directions.T, 0.0, self.loss < BY_ROW
         left = torch.zeros((), dtype=torch.float64, device=directions.device)
         self.gram, self.cross = torch.zeros_like(directions_gram), torch.zeros_like(directions)

@@ -12,12 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError, Progress, silent
-from interp.decompose.checks import (
-    fitted_from,
-    require_n_features,
-    require_rows,
-    require_sparsity,
-)
+from interp.decompose.checks import fitted_from, require_n_features, require_rows, require_sparsity
 from interp.decompose.dictionary import Dictionary, Method
 from interp.decompose.snmf.nnls import solve_nnls
 from interp.decompose.snmf.one_fit import DirectionStep, Fitted, Problem, Settings, Solver, one_fit
@@ -29,14 +24,13 @@ from interp.decompose.storage import stored
 @stored
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Snmf(Dictionary):
-    """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and few non-zero entries
-    in every direction.
+    """A semi-NMF: `acts ≈ coefficients @ directions` with coefficients ≥ 0 and sparse directions.
 
     `trace [iteration]` is the relative squared error
-    `‖acts − coefficients @ directions‖² / ‖acts‖²` after every iteration over all rows, with
-    massive rows at an ordinary norm; after HALS a last entry is the final refit's, which is that of
-    `encode`. `converged` says whether the tolerance was met. With a `penalty` on coefficients the
-    trace holds the penalised objective instead.
+    `‖acts − coefficients @ directions‖² / ‖acts‖²` after each iteration over all rows, with massive
+    rows at an ordinary norm (with a `penalty` on coefficients: the penalised objective); after HALS
+    the last entry is the final refit's, equal to that of `encode`. `converged` says whether the
+    tolerance was met.
     """
 
     trace: Float[Tensor, " iteration"]
@@ -73,62 +67,58 @@ def fit_snmf(
 ) -> Snmf:
     """Factor activations into features made of few neurons.
 
-    `min ‖acts − coefficients @ directions‖²  s.t.  coefficients ≥ 0`, and every direction has at
-    most `ceil(sparsity·d)` non-zero entries.
+    `min ‖acts − coefficients @ directions‖²  s.t.  coefficients ≥ 0`, with at most
+    `ceil(sparsity·d)` non-zero entries per direction.
 
-    Each iteration solves the directions by least squares and keeps every direction's largest
-    entries (winner-take-all), then improves the coefficients: `solver="hals"` by two sweeps of
-    exact coordinate minimisation, `"multiplicative"` by the published update. With HALS there are
-    `annealing` iterations and a few more on a sample of rows before, in which the kept entries
-    shrink geometrically from d to their target while a surplus of half as many features again is
-    dropped, those first that the others replace best; unused features restart from the worst
-    explained rows; at the end coefficients are solved exactly, directions descend, and coefficients
-    follow.
+    Each iteration solves the directions by least squares and keeps their largest entries
+    (winner-take-all), then improves the coefficients: with `solver="hals"` by two sweeps of exact
+    coordinate minimisation, with `"multiplicative"` by the published update. HALS first anneals on
+    a sample of rows: the kept entries shrink geometrically from d to their target, and a surplus of
+    50 % more features is dropped, those first that the others replace best. Unused features restart
+    from the worst explained rows. At the end HALS solves coefficients exactly, descends on the
+    directions, and solves again.
 
     `direction_step="descent"` replaces least squares and winner-take-all, after annealing, by exact
-    minimisation over one direction after another under the limit: no iteration then increases the
-    error, and the fit ends lower where truncation costs much. But lower is not better at concepts:
-    on SmolLM2-135M's L5.mlp it ended 1 % lower, and single features detected fewer concepts.
+    minimisation over one direction after another: no iteration increases the error, and the fit
+    ends lower where truncation costs much. Lower is not better at concepts: on SmolLM2-135M's
+    L5.mlp it ended 1 % lower, and single features detected fewer concepts.
 
     The best iterate of the best of `restarts` fits is returned; `provenance.parameters` has every
-    restart's error and the winner. A row whose norm is far outside the others' (`massive_rows`
-    there counts them) enters at an ordinary norm.
+    restart's error and the winner. Rows with norms far above the others' (counted there as
+    `massive_rows`) enter at an ordinary norm.
 
     Args:
-        acts: `[row, d]`, raw: no centring, no normalisation; any float type, on any device, read
-            chunk by chunk.
-        n_features: at most the number of rows; more than d is allowed.
+        acts: `[row, d]`, raw (not centred or normalised), of any float type and device; read in
+            chunks.
+        n_features: at most the number of rows; may exceed d.
         sparsity: fraction of the d entries that a direction keeps.
-        coefficient_sparsity: what a unit of a coefficient costs, as a share of the rows' median
-            norm: the objective becomes
-            `‖acts − coefficients @ directions‖² + 2·penalty·Σ coefficients` with unit directions,
-            here and in `encode`. 0 is the published problem; on MLP activations that leaves most
-            features active on every row.
-        solver: `"hals"`, or `"multiplicative"` for the published algorithm (no annealing, no
-            refit).
+        coefficient_sparsity: cost of a unit of coefficient, as a share of the rows' median norm:
+            the objective becomes `‖acts − coefficients @ directions‖² + 2·penalty·Σ coefficients`
+            with unit directions, also in `encode`. 0 is the published problem, which on MLP
+            activations leaves most features active on every row.
+        solver: `"hals"`, or `"multiplicative"` for the published algorithm (no annealing or refit).
         direction_step: after annealing; HALS only.
         init: first coefficients from k-means, uniform noise or singular vectors.
-        start: directions `[feature, d]` to start from instead of `init`: those of a neighbouring
-            checkpoint, say. Coefficients are solved for them first, and there is no annealing. HALS
-            only.
+        start: directions `[feature, d]` to start from instead of `init` and annealing, such as
+            those of a neighbouring checkpoint. HALS only.
         max_iterations: of the alternation over all rows.
-        tolerance: relative; the fit stops when `patience` iterations together improve the error by
-            less than this fraction.
+        tolerance: stop when `patience` iterations together improve the error by less than this
+            fraction.
         annealing: iterations in which sparsity tightens (8 more at the target follow); 0 starts at
             the target, from `init` on all rows.
-        restarts: fits from as many seeds, the first of them `seed` itself; the smallest error wins.
+        restarts: number of fits, the first with `seed`; the smallest error wins.
 
     Raises:
         InputError: an argument is out of range, `start` does not fit, or the activations are empty,
             not finite or all zero.
 
     Warns:
-        ConvergenceWarning: `max_iterations` came before the tolerance was met.
+        ConvergenceWarning: the tolerance was not met within `max_iterations`.
 
     Sources: Ding, Li & Jordan 2010 (eq. 10-11); Shafran, Geiger & Geva 2025 (arXiv 2506.10920) for
-    the winner-take-all; Gillis & Glineur 2012 for HALS; Blumensath & Davies 2009 for descent under
-    a limit on non-zero entries. Cost: `4·row·d·feature` FLOP and one read of `acts` an iteration,
-    times `restarts`; memory beyond `acts`: the coefficients `[row, feature]`.
+    winner-take-all; Gillis & Glineur 2012 for HALS; Blumensath & Davies 2009 for descent under a
+    limit on non-zero entries. Cost: `4·row·d·feature` FLOP and one read of `acts` per iteration and
+    restart; memory beyond `acts`: the coefficients `[row, feature]`.
 
     Example:
         >>> snmf = fit_snmf(acts, 100, sparsity=0.01, seed=0)
@@ -211,16 +201,15 @@ def _require_start(start: Tensor, shape: tuple[int, int], solver: Solver) -> Non
 
 
 def _restart_seed(seed: int, restart: int) -> int:
-    """The seed itself first, so that more restarts only ever add to what one finds."""
-    return (
-        seed if restart == 0 else int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
-    )
+    """The seed itself first, so that more restarts can only improve on one."""
+    if restart == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, restart]).generate_state(1)[0])
 
 
 def _unconverged(fitted: Fitted, settings: Settings) -> str:
     return (
         f"semi-NMF stopped at max_iterations={settings.max_iterations} with relative error "
-        f"{min(fitted.trace):.6g}; the last "
-        f"{settings.patience} iterations still improved it by more than "
-        f"tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
+        f"{min(fitted.trace):.6g}; the last {settings.patience} iterations still improved it by "
+        f"more than tolerance={settings.tolerance:g}; raise max_iterations or tolerance"
     )

@@ -1,5 +1,5 @@
-"""Non-negative least squares for many right-hand sides that share one small Gram matrix: HALS
-sweeps, and an exact finish.
+"""Non-negative least squares for many right-hand sides with one small Gram matrix: HALS sweeps,
+then an exact finish.
 """
 
 import torch
@@ -24,8 +24,8 @@ def hals_sweep(
     """One sweep of exact coordinate minimisation over the features of every column, in place.
 
     Minimises `½ yᵀ gram y − yᵀ target` over `y ≥ 0` one feature at a time (Cichocki & Phan 2009,
-    eq. 22; Gillis & Glineur 2012). A feature whose Gram diagonal is zero is left as it is. Cost:
-    `2·feature²·column` FLOP; features go in blocks so that most of it is one matrix product.
+    eq. 22; Gillis & Glineur 2012); features with a zero Gram diagonal stay. Cost:
+    `2·feature²·column` FLOP, in blocks so that most of it is one matrix product.
     """
     curvature = gram.diagonal().tolist()
     for start in range(0, len(gram), BLOCK):
@@ -37,7 +37,7 @@ def hals_sweep(
             updated = torch.add(
                 coefficients[feature], slope[row], alpha=1 / curvature[feature]
             ).clamp_(min=0)
-            # Only the slopes of the features that follow in the block are still needed.
+            # Only the slopes of the block's later features are still needed.
             slope[row + 1 :].addr_(
                 gram[feature + 1 : block.stop, feature], updated - coefficients[feature], alpha=-1
             )
@@ -49,11 +49,10 @@ def kkt_violation(
     target: Float[Tensor, "feature column"],
     gram: Float[Tensor, "feature feature"],
 ) -> Float[Tensor, " column"]:
-    """How far each column is from solving its non-negative least squares, relative to its largest
-    target; 0 at the solution.
+    """How far each column is from its solution, relative to its largest target.
 
     The largest entry of `y − max(0, y − (gram y − target))`, which vanishes exactly where the
-    Karush-Kuhn-Tucker conditions hold.
+    Karush-Kuhn-Tucker conditions are met.
     """
     stepped = torch.addmm(coefficients + target, gram, coefficients, alpha=-1).clamp_(min=0)
     scale = target.abs().amax(dim=0)
@@ -73,10 +72,10 @@ def solve_nnls(
     """`argmin over y ≥ 0 of ½ yᵀ gram y − yᵀ target` for every column, from zero or `start`, to a
     relative KKT violation of `tolerance`.
 
-    Some sweeps find nearly all of each column's support; conjugate gradients solve on it, and
-    entries that violate a sign condition change sides (block principal pivoting, Portugal, Júdice &
-    Vicente 1994), a few times. Pivoting can cycle, so what it leaves open is swept on, and what
-    depends on nearly dependent directions is solved by an active-set method.
+    Sweeps find nearly all of each column's support; conjugate gradients solve on it, and entries
+    that violate a sign condition change sides (block principal pivoting, Portugal, Júdice & Vicente
+    1994), a few times. Pivoting can cycle, so unsolved columns are swept further, and those left
+    (nearly dependent directions) are solved by an active-set method.
     """
     solution = torch.zeros_like(target) if start is None else start.clone()
     for _ in range(FIRST_SWEEPS if start is None else WARM_SWEEPS):
@@ -94,9 +93,7 @@ def _pivot(
     gram: Float[Tensor, "feature feature"],
     tolerance: float,
 ) -> Int[Tensor, " open"]:
-    """Solve columns in place, starting from the support they have; the numbers of those that stay
-    unsolved.
-    """
+    """Solve columns in place from their current support; the indices of those left unsolved."""
     columns = torch.arange(target.shape[1], device=target.device)
     goal, trial, support = target, solution, solution > 0
     for _ in range(PIVOTS):
@@ -125,8 +122,8 @@ def _conjugate_gradients(
     gram: Float[Tensor, "feature feature"],
     limit: Float[Tensor, " column"],
 ) -> Float[Tensor, "feature column"]:
-    """Every column's unconstrained solution on its support, to a largest residual of `limit`; zero
-    elsewhere (Hestenes & Stiefel 1952).
+    """Each column's unconstrained solution on its support, to a largest residual of `limit`
+    (Hestenes & Stiefel 1952).
     """
     mask = support.to(target.dtype)
     solution = start * mask
@@ -136,8 +133,7 @@ def _conjugate_gradients(
     for iteration in range(1, CG_ITERATIONS + 1):
         image = (gram @ step) * mask
         curvature = (step * image).sum(dim=0)
-        # Along a step that the Gram matrix does not see (dependent directions) there is nothing to
-        # gain.
+        # A step in the null space of the Gram matrix (dependent directions) gains nothing.
         seen = curvature > FLAT * step.square().sum(dim=0)
         length = torch.where(seen, energy / curvature.clamp(min=tiny), 0.0)
         solution.addcmul_(step, length)
@@ -159,9 +155,7 @@ def _sweep_on(
     tolerance: float,
     max_sweeps: int,
 ) -> Int[Tensor, " unsolved"]:
-    """Sweep some columns on, in place; those that are solved leave, so the cost follows the hard
-    ones. The numbers of the unsolved.
-    """
+    """Sweep columns further, in place, dropping solved ones on the way; the indices of the rest."""
     working, goal = solution[:, columns], target[:, columns]
     for sweep in range(1, max_sweeps + 1):
         hals_sweep(working, goal, gram)
@@ -178,8 +172,8 @@ def _sweep_on(
 def _active_set(
     target: Float[Tensor, "feature column"], gram: Float[Tensor, "feature feature"]
 ) -> Float[Tensor, "feature column"]:
-    """Column by column in float64 (Lawson & Hanson 1974, scipy's): slow, and right also where
-    directions depend on each other.
+    """Column by column in float64 (Lawson & Hanson 1974, scipy): slow, but correct for dependent
+    directions.
     """
     from scipy.optimize import nnls
 

@@ -1,6 +1,4 @@
-"""Semi-NMF of a stream that is never stored: every batch is seen once, and only two sums are
-kept.
-"""
+"""Semi-NMF of a stream: each batch is seen once, and only two sums are kept."""
 
 import math
 import time
@@ -11,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.core import Activations, ConvergenceWarning, InputError
+from interp.core.activations import values_of
 from interp.decompose.checks import (
     fitted_from,
     require_n_features,
@@ -31,29 +30,28 @@ UNUSED = 1e-6
 
 
 class SnmfStream:
-    """A semi-NMF that is updated batch by batch, for activations that are not kept.
+    """A semi-NMF updated batch by batch, for activations that are not stored.
 
-    `min Σ over rows seen of weight · ‖row − coefficients @ directions‖²` with coefficients ≥ 0 and
-    at most ceil(sparsity·d) non-zero entries in a direction, as in `fit_snmf`. The first rows
-    (4096, or 40 for each feature) are gathered and fitted by `fit_snmf`. From then on every batch
-    is encoded by the present directions; `gram = Σ coefficientsᵀ coefficients` and
-    `cross = Σ coefficientsᵀ rows` grow by it, older rows' share fading; and each direction in turn
-    becomes the best one for the sums. A feature that no longer has any weight restarts from the
-    worst explained row. Rows that are massive by the first rows' measure enter at an ordinary norm.
+    `min Σ over rows seen of weight · ‖row − coefficients @ directions‖²` under the constraints of
+    `fit_snmf`, which fits the first rows (4096, or 40 per feature). Each later batch is encoded by
+    the current directions and added to `gram = Σ coefficientsᵀ coefficients` and
+    `cross = Σ coefficientsᵀ rows`, in which older rows fade; each direction in turn then becomes
+    the best one for the sums. Features without weight restart from the worst explained row. Rows
+    that are massive compared to the first ones enter at an ordinary norm.
 
     Args:
-        n_features: at most the number of rows gathered first.
+        n_features: at most the number of first rows.
         sparsity: fraction of the d entries that a direction keeps.
-        window: how many rows the directions rest on: the sums are multiplied by `1 − batch/window`
-            before a batch is added.
+        window: number of rows that count: the sums are multiplied by `1 − batch/window` before a
+            batch is added.
         seed: of the first fit.
 
     Raises:
         InputError: an argument is out of range.
 
     Source: Mairal, Bach, Ponce & Sapiro 2010 (JMLR 11, algorithms 1 and 2), with winner-take-all.
-    Cost: `4·row·d·feature` FLOP for a batch and `10·feature²·d` for the directions; memory
-    `feature·(feature + d)`, whatever the number of rows.
+    Cost: `4·row·d·feature` FLOP per batch and `10·feature²·d` for the directions; memory
+    `feature·(feature + d)`.
 
     Example:
         >>> stream = SnmfStream(100)
@@ -77,8 +75,8 @@ class SnmfStream:
         self._first: Snmf | None = None
 
     def update(self, batch: Activations | Float[Tensor, "row d"]) -> float | None:
-        """Learn from a batch; the relative squared error on it before it was learned, or None while
-        the first rows are gathered.
+        """Learn from a batch; the relative squared error on it before, or None while the first rows
+        are gathered.
 
         Raises:
             InputError: the batch is empty, not finite, all zero, or of another site or width than
@@ -99,10 +97,10 @@ class SnmfStream:
         return None
 
     def finish(self) -> Snmf:
-        """The semi-NMF so far; the stream may go on afterwards.
+        """The semi-NMF so far; the stream may go on.
 
-        Its `trace` holds the error of every batch before it was learned; it counts as converged
-        when the directions moved by less than 1 % in the last update.
+        Its `trace` is each batch's error before learning from it; it counts as converged when the
+        last update moved the directions by less than 1 %.
 
         Raises:
             InputError: fewer rows were seen than there are features.
@@ -118,13 +116,8 @@ class SnmfStream:
             "batches": len(self.trace),
             "streamed": True,
         }
-        provenance = fitted_from(
-            self._source,
-            "snmf",
-            parameters,
-            self.seed,
-            {"seconds": time.perf_counter() - self._started},
-        )
+        cost = {"seconds": time.perf_counter() - self._started}
+        provenance = fitted_from(self._source, "snmf", parameters, self.seed, cost)
         return Snmf(
             directions=self._directions.clone(),
             offset=torch.zeros_like(self._directions[0]),
@@ -136,7 +129,7 @@ class SnmfStream:
 
     def _require_same_source(self, batch: Activations | Float[Tensor, "row d"]) -> None:
         if self._source is None:
-            # Only what provenance needs: the rows themselves are to be forgotten.
+            # One row is all that provenance needs.
             self._source = (
                 batch.take(torch.zeros(1, dtype=torch.int64).numpy())
                 if isinstance(batch, Activations)
@@ -147,20 +140,19 @@ class SnmfStream:
         if (site, width) != (own_site, own_width):
             raise InputError(
                 f"a batch of {own_site or 'bare rows'}, {own_width} wide, in a stream of "
-                f"{site or 'bare rows'}, {width} wide; "
-                "give every site a stream of its own"
+                f"{site or 'bare rows'}, {width} wide; give every site a stream of its own"
             )
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Fit the rows that were gathered, and start the sums with them."""
+        """Fit the gathered rows and start the sums with them."""
         if not self._gathered:
             raise InputError(
                 "the stream has seen no rows; update it with at least as many as there are features"
             )
         gathered, self._gathered = torch.cat(self._gathered), []
         with warnings.catch_warnings():
-            # What the first rows leave open the later ones go on with.
+            # Later rows continue an unconverged first fit.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._first = fit_snmf(
                 gathered,
@@ -206,9 +198,7 @@ class SnmfStream:
         self._cross.mul_(kept).addmm_(coefficients, rows)
 
     def _refresh(self, residual: Float[Tensor, "row d"]) -> None:
-        """Each direction in turn becomes the best one for the sums, the others fixed; its length
-        goes to the coefficients.
-        """
+        """Minimise over each direction in turn; lengths move to the coefficients."""
         directions, curvature = self._directions.clone(), self._gram.diagonal().tolist()
         kept = math.ceil(self.sparsity * directions.shape[1] - 1e-9)
         used = [bend > UNUSED * max(curvature) for bend in curvature]
@@ -216,9 +206,8 @@ class SnmfStream:
             for feature, bend in enumerate(curvature):
                 if used[feature]:
                     slope = self._cross[feature] - self._gram[feature] @ directions
-                    directions[feature] = winners((directions[feature] + slope / bend)[None], kept)[
-                        0
-                    ]
+                    wanted = directions[feature] + slope / bend
+                    directions[feature] = winners(wanted[None], kept)[0]
         norms = directions.norm(dim=1)
         unused = [
             feature for feature, known in enumerate(used) if not known or float(norms[feature]) == 0
@@ -238,7 +227,7 @@ class SnmfStream:
         residual: Float[Tensor, "row d"],
         kept: int,
     ) -> None:
-        """Point features without weight at what the worst explained rows lack, in place."""
+        """Point features without weight at residuals of the worst explained rows, in place."""
         worst = residual.norm(dim=1).topk(min(len(unused), len(residual)))
         for feature, size, row in zip(
             unused, worst.values.tolist(), worst.indices.tolist(), strict=False
@@ -249,6 +238,4 @@ class SnmfStream:
 
 
 def _kind(acts: Activations | Tensor) -> tuple[str, int]:
-    return (
-        (acts.site, acts.values.shape[1]) if isinstance(acts, Activations) else ("", acts.shape[1])
-    )
+    return acts.site if isinstance(acts, Activations) else "", values_of(acts).shape[1]

@@ -1,4 +1,4 @@
-"""Rows as semi-NMF sees them: raw, but with massive ones at an ordinary norm."""
+"""Rows as semi-NMF sees them: raw, but massive ones at an ordinary norm."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,11 @@ MASSIVE = 10.0
 
 
 def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"], float]:
-    """A factor for every row that brings massive rows to an ordinary norm, and the norm above which
-    a row is massive.
+    """Each row's factor, which brings massive rows to an ordinary norm and is otherwise 1, and the
+    norm above which a row is massive.
 
-    Massive is 10 × the median norm of the rows that are not zero (or 3 × their 95 % quantile, if
-    larger): such rows (attention sinks) would take the squared error for themselves. All other
-    factors are 1.
+    The limit is 10 times the median norm of non-zero rows, or 3 times their 95 % quantile if
+    larger: such rows (attention sinks) would dominate the squared error.
     """
     norms = torch.empty(len(values), device=values.device)
     for rows, chunk in row_chunks(values):
@@ -35,7 +34,7 @@ def massive_rows(values: Float[Tensor, "row d"]) -> tuple[Float[Tensor, " row"],
 
 @dataclass(frozen=True)
 class Scaled:
-    """Rows with a factor each; factors other than 1 mark massive rows."""
+    """Rows and their factors; factors other than 1 mark massive rows."""
 
     values: Float[Tensor, "row d"]
     scale: Float[Tensor, " row"]
@@ -43,7 +42,7 @@ class Scaled:
 
     @property
     def n_massive(self) -> int:
-        """How many rows enter at a smaller norm than their own."""
+        """How many rows are scaled down."""
         return int((self.scale != 1).sum())
 
     def chunks(self) -> Iterator[tuple[slice, Float[Tensor, "chunk d"], Float[Tensor, " chunk"]]]:
@@ -52,7 +51,7 @@ class Scaled:
             yield rows, chunk, self.scale[rows]
 
     def squared_norms(self) -> Float[Tensor, " row"]:
-        """Every scaled row's squared norm."""
+        """Each scaled row's squared norm."""
         norms = torch.empty_like(self.scale)
         for rows, chunk, scale in self.chunks():
             norms[rows] = (chunk.norm(dim=1) * scale).square()

@@ -1,6 +1,4 @@
-"""First coefficients for alternating factorisations: k-means, uniform, or the signed halves of
-singular vectors.
-"""
+"""First coefficients for alternating factorisations: k-means, uniform, or singular vectors."""
 
 from typing import Literal
 
@@ -44,7 +42,7 @@ def kmeans(
     generator: torch.Generator,
 ) -> Int[Tensor, " row"]:
     """Each row's cluster after k-means++ seeding on a sample (Arthur & Vassilvitskii 2007) and a
-    few of Lloyd's rounds on all rows.
+    few Lloyd rounds on all rows.
     """
     count = min(len(values), n_features * SAMPLE_PER_CENTRE)
     sample = (
@@ -72,8 +70,8 @@ def kmeans(
 def _spread(
     sample: Float[Tensor, "sample d"], n_features: int, generator: torch.Generator
 ) -> Float[Tensor, "feature d"]:
-    """k-means++: each next centre is drawn with probability proportional to its squared distance
-    from the nearest one.
+    """k-means++: draw centres with probability proportional to the squared distance from the
+    nearest one.
     """
     centres = [int(torch.randint(len(sample), (1,), generator=generator))]
     norms = sample.square().sum(dim=1)
@@ -83,8 +81,7 @@ def _spread(
         distance = torch.minimum(
             distance, (norms - 2 * sample @ centre + centre @ centre).clamp_(min=0)
         )
-        # On the CPU, because a generator belongs to one device and the draw has to be the same on
-        # all.
+        # On the CPU, so that the draw is the same for all devices.
         cumulative = distance.double().cumsum(dim=0).cpu()
         point = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
         centres.append(min(int(torch.searchsorted(cumulative, point)), len(sample) - 1))
@@ -97,14 +94,11 @@ def _singular_halves(
     n_features: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "row feature"]:
-    """Positive and negative parts of the leading left singular vectors in turn, each weighted by
-    its singular value.
-    """
+    """Positive and negative parts of the leading left singular vectors times singular values."""
     rank = (n_features + 1) // 2
     if rank > min(values.shape):
         raise InputError(
-            f"init='svd' gives at most {2 * min(values.shape)} features here, not "
-            f"{n_features}; "
+            f"init='svd' gives at most {2 * min(values.shape)} features here, not {n_features}; "
             "use 'kmeans' or 'random'"
         )
     basis = torch.randn(values.shape[1], rank, generator=generator).to(values.device)

@@ -1,6 +1,4 @@
-"""Answers kept on disk under the hash of what was asked, so that nothing is asked and paid for
-twice.
-"""
+"""Answers stored on disk under the question's hash, so that nothing is paid for twice."""
 
 import hashlib
 import json
@@ -13,11 +11,10 @@ from interp.core.files import read_json, require_writable, write_json
 
 @dataclass(frozen=True)
 class AnswerStore:
-    """A folder with one json file per answer; each is written whole or not at all, so a killed run
-    keeps all answers it had.
+    """A folder with one json file per answer, written atomically: a killed run keeps its answers.
 
-    The key is the sha256 of the model's name, the version of the questions and the question; the
-    endpoint's address is no part of it.
+    The key is the sha256 of the model's name, the questions' version and the question, without the
+    endpoint's address.
 
     Raises:
         InputError: `folder` is a file.
@@ -32,20 +29,20 @@ class AnswerStore:
         require_writable(self.folder)
 
     def get(self, question: str) -> str | None:
-        """The answer to a question; None if there is none that can be read."""
+        """The stored answer to a question; None if there is no readable one."""
         path = self._path(question)
         if not path.is_file():
             return None
         try:
             value = read_json(path)
         except UnavailableError:
-            # Asking again costs one request and loses nothing.
+            # Asking again costs only one request.
             return None
         answer = value.get("answer") if isinstance(value, dict) else None
         return answer if isinstance(answer, str) else None
 
     def put(self, question: str, answer: str) -> None:
-        """Keep an answer.
+        """Store an answer.
 
         Raises:
             UnavailableError: the disk is full or the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Many questions at a time: no more than the endpoint can bear, within the time of the call."""
+"""Many questions at a time, with limited concurrency and a deadline."""
 
 import time
 from collections.abc import Generator, Sequence
@@ -16,11 +16,10 @@ Answered = tuple[str, Reply]
 def ask_all(
     endpoint: Endpoint, questions: Sequence[str], *, concurrency: int, deadline: float
 ) -> Generator[Answered, None, None]:
-    """Questions with their replies, in the order in which they come; what has none after `deadline`
-    seconds is given one that says so.
+    """Questions with their replies as they arrive; after `deadline` seconds the open ones get a
+    reply that says so.
 
-    Whoever stops early closes the generator: requests under way are cancelled, and the rest is
-    never sent.
+    Closing the generator cancels requests under way and sends no more.
 
     Raises:
         InputError: there is no key.
@@ -29,8 +28,7 @@ def ask_all(
     key = endpoint.key()
     call = Call(key, time.monotonic() + deadline, connections(key, concurrency))
     replies: SimpleQueue[Answered | None] = SimpleQueue()
-    # An event loop on a thread of its own, because the caller's thread may run one already
-    # (Jupyter's does).
+    # The event loop has its own thread, because the caller's may run one already (as in Jupyter).
     with start_blocking_portal() as portal:
         done = portal.start_task_soon(_ask_all, endpoint, questions, call, concurrency, replies)
         done.add_done_callback(lambda _: replies.put(None))

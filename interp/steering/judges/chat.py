@@ -1,5 +1,5 @@
-"""One question to a language model behind an OpenAI-compatible endpoint: what is sent, which faults
-are retried, and which end the whole call.
+"""One question to a language model behind an OpenAI-compatible endpoint: the request, and which
+faults are retried and which end the whole call.
 """
 
 import email.utils
@@ -38,7 +38,7 @@ KEY_WANTED = "it wants a key; set the environment variable and give its name as 
 HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",
-    # A small answer could otherwise be unpacked to more than the memory holds.
+    # A small compressed answer could unpack to more than fits in memory.
     "Accept-Encoding": "identity",
     "User-Agent": "interp",
 }
@@ -46,8 +46,8 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Call:
-    """What the questions of one call of the judge share: the key, the monotonic time at which the
-    call must be over, and the connections.
+    """Shared by the questions of one call of the judge: the key, the monotonic time of its end, and
+    the connections.
     """
 
     key: str | None = field(repr=False)
@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, or why there is none; and how many requests it took."""
+    """An answer, or why there is none, and how many requests it took."""
 
     answer: str | None
     requests: int
@@ -74,10 +74,10 @@ class _Fault:
 
 
 def connections(key: str | None, most: int) -> httpx.AsyncClient:
-    """A client that keeps at most so many connections open and uses them again.
+    """A client that reuses at most `most` open connections.
 
-    It goes through the proxies of the environment, checks certificates against those that this
-    machine trusts, and follows no redirect, which would carry the key to another address.
+    It uses the environment's proxies, checks certificates against those that this machine trusts,
+    and follows no redirect, which would carry the key to another address.
 
     Raises:
         UnavailableError: the environment names a proxy of a kind that cannot be used.
@@ -87,11 +87,11 @@ def connections(key: str | None, most: int) -> httpx.AsyncClient:
             headers=HEADERS | ({"Authorization": f"Bearer {key}"} if key else {}),
             verify=_trusted(),
             limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
-            # `_attempt` limits the whole request; a limit for each read would let a server drip.
+            # `_attempt` limits the whole request; a limit per read would let a server drip.
             timeout=None,
         )
     except (ImportError, ValueError):
-        # The reason may repeat the proxy's password.
+        # The reason may contain the proxy's password.
         raise UnavailableError(
             "the environment names a proxy that cannot be used; set HTTP_PROXY, HTTPS_PROXY and "
             "ALL_PROXY to http:// or https:// addresses, or unset them"
@@ -100,16 +100,16 @@ def connections(key: str | None, most: int) -> httpx.AsyncClient:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Read once, because that takes longer than a request."""
+    """Cached, because reading certificates takes longer than a request."""
     return ssl.create_default_context()
 
 
 async def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
-    """Put one question at temperature 0, again after faults that may pass: 408, 425, 429, 5xx,
-    timeouts, broken connections and answers.
+    """Ask one question at temperature 0; retry after 408, 425, 429, 5xx, timeouts, broken
+    connections and malformed answers.
 
-    The wait before attempt k is `backoff · 2^k` times a random number in [0.5, 1), at most a
-    minute; or what Retry-After says, if longer.
+    The wait before retry k = 0, 1, … is `backoff · 2^k` times a random number in [0.5, 1), at most
+    a minute, or what Retry-After says if longer.
 
     Raises:
         UnavailableError: the endpoint refuses such questions altogether (400, 401, 403, 404, …, a
@@ -121,7 +121,6 @@ async def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
     while isinstance(outcome := await _attempt(endpoint, body, call), _Fault):
         backoff = min(endpoint.backoff * 2**attempt, LONGEST_WAIT) * jitter.uniform(0.5, 1.0)
         wait = max(backoff, outcome.wait)
-        # Waiting is vain when nothing is left to try or the time ends before it.
         over = time.monotonic() + wait >= call.until
         if not outcome.again or attempt == endpoint.retries or over:
             return Reply(None, attempt + 1, outcome.reason, outcome.detail)
@@ -131,15 +130,13 @@ async def ask(endpoint: Endpoint, question: str, call: Call) -> Reply:
 
 
 def _body(endpoint: Endpoint, question: str) -> bytes:
-    messages = [{"role": "user", "content": question}]
-    return json.dumps(
-        {
-            "model": endpoint.model,
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": endpoint.max_tokens,
-        }
-    ).encode()
+    request = {
+        "model": endpoint.model,
+        "messages": [{"role": "user", "content": question}],
+        "temperature": 0,
+        "max_tokens": endpoint.max_tokens,
+    }
+    return json.dumps(request).encode()
 
 
 async def _attempt(endpoint: Endpoint, body: bytes, call: Call) -> str | _Fault:
@@ -157,7 +154,7 @@ async def _attempt(endpoint: Endpoint, body: bytes, call: Call) -> str | _Fault:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """The body; of one that is larger than any answer, only enough to see that it is."""
+    """The body, cut off soon after `LARGEST` bytes."""
     raw = b""
     async for part in response.aiter_raw():
         raw += part
@@ -175,7 +172,7 @@ def _content(raw: bytes, key: str | None) -> str | _Fault:
         return _Fault("invalid response", f"not a chat completion: {_line(raw, key)}")
     if not isinstance(answer, str) or not answer.strip():
         return _Fault("invalid response", "a chat completion without text")
-    # json can spell half a character, which no file can hold.
+    # json can spell lone surrogates, which no file can store.
     return answer.encode("utf-8", "replace").decode()
 
 
@@ -185,7 +182,7 @@ def _refused(endpoint: Endpoint, response: httpx.Response, complaint: str) -> _F
         wait = _retry_after(response.headers.get("Retry-After", ""))
         return _Fault(RETRIED.get(status, "server error"), f"HTTP {status}", wait)
     if status in (401, 403):
-        # What the server says here may repeat the key.
+        # The server's own text may contain the key.
         why = (
             f"it refuses the key in {endpoint.key_from}; check the key and its rights"
             if endpoint.key_from
@@ -215,7 +212,7 @@ def _broken(endpoint: Endpoint, error: Exception, key: str | None) -> _Fault:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What the layers below httpx met first: that a connection was refused, say."""
+    """The first cause below httpx, such as a refused connection."""
     if isinstance(error, BaseExceptionGroup):  # one for each address of the host
         return _root(error.exceptions[0])
     below = error.__cause__ or error.__context__
@@ -223,7 +220,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks to wait: it holds a number or a date."""
+    """The seconds to wait after a Retry-After header, which is a number or a date."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
         return float(value)
     try:
@@ -233,7 +230,7 @@ def _retry_after(value: str) -> float:
 
 
 def _line(raw: bytes, key: str | None) -> str:
-    """What a server said, as one short line without the key, which it may repeat."""
+    """A server's text as one short line without the key, which it may contain."""
     text = raw.decode("utf-8", "replace")
-    shown = (text.replace(key, "…") if key else text)[:1000]
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in shown).split())[:160]
+    start = (text.replace(key, "…") if key else text)[:1000]
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in start).split())[:160]

@@ -1,6 +1,4 @@
-"""A judge that is a language model behind an OpenAI-compatible endpoint: two ratings per text,
-failures counted, answers kept.
-"""
+"""A judge behind an OpenAI-compatible endpoint: two ratings per text from a language model."""
 
 import math
 import urllib.parse
@@ -27,15 +25,15 @@ if TYPE_CHECKING:
     from interp.steering.judges.chat import Reply
 
 GIVE_UP = 20
-"""So many questions in vain and none answered: the endpoint is not there, and asking on would take
-hours to say so.
+"""After this many questions with no answer the endpoint is taken to be down, which retrying all
+would take hours to find.
 """
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a judge has done so far: different questions, how many of them the cache knew, requests
-    sent, and failures by their reason.
+    """A judge's work so far: distinct questions, how many were cached, requests sent, and failures
+    by reason.
     """
 
     questions: int
@@ -46,36 +44,35 @@ class Usage:
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """Concept and fluency, each rated 0, 1 or 2 by a language model at temperature 0, in one
-    question each.
+    """Concept and fluency, each rated 0, 1 or 2 by a language model at temperature 0 in its own
+    question.
 
-    The scale is AxBench's in our words (Wu et al. 2025; its third rating, whether an instruction
-    was followed, has no meaning for a continuation): concept 0 absent, 1 in part or out of place, 2
+    The scale is AxBench's in our words (Wu et al. 2025; without its third rating, of following an
+    instruction, which a continuation does not): concept 0 absent, 1 in part or out of place, 2
     plainly and naturally there; fluency 0 gibberish, 1 odd, 2 smooth. The model explains itself and
-    ends with `Rating: [[n]]`; nothing else is taken for a rating. An empty text has 0 in both,
-    without asking. A text one of whose questions gets no rating is failed.
+    ends with `Rating: [[n]]`; nothing else counts as a rating. An empty text scores 0 in both
+    without a request. A text with an unrated question is failed.
 
     Args:
         url: the base address, such as `https://host/v1`; `/chat/completions` is appended.
         model: its name there.
-        key_from: the environment variable that holds the key, read at each call and kept nowhere;
-            None sends no key.
-        concurrency: requests under way at the same time, at most.
-        timeout: seconds that one request may wait.
-        retries: attempts after the first; see `ask` for what is tried again and when.
-        backoff: seconds before the second attempt, about; doubled each time.
-        deadline: seconds that one call of `judge` may take; what has no answer by then is failed.
+        key_from: the environment variable with the key, read at each call and not stored; None
+            sends no key.
+        concurrency: maximal number of simultaneous requests.
+        timeout: seconds for one request.
+        retries: attempts after the first (see `ask`).
+        backoff: about the seconds before the second attempt; doubled each time.
+        deadline: seconds for one call of `judge`; texts without an answer by then are failed.
         max_tokens: of an answer.
         seed: of the jitter in the waits.
-        descriptions: what a concept's name stands for, where the name alone does not say it.
-        cache: a folder for the rated answers; what is there is not asked again, even after a run
-            was killed.
-        reliability: what `measured` found; without it the judge refuses no concept.
+        descriptions: what a concept's name stands for, where the name does not say.
+        cache: a folder for rated answers, which are not requested again, even after a killed run.
+        reliability: from `measured`; without it the judge refuses no concept.
 
     Raises:
-        InputError: an argument cannot be, or a key would go unencrypted to another machine.
+        InputError: an argument is out of range, or a key would go unencrypted to another machine.
 
-    Cost: one short request per different text and concept, and one per different prompt and text.
+    Cost: one short request per distinct text and concept, and one per distinct prompt and text.
 
     Example:
         >>> judge = EndpointJudge(
@@ -112,7 +109,7 @@ class EndpointJudge:
 
     @property
     def name(self) -> str:
-        """What the judge is, for a report."""
+        """The judge in words, for a report."""
         return (
             f"language model: {self.model} at {urllib.parse.urlsplit(self.url).hostname}; concept "
             "and fluency rated 0 to 2"
@@ -120,7 +117,7 @@ class EndpointJudge:
 
     @property
     def usage(self) -> Usage:
-        """What this judge has done so far, over all calls."""
+        """The work so far, over all calls."""
         counts = self._counts
         return Usage(
             counts["questions"], counts["from_cache"], counts["requests"], dict(self._failures)
@@ -128,7 +125,7 @@ class EndpointJudge:
 
     @property
     def failures(self) -> dict[str, int]:
-        """How many questions got no rating so far, by reason."""
+        """The number of questions without a rating so far, by reason."""
         return self.usage.failures
 
     def judge(
@@ -137,9 +134,9 @@ class EndpointJudge:
         """Scores of continuations, each for its own concept.
 
         Raises:
-            InputError: a concept is one the judge refuses, or there is no key.
-            UnavailableError: the endpoint refuses to be asked, or nothing was answered at all; or
-                the cache cannot be written.
+            InputError: the judge refuses a concept, or there is no key.
+            UnavailableError: the endpoint refuses requests or answers none, or the cache cannot be
+                written.
         """
         for concept in dict.fromkeys(concepts):
             if concept in self.reliability.refused:
@@ -153,19 +150,19 @@ class EndpointJudge:
         reading = [
             fluency_question(prompt, text) if text.strip() else None for prompt, text, _ in rows
         ]
-        # Text by text, so that a call that is cut off has whole judgements.
+        # Text by text, so that an interrupted call has whole judgements.
         ratings = self._ratings(
             question for both in zip(about, reading, strict=True) for question in both
         )
-        shown, fluent = _column(about, ratings), _column(reading, ratings)
-        failed = np.isnan(shown) | np.isnan(fluent)
-        return Judgement(np.where(failed, np.nan, shown), np.where(failed, np.nan, fluent), failed)
+        found, fluent = _column(about, ratings), _column(reading, ratings)
+        failed = np.isnan(found) | np.isnan(fluent)
+        return Judgement(np.where(failed, np.nan, found), np.where(failed, np.nan, fluent), failed)
 
     def measured(self, concepts: ConceptSet, *, seed: int = 0) -> "EndpointJudge":
-        """This judge with its reliability, so that it refuses what it cannot tell apart; see
-        `measure`.
+        """This judge with its reliability (see `measure`), so that it refuses concepts it cannot
+        tell apart.
 
-        What measuring cost and where it failed is part of the new judge's `usage`.
+        The new judge's `usage` includes the measurement.
         """
         found = replace(self, reliability=measure(self, concepts, seed=seed))
         found._counts.update(self._counts)
@@ -192,7 +189,7 @@ class EndpointJudge:
         )
 
     def _ratings(self, questions: Iterable[str | None]) -> dict[str, int]:
-        """Ratings of all questions that have one; from the cache, then from the endpoint."""
+        """Ratings from the cache, then from the endpoint."""
         wanted = list(dict.fromkeys(question for question in questions if question is not None))
         store = (
             AnswerStore(Path(self.cache), self.model, VERSION)
@@ -203,14 +200,16 @@ class EndpointJudge:
         ratings = {question: value for question, value in known.items() if value is not None}
         self._counts.update(questions=len(wanted), from_cache=len(ratings))
         missing = [question for question in wanted if question not in ratings]
-        return {**ratings, **self._asked(missing, store, alone=not ratings)} if missing else ratings
+        return (
+            {**ratings, **self._requested(missing, store, alone=not ratings)}
+            if missing
+            else ratings
+        )
 
-    def _asked(
+    def _requested(
         self, questions: Sequence[str], store: AnswerStore | None, *, alone: bool
     ) -> dict[str, int]:
-        """Ratings from the endpoint; `alone` says that there are no others, so that no answer at
-        all is an error.
-        """
+        """Ratings from the endpoint; without any others (`alone`), no answer at all is an error."""
         from interp.steering.judges.asking import ask_all
 
         ratings: dict[str, int] = {}
@@ -257,20 +256,20 @@ def measure(
     judge: EndpointJudge, concepts: ConceptSet, *, seed: int = 0, negatives: int = 40
 ) -> Reliability:
     """How well a judge's concept rating tells each concept's held-out sentences from others; below
-    an AUROC of .9 a concept is refused.
+    an AUROC of 0.9 a concept is refused.
 
-    The others are `negatives` held-out sentences: half of them neutral, half of other concepts (all
-    neutral if there are none), drawn anew for every concept. Sentences whose rating failed are left
-    out; the judge's `usage` counts them. A concept of which none is left has NaN and is refused.
-    The control is the mean AUROC with shuffled labels.
+    The others are `negatives` held-out sentences, drawn per concept: half neutral, half of other
+    concepts (all neutral if there are none). Sentences whose rating failed are left out and counted
+    in the judge's `usage`; a concept with none left has NaN and is refused. The control is the mean
+    AUROC with permuted labels.
 
     Raises:
-        InputError: `negatives` is below 2, or a concept or the neutral ones have no held-out
-            sentence, or there is no key.
-        UnavailableError: the endpoint refuses to be asked, or nothing was answered at all.
+        InputError: `negatives` is below 2, a concept or the neutral set has no held-out sentence,
+            or there is no key.
+        UnavailableError: the endpoint refuses requests or answers none.
 
-    Cost: one request per concept and sentence: concepts × (20 + `negatives`) for the concepts that
-    ship with the package.
+    Cost: one request per concept and sentence: `concepts·(20 + negatives)` for the packaged
+    concepts.
 
     Example:
         >>> measure(judge, interp.load_concepts()).by_concept
@@ -285,10 +284,10 @@ def measure(
         name: [judge._about(text, name) for text in (*own, *others)]
         for name, (own, others) in cases.items()
     }
-    ratings = judge._ratings(question for asked in questions.values() for question in asked)
+    ratings = judge._ratings(question for own in questions.values() for question in own)
     by_concept, chance = {}, []
-    for name, asked in questions.items():
-        scores, positive = _column(asked, ratings), np.arange(len(asked)) < len(cases[name][0])
+    for name, own in questions.items():
+        scores, positive = _column(own, ratings), np.arange(len(own)) < len(cases[name][0])
         by_concept[name] = _auroc(scores, positive)
         chance.append(_auroc(scores, generator.permutation(positive)))
     return reliability_of(by_concept, np.array(chance), seed)
@@ -332,15 +331,8 @@ def _rating(answer: str | None) -> int | None:
 def _column(
     questions: Sequence[str | None], ratings: Mapping[str, int]
 ) -> Float[np.ndarray, " text"]:
-    """The rating of every question, NaN where there is none; 0 where an empty text left nothing to
-    ask.
-    """
-    return np.array(
-        [
-            0.0 if question is None else float(ratings.get(question, np.nan))
-            for question in questions
-        ]
-    )
+    """Each question's rating, NaN if none; 0 for an empty text, which has no question."""
+    return np.array([0.0 if one is None else float(ratings.get(one, np.nan)) for one in questions])
 
 
 def _auroc(scores: Float[np.ndarray, " case"], positive: Bool[np.ndarray, " case"]) -> float:

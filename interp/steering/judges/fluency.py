@@ -1,6 +1,4 @@
-"""Fluency without a language-model judge: how surprising a text is to the unsteered model, and how
-much it repeats itself.
-"""
+"""Fluency without a language-model judge: surprise to the unsteered model, and repetition."""
 
 import re
 from collections.abc import Sequence
@@ -24,11 +22,11 @@ PROMPT_WORDS = 4
 class Fluency:
     """Maps a continuation to 0–2 by quantiles of real text.
 
-    `surprise [text]` are the mean negative log-probabilities per token of real continuations under
-    the same model, sorted; `repetition` is the 99th percentile of their share of repeated word
-    pairs. A continuation no more surprising than the median real one scores 2; the score falls
-    linearly with its quantile to 0 beyond the most surprising one, times the share of its word
-    pairs that are not excess repetition.
+    `surprise [text]` are the sorted mean negative log-probabilities per token of real continuations
+    under the same model; `repetition` is the 99th percentile of their share of repeated word pairs.
+    A continuation no more surprising than the median real one scores 2, falling linearly with its
+    quantile to 0 beyond the most surprising one, times the share of its word pairs that are not
+    excess repetition.
     """
 
     surprise: Float[np.ndarray, " text"]
@@ -49,8 +47,8 @@ class Fluency:
 
 
 def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
-    """Learn what real text looks like to a model: each text is cut after four words and its next
-    words are the continuation.
+    """Learn how real text looks to a model: each text's first four words are a prompt, the next
+    ones its continuation.
 
     Raises:
         InputError: fewer than 20 texts are long enough for quantiles.
@@ -61,8 +59,7 @@ def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
     usable = [own for own in words if len(own) >= PROMPT_WORDS + 5]
     if len(usable) < 20:
         raise InputError(
-            f"{len(usable)} texts have 9 words or more; at least 20 are needed for quantiles "
-            "of "
+            f"{len(usable)} texts have 9 words or more; at least 20 are needed for quantiles of "
             "real text"
         )
     prompts = [" ".join(own[:PROMPT_WORDS]) for own in usable]
@@ -76,8 +73,8 @@ def fit_fluency(model: TransformerModel, texts: Sequence[str]) -> Fluency:
 def surprises(
     model: TransformerModel, prompts: Sequence[str], texts: Sequence[str]
 ) -> Float[np.ndarray, " text"]:
-    """Mean negative log-probability per continuation token (nats) given its prompt, under the model
-    as it is; NaN where there is no token.
+    """Mean negative log-probability (nats) per token of continuations given their prompts; NaN
+    where there is no token.
 
     Cost: one forward pass over prompts and continuations.
     """
@@ -88,30 +85,26 @@ def surprises(
     }
     start = np.array([lengths[prompt] for prompt in prompts])
     total, count = np.zeros(len(texts)), np.zeros(len(texts))
-    for batch in model.prepare(
-        [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
-    ).batches:
+    whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+    for batch in model.prepare(whole).batches:
         surprise, tokens = _batch_surprise(model, batch, start[batch.items] - batch.offsets)
-        # A text longer than the network takes comes in several pieces.
+        # A text longer than the network's context comes in several pieces.
         np.add.at(total, batch.items, surprise)
         np.add.at(count, batch.items, tokens)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def repetition_rate(text: str) -> float:
-    """The share of pairs of neighbouring words (or punctuation marks) that occurred before in the
-    text.
-    """
-    words = WORD.findall(text.lower())
-    pairs = list(pairwise(words))
+    """The share of adjacent pairs of words or punctuation marks that occurred earlier in a text."""
+    pairs = list(pairwise(WORD.findall(text.lower())))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def _batch_surprise(
     model: TransformerModel, batch: Batch, starts: Int[np.ndarray, " batch"]
 ) -> tuple[Float[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-    """Summed negative log-probability of every element's tokens from `starts` on, and how many they
-    are; a first token has none.
+    """Each element's summed negative log-probability from `starts` on, and the number of tokens; a
+    first token has none.
     """
     logprobs = model.token_logprobs(batch, start=max(1, int(starts.min()))).cpu().double().numpy()
     assert batch.keep is not None

@@ -1,6 +1,4 @@
-"""What a judge is: texts and the concept each should show, to a concept score and a fluency score,
-failures counted.
-"""
+"""What a judge is: from texts and their concepts to concept and fluency scores, with failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +17,8 @@ LISTED = 40
 
 @dataclass(frozen=True)
 class Judgement:
-    """Scores from 0 to 2 of every text; a text the judge failed on has NaN in both and True in
-    `failed`, and is left out of every mean.
+    """Scores from 0 to 2 of every text; a text the judge failed on has NaN in both, True in
+    `failed`, and is left out of means.
     """
 
     concept: Float[np.ndarray, " text"]
@@ -29,7 +27,7 @@ class Judgement:
 
     @property
     def score(self) -> Float[np.ndarray, " text"]:
-        """The harmonic mean of concept and fluency, 0 where either is 0 (AxBench, Wu et al. 2025);
+        """The harmonic mean of concept and fluency (AxBench, Wu et al. 2025): 0 where either is 0,
         NaN where the judge failed.
         """
         total = self.concept + self.fluency
@@ -39,10 +37,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How well a judge tells concepts apart on sentences it was not fitted on: `auroc` over
-    accepted concepts, and each concept's own.
+    """How well a judge tells concepts apart on sentences it was not fitted on: the mean `auroc` of
+    accepted concepts, and each concept's.
 
-    A refused concept is one the judge cannot tell apart; it refuses to judge it.
+    The judge refuses to judge the concepts in `refused`, which it cannot tell apart.
     """
 
     auroc: Score
@@ -56,7 +54,7 @@ class Reliability:
             "apart and refuses the others."
         )
         if not self.by_concept:
-            verdict = "Nobody has measured how well this judge tells concepts apart."
+            verdict = "How well this judge tells concepts apart has not been measured."
         mean = score_table(
             ("", "AUROC"),
             [("mean over accepted concepts", self.auroc)],
@@ -79,22 +77,22 @@ class Reliability:
         return table(
             ("concept", "AUROC", ""),
             rows,
-            caption="Each concept, the least told apart first; faint: refused",
+            caption="Each concept, lowest AUROC first; faint: refused",
             muted=muted,
         )
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """Anything that scores texts; this one method is all that `evaluate_steering` needs."""
+    """Anything that scores texts; `evaluate_steering` needs only this method."""
 
     def judge(
         self, prompts: Sequence[str], texts: Sequence[str], concepts: Sequence[str]
     ) -> Judgement:
         """Scores of continuations `texts` of `prompts`, each for its own concept.
 
-        Everything that is to be judged comes in one call, a text once for every concept it is
-        scored for: a judge looks at each text once, or asks many questions at a time, as suits it.
+        Everything comes in one call, a text once per concept it is scored for, so that a judge can
+        encode each text once or send many requests at a time.
 
         Raises:
             InputError: the judge refuses a concept.
@@ -104,7 +102,7 @@ class Judge(Protocol):
 
 @runtime_checkable
 class MeasuredJudge(Judge, Protocol):
-    """A judge that says how far it can be trusted."""
+    """A judge with measured reliability."""
 
     name: str
     reliability: Reliability

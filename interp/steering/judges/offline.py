@@ -1,5 +1,5 @@
 """The default judge: a sentence encoder with logistic regression for the concept, the unsteered
-model for fluency. No network, no key.
+model for fluency; no network, no key.
 """
 
 from collections import Counter
@@ -27,11 +27,10 @@ FLUENCY_TEXTS = 150
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineJudge:
-    """Concept: twice the calibrated probability that a text belongs to the concept, not to another
-    or none. Fluency: see `Fluency`.
+    """Concept: twice the calibrated probability that a text belongs to the concept rather than
+    another or none. Fluency: see `Fluency`.
 
-    It reports its own AUROC on held-out sentences and refuses a concept that it tells apart with
-    less than .9.
+    It reports its AUROC on held-out sentences and refuses concepts below 0.9.
 
     Example:
         >>> judge = fit_offline_judge(model, encoder, concepts)
@@ -51,17 +50,15 @@ class OfflineJudge:
         """Scores of continuations, each for its own concept.
 
         Raises:
-            InputError: a concept is one the judge refuses.
+            InputError: the judge refuses a concept.
 
-        Cost: one encoding and one forward pass per distinct text, however many concepts it is
-        scored for.
+        Cost: one encoding and one forward pass per distinct text, for any number of concepts.
         """
         known = self.reliability.accepted
         for concept in dict.fromkeys(concepts):
             if concept not in known:
                 raise InputError(
-                    f"the judge cannot tell {concept!r} apart (or does not know it); choose "
-                    "among "
+                    f"the judge cannot tell {concept!r} apart (or does not know it); choose among "
                     f"{', '.join(known)}"
                 )
         pairs = list(zip(prompts, texts, strict=True))
@@ -89,12 +86,12 @@ def fit_offline_judge(
 ) -> OfflineJudge:
     """Fit the judge on the concepts' fit sentences and measure it on the held-out ones.
 
-    The regularisation is chosen by 5-fold cross-validated log-loss on the fit sentences alone,
-    which is also what makes the probabilities calibrated.
+    The regularisation is chosen by 5-fold cross-validated log-loss on the fit sentences, which also
+    calibrates the probabilities.
 
     Raises:
-        InputError: a concept has fewer than 2 sentences to fit on or none held out, or there are
-            too few neutral ones to learn fluency from.
+        InputError: a concept has fewer than 2 fit sentences or none held out, or there are too few
+            neutral ones to learn fluency from.
 
     Cost: one encoding of all sentences, one forward pass over the neutral ones; a few seconds.
     """
@@ -128,7 +125,7 @@ def _classifier(embeddings: Float[np.ndarray, "text d"], labels: Sequence[str], 
             f"{name!r} has {smallest} sentence to fit on; give at least 2, better {FOLDS} or more"
         )
     folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
-    # The products are small: more threads would wait for each other longer than they work.
+    # The products are so small that several threads would mostly wait for each other.
     with threadpool_limits(1):
         losses = {
             strength: -cross_val_score(
@@ -152,13 +149,13 @@ def _reliability(
     seed: int,
 ) -> Reliability:
     truth = np.array(labels)
-    shuffled = np.random.default_rng(seed).permutation(truth)
+    permuted = np.random.default_rng(seed).permutation(truth)
     column = {str(concept): number for number, concept in enumerate(classes) if concept != NEUTRAL}
     values = {
         concept: _auroc(probability, number, truth == concept) for concept, number in column.items()
     }
     chance = [
-        _auroc(probability, number, shuffled == concept) for concept, number in column.items()
+        _auroc(probability, number, permuted == concept) for concept, number in column.items()
     ]
     return reliability_of(values, np.array(chance), seed)
 

@@ -1,6 +1,4 @@
-"""From a judge's AUROC on every concept to what it can be trusted with; the same rule for all
-judges.
-"""
+"""From a judge's AUROC on each concept to the concepts it accepts: one rule for all judges."""
 
 from collections.abc import Mapping
 
@@ -13,26 +11,22 @@ from interp.steering.judges.judge import Reliability
 ACCEPTED = 0.9
 
 UNMEASURED = Reliability(Score.undefined(0), {}, (), ())
-"""Of a judge that nobody has measured: it accepts and refuses nothing."""
+"""The reliability of an unmeasured judge, which accepts and refuses nothing."""
 
 
 def reliability_of(
     by_concept: Mapping[str, float], chance: Float[np.ndarray, " concept"], seed: int
 ) -> Reliability:
-    """Accept the concepts that are told apart with an AUROC of at least .9; the score is the mean
-    over them.
+    """Accept the concepts with an AUROC of at least 0.9; the score is the mean over them.
 
-    Arguments: `by_concept` holds each concept's AUROC on sentences the judge was not fitted on, NaN
-    where there is none; `chance [concept]` the same with shuffled labels, whose mean is the
-    control.
+    `by_concept` holds each concept's AUROC on sentences the judge was not fitted on, NaN if there
+    is none; `chance [concept]` the same with permuted labels, whose mean is the control.
     """
     accepted = tuple(concept for concept, value in by_concept.items() if value >= ACCEPTED)
     refused = tuple(concept for concept in by_concept if concept not in accepted)
     known = np.array([by_concept[concept] for concept in accepted])
     control = float(np.mean(chance))
-    score = (
-        bootstrap_mean(known, seed=seed, control=control)
-        if accepted
-        else Score.undefined(seed, control=control)
-    )
+    score = Score.undefined(seed, control=control)
+    if accepted:
+        score = bootstrap_mean(known, seed=seed, control=control)
     return Reliability(score, dict(by_concept), accepted, refused)

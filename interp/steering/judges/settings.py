@@ -1,4 +1,4 @@
-"""Where a model answers, under which name, with which key, and how patient to be with it."""
+"""Checked settings of an endpoint: address, model, key and patience."""
 
 import ipaddress
 import math
@@ -12,9 +12,7 @@ from interp.core import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where a model answers, and how patient to be with it; see `EndpointJudge` for the
-    arguments.
-    """
+    """The settings of an endpoint; see `EndpointJudge` for the arguments."""
 
     url: str
     model: str
@@ -48,7 +46,7 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """Where questions are sent."""
+        """The address to which questions are sent."""
         base = self.url.rstrip("/")
         return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
 
@@ -83,7 +81,7 @@ def _require_address(url: str, key_from: str | None) -> None:
         raise InputError(
             "the url cannot be read; give the base address, such as https://host/v1"
         ) from None
-    # The message must not repeat what may be a password.
+    # The message must not repeat the url, which may contain a password.
     if (
         parts.scheme not in ("http", "https")
         or not host

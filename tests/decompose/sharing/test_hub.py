@@ -252,7 +252,7 @@ def test_a_file_that_is_not_the_one_that_was_pushed_is_refused_and_removed(
 
 def test_the_hub_s_own_hash_and_the_one_asked_for_are_checked_too(hub, snmf):
     pushed(hub, snmf)
-    with pytest.raises(UnavailableError, match=f"but {'0' * 64} was asked for"):
+    with pytest.raises(UnavailableError, match=f"but {'0' * 64} was requested"):
         pulled(hub, sha256="0" * 64)
     hub.lying = True
     with pytest.raises(UnavailableError, match=f"but {'f' * 64} the hub says"):
