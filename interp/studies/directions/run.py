@@ -218,9 +218,8 @@ class _Study:
         if unreadable >= UNREADABLE:
             self.notes.append(
                 f"Of the {protocol.samples} images that directions were found in (seed "
-                f"{protocol.directions_seed}), {100 * unreadable:.1f} "
-                "% have a factor that cannot be read; the gate, on other images, allows less than "
-                f"{100 * UNREADABLE:.0f} %."
+                f"{protocol.directions_seed}), {100 * unreadable:.1f} % have a factor that cannot "
+                f"be read; the gate, on other images, allows less than {100 * UNREADABLE:.0f} %."
             )
         self.truth = regression_directions(self.acts, self.values)
         self.choose = self._trial(protocol.choose, protocol.strengths_seed)
