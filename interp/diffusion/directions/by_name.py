@@ -1,4 +1,4 @@
-"""Directions by the name of the method that finds them."""
+"""Directions by the name of their method."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
@@ -28,7 +28,7 @@ UNLABELLED: tuple[Method, ...] = ("noiseclr", "jacobian")
 """Methods that run the network without labels."""
 
 JACOBIAN_ITERATIONS = 4
-"""Each step goes on from the vectors of the step before, so that few are enough."""
+"""Few are enough, as each step starts from the vectors of the step before."""
 
 
 def find_directions(
@@ -42,18 +42,18 @@ def find_directions(
     iterations: int = 60,
     seed: int = 0,
 ) -> StepDirections:
-    """`count` directions of a site by one method; the supervised ones give one per factor, and are
-    named so.
+    """`count` directions of a site by one method; supervised ones give one per factor, named after
+    it.
 
     Args:
-        factors: each recorded image's values; only the supervised methods look at them.
+        factors: each recorded image's values, for the supervised methods.
         per_side: labelled samples on either side of a mean difference, at most a third of all.
-        iterations: of semi-NMF and of NoiseCLR; the SAE takes five times as many steps.
+        iterations: of semi-NMF and NoiseCLR; the SAE takes five times as many steps.
 
     Raises:
-        InputError: an unknown method, or what the method itself refuses.
+        InputError: an unknown method, or as the method.
 
-    Cost: that of the method (see each).
+    Cost: that of the method.
 
     Example:
         >>> find_directions("ica", model, acts, {}, count=4)
