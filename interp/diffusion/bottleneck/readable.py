@@ -134,9 +134,8 @@ def readable(
 
     Example:
         >>> passing = record_passing(model, 512, seed=0)
-        >>> readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9)).best(
-        ...     "radius"
-        ... ).site
+        >>> found = readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9))
+        >>> found.best("radius").site
     """
     count, total = passing.values.shape[:2]
     chosen = tuple(range(total)) if steps is None else tuple(steps)
@@ -153,19 +152,15 @@ def readable(
             f"{len(rows)} images with known factors, {held_out:.0%} held out; give at least "
             f"{LEAST}, and hold out a part"
         )
-    flat = [(name, table[rows[:cut], i].std()) for i, name in enumerate(labels)]
-    if any(spread < 1e-9 for _, spread in flat):
-        raise InputError(
-            f"{next(name for name, spread in flat if spread < 1e-9)!r} is the same in every "
-            "image; leave it out"
-        )
+    constant = [name for i, name in enumerate(labels) if table[rows[:cut], i].std() < 1e-9]
+    if constant:
+        raise InputError(f"{constant[0]!r} is the same in every image; leave it out")
     readings = []
     for step in chosen:
-        both = [
+        (site, fits), (image, _) = (
             _probed(values[:, step], table, rows[:cut], rows[cut:], seed)
             for values in (passing.values, passing.noised)
-        ]
-        (site, fits), (image, _) = both
+        )
         named = zip(labels, site, image, fits, strict=True)
         readings += [
             Reading(
@@ -271,9 +266,8 @@ def readable_writable(
     Cost: none; everything was measured before.
 
     Example:
-        >>> readable_writable(
-        ...     reading, {name: score.change for name, score in scores.items()}, found.at(range(20))
-        ... )["colour"].verdict
+        >>> effects = {name: score.change for name, score in scores.items()}
+        >>> readable_writable(reading, effects, found.at(range(20)))["colour"].verdict
     """
     if sign not in (1, -1):
         raise InputError(
@@ -289,10 +283,8 @@ def readable_writable(
                 )
         found = reading.best(factor) if step is None else reading.at(step)[factor]
         effect, slope = effects[factor], None if slopes is None else slopes[factor]
+        carried = slope is not None and slope.low >= least_slope
         way = _way(effect, sign, least_effect)
-        verdict = _verdict(
-            found.site.low >= least_read, way, slope is not None and slope.low >= least_slope
-        )
         rows.append(
             ReadWrite(
                 factor=factor,
@@ -301,7 +293,7 @@ def readable_writable(
                 image=found.image,
                 effect=effect,
                 slope=slope,
-                verdict=verdict,
+                verdict=_verdict(found.site.low >= least_read, way, carried),
             )
         )
     rule = (
@@ -322,9 +314,8 @@ def _usable(
             raise InputError(
                 f"{len(values)} values of {name!r} for {count} images; give one per image"
             )
-    table = torch.stack(
-        [values.detach().cpu().double() for values in labels.values()], dim=1
-    ).numpy()
+    columns = [values.detach().cpu().double() for values in labels.values()]
+    table = torch.stack(columns, dim=1).numpy()
     return table, ~np.isnan(table).any(axis=1)
 
 

@@ -59,6 +59,7 @@ def find_directions(
         >>> find_directions("ica", model, acts, {}, count=4)
     """
     require_known("method", method, METHODS)
+    rows = image_rows(acts)
     makers: dict[str, Callable[[], StepDirections]] = {
         "regression": lambda: regression_directions(acts, factors),
         "mean difference": lambda: mean_difference_directions(
@@ -68,16 +69,12 @@ def find_directions(
         "ica": lambda: ica_directions(acts, count, seed=seed),
         "snmf": lambda: dictionary_directions(
             acts,
-            fit_snmf(
-                image_rows(acts), 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed
-            ),
+            fit_snmf(rows, 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed),
             count=count,
         ),
         "sae": lambda: dictionary_directions(
             acts,
-            fit_sae(
-                image_rows(acts), 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed
-            ),
+            fit_sae(rows, 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed),
             count=count,
         ),
         "noiseclr": lambda: contrastive_directions(

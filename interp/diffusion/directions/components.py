@@ -9,7 +9,7 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.core.names import require_known
-from interp.diffusion.directions.step_directions import StepDirections, directions_like
+from interp.diffusion.directions.step_directions import StepDirections, directions_like, matched
 from interp.diffusion.records.activations import StepActivations
 
 Mode = Literal["joint", "per_step"]
@@ -47,7 +47,8 @@ def pca_directions(
     for step in range(acts.values.shape[1]):
         places, rows = _principal(acts.values[:, step].flatten(1), count)
         if before is not None:
-            order, signs = _matched(before, places)
+            unit = [values / values.norm(dim=0) for values in (before, places)]
+            order, signs = matched(unit[0].T @ unit[1])
             places, rows = places[:, order] * signs, rows[order] * signs[:, None]
         before = places
         found.append(rows)
@@ -114,15 +115,3 @@ def _principal(
     # The decomposition leaves the sign open: make the largest entry positive.
     signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
     return (places * sizes * signs.T).to(rows), (directions * signs).to(rows)
-
-
-def _matched(
-    before: Float[Tensor, "sample direction"], after: Float[Tensor, "sample direction"]
-) -> tuple[Tensor, Tensor]:
-    from scipy.optimize import linear_sum_assignment
-
-    unit = [values / values.norm(dim=0) for values in (before, after)]
-    correlations = unit[0].T @ unit[1]
-    _, order = linear_sum_assignment(-correlations.abs().numpy())
-    signs = correlations[range(len(order)), order].sign()
-    return torch.from_numpy(order), torch.where(signs == 0, 1, signs)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from interp.core import InputError, Progress, silent
-from interp.diffusion.directions.step_directions import StepDirections
+from interp.diffusion.directions.step_directions import StepDirections, matched
 from interp.diffusion.edits.straight import answer, start_noise
 from interp.diffusion.records.activations import checked_window
 from interp.diffusion.sampling.ddim import STEPS, image_seeds
@@ -195,10 +195,8 @@ def away_from(
         InputError: nothing is left of a direction.
 
     Example:
-        >>> away_from(
-        ...     singular_vectors(model, noised, 499, 2, mask=face),
-        ...     singular_vectors(model, noised, 499, 8, mask=1 - face),
-        ... )
+        >>> inside = singular_vectors(model, noised, 499, 2, mask=face)
+        >>> away_from(inside, singular_vectors(model, noised, 499, 8, mask=1 - face))
     """
     basis = torch.linalg.qr(protected.directions.flatten(1).T).Q
     rows = found.directions.flatten(1)
@@ -291,9 +289,5 @@ def _start(width: int, count: int, start: Tensor | None, seed: int) -> Float[Ten
 def _continued(
     before: Float[Tensor, "vector channel y x"], after: Float[Tensor, "vector channel y x"]
 ) -> Tensor:
-    from scipy.optimize import linear_sum_assignment
-
-    overlaps = before.flatten(1) @ after.flatten(1).T
-    _, order = linear_sum_assignment(-overlaps.abs().numpy())
-    signs = overlaps[range(len(before)), order].sign()
-    return after[order] * rearrange(torch.where(signs == 0, 1, signs), "vector -> vector 1 1 1")
+    order, signs = matched(before.flatten(1) @ after.flatten(1).T)
+    return after[order] * rearrange(signs, "vector -> vector 1 1 1")

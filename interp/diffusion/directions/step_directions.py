@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import InputError
@@ -120,6 +120,17 @@ def directions_like(
         method=method,
         seed=acts.seed,
     )
+
+
+def matched(
+    overlaps: Float[Tensor, "before after"],
+) -> tuple[Int[Tensor, " before"], Float[Tensor, " before"]]:
+    """The one-to-one order of `after` with the largest absolute overlaps, and their signs."""
+    from scipy.optimize import linear_sum_assignment
+
+    _, order = linear_sum_assignment(-overlaps.abs().numpy())
+    signs = overlaps[range(len(order)), order].sign()
+    return torch.from_numpy(order), torch.where(signs == 0, 1, signs)
 
 
 def random_like(

@@ -38,12 +38,8 @@ class StepStatistics:
     explained: Float[Tensor, " direction"]
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, f"{share:.1%}")
-            for name, share in zip(
-                self.directions.names[:12], self.explained[:12].tolist(), strict=True
-            )
-        ]
+        shares = [f"{share:.1%}" for share in self.explained[:12].tolist()]
+        rows = list(zip(self.directions.names[:12], shares, strict=True))
         body = table(
             ("component", "share of the variance"),
             rows,
@@ -72,9 +68,8 @@ def streamed_statistics(
     `kept · d` numbers and one part.
 
     Example:
-        >>> streamed_statistics(
-        ...     record_steps(model, 500, seed=seed) for seed in range(100)
-        ... ).explained
+        >>> parts = (record_steps(model, 500, seed=seed) for seed in range(100))
+        >>> streamed_statistics(parts).explained
     """
     from sklearn.decomposition import IncrementalPCA
 

@@ -125,14 +125,11 @@ def fit_boundary(
     length = float(np.linalg.norm(weights))
     normal = torch.from_numpy(weights / length).to(values).reshape(values.shape[2:])
     share = float(above[test].mean())
-    accuracy = bootstrap_mean(right, seed=seed, control=max(share, 1 - share))
-    intercept = float(machine.intercept_[0]) / length
-    spread = float((rows[fit] @ (weights / length)).std())
     return Boundary(
         normal=normal,
-        intercept=intercept,
-        accuracy=accuracy,
-        spread=spread,
+        intercept=float(machine.intercept_[0]) / length,
+        accuracy=bootstrap_mean(right, seed=seed, control=max(share, 1 - share)),
+        spread=float((rows[fit] @ (weights / length)).std()),
         space=space,
         site=passing.site,
         step=step,

@@ -241,9 +241,8 @@ class CurvedEdit:
                 flat, place, shift
             )
             if self.random is not None:
-                change = change.norm(dim=1, keepdim=True) * _unit(
-                    change.shape[1], self.random, step
-                )
+                unit = _unit(change.shape[1], self.random, step)
+                change = change.norm(dim=1, keepdim=True) * unit
             return value + change.reshape(value.shape).to(value)
 
         return hook
@@ -282,15 +281,12 @@ def _terms(units: Float[Tensor, "image factor"], degree: int) -> Float[Tensor, "
     """All products of up to `degree` factors, the constant first."""
     columns = [torch.ones(len(units), dtype=units.dtype, device=units.device)]
     for power in range(1, degree + 1):
-        columns += [
-            units[:, chosen].prod(dim=1)
-            for chosen in map(list, combinations_with_replacement(range(units.shape[1]), power))
-        ]
+        chosen = combinations_with_replacement(range(units.shape[1]), power)
+        columns += [units[:, list(factors)].prod(dim=1) for factors in chosen]
     return torch.stack(columns, dim=1)
 
 
 def _unit(width: int, seed: int, step: int) -> Float[Tensor, " d"]:
-    drawn = torch.randn(
-        width, generator=torch.Generator().manual_seed(seed * 100_003 + step), dtype=torch.double
-    )
+    generator = torch.Generator().manual_seed(seed * 100_003 + step)
+    drawn = torch.randn(width, generator=generator, dtype=torch.double)
     return drawn / drawn.norm()

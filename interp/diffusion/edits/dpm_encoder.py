@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.edits.inversion import require_images
-from interp.diffusion.edits.straight import AnyEdit, answer, answers, edited_step
+from interp.diffusion.edits.straight import AnyEdit, Rule, answer, answers, edited_step
 from interp.diffusion.sampling.ddim import STEPS
 from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
 from interp.diffusion.sampling.levels import MOST_ETA, ddim
@@ -146,28 +146,25 @@ def decode_code(
     Cost: `steps` evaluations of the network, twice at steps that an asymmetric edit changes.
 
     Example:
-        >>> decode_code(
-        ...     model,
-        ...     encode(model, blues),
-        ...     edit=CurvedEdit(curves, to_red, window=range(14, 20), settle=True),
-        ...     with_rest=False,
-        ... )
+        >>> edit = CurvedEdit(curves, to_red, window=range(14, 20), settle=True)
+        >>> decode_code(model, encode(model, blues), edit=edit, with_rest=False)
     """
     checked_labels(labels, len(code.start))
     scheduler, levels = ddim(model, code.steps)
     images = code.start
     silence = torch.zeros_like(images)
+    rule: Rule = "symmetric" if edit is None else edit.rule
     if edit is not None:
         edit.require_sampler(levels.timesteps)
     with labelled(model.module, labels):
         for place, time in enumerate(levels.timesteps[code.first :]):
+            step = code.first + place
             noise = code.noises[place] if place < len(code.noises) else silence
-            plain, edited = answers(model, images, time, code.first + place, edit)
-            rule = "symmetric" if edit is None else edit.rule
+            plain, edited = answers(model, images, time, step, edit)
             images = edited_step(
                 scheduler,
                 levels,
-                code.first + place,
+                step,
                 images,
                 plain,
                 edited,

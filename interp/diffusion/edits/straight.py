@@ -81,17 +81,14 @@ class Edit:
                 f"{len(self.strengths)} strengths were given for {len(self.directions)} "
                 "directions; give one each"
             )
-        if self.window is not None:
-            missing = [
-                step
-                for step in checked_window(self.window, self.directions.total)
-                if step not in self.directions.steps
-            ]
-            if missing:
-                raise InputError(
-                    f"the directions have nothing for step {missing[0]}; they were found at "
-                    f"{list(self.directions.steps)}"
-                )
+        if self.window is None:
+            return
+        window = checked_window(self.window, self.directions.total)
+        if missing := [step for step in window if step not in self.directions.steps]:
+            raise InputError(
+                f"the directions have nothing for step {missing[0]}; they were found at "
+                f"{list(self.directions.steps)}"
+            )
 
     def changes(self) -> dict[int, Float[Tensor, "channel y x"]]:
         """What is added at each edited step."""
@@ -223,15 +220,12 @@ def edited_step(
     """One step of a sampler from the network's `plain` and `edited` answers."""
     time, eta = levels.timesteps[step], min(eta, MOST_ETA)
     changed = scheduler.step(edited, time, images, eta=eta, variance_noise=noise)
-    moved: Tensor = changed.prev_sample
-    if rule == "symmetric" or edited is plain:
-        return moved
-    kept = scheduler.step(plain, time, images, eta=eta, variance_noise=noise)
-    root = float(levels.after[step]) ** 0.5
-    asymmetric: Tensor = kept.prev_sample + root * (
-        changed.pred_original_sample - kept.pred_original_sample
-    )
-    return asymmetric
+    made: Tensor = changed.prev_sample
+    if rule == "asymmetric" and edited is not plain:
+        kept = scheduler.step(plain, time, images, eta=eta, variance_noise=noise)
+        moved = changed.pred_original_sample - kept.pred_original_sample
+        made = kept.prev_sample + float(levels.after[step]) ** 0.5 * moved
+    return made
 
 
 def answer(

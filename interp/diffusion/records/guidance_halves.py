@@ -113,14 +113,8 @@ def sample_guided(
     evaluations of the UNet, twice that at steps with an asymmetric edit.
 
     Example:
-        >>> sample_guided(
-        ...     guided(model, 3.0),
-        ...     16,
-        ...     Edit(directions["x"], (0.04,)),
-        ...     reach="difference",
-        ...     seed=7,
-        ...     labels=labels,
-        ... )
+        >>> pair, edit = guided(model, 3.0), Edit(directions["x"], (0.04,))
+        >>> sample_guided(pair, 16, edit, reach="difference", seed=7, labels=labels)
     """
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
@@ -154,15 +148,8 @@ def _halves_of(pair: UNetModel) -> _Pair:
     if not hasattr(module, "unconditional") or not hasattr(module, "open"):
         raise InputError(f"{pair.name} is not guided; give guided(model, scale)")
     conditional_is_open = module.open is module.conditional
-    return _Pair(
-        pair,
-        UNetModel(
-            module.unconditional if conditional_is_open else module.conditional,
-            pair.scheduler,
-            name=pair.name,
-        ),
-        conditional_is_open,
-    )
+    hidden = module.unconditional if conditional_is_open else module.conditional
+    return _Pair(pair, UNetModel(hidden, pair.scheduler, name=pair.name), conditional_is_open)
 
 
 def _answers(

@@ -38,9 +38,7 @@ def guided(
     Cost: two evaluations of the UNet for each; no extra memory for weights.
 
     Example:
-        >>> empty, cat = (
-        ...     prompted(unet, text_condition(folder, prompt)) for prompt in ("", "a cat")
-        ... )
+        >>> empty, cat = (prompted(unet, text_condition(folder, text)) for text in ("", "a cat"))
         >>> acts = record_steps(guided(cat, 7.5, against=empty), 64, seed=0)
     """
     require_known("half", half, ("conditional", "unconditional"))

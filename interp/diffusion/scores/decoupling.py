@@ -54,9 +54,8 @@ def decoupled_strengths(
     Cost: `count + iterations` samplings of the trial's images.
 
     Example:
-        >>> found = decoupled_strengths(
-        ...     trial, lambda s: CurvedEdit(curves, s, window=range(17, 20)), 4, "x"
-        ... )
+        >>> edit = partial(CurvedEdit, curves, window=range(17, 20))
+        >>> decoupled_strengths(trial, edit, 4, "x").strengths
     """
     require_known("factor", factor, trial.judge.factors)
     target = torch.zeros(len(trial.judge.factors), dtype=torch.double)

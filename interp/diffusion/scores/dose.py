@@ -34,17 +34,15 @@ class DoseResponse:
     dropped: int
 
     def _repr_html_(self) -> str:
-        cells = zip(
-            self.strengths,
-            score_cells(self.changes, signed=True),
-            score_cells(self.kept),
-            self.changes,
-            strict=True,
+        rows = list(
+            zip(
+                (f"{strength:g}" for strength in self.strengths),
+                score_cells(self.changes, signed=True),
+                score_cells(self.kept),
+                (change.n for change in self.changes),
+                strict=True,
+            )
         )
-        rows = [
-            (f"{strength:g}", change, kept, change_score.n)
-            for strength, change, kept, change_score in cells
-        ]
         title = (
             f"Change in sd of the data: {axis_note(self.changes)}; share of an image's "
             f"contrast kept: {axis_note(self.kept)}"
@@ -92,12 +90,8 @@ def dose_response(
         images = trial.made(edit)
         columns.append((trial.judge.table(images) - trial.base)[:, place].numpy())
         random.append(trial.changes(random_edit(edit, seed=seed))[:, place].numpy())
-        kept.append(
-            (1 - (images - trial.images).square().flatten(1).sum(dim=1) / contrast)
-            .double()
-            .cpu()
-            .numpy()
-        )
+        lost = (images - trial.images).square().flatten(1).sum(dim=1) / contrast
+        kept.append((1 - lost).double().cpu().numpy())
     moved, control = np.stack(columns, axis=1), np.stack(random, axis=1)
     readable = ~(np.isnan(moved).any(axis=1) | np.isnan(control).any(axis=1))
     require_readable(readable, "images, at every strength,", "take smaller ones")
@@ -106,13 +100,11 @@ def dose_response(
         bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean()))
         for i in range(len(strengths))
     )
-    monotone = bootstrap_mean(
-        _ranks(moved, strengths), seed=seed, control=float(_ranks(control, strengths).mean())
-    )
+    chance = float(_ranks(control, strengths).mean())
     return DoseResponse(
         strengths=tuple(float(s) for s in strengths),
         changes=changes,
-        monotone=monotone,
+        monotone=bootstrap_mean(_ranks(moved, strengths), seed=seed, control=chance),
         kept=tuple(bootstrap_mean(values[readable], seed=seed) for values in kept),
         dropped=int((~readable).sum()),
     )

@@ -130,8 +130,7 @@ def fresh_trial(
         model, count, None, seed=seed, steps=steps, eta=eta, labels=labels, batch_size=batch_size
     )
     base = judge.table(images)
-    readable = ~base.isnan().any(dim=1)
-    require_readable(readable, "images", "see whether the network passes its gate")
+    require_readable(~base.isnan().any(dim=1), "images", "see whether the network passes its gate")
     return Trial(
         model=model,
         judge=judge,
@@ -249,26 +248,18 @@ def score_edit(
         return bootstrap_mean(values, seed=seed, control=float(control.mean()))
 
     size, random_size = np.abs(moved), np.abs(random)
-    leaks = {trial.judge.factors[i]: score(size[:, i], random_size[:, i]) for i in others}
-    nothing = Score(0.0, 0.0, 0.0, n=len(moved), seed=seed, control=0.0)
-    leak = (
-        score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1))
-        if others
-        else nothing
-    )
-    right = score(
-        (sign * moved[:, place] > 0).astype(float), (sign * random[:, place] > 0).astype(float)
-    )
-    strength = (
-        edit.strengths[0] if len(edit.strengths) == 1 else float(np.linalg.norm(edit.strengths))
-    )
+    leak = Score(0.0, 0.0, 0.0, n=len(moved), seed=seed, control=0.0)
+    if others:
+        leak = score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1))
+    right, chance = ((sign * values[:, place] > 0).astype(float) for values in (moved, random))
+    one = len(edit.strengths) == 1
     return EditScore(
         target=target,
-        strength=strength,
+        strength=edit.strengths[0] if one else float(np.linalg.norm(edit.strengths)),
         change=score(moved[:, place], random[:, place]),
-        right_sign=right,
+        right_sign=score(right, chance),
         leak=leak,
-        leaks=leaks,
+        leaks={trial.judge.factors[i]: score(size[:, i], random_size[:, i]) for i in others},
         dropped=dropped,
         reached=reached,
     )

@@ -145,9 +145,8 @@ def common_strength(
             return Matched(strength, found, True, tuple(tried))
         low, high = (max(low, strength), high) if found < wanted else (low, min(high, strength))
         guess = min(strength * min(max(wanted / max(found, 1e-3), 0.25), 4.0), most)
-        strength = (
-            guess if low < guess < high else (low * high) ** 0.5 if 0 < low < high < most else guess
-        )
+        between = low < guess < high or not 0 < low < high < most
+        strength = guess if between else (low * high) ** 0.5
     nearest = min(tried, key=lambda pair: (abs(pair[1] - wanted), pair[0]))
     return Matched(*nearest, False, tuple(tried))
 

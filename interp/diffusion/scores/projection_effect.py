@@ -103,9 +103,8 @@ def projection_effect(
     samplings of the trial's images.
 
     Example:
-        >>> projection_effect(
-        ...     trial, directions["x"], directions["radius"], "x", "radius", 0.04
-        ... ).leak_left
+        >>> x, radius = directions["x"], directions["radius"]
+        >>> projection_effect(trial, x, radius, "x", "radius", 0.04).leak_left
     """
     for factor in (target, named):
         require_known("factor", factor, trial.judge.factors)
@@ -120,12 +119,8 @@ def projection_effect(
     ]
     if keep_length:
         removed = [left.scaled(float(direction.norms)) for left in removed]
-    changes = np.stack(
-        [
-            trial.changes(Edit(used, (strength,), rule, window)).numpy()
-            for used in (direction, *removed)
-        ]
-    )
+    edits = [Edit(used, (strength,), rule, window) for used in (direction, *removed)]
+    changes = np.stack([trial.changes(edit).numpy() for edit in edits])
     places = [trial.judge.factors.index(factor) for factor in (target, named)]
     kept: Bool[np.ndarray, " image"] = ~np.isnan(changes[:, :, places]).any(axis=(0, 2))
     require_readable(kept, "edited images", "take a smaller strength")

@@ -70,18 +70,14 @@ def separation_at(
         return np.asarray(values[generator.integers(0, len(values), len(values))].mean(axis=0))
 
     draws = [_best(np.stack([drawn(values) for values in measured])) for _ in range(resamples)]
-    control = float(
-        np.mean(
-            [_best(generator.standard_normal((len(measured), *factors))) for _ in range(resamples)]
-        )
-    )
-    value = _best(np.stack([values.mean(axis=0) for values in measured]))
+    size = (len(measured), *factors)
+    chance = [_best(generator.standard_normal(size)) for _ in range(resamples)]
     return Score.of_draws(
-        value,
+        _best(np.stack([values.mean(axis=0) for values in measured])),
         draws,
         n=min(len(values) for values in measured),
         seed=seed,
-        control=control,
+        control=float(np.mean(chance)),
     )
 
 

@@ -53,14 +53,8 @@ def translation_score(
             fewer than 8 readable pairs.
 
     Example:
-        >>> translation_score(
-        ...     blues,
-        ...     translate(model, blues, labels=blue, to=red),
-        ...     read_shapes,
-        ...     "colour",
-        ...     0.75,
-        ...     1.0,
-        ... )
+        >>> reds = translate(model, blues, labels=blue, to=red)
+        >>> translation_score(blues, reds, read_shapes, "colour", 0.75, 1.0)
     """
     if images.shape != translated.shape or not low < high:
         raise InputError(
@@ -75,11 +69,10 @@ def translation_score(
     then = {name: value[readable].numpy() for name, value in after.items()}
     was = (first[factor] >= low) & (first[factor] <= high)
     inside = (then[factor] >= low) & (then[factor] <= high)
-    success = bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean()))
     others = [name for name in first if name != factor and float(first[name].std()) > 1e-6]
     return Translation(
         factor,
-        success,
+        bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean())),
         {name: _kept(first[name], then[name], seed) for name in others},
         int((~readable).sum()),
     )
@@ -92,11 +85,8 @@ def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
     def share(places: np.ndarray) -> np.ndarray:
         rows = places.astype(int)
         x, y = before[rows], after[rows]
-        return np.asarray(
-            1
-            - ((y - x) ** 2).sum(axis=-1)
-            / np.maximum(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1), 1e-12)
-        )
+        whole = ((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+        return np.asarray(1 - ((y - x) ** 2).sum(axis=-1) / np.maximum(whole, 1e-12))
 
     control = float(1 - ((permuted - before) ** 2).sum() / ((before - before.mean()) ** 2).sum())
     return bootstrap_statistic(

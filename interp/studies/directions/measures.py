@@ -32,13 +32,8 @@ def contact_sheet(
     Cost: a sampling of the images per strength that is not 0.
 
     Example:
-        >>> contact_sheet(
-        ...     model,
-        ...     trial.images[:6],
-        ...     directions["x"],
-        ...     (-0.08, -0.04, 0.0, 0.04, 0.08),
-        ...     seed=trial.seed,
-        ... )
+        >>> strengths = (-0.08, -0.04, 0.0, 0.04, 0.08)
+        >>> contact_sheet(model, trial.images[:6], directions["x"], strengths, seed=trial.seed)
     """
 
     def made(strength: float) -> Tensor:

@@ -86,11 +86,8 @@ def study_directions(
     5 minutes for the shipped networks.
 
     Example:
-        >>> study_directions(
-        ...     load_generator("data/models/shapes_study"),
-        ...     read_shapes,
-        ...     shape_images(2000, seed=99).images,
-        ... )
+        >>> model = load_generator("data/models/shapes_study")
+        >>> study_directions(model, read_shapes, shape_images(2000, seed=99).images)
     """
     start = time.perf_counter()
     # Once for all, so that a scheduler that clips is warned of only once.
@@ -165,13 +162,13 @@ class _Study:
     def _gate(self) -> Gate | None:
         if self.data is None:
             return None
-        protocol, labels = self.protocol, self._labels(self.protocol.gate)
+        protocol = self.protocol
         made = sample(
             self.model,
             protocol.gate,
             seed=protocol.gate_seed,
             steps=protocol.steps,
-            labels=labels,
+            labels=self._labels(protocol.gate),
             progress=self.progress,
         )
         return sanity_gate(made, self.data, self.read, seed=protocol.gate_seed)
@@ -207,9 +204,8 @@ class _Study:
         self.judge = judge_of(self.read, self.acts.images if self.data is None else self.data)
         table = factor_table(self.read, self.acts.images)
         self.values = {name: table[name] for name in self.judge.factors}
-        unreadable = float(
-            torch.stack(list(self.values.values())).isnan().any(dim=0).double().mean()
-        )
+        missing = torch.stack(list(self.values.values())).isnan().any(dim=0)
+        unreadable = float(missing.double().mean())
         if unreadable >= UNREADABLE:
             self.notes.append(
                 f"Of the {protocol.samples} images that directions were found in (seed "
@@ -300,14 +296,12 @@ class _Study:
     def _strengths(self, directions: StepDirections) -> list[Matched]:
         """The strength of every direction at which it has the wanted effect."""
         choose = self.choose.first(max(LEAST, self.protocol.choose // 2))
-        length, wanted = self._length(), self.protocol.wanted
+        wanted, most = self.protocol.wanted, 4 * self._length()
         found: list[Matched] = []
         for name in directions.names:
             # Directions of one method need similar strengths: start from the last one's.
-            start = found[-1].strength if found else 0.1 * length
-            found.append(
-                common_strength(choose, directions[name], wanted, start=start, most=4 * length)
-            )
+            start = found[-1].strength if found else 0.1 * self._length()
+            found.append(common_strength(choose, directions[name], wanted, start=start, most=most))
         return found
 
     def _length(self) -> float:
