@@ -1,6 +1,4 @@
-"""The command line's part for generators: train one, find directions, edit with them, invert
-images, and report on it all.
-"""
+"""`interp diffusion`: train a generator, find directions, edit with them, invert images, report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -198,7 +196,7 @@ def edit(
             judge = _judge(network, known, direction.total, seed + 1, progress)
             strength = _strength(network, judge, direction, factor or name, effect or 0.0, seed + 1)
         labels = labels_for(network, count)
-        # By the sampler of the edited ones, with which they share a row.
+        # By the sampler of the edited images, which share their row.
         images = sample_edited(
             network, count, None, seed=seed, steps=direction.total, labels=labels
         )
@@ -310,7 +308,7 @@ def report(
 def _judge(
     network: "UNetModel", known: Known | None, steps: int, seed: int, progress: Progress
 ) -> "Judge":
-    """Who reads the factors of the network's data, or plain measures of images of its own."""
+    """The reader of the network's data, or plain measures in units of its own images."""
     from interp.diffusion import judge_of, sample
     from interp.diffusion.images.plain_measures import read_layout
 
@@ -329,7 +327,7 @@ def _strength(
     effect: float,
     seed: int,
 ) -> float:
-    """The strength with the wanted effect, found on images of its own."""
+    """The strength with the wanted effect, found on other images."""
     from interp.diffusion import fresh_trial, strength_for
 
     require_known("factor", factor, judge.factors, "give --factor")

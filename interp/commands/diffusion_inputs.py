@@ -1,6 +1,4 @@
-"""What the command line gives generators: a network, its data and who reads it, labels, images of
-a file.
-"""
+"""Inputs of `interp diffusion`: a network, its data with a reader, labels, and images of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,12 @@ if TYPE_CHECKING:
 
 DATA = ("shapes", "pendulum", "digits", "fashion")
 HELD_OUT = 99
-"""The seed of drawn images that generated ones are compared with; no training has it."""
+"""The seed of drawn images to compare generated ones with; no training uses it."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """Images with known factors: what reads them, the images, and what they are in words."""
+    """Images with a reader of their factors, and what they are in words."""
 
     read: "Reader"
     images: "Tensor"
@@ -50,7 +48,7 @@ def load(model: str | None, progress: Progress = silent) -> "UNetModel":
 
 
 def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> Known:
-    """The images of a name: `shapes`, `pendulum` (drawn, in the size given), `digits=FILE`, or
+    """The images of a name: `shapes`, `pendulum` (drawn in `size`), `digits=FILE` or
     `fashion[=FOLDER]`.
 
     Raises:
@@ -74,7 +72,7 @@ def known_data(name: str, count: int, *, seed: int, size: int | None = None) -> 
 
 
 def data_of(model: str | None, network: "UNetModel", name: str | None) -> Known | None:
-    """What a network's images are, by the name given or by its recipe; None where neither says.
+    """A network's data by the name given or by its recipe; None without either.
 
     Raises:
         InputError: an unknown name, or images of another shape than the network's.
@@ -93,10 +91,10 @@ def data_of(model: str | None, network: "UNetModel", name: str | None) -> Known 
 
 
 def labels_for(network: "UNetModel", count: int) -> "Labels | None":
-    """Every class in turn for a network that takes classes, None for one that takes nothing.
+    """Every class in turn for a network of classes, None for one without labels.
 
     Raises:
-        InputError: the network takes vectors or texts, which only its user can give.
+        InputError: the network takes vectors, which only its user can give.
     """
     import torch
 
@@ -115,8 +113,8 @@ def labels_for(network: "UNetModel", count: int) -> "Labels | None":
 
 
 def read_images(path: Path) -> "Tensor":
-    """Images from a .npy file, or from the first tensor of a .safetensors one; bytes become values
-    from −1 to 1.
+    """Images from a .npy file, or from `images` or else the first tensor of a .safetensors file;
+    bytes become values from −1 to 1.
 
     Raises:
         UnavailableError: the file cannot be read.
@@ -153,7 +151,7 @@ def _place(model: str | None) -> str:
 
 
 def _recipe_data(model: str | None) -> str | None:
-    """The data that a network's recipe names, if it is one that can be drawn here."""
+    """The data that a network's recipe names, if it can be drawn here."""
     from interp.core.files import read_json
 
     path = Path(_place(model)) / "recipe.json"

@@ -1,5 +1,5 @@
-"""Image generators: train and sample them, ask what goes through their bottleneck, find directions
-there, edit with them, judge edits.
+"""Image generators: sample them, test their bottleneck, find directions there, make and score
+edits.
 """
 
 from interp.core.moved import forwarding
@@ -148,20 +148,11 @@ __getattr__ = forwarding(
     __name__,
     {
         **dict.fromkeys(
-            (
-                "DirectionsProtocol",
-                "DirectionsResult",
-                "study_directions",
-            ),
+            ("DirectionsProtocol", "DirectionsResult", "study_directions"),
             "interp.studies.directions",
         ),
         **dict.fromkeys(
-            (
-                "GeneratorSettings",
-                "load_generator",
-                "train_generator",
-                "training_curve",
-            ),
+            ("GeneratorSettings", "load_generator", "train_generator", "training_curve"),
             "interp.testbeds.generators",
         ),
     },

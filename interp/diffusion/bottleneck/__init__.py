@@ -1,1 +1,1 @@
-"""What goes through a site of a generator: exchanged, clamped, read off, written."""
+"""What goes through a site of a generator: interchanged, clamped, read and written."""

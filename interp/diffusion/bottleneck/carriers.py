@@ -1,6 +1,4 @@
-"""Causal paths inside a UNet: what share of an edit's effect goes on through the bottleneck, and
-what through each skip connection.
-"""
+"""Causal paths in a UNet: the shares of an edit's effect through the bottleneck and each skip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +19,10 @@ from interp.diffusion.scores.effects import Trial
 
 @dataclass(frozen=True)
 class Carried:
-    """One carrier's part in what an edit does to one factor.
+    """One carrier's part in an edit's effect on one factor.
 
-    `lost` is the share of the effect that is gone when this carrier is clamped, `kept` the share
-    that is left when every other one is. NaN where the edit has no sure effect on the factor, or
-    too few images could be read.
+    `lost` is the share of the effect that is lost when this carrier is clamped, `kept` the share
+    left when all others are. NaN where the edit has no sure effect or too few images are readable.
     """
 
     carrier: str
@@ -38,9 +35,9 @@ class Carried:
 class CarrierShares:
     """A row per carrier and factor.
 
-    `whole` is the edit's mean change of each factor in sd of the data, its control that of a random
-    direction of equal norm. `direct` is the share that is left when every carrier is clamped: what
-    the edit puts into the network's answers without their being looked at again.
+    `whole` is the edit's mean change of each factor in standard deviations of the data, its control
+    a random direction of equal norm. `direct` is the share left when every carrier is clamped: what
+    the edit adds to the network's answers without passing through the network again.
     """
 
     rows: tuple[Carried, ...]
@@ -66,19 +63,14 @@ class CarrierShares:
 
     def _repr_html_(self) -> str:
         lost, kept = [row.lost for row in self.rows], [row.kept for row in self.rows]
-        columns = (
-            [row.factor for row in self.rows],
-            [row.carrier for row in self.rows],
-            score_cells(lost),
-            score_cells(kept),
-        )
+        named = ([row.factor for row in self.rows], [row.carrier for row in self.rows])
         caption = (
             f"Share of the effect; lost: this carrier clamped ({axis_note(lost)}), kept: every "
             f"other clamped ({axis_note(kept)})"
         )
         shares = table(
             ("factor", "carrier", "lost", "kept alone"),
-            list(zip(*columns, strict=True)),
+            list(zip(*named, score_cells(lost), score_cells(kept), strict=True)),
             caption=caption,
         )
         whole, direct = list(self.whole.values()), [self.direct[factor] for factor in self.whole]
@@ -108,42 +100,40 @@ def carrier_shares(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CarrierShares:
-    """Make the edited images again while a carrier is clamped to what it is in the unedited run of
-    the same seed, and see what is missing.
+    """Remake the edited images with carriers clamped to their values in the unedited run of the
+    same seed, and measure what is lost.
 
-    An edit of the bottleneck changes the network's answer at once, and by way of the changed image
-    whatever the network computes at later steps: the bottleneck and every skip connection. Clamped
-    are the bottleneck (what the edit adds comes on top) or a skip at every step, both where the
-    edit is made and in the unedited answer of the asymmetric rule. With `E` the mean change of a
-    factor, `lost` is `1 − E(one clamped) / E(none clamped)` and `kept` is `E(all others clamped) /
-    E(none clamped)`, both over the same images. Carriers work together and stand in for each other,
-    so shares need not add up to 1. What is not clamped is the sampler's own memory of the image.
+    An edit of the bottleneck changes the network's answer at once and, through the changed image,
+    the bottleneck and every skip connection at later steps. The bottleneck (the edit comes on top)
+    or a skip is clamped at every step, in both answers of the asymmetric rule. With `E` the mean
+    change of a factor, `lost` is `1 − E(one clamped) / E(none clamped)` and `kept` is `E(all others
+    clamped) / E(none clamped)`, over the same images. Carriers interact and stand in for each
+    other, so shares need not add up to 1. The sampler's own memory of the image is not clamped.
 
-    Each control is the same difference under a random direction of equal norm, by the edit's whole
-    effect: 0 where clamping alone moves no factor.
+    Each control is the same difference under a random direction of equal norm, over the edit's
+    whole effect: 0 where clamping alone moves no factor.
 
     Args:
         edit: of the bottleneck, by either rule; its strength chosen on other seeds.
-        factors: whose shares are measured; None for all that the trial's judge reads.
+        factors: those to measure; None for all of the trial's judge.
         carriers: `mid`, and `skip0` (from the first convolution) to the deepest; None for all.
-            "Others" are always all others.
+            Others always means all others.
 
     Raises:
         InputError: an edit of another site or sampler, an unknown factor or carrier, a network
-            whose way up is not one of resnets that read a skip each, a model made by `guided`, or
-            too few readable images.
+            whose up blocks are not resnets that each read a skip, a model made by `guided`, or too
+            few readable images.
 
     Source: the definition is ours; the shares are the indirect effects of mediation analysis (Pearl
     2001; for networks Vig et al. 2020, arXiv 2004.12265). Cost: `4 × carriers + 5` samplings of the
-    trial's images, most of them with two answers per step by the asymmetric rule; in memory what
-    all carriers hold at every step for one batch.
+    trial's images, mostly with two answers per step by the asymmetric rule; memory for all carriers
+    at every step of one batch.
 
     Example:
         >>> carrier_shares(trial, Edit(directions["x"], (0.04,)))["mid"]["x"].lost
     """
     if hasattr(trial.model.module, "unconditional"):
-        # Only the pass that hooks reach can be clamped: what the other carries would pass for the
-        # edit's direct share.
+        # Hooks clamp one pass only: what the other carries would count as the direct share.
         raise InputError(
             f"{trial.model.name} is guided, and only one of its two passes could be clamped; give "
             "a trial of the network itself"
@@ -157,15 +147,8 @@ def carrier_shares(
     for carrier in chosen:
         require_known("carrier", carrier, runner.carriers)
     every = frozenset(runner.carriers)
-    clamped = list(
-        dict.fromkeys(
-            [
-                frozenset[str](),
-                every,
-                *(names for name in chosen for names in (frozenset({name}), every - {name})),
-            ]
-        )
-    )
+    each = (names for name in chosen for names in (frozenset({name}), every - {name}))
+    clamped = list(dict.fromkeys([frozenset[str](), every, *each]))
     runs = [(used, names) for names in clamped for used in (edit, edit.randomised(seed))]
     changes = runner.changes(runs, progress)
     pairs = {
@@ -188,8 +171,8 @@ def carrier_shares(
 
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """Shares of one factor: for every set of clamped carriers there are the changes under the edit
-    and under the random direction.
+    """Shares of one factor, from the changes under the edit and a random direction for every set of
+    clamped carriers.
     """
 
     place: int
@@ -210,7 +193,7 @@ class _Shares:
         return bootstrap_mean(edited, seed=self.seed, control=float(random.mean()))
 
     def of(self, clamped: frozenset[str], *, lost: bool = False) -> Score:
-        """The share of the effect that is left with these carriers clamped, or that is lost."""
+        """The share of the effect that is left, or lost, with these carriers clamped."""
         if self.whole.low <= 0 <= self.whole.high:
             return self._nothing("the edit has no sure effect", self.whole.n)
         whole, left = _both(self._changes(frozenset(), 0), self._changes(clamped, 0))

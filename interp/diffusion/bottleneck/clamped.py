@@ -1,6 +1,4 @@
-"""Edits made while the bottleneck or skip connections of a UNet are clamped to what they are
-without the edit.
-"""
+"""Edits made with a UNet's bottleneck or skip connections clamped to their unedited values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,15 +24,15 @@ from interp.models.protocol import Frame
 MIDDLE = "mid"
 
 Values = Mapping[str, Tensor]
-"""What carriers hold at one step: `[image, channel, y, x]` each."""
+"""The carriers' values at one step: `[image, channel, y, x]` each."""
 Run = tuple[AnyEdit, frozenset[str]]
-"""An edit, and the carriers that are clamped."""
+"""An edit, and the carriers to clamp."""
 
 
 @dataclass(frozen=True)
 class _Skip:
-    """A resnet of the way up reads what comes from below in its first `width` channels, and a skip
-    connection in the others.
+    """A resnet of the up blocks: its first `width` input channels come from below, the others are
+    the skip.
     """
 
     name: str
@@ -43,13 +41,14 @@ class _Skip:
 
 
 def _skips_of(module: Any) -> tuple[_Skip, ...]:
-    """Deepest first; skips are numbered from the first convolution on."""
+    """Deepest first; `skip0` comes from the first convolution."""
     found: list[_Skip] = []
     try:
         total, width = skip_count(module), int(module.config.block_out_channels[-1])
-        for resnet in (resnet for block in module.up_blocks for resnet in block.resnets):
-            found.append(_Skip(f"skip{total - 1 - len(found)}", resnet, width))
-            width = int(resnet.out_channels)
+        for block in module.up_blocks:
+            for resnet in block.resnets:
+                found.append(_Skip(f"skip{total - 1 - len(found)}", resnet, width))
+                width = int(resnet.out_channels)
     except AttributeError as error:
         raise InputError(
             f"the way up of this {type(module).__name__} is not one of resnets that say their "
@@ -60,14 +59,14 @@ def _skips_of(module: Any) -> tuple[_Skip, ...]:
 
 @dataclass(frozen=True, eq=False)
 class ClampedRuns:
-    """Samples a trial's images, edited, with some carriers clamped to what they are in the unedited
+    """Samples a trial's images, edited, with some carriers clamped to their values in the unedited
     run of the same seeds.
 
-    Carriers are `mid` and every skip connection, `skip0` (from the first convolution) to the
-    deepest. At `mid` an edit comes on top of the clamp.
+    Carriers are `mid` and every skip, `skip0` (from the first convolution) to the deepest. At `mid`
+    an edit comes on top of the clamp.
 
     Raises:
-        InputError: a network whose way up is not one of resnets that read a skip each.
+        InputError: a network whose up blocks are not resnets that each read a skip.
 
     Example:
         >>> ClampedRuns(trial).changes([(edit, frozenset({"skip0"}))])
@@ -81,7 +80,7 @@ class ClampedRuns:
 
     @property
     def carriers(self) -> tuple[str, ...]:
-        """All of them, the bottleneck first."""
+        """All carriers, the bottleneck first."""
         return (MIDDLE, *(skip.name for skip in reversed(self._skips)))
 
     @cached_property
@@ -89,7 +88,7 @@ class ClampedRuns:
         return noise_levels(self.trial.model, self.trial.steps).timesteps
 
     def require(self, edit: AnyEdit) -> None:
-        """See that an edit is one of the bottleneck, for this sampler.
+        """Require an edit of the bottleneck, for this sampler.
 
         Raises:
             InputError: it is not.
@@ -104,8 +103,8 @@ class ClampedRuns:
     def changes(
         self, runs: Sequence[Run], progress: Progress = silent
     ) -> list[Float[np.ndarray, "image factor"]]:
-        """What every run does to every factor of every image, in sd of the data; NaN where an image
-        cannot be read before or after.
+        """Every run's change of every factor of every image, in standard deviations of the data;
+        NaN where an image is unreadable before or after.
 
         Cost: a sampling of the trial's images per run, and one more.
         """
@@ -134,7 +133,7 @@ class ClampedRuns:
         )
 
     def _recorded(self, found: list[Values], step: int, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The unedited answer; what every carrier holds is put into `found`."""
+        """The unedited answer; appends the carriers' values to `found`."""
         now: dict[str, Tensor] = {}
 
         def keep(name: str, value: Tensor, call: Call) -> None:

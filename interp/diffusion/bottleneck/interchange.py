@@ -1,8 +1,7 @@
-"""The interchange test: of what makes an image, how much goes through a site?
+"""The interchange test: how much of what makes an image goes through a site?
 
-Two images are sampled, and one of them again with the site's values of the other at every step.
-Where a factor follows, the site carries it. That a factor can be read off a site says nothing of
-the kind.
+Two images are sampled, then one again with the other's values at the site at every step. If a
+factor follows, the site carries it; that a probe reads it there would not show that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +24,11 @@ from interp.models import Call, Hook, UNetModel
 
 @dataclass(frozen=True)
 class Transfer:
-    """How much of one factor moved with the site's values, at the steps of one window.
+    """How much of one factor moves with the site's values at the steps of one window.
 
     `slope` is that of (f_out − f_A) on (f_B − f_A) over pairs: 1 where the site carries the factor,
-    0 where it does not. Its control is the same with the values of a third image in place of B's:
-    what remains of B once the third's own factor is accounted for.
+    0 where it does not. Its control uses the values of a third image in place of B's: B's slope
+    with the third's own factor accounted for.
     """
 
     factor: str
@@ -39,10 +38,10 @@ class Transfer:
 
 @dataclass(frozen=True, kw_only=True)
 class Interchange:
-    """The table of the test: a row per window and factor.
+    """The test's table: a row per window and factor.
 
-    `unchanged` is the largest difference of an image from itself when its own values are put back
-    (0 where the test is sound), `dropped` how many pairs had a factor that could not be read.
+    `unchanged` is the largest change of an image when its own values are put back (0 if the test is
+    sound); `dropped` counts pairs with an unreadable factor.
     """
 
     rows: tuple[Transfer, ...]
@@ -69,15 +68,8 @@ class Interchange:
             f"interchange at {', '.join(self.sites)} ({self.steps} steps, {self.dropped} pairs "
             f"dropped, self {self.unchanged:.1e})"
         )
-        return "\n".join(
-            [
-                head,
-                *(
-                    f"  steps {_words(row.window):7} {row.factor:10} {row.slope}"
-                    for row in self.rows
-                ),
-            ]
-        )
+        rows = (f"  steps {_words(r.window):7} {r.factor:10} {r.slope}" for r in self.rows)
+        return "\n".join([head, *rows])
 
     def _repr_html_(self) -> str:
         slopes = [row.slope for row in self.rows]
@@ -112,25 +104,25 @@ def interchange(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Interchange:
-    """Replace what sites held for image A by what they held for image B at every step, and see
-    which factors follow.
+    """Replace sites' values in image A by those of image B at every step, and see which factors
+    follow.
 
-    Slopes are least squares with an intercept, over `pairs` pairs of fresh seeds; the intervals are
-    bootstrapped over pairs. Beside the whole run every window of `windows` is tested alone (the
-    sites are A's own outside it). With `labels` A, B and the third image have the same one, so that
-    only what noise decides is asked about.
+    Slopes are least squares with an intercept, over `pairs` pairs of fresh seeds, with intervals
+    bootstrapped over pairs. Besides the whole run, each of `windows` is tested alone (outside it
+    the sites are A's own). With `labels`, A, B and the third image share one, so the test is only
+    of what noise decides.
 
     Raises:
         InputError: an unknown site, a window beyond the steps, fewer than 8 readable pairs, or no
             factor that varies.
 
-    Cost: (6 + 2 × windows) × pairs × steps evaluations of the UNet; the values of every site in
-    memory, three times.
+    Cost: (6 + 2 × windows) × pairs × steps evaluations of the UNet; memory for three times the
+    values of every site.
 
     Example:
         >>> interchange(model, read_shapes, pairs=256, seed=0)["radius"]
     """
-    asked = [range(steps), *(checked_window(window, steps) for window in windows)]
+    tested = [range(steps), *(checked_window(window, steps) for window in windows)]
     model = unclipped(model)
     runs = [
         record_sites(
@@ -146,14 +138,14 @@ def interchange(
     ]
     base, other, third = ([run[site] for site in sites] for run in runs)
     factors = [factor_table(read, run[0].images) for run in (base, other, third)]
-    done, total = 3, 4 + 2 * len(asked)
+    done, total = 3, 4 + 2 * len(tested)
     progress("interchange", done, total, "run")
     swap = _Swapper(
         model=model, seed=base[0].seed, steps=steps, labels=labels, batch_size=batch_size
     )
-    own = swap.images(base, asked[0])
+    own = swap.images(base, tested[0])
     made = []
-    for window in asked:
+    for window in tested:
         made.append([factor_table(read, swap.images(source, window)) for source in (other, third)])
         done += 2
         progress("interchange", done + 1, total, "run")
@@ -169,22 +161,21 @@ def interchange(
         Transfer(
             name, window, _slope([table[name][kept].numpy() for table in (*factors, *pair)], seed)
         )
-        for window, pair in zip(asked, made, strict=True)
+        for window, pair in zip(tested, made, strict=True)
         for name in varying
     ]
-    unchanged = float((own - base[0].images).abs().max())
     return Interchange(
         rows=tuple(rows),
         sites=tuple(sites),
         steps=steps,
         dropped=int((~kept).sum()),
-        unchanged=unchanged,
+        unchanged=float((own - base[0].images).abs().max()),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Swapper:
-    """Samples the base images again with another's values in place."""
+    """Resamples the base images with another run's values in place."""
 
     model: UNetModel
     seed: int
@@ -245,8 +236,8 @@ def _simple(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _partial(x: np.ndarray, beside: np.ndarray, y: np.ndarray) -> float:
-    """The slope on `x` with `beside` in the regression: both differences share A, so alone `x`
-    would take up half of the other's effect.
+    """The slope on `x` with `beside` in the regression: as both differences share A, `x` alone
+    would absorb half of the other's effect.
     """
     design = np.stack([x, beside, np.ones_like(x)], axis=1)
     return float(np.linalg.lstsq(design, y, rcond=None)[0][0])

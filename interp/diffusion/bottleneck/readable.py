@@ -1,4 +1,4 @@
-"""What can be read off a site and off the noised image, and beside it what can be written there."""
+"""What can be read off a site and the noised image, beside what can be written at the site."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,11 @@ Verdict = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How well one factor can be read at one step: the probe's held-out R² from the site and from
-    the noised image.
+    """How well one factor can be read at one step: a probe's held-out R² from the site and from the
+    noised image.
 
-    Each control is the R² of a probe that was fitted to shuffled labels, so 0 or somewhat below.
-    `site_fit` is the leave-one-out R² of the site's probe within the training part, which a step
-    can be chosen by.
+    Each control is a probe fitted to permuted labels, so 0 or slightly below. `site_fit` is the
+    leave-one-out R² of the site's probe within the training part, for choosing a step.
     """
 
     factor: str
@@ -48,9 +47,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readability:
-    """The readings of every step and factor; `left_out` images had a factor that could not be
-    read.
-    """
+    """The readings of every step and factor; `left_out` images had an unreadable factor."""
 
     rows: tuple[Reading, ...]
     place: str
@@ -77,7 +74,7 @@ class Readability:
         return found
 
     def best(self, factor: str) -> Reading:
-        """The reading at the step where the site tells most, chosen within the training part."""
+        """The reading at the step where the site is read best, chosen within the training part."""
         require_known("factor", factor, self.factors)
         return max((row for row in self.rows if row.factor == factor), key=lambda row: row.site_fit)
 
@@ -117,30 +114,28 @@ def readable(
     seed: int = 0,
 ) -> Readability:
     """Fit a ridge probe for every factor at every chosen step, on the site and on the noised image,
-    and judge it on held-out images.
+    and score it on held-out images.
 
-    `R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²` over held-out images. Every number of the input is
-    standardised, and the strength of the ridge is chosen per factor by leave-one-out error, both
-    within the training part only. Intervals are bootstrapped over held-out images; they do not tell
-    how the probe would differ with other training images. An image counts if all of its factors are
-    known.
+    `R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²` over held-out images. Inputs are standardised number by
+    number and the ridge is chosen per factor by leave-one-out error, both within the training part.
+    Intervals bootstrap held-out images and leave out how the probe depends on training images. Only
+    images whose factors are all known count.
 
     Args:
         steps: which sampling steps; None for all.
-        held_out: the share of images that the probe is judged on.
+        held_out: the share of images that are held out.
 
     Raises:
-        InputError: a step that was not recorded, labels of another number, a factor that does not
-            vary, or fewer than 40 usable images.
+        InputError: a step that was not recorded, labels and images that differ in number, a factor
+            that does not vary, or fewer than 40 usable images.
 
     Source: Alain & Bengio 2016 (arXiv 1610.01644) for linear probes. Cost: two singular value
     decompositions `[image, d]` per step.
 
     Example:
         >>> passing = record_passing(model, 512, seed=0)
-        >>> readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9)).best(
-        ...     "radius"
-        ... ).site
+        >>> found = readable(passing, factor_table(read_shapes, passing.images), steps=(1, 9))
+        >>> found.best("radius").site
     """
     count, total = passing.values.shape[:2]
     chosen = tuple(range(total)) if steps is None else tuple(steps)
@@ -157,19 +152,15 @@ def readable(
             f"{len(rows)} images with known factors, {held_out:.0%} held out; give at least "
             f"{LEAST}, and hold out a part"
         )
-    flat = [(name, table[rows[:cut], i].std()) for i, name in enumerate(labels)]
-    if any(spread < 1e-9 for _, spread in flat):
-        raise InputError(
-            f"{next(name for name, spread in flat if spread < 1e-9)!r} is the same in every "
-            "image; leave it out"
-        )
+    constant = [name for i, name in enumerate(labels) if table[rows[:cut], i].std() < 1e-9]
+    if constant:
+        raise InputError(f"{constant[0]!r} is the same in every image; leave it out")
     readings = []
     for step in chosen:
-        both = [
+        (site, fits), (image, _) = (
             _probed(values[:, step], table, rows[:cut], rows[cut:], seed)
             for values in (passing.values, passing.noised)
-        ]
-        (site, fits), (image, _) = both
+        )
         named = zip(labels, site, image, fits, strict=True)
         readings += [
             Reading(
@@ -187,11 +178,11 @@ def readable(
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWrite:
-    """One factor side by side: read off the site and off the noised image, written by a direction,
-    and carried by the site.
+    """One factor as read off the site and the noised image, written by a direction, and carried by
+    the site.
 
-    `effect` is the change by the direction (in sd of the data), `slope` that of the interchange
-    test, None where it was not made.
+    `effect` is the direction's change in standard deviations of the data, `slope` that of the
+    interchange test, None without one.
     """
 
     factor: str
@@ -205,7 +196,7 @@ class ReadWrite:
 
 @dataclass(frozen=True)
 class ReadWriteTable:
-    """A row per factor, with the rule by which the verdicts were given."""
+    """A row per factor, and the rule of the verdicts."""
 
     rows: tuple[ReadWrite, ...]
     rule: str
@@ -226,22 +217,12 @@ class ReadWriteTable:
         return "\n".join([*lines, self.rule])
 
     def _repr_html_(self) -> str:
-        site, image, effect = (
-            [getattr(row, name) for row in self.rows] for name in ("site", "image", "effect")
-        )
-        slope = [row.slope for row in self.rows]
-        cells = [
-            score_cells(site),
-            score_cells(image),
-            score_cells(effect, signed=True),
-            score_cells(slope),
-        ]
-        names, verdicts = (
-            [foreign(row.factor) for row in self.rows],
-            [row.verdict for row in self.rows],
-        )
-        notes = zip(("site", "image", "effect", "slope"), (site, image, effect, slope), strict=True)
-        caption = "; ".join(f"{name}: {axis_note(scores)}" for name, scores in notes)
+        measures = ("site", "image", "effect", "slope")
+        columns = {name: [getattr(row, name) for row in self.rows] for name in measures}
+        cells = [score_cells(found, signed=name == "effect") for name, found in columns.items()]
+        names = [foreign(row.factor) for row in self.rows]
+        verdicts = [row.verdict for row in self.rows]
+        caption = "; ".join(f"{name}: {axis_note(scores)}" for name, scores in columns.items())
         header = (
             "factor",
             "verdict",
@@ -267,18 +248,17 @@ def readable_writable(
 ) -> ReadWriteTable:
     """Put what can be read beside what can be written, factor by factor.
 
-    *Read*: the lower end of the site's R² is at least `least_read`. *Written*:
-    `sign × (effect − control)` is at least `least_effect` with its whole interval; *the wrong way*
-    where its opposite is. *Carried*: the lower end of the interchange slope is at least
-    `least_slope`. The control of an effect (a random direction of equal norm) is taken as known
-    exactly.
+    *Read*: the lower end of the site's R² is at least `least_read`. *Written*: the whole interval
+    of `sign × (effect − control)` is at least `least_effect`; *the wrong way* if that of its
+    opposite is. *Carried*: the lower end of the interchange slope is at least `least_slope`. An
+    effect's control (a random direction of equal norm) is taken as exact.
 
     Args:
         effects: what each factor's direction does to it, at strengths chosen on other seeds:
-            `EditScore.change`, or a cell of `effect_matrix`, which is free of what any push does.
+            `EditScore.change`, or a cell of `effect_matrix`, which cancels what any push does.
         slopes: `interchange(...).at(range(steps))`.
-        sign: −1 where the edits were to lower the factors.
-        step: read at this step; None for the step that tells most in the training part.
+        sign: −1 where the edits should lower the factors.
+        step: read at this step; None for the step read best in the training part.
 
     Raises:
         InputError: a factor without an effect or slope, or another sign.
@@ -286,9 +266,8 @@ def readable_writable(
     Cost: none; everything was measured before.
 
     Example:
-        >>> readable_writable(
-        ...     reading, {name: score.change for name, score in scores.items()}, found.at(range(20))
-        ... )["colour"].verdict
+        >>> effects = {name: score.change for name, score in scores.items()}
+        >>> readable_writable(reading, effects, found.at(range(20)))["colour"].verdict
     """
     if sign not in (1, -1):
         raise InputError(
@@ -304,10 +283,8 @@ def readable_writable(
                 )
         found = reading.best(factor) if step is None else reading.at(step)[factor]
         effect, slope = effects[factor], None if slopes is None else slopes[factor]
+        carried = slope is not None and slope.low >= least_slope
         way = _way(effect, sign, least_effect)
-        verdict = _verdict(
-            found.site.low >= least_read, way, slope is not None and slope.low >= least_slope
-        )
         rows.append(
             ReadWrite(
                 factor=factor,
@@ -316,13 +293,12 @@ def readable_writable(
                 image=found.image,
                 effect=effect,
                 slope=slope,
-                verdict=verdict,
+                verdict=_verdict(found.site.low >= least_read, way, carried),
             )
         )
     rule = (
         f"read: R² ≥ {least_read:g}; written: {'' if sign == 1 else '−'}(effect − control) ≥ "
-        f"{least_effect:g} sd; "
-        f"carried: slope ≥ {least_slope:g}; each with its whole interval"
+        f"{least_effect:g} sd; carried: slope ≥ {least_slope:g}; each with its whole interval"
     )
     return ReadWriteTable(tuple(rows), rule)
 
@@ -330,7 +306,7 @@ def readable_writable(
 def _usable(
     labels: Mapping[str, Float[Tensor, " image"]], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as `[image, factor]`, and which images have them all."""
+    """Labels as `[image, factor]`, and which images have all of them."""
     if not labels:
         raise InputError("no factor was given; give named values, one per image")
     for name, values in labels.items():
@@ -338,17 +314,16 @@ def _usable(
             raise InputError(
                 f"{len(values)} values of {name!r} for {count} images; give one per image"
             )
-    table = torch.stack(
-        [values.detach().cpu().double() for values in labels.values()], dim=1
-    ).numpy()
+    columns = [values.detach().cpu().double() for values in labels.values()]
+    table = torch.stack(columns, dim=1).numpy()
     return table, ~np.isnan(table).any(axis=1)
 
 
 def _probed(
     values: Tensor, table: np.ndarray, fit: np.ndarray, test: np.ndarray, seed: int
 ) -> tuple[list[Score], list[float]]:
-    """Per factor the held-out R² with the shuffled one as control, and the leave-one-out R² of the
-    training part.
+    """Per factor the held-out R² (control: permuted labels) and the training part's leave-one-out
+    R².
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
@@ -358,15 +333,15 @@ def _probed(
     shuffled = table[np.random.default_rng([seed, 1]).permutation(fit)]
     probe = make_pipeline(StandardScaler(), RidgeCV(RIDGES, alpha_per_target=True))
     probe.fit(inputs[fit], np.concatenate([table[fit], shuffled], axis=1))
-    said, factors = probe.predict(inputs[test]), table.shape[1]
+    guess, factors = probe.predict(inputs[test]), table.shape[1]
     scores = [
-        _explained(table[test, i], said[:, i], said[:, factors + i], seed) for i in range(factors)
+        _explained(table[test, i], guess[:, i], guess[:, factors + i], seed) for i in range(factors)
     ]
     fits = 1 + np.atleast_1d(probe[-1].best_score_)[:factors] / table[fit].var(axis=0)
     return scores, [float(fit) for fit in fits]
 
 
-def _explained(true: np.ndarray, said: np.ndarray, shuffled: np.ndarray, seed: int) -> Score:
+def _explained(true: np.ndarray, probed: np.ndarray, permuted: np.ndarray, seed: int) -> Score:
     def of(rows: np.ndarray, guess: np.ndarray) -> np.ndarray:
         wanted = true[rows]
         whole = np.square(wanted - wanted.mean(axis=-1, keepdims=True)).sum(axis=-1)
@@ -375,14 +350,14 @@ def _explained(true: np.ndarray, said: np.ndarray, shuffled: np.ndarray, seed: i
         )
 
     every = np.arange(len(true))
-    control = float(of(every, shuffled))
+    control = float(of(every, permuted))
     return bootstrap_statistic(
-        every.astype(float), lambda rows: of(rows.astype(int), said), seed=seed, control=control
+        every.astype(float), lambda rows: of(rows.astype(int), probed), seed=seed, control=control
     )
 
 
 def _way(effect: Score, sign: int, least: float) -> int:
-    """1 where the effect goes the asked way, −1 the other way, 0 where neither is sure."""
+    """1 where the effect has the wanted sign, −1 the other, 0 where neither is sure."""
     ends = sorted(sign * (end - (effect.control or 0.0)) for end in (effect.low, effect.high))
     return 1 if ends[0] >= least else -1 if ends[1] <= -least else 0
 

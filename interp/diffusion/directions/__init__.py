@@ -1,1 +1,1 @@
-"""Ways to find directions at a site of a generator, one a file."""
+"""Methods that find directions at a site of a generator, and directions as such."""

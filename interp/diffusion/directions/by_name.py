@@ -1,4 +1,4 @@
-"""Directions by the name of the method that finds them."""
+"""Directions by the name of their method."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
@@ -28,7 +28,7 @@ UNLABELLED: tuple[Method, ...] = ("noiseclr", "jacobian")
 """Methods that run the network without labels."""
 
 JACOBIAN_ITERATIONS = 4
-"""Each step goes on from the vectors of the step before, so that few are enough."""
+"""Few are enough, as each step starts from the vectors of the step before."""
 
 
 def find_directions(
@@ -42,23 +42,24 @@ def find_directions(
     iterations: int = 60,
     seed: int = 0,
 ) -> StepDirections:
-    """`count` directions of a site by one method; the supervised ones give one per factor, and are
-    named so.
+    """`count` directions of a site by one method; supervised ones give one per factor, named after
+    it.
 
     Args:
-        factors: each recorded image's values; only the supervised methods look at them.
+        factors: each recorded image's values, for the supervised methods.
         per_side: labelled samples on either side of a mean difference, at most a third of all.
-        iterations: of semi-NMF and of NoiseCLR; the SAE takes five times as many steps.
+        iterations: of semi-NMF and NoiseCLR; the SAE takes five times as many steps.
 
     Raises:
-        InputError: an unknown method, or what the method itself refuses.
+        InputError: an unknown method, or as the method.
 
-    Cost: that of the method (see each).
+    Cost: that of the method.
 
     Example:
         >>> find_directions("ica", model, acts, {}, count=4)
     """
     require_known("method", method, METHODS)
+    rows = image_rows(acts)
     makers: dict[str, Callable[[], StepDirections]] = {
         "regression": lambda: regression_directions(acts, factors),
         "mean difference": lambda: mean_difference_directions(
@@ -68,16 +69,12 @@ def find_directions(
         "ica": lambda: ica_directions(acts, count, seed=seed),
         "snmf": lambda: dictionary_directions(
             acts,
-            fit_snmf(
-                image_rows(acts), 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed
-            ),
+            fit_snmf(rows, 2 * count, sparsity=0.2, max_iterations=iterations, seed=seed),
             count=count,
         ),
         "sae": lambda: dictionary_directions(
             acts,
-            fit_sae(
-                image_rows(acts), 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed
-            ),
+            fit_sae(rows, 4 * count, k=4, steps=5 * iterations, batch_size=128, seed=seed),
             count=count,
         ),
         "noiseclr": lambda: contrastive_directions(

@@ -1,6 +1,4 @@
-"""Unsupervised directions: principal components of a site over samples, and independent components
-within them.
-"""
+"""Unsupervised directions: principal and independent components of a site over samples."""
 
 from typing import Literal
 
@@ -11,7 +9,7 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.core.names import require_known
-from interp.diffusion.directions.step_directions import StepDirections, directions_like
+from interp.diffusion.directions.step_directions import StepDirections, directions_like, matched
 from interp.diffusion.records.activations import StepActivations
 
 Mode = Literal["joint", "per_step"]
@@ -20,17 +18,17 @@ Mode = Literal["joint", "per_step"]
 def pca_directions(
     acts: StepActivations, count: int = 10, *, mode: Mode = "joint"
 ) -> StepDirections:
-    """Principal components over samples, each as long as the samples' sd along it, so that strength
-    1 is one sd.
+    """Principal components over samples, each as long as the samples' standard deviation along it,
+    so that strength 1 is one standard deviation.
 
-    `joint`: of all steps as one long vector. `per_step`: of every step for itself; which component
-    of a step goes on from which of the step before, and with which sign, is settled by how the
-    samples' coordinates correlate (the order by variance alone changes).
+    `joint`: of all steps as one long vector. `per_step`: of each step separately, matched (with
+    signs) to those of the step before by the correlation of the samples' coordinates, as the order
+    by variance changes.
 
     Raises:
         InputError: as many components as samples or more, or activations that do not vary.
 
-    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.1, where nothing is matched. Cost: one
+    Source: Haas et al. 2024 (arXiv 2303.11073), section 3.1, without the matching. Cost: one
     eigendecomposition of a `[sample, sample]` matrix, or one per step.
 
     Example:
@@ -49,7 +47,8 @@ def pca_directions(
     for step in range(acts.values.shape[1]):
         places, rows = _principal(acts.values[:, step].flatten(1), count)
         if before is not None:
-            order, signs = _matched(before, places)
+            unit = [values / values.norm(dim=0) for values in (before, places)]
+            order, signs = matched(unit[0].T @ unit[1])
             places, rows = places[:, order] * signs, rows[order] * signs[:, None]
         before = places
         found.append(rows)
@@ -57,13 +56,13 @@ def pca_directions(
 
 
 def ica_directions(acts: StepActivations, count: int = 4, *, seed: int = 0) -> StepDirections:
-    """Independent components within the leading principal components of all steps together, each of
-    its sources' sd.
+    """Independent components within the leading principal components of all steps together, each as
+    long as its source's standard deviation.
 
-    `h = mean + sources @ directions` with sources as independent as a rotation of the whitened
-    principal coordinates can make them (FastICA, Hyvärinen 1999, cubic contrast: good for factors
-    that are spread evenly). Principal components of factors with like variances are arbitrary
-    mixtures of them; independence settles the rotation.
+    `h = mean + sources @ directions`, with sources made independent by a rotation of the whitened
+    principal coordinates (FastICA, Hyvärinen 1999; its cubic contrast suits evenly spread factors).
+    Principal components mix factors of similar variance arbitrarily; independence fixes the
+    rotation.
 
     Raises:
         InputError: as `pca_directions`, or the rotation does not converge.
@@ -101,8 +100,8 @@ def ica_directions(acts: StepActivations, count: int = 4, *, seed: int = 0) -> S
 def _principal(
     rows: Float[Tensor, "sample d"], count: int
 ) -> tuple[Float[Tensor, "sample direction"], Float[Tensor, "direction d"]]:
-    """Coordinates of the samples, and directions of one sd, by the decomposition of the samples'
-    products (samples are few, d is large).
+    """The samples' coordinates, and directions one standard deviation long, from the samples' Gram
+    matrix (samples are few, d is large).
     """
     centred = rows.double() - rows.double().mean(dim=0)
     squares, vectors = torch.linalg.eigh(centred @ centred.T)
@@ -113,18 +112,6 @@ def _principal(
         )
     places = vectors.flip(1)[:, :count]
     directions = places.T @ centred / (len(rows) - 1) ** 0.5
-    # A sign of its own, whatever the decomposition returned: the largest entry is positive.
+    # The decomposition leaves the sign open: make the largest entry positive.
     signs = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
     return (places * sizes * signs.T).to(rows), (directions * signs).to(rows)
-
-
-def _matched(
-    before: Float[Tensor, "sample direction"], after: Float[Tensor, "sample direction"]
-) -> tuple[Tensor, Tensor]:
-    from scipy.optimize import linear_sum_assignment
-
-    unit = [values / values.norm(dim=0) for values in (before, after)]
-    correlations = unit[0].T @ unit[1]
-    _, order = linear_sum_assignment(-correlations.abs().numpy())
-    signs = correlations[range(len(order)), order].sign()
-    return torch.from_numpy(order), torch.where(signs == 0, 1, signs)

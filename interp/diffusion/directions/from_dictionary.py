@@ -1,4 +1,4 @@
-"""Features of a dictionary (semi-NMF, SAE, PCA …) of a site as directions over steps."""
+"""Features of a site's dictionary (semi-NMF, SAE, PCA …) as directions over steps."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,7 +10,7 @@ from interp.diffusion.records.activations import StepActivations
 
 
 def image_rows(acts: StepActivations) -> Float[Tensor, "row d"]:
-    """Every sample as one row with all its steps, to fit a dictionary to.
+    """Samples as rows over all steps, to fit a dictionary to.
 
     Example:
         >>> snmf = fit_snmf(image_rows(acts), 8, sparsity=0.2, seed=0)
@@ -21,13 +21,11 @@ def image_rows(acts: StepActivations) -> Float[Tensor, "row d"]:
 def dictionary_directions(
     acts: StepActivations, dictionary: Dictionary, *, count: int | None = None
 ) -> StepDirections:
-    """The features of a dictionary of `image_rows`, each as long as the sd of its coefficients, by
-    falling length.
-
-    Features that never vary (dead ones) are left out.
+    """The features of a dictionary of `image_rows`, each as long as its coefficients' standard
+    deviation, longest first, without those that never vary (dead ones).
 
     Raises:
-        InputError: a dictionary of another width, or one of which nothing varies.
+        InputError: a dictionary of another width, or without a feature that varies.
 
     Cost: encoding the samples.
 

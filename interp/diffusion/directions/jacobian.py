@@ -1,6 +1,4 @@
-"""Image-specific directions: singular vectors of the network's answer as a function of what a site
-holds.
-"""
+"""Image-specific directions: singular vectors of the answer's Jacobian with respect to a site."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from interp.core import InputError, Progress, silent
-from interp.diffusion.directions.step_directions import StepDirections
+from interp.diffusion.directions.step_directions import StepDirections, matched
 from interp.diffusion.edits.straight import answer, start_noise
 from interp.diffusion.records.activations import checked_window
 from interp.diffusion.sampling.ddim import STEPS, image_seeds
@@ -23,19 +21,16 @@ from interp.models import Call, Hook, UNetModel
 from interp.models.adapters.unet import NoisedImages
 
 SPARE = 4
-"""Vectors carried along beyond those asked for: convergence goes by the gap to the first vector
-that is not.
-"""
+"""Extra vectors to iterate: convergence depends on the gap to the first vector left out."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SingularVectors:
     """Leading singular vectors of `∂ answer / ∂ h` for one noised image.
 
-    `values [vector]` fall; `directions [vector, channel, y, x]` are unit changes of the site,
-    `responses [vector, …]` the unit changes of the (masked) answer that they cause. `change` is the
-    relative change of the values in the last iteration. `evaluations` counts calls of the network,
-    each for all vectors at once as one batch.
+    `values` are in falling order; `directions` are unit changes of the site, `responses` those of
+    the (masked) answer that they cause. `change` is the relative change of the values in the last
+    iteration. `evaluations` counts calls of the network, each with all vectors as one batch.
     """
 
     values: Float[Tensor, " vector"]
@@ -47,8 +42,8 @@ class SingularVectors:
 
 
 class Linearised:
-    """A network's answer to one noised image as a function of a site, to first order: products with
-    its Jacobian and their count.
+    """The Jacobian of a network's answer to one noised image with respect to a site: products with
+    it, and their number.
     """
 
     def __init__(
@@ -68,9 +63,7 @@ class Linearised:
     def times(
         self, vectors: Float[Tensor, "vector channel y x"]
     ) -> Float[Tensor, "vector channel_out y_out x_out"]:
-        """`J v` of every vector, by forward-mode differentiation. Cost: one evaluation of a
-        batch.
-        """
+        """`J v` of every vector, by forward-mode differentiation. Cost: evaluating one batch."""
         with torch.no_grad(), forward_ad.dual_level(), _without_deprecations():
             found = self._answer(
                 len(vectors),
@@ -84,8 +77,8 @@ class Linearised:
     def back(
         self, vectors: Float[Tensor, "vector channel_out y_out x_out"]
     ) -> Float[Tensor, "vector channel y x"]:
-        """`Jᵀ u` of every vector, by back-propagation. Cost: one evaluation of a batch and its
-        backward pass.
+        """`Jᵀ u` of every vector, by back-propagation. Cost: evaluating one batch, and its backward
+        pass.
         """
         leaf = self.value.expand(len(vectors), *self.value.shape[1:]).clone().requires_grad_()
         with torch.enable_grad():
@@ -134,15 +127,15 @@ def singular_vectors(
     site, at one noised image.
 
     Block power iteration: `W ← Jᵀ (J V)`, orthonormalised, with the singular values of `J V` as
-    estimates, until their relative change is below `tolerance`. With `mask [y, x]` only the answer
-    inside a region counts, so that the directions are the region's.
+    estimates, until their relative change is below `tolerance`. `mask` restricts the answer, and so
+    the directions, to a region.
 
     Args:
-        start: vectors to begin with (those of the step before), filled up with random ones.
+        start: vectors to begin with (those of the step before), completed by random ones.
 
     Raises:
-        InputError: more vectors than the site has numbers, a mask of another size or empty, or a
-            site the answer does not depend on.
+        InputError: more vectors than the site has numbers, an empty mask or one of another size, or
+            a site that the answer does not depend on.
 
     Source: Haas et al. 2024 (arXiv 2303.11073), section 3.3, one vector at a time. Cost: at most 2
     × iterations + 2 evaluations of the network, each a batch of `count + 4`.
@@ -192,20 +185,18 @@ def singular_vectors(
 def away_from(
     found: SingularVectors, protected: SingularVectors
 ) -> Float[Tensor, "vector channel y x"]:
-    """The directions of `found` as unit vectors after those of `protected` are taken out of them.
+    """The directions of `found`, as unit vectors, with those of `protected` projected out.
 
-    The vectors of a masked answer change the region most, and often the rest as well. With the
-    leading vectors of the rest's own mask taken out, the rest stays to first order (Zhu et al.
-    2021, who do so in a GAN's latent space).
+    The vectors of a masked answer change the region most, but often the rest too. Projecting out
+    the leading vectors of the rest's mask keeps it to first order (Zhu et al. 2021, in a GAN's
+    latent space).
 
     Raises:
         InputError: nothing is left of a direction.
 
     Example:
-        >>> away_from(
-        ...     singular_vectors(model, noised, 499, 2, mask=face),
-        ...     singular_vectors(model, noised, 499, 8, mask=1 - face),
-        ... )
+        >>> inside = singular_vectors(model, noised, 499, 2, mask=face)
+        >>> away_from(inside, singular_vectors(model, noised, 499, 8, mask=1 - face))
     """
     basis = torch.linalg.qr(protected.directions.flatten(1).T).Q
     rows = found.directions.flatten(1)
@@ -231,11 +222,11 @@ def jacobian_directions(
     most_iterations: int = 12,
     progress: Progress = silent,
 ) -> StepDirections:
-    """Singular vectors at every step of one image's own way, as directions over steps.
+    """Singular vectors at every step of one image's sampling, as directions over steps.
 
-    The image is the first of `seed`. Each step starts from the vectors of the step before; which
-    vector of a step goes on from which of the one before, and with which sign, is settled by the
-    largest overlaps. Directions of a step are unit vectors.
+    The image is the first of `seed`. Each step starts from the vectors of the step before, to which
+    its own are matched, with signs, by the largest overlaps. Each step's directions are unit
+    vectors.
 
     Raises:
         InputError: as `singular_vectors`, or a window beyond the steps.
@@ -268,13 +259,11 @@ def jacobian_directions(
             progress("Jacobian", len(found), len(chosen), "step")
         with torch.no_grad():
             image = scheduler.step(answer(model, image, time), time, image).prev_sample
-    names = tuple(f"vector {i}" for i in range(count))
-    times = tuple(levels.timesteps[step] for step in chosen)
     return StepDirections(
         values=torch.stack(found, dim=1),
-        names=names,
+        names=tuple(f"vector {i}" for i in range(count)),
         steps=tuple(chosen),
-        timesteps=times,
+        timesteps=tuple(levels.timesteps[step] for step in chosen),
         site=model.sites.resolve(site),
         total=steps,
         method="Jacobian",
@@ -284,9 +273,7 @@ def jacobian_directions(
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """Torch's forward mode compiles a part of itself at first use in a way that torch itself calls
-    deprecated.
-    """
+    """Torch's forward mode uses a deprecated part of torch at first use."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit")
         yield
@@ -302,9 +289,5 @@ def _start(width: int, count: int, start: Tensor | None, seed: int) -> Float[Ten
 def _continued(
     before: Float[Tensor, "vector channel y x"], after: Float[Tensor, "vector channel y x"]
 ) -> Tensor:
-    from scipy.optimize import linear_sum_assignment
-
-    overlaps = before.flatten(1) @ after.flatten(1).T
-    _, order = linear_sum_assignment(-overlaps.abs().numpy())
-    signs = overlaps[range(len(before)), order].sign()
-    return after[order] * rearrange(torch.where(signs == 0, 1, signs), "vector -> vector 1 1 1")
+    order, signs = matched(before.flatten(1) @ after.flatten(1).T)
+    return after[order] * rearrange(signs, "vector -> vector 1 1 1")

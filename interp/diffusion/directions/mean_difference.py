@@ -1,6 +1,4 @@
-"""Directions from labelled samples: the mean of those with much of a factor less the mean of those
-with little.
-"""
+"""Supervised directions: the mean of samples with much of a factor minus that with little."""
 
 from collections.abc import Mapping
 
@@ -26,13 +24,13 @@ def mean_difference_directions(
 
     Args:
         acts: recorded samples, `[image, step, channel, y, x]`.
-        labels: each factor's value per sample: known, read off, or a classifier's; samples with NaN
-            are left out of that factor.
-        sample: draw this many of the samples at random first (so that few labels are what
-            `per_side` ranks among).
+        labels: each factor's value per sample: known, read off, or a classifier's; NaNs are left
+            out of that factor.
+        sample: rank only this many samples, drawn at random.
 
     Raises:
-        InputError: labels of another number, too few samples, or a factor that does not vary.
+        InputError: labels and samples differ in number, too few samples, or a factor that does not
+            vary.
 
     Source: Haas et al. 2024 (arXiv 2303.11073), section 4. Cost: a sort per factor.
 

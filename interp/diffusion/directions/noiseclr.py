@@ -1,6 +1,4 @@
-"""Contrastive directions: each does the same to different images and something else than the others
-do.
-"""
+"""Contrastive directions: each does the same to all images, and unlike the others."""
 
 import torch
 from einops import einsum, rearrange, repeat
@@ -18,9 +16,9 @@ from interp.models import Call, UNetModel
 def contrast(
     changes: Float[Tensor, "direction image d"], *, temperature: float = 0.5
 ) -> Float[Tensor, ""]:
-    """`−log(pos/neg)`: `pos` is the mean of `exp(cos/τ)` over pairs of images under the same
-    direction, `neg` over pairs of directions on the same image. A ratio of means, not InfoNCE:
-    `pos` is not in the denominator.
+    """`−log(pos/neg)`: `pos` is the mean of `exp(cos/τ)` over pairs of images under one direction,
+    `neg` over pairs of directions on one image. Unlike InfoNCE, a ratio of means without `pos` in
+    the denominator.
 
     Raises:
         InputError: fewer than two directions or two images.
@@ -55,19 +53,19 @@ def contrastive_directions(
     seed: int = 0,
     progress: Progress = silent,
 ) -> StepDirections:
-    """NoiseCLR's objective on changes of a site instead of text tokens: directions are learned, the
-    network is frozen.
+    """Directions learned by NoiseCLR's objective on changes of a site instead of text tokens, with
+    the network frozen.
 
-    Every iteration takes some recorded images at one random step, noises them anew, and adds each
-    direction in the site there, scaled to `size` times the sd of the site's activations; `contrast`
-    of the changes of the network's answer is lowered by Adam. A direction has one pattern over the
-    site for all steps, as a token has, and each step's own length.
+    Each iteration noises some recorded images anew at one random step and adds each direction at
+    the site, scaled to `size` times the standard deviation of the site's activations; Adam lowers
+    the `contrast` of the changes in the network's answer. A direction has one pattern for all
+    steps, as a token has, and a length per step.
 
     Args:
-        acts: recorded samples: their images are what is noised, their sd sets the lengths.
+        acts: recorded samples: their images are noised, their standard deviations set the lengths.
 
     Raises:
-        InputError: fewer than two directions or images, or a sampler other than the one recorded.
+        InputError: fewer than two directions or images, or another sampler than the recorded one.
 
     Cost: `iterations` evaluations and backward passes of a batch of `(count + 1) × images`.
 
@@ -121,8 +119,8 @@ def _changes(
     site: str,
     added: Float[Tensor, "direction c h w"],
 ) -> Float[Tensor, "direction image d"]:
-    """What every direction changes in the answer to every image, in one batch with the unchanged
-    images last.
+    """Every direction's change of the answer to every image, in one batch with unchanged images
+    last.
     """
     count, images = len(added), len(noised)
 

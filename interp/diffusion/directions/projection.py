@@ -1,4 +1,4 @@
-"""Directions with others taken out, so that an edit leaves named factors alone."""
+"""Directions with others projected out, so that an edit leaves named factors alone."""
 
 from dataclasses import replace
 
@@ -13,13 +13,13 @@ from interp.diffusion.directions.step_directions import StepDirections
 def projected_out(
     directions: StepDirections, others: StepDirections, *, each_step: bool = False
 ) -> StepDirections:
-    """The part of every direction orthogonal to all of `others` at once: `n − Nᵀ (N Nᵀ)⁻¹ N n`.
+    """The part of every direction orthogonal to all of `others`: `n − Nᵀ (N Nᵀ)⁻¹ N n`.
 
-    One projector over all steps together, or one for each step. Taking the others away one by one
-    would leave a rest wherever they are not orthogonal to each other.
+    One projector for all steps together, or one per step. Others that are not orthogonal could not
+    be projected out one by one.
 
     Raises:
-        InputError: directions of other sites or steps, or one that lies in the span of the others.
+        InputError: directions of other sites or steps, or one in the span of the others.
 
     Source: Haas et al. 2024 (arXiv 2303.11073), section 4. Cost: one QR decomposition of the
     others.
@@ -57,8 +57,7 @@ def projected_out(
 
 
 def overlap(directions: StepDirections, span: StepDirections) -> Float[Tensor, " direction"]:
-    """How well the span of some directions predicts each of others: the share of its squared length
-    inside (1 within, `n/d` by chance).
+    """The share of each direction's squared length that lies in a span (1 within, `n/d` by chance).
 
     Example:
         >>> overlap(supervised, pca.first(4))
@@ -72,7 +71,7 @@ def overlap(directions: StepDirections, span: StepDirections) -> Float[Tensor, "
 def _without(
     rows: Float[Tensor, "direction d"], others: Float[Tensor, "other d"]
 ) -> Float[Tensor, "direction d"]:
-    # SVD, not QR: others that depend on each other must not add directions of rounding.
+    # SVD, not QR: dependent others must not add directions made of rounding.
     left, sizes, _ = torch.linalg.svd(others.double().T, full_matrices=False)
     basis = left[:, sizes > sizes.max() * 1e-7]
     wide = rows.double()

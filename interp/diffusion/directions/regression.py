@@ -1,6 +1,4 @@
-"""Directions from labelled samples by regression: what changes with one factor while the others
-stay.
-"""
+"""Supervised directions by regression: what changes with one factor while the others stay."""
 
 from collections.abc import Mapping
 
@@ -17,14 +15,14 @@ def regression_directions(
     acts: StepActivations, labels: Mapping[str, Float[Tensor, " image"]]
 ) -> StepDirections:
     """The rows of `B` in `h = c + labels @ B`, by least squares at every step: the change of h per
-    sd of one factor, the others clamped.
+    standard deviation of one factor, the others fixed.
 
-    Where factors go together in the samples, mean differences mix them and these do not. Samples
-    with a NaN are left out.
+    Unlike mean differences, these do not mix factors that correlate in the samples. Samples with a
+    NaN are left out.
 
     Raises:
-        InputError: fewer readable samples than factors and two, or factors that determine each
-            other.
+        InputError: fewer readable samples than two more than factors, or factors that determine
+            each other.
 
     Cost: one least-squares problem of `samples × factors`.
 

@@ -1,11 +1,11 @@
-"""Directions over sampling steps: what is added at a site while an image is made."""
+"""Directions over sampling steps: what is added at a site while an image is sampled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.core import InputError
@@ -19,12 +19,10 @@ PER_STEP = "direction step -> direction step 1 1 1"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StepDirections:
-    """Directions of a site, `values [direction, step, channel, y, x]`: what is added at each of
-    `steps` of a sampler of `total` steps.
+    """Directions of a site: what is added at each of `steps` of a sampler of `total` steps.
 
-    They belong to that sampler: another number of steps, or another spacing, visits other noise
-    levels. `method` says how they were found. As plain json they are their names and where they
-    come from.
+    They fit that sampler only: another number or spacing of steps visits other noise levels. Plain
+    json has their names and origin, not `values`.
 
     Example:
         >>> directions["radius"].norms
@@ -55,23 +53,23 @@ class StepDirections:
         return len(self.values)
 
     def __getitem__(self, name: str) -> "StepDirections":
-        """One of them, by name."""
+        """One direction, by name."""
         require_known("direction", name, self.names)
         place = self.names.index(name)
         return replace(self, values=self.values[place : place + 1], names=(name,))
 
     @property
     def flat(self) -> Float[Tensor, "direction d"]:
-        """All steps as one long vector each."""
+        """Each direction over all steps as one vector."""
         return self.values.flatten(1)
 
     @property
     def norms(self) -> Float[Tensor, " direction"]:
-        """The length of each, over all steps."""
+        """Each direction's length over all steps."""
         return self.flat.norm(dim=1)
 
     def first(self, count: int) -> "StepDirections":
-        """The first few."""
+        """The first `count` directions."""
         return replace(self, values=self.values[:count], names=self.names[:count])
 
     def scaled(self, norm: float) -> "StepDirections":
@@ -90,19 +88,16 @@ class StepDirections:
         return replace(self, values=self.values * factors)
 
     def _repr_html_(self) -> str:
-        shown = self.first(SHOWN)
+        first = self.first(SHOWN)
         rows = [
             (foreign(name), numeral(norm))
-            for name, norm in zip(shown.names, shown.norms.tolist(), strict=True)
+            for name, norm in zip(first.names, first.norms.tolist(), strict=True)
         ]
-        channels, height, width = self.values.shape[2:]
-        shape = f"{channels} × {height} × {width}"
-        steps = f"{len(self.steps)} of {self.total}"
         named = facts(
             [
                 ("method", foreign(self.method)),
-                ("steps", steps),
-                ("shape", shape),
+                ("steps", f"{len(self.steps)} of {self.total}"),
+                ("shape", " × ".join(map(str, self.values.shape[2:]))),
                 ("seed", self.seed),
             ]
         )
@@ -114,12 +109,9 @@ class StepDirections:
 def directions_like(
     acts: StepActivations, values: Tensor, names: Sequence[str], method: str
 ) -> StepDirections:
-    """Directions `[direction, step, channel, y, x]`, or flat `[direction, d]`, found in some
-    activations.
-    """
-    shaped = values.reshape(len(values), *acts.values.shape[1:])
+    """Directions found in activations, from values per step or flat, `[direction, d]`."""
     return StepDirections(
-        values=shaped,
+        values=values.reshape(len(values), *acts.values.shape[1:]),
         names=tuple(names),
         steps=acts.steps,
         timesteps=acts.timesteps,
@@ -130,13 +122,23 @@ def directions_like(
     )
 
 
+def matched(
+    overlaps: Float[Tensor, "before after"],
+) -> tuple[Int[Tensor, " before"], Float[Tensor, " before"]]:
+    """The one-to-one order of `after` with the largest absolute overlaps, and their signs."""
+    from scipy.optimize import linear_sum_assignment
+
+    _, order = linear_sum_assignment(-overlaps.abs().numpy())
+    signs = overlaps[range(len(order)), order].sign()
+    return torch.from_numpy(order), torch.where(signs == 0, 1, signs)
+
+
 def random_like(
     directions: StepDirections, count: int | None = None, *, seed: int
 ) -> StepDirections:
     """Random directions with the norms of others at every step: the control of every direction.
 
-    Entries are standard normal, scaled step by step; with `count` that many, each with the mean
-    norms of them all.
+    Entries are standard normal, scaled per step; with `count`, that many with the mean norms.
 
     Example:
         >>> control = random_like(directions, 5, seed=1)

@@ -1,5 +1,5 @@
-"""Directions on disk: one safetensors file that holds them, and what they belong to, as json in its
-header and beside it.
+"""Directions on disk: a safetensors file, with what they belong to as json in its header and
+beside it.
 """
 
 import json
@@ -16,10 +16,8 @@ _TUPLES = ("names", "steps", "timesteps")
 
 
 def save_directions(directions: StepDirections, path: str | Path) -> Path:
-    """Write directions whole or not at all: `path` is the safetensors file; beside it a `.json` of
-    the same name says what they are.
-
-    The file alone is enough to load them; the json is there to be read.
+    """Write directions atomically to the safetensors file `path`, and beside it, for readers only,
+    what they are to a `.json` of the same name.
 
     Raises:
         InputError: the name does not end in `.safetensors`.
@@ -53,10 +51,10 @@ def save_directions(directions: StepDirections, path: str | Path) -> Path:
 
 
 def load_directions(path: str | Path) -> StepDirections:
-    """Read directions that `save_directions` wrote; no code is run from the file.
+    """Read directions written by `save_directions`; runs no code from the file.
 
     Raises:
-        UnavailableError: the file is missing, damaged or of something else.
+        UnavailableError: the file is missing, damaged or holds something else.
 
     Example:
         >>> load_directions("pca.safetensors")["component 0"]

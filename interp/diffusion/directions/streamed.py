@@ -1,5 +1,5 @@
-"""Mean, sd and leading components of a site over more samples than would fit in memory: sampled,
-counted in, and let go.
+"""Mean, standard deviation and leading components of a site over more samples than fit in
+memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,11 +21,11 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StepStatistics:
-    """What is known of a site over `count` samples that were not kept.
+    """Statistics of a site over `count` samples that were not kept.
 
-    `mean` and `sd` are `[step, channel, y, x]` (sd with n − 1); `directions` the leading components
-    of all steps together, each of the samples' sd along it; `explained [direction]` the share of
-    the whole variance that lies along each.
+    `sd` is the standard deviation (with n − 1); `directions` are the leading components of all
+    steps together, each as long as the samples' sd along it; `explained` is the share of the whole
+    variance along each.
 
     Example:
         >>> statistics.directions.norms
@@ -38,12 +38,8 @@ class StepStatistics:
     explained: Float[Tensor, " direction"]
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, f"{share:.1%}")
-            for name, share in zip(
-                self.directions.names[:12], self.explained[:12].tolist(), strict=True
-            )
-        ]
+        shares = [f"{share:.1%}" for share in self.explained[:12].tolist()]
+        rows = list(zip(self.directions.names[:12], shares, strict=True))
         body = table(
             ("component", "share of the variance"),
             rows,
@@ -55,27 +51,25 @@ class StepStatistics:
 def streamed_statistics(
     parts: Iterable[StepActivations], components: int = 10, *, kept: int | None = None
 ) -> StepStatistics:
-    """Mean, sd and leading components of activations that come part by part; a part may be let go
-    once the next is asked for.
+    """Mean, standard deviation and leading components of activations that come part by part; a part
+    may be freed once the next is requested.
 
-    Mean and sd are exact. `kept` components (by default 4 for each asked for, 64 at least) are
-    carried from part to part and joined with the next by a singular value decomposition: exact
-    while no more directions than `kept` vary, else close where the variance beyond them is small
-    (`explained` says how much is left).
+    Mean and deviation are exact. `kept` components (by default four times `components`, at least
+    64) are merged with each part by a singular value decomposition: exact while at most `kept`
+    directions vary, else close where little variance lies beyond them (see `explained`).
 
     Raises:
-        InputError: fewer than `components + 1` samples or numbers, `kept` below `components`, parts
-            of different samplers or sites, values that are not finite, or fewer directions that
-            vary.
+        InputError: fewer than `components + 1` samples or `components` numbers, `kept` below
+            `components`, parts of different samplers or sites, values that are not finite, or fewer
+            directions that vary.
 
     Source: Ross, Lim, Lin & Yang 2008 (incremental PCA, in scikit-learn); Haas et al. 2024 (arXiv
     2303.11073) use it for h. Cost: per part one decomposition of `[kept + samples, d]`; memory for
     `kept · d` numbers and one part.
 
     Example:
-        >>> streamed_statistics(
-        ...     record_steps(model, 500, seed=seed) for seed in range(100)
-        ... ).explained
+        >>> parts = (record_steps(model, 500, seed=seed) for seed in range(100))
+        >>> streamed_statistics(parts).explained
     """
     from sklearn.decomposition import IncrementalPCA
 
@@ -118,8 +112,7 @@ def record_statistics(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> StepStatistics:
-    """`streamed_statistics` of what `record_steps` would record of the same images, without holding
-    more than a few batches of it.
+    """`streamed_statistics` of what `record_steps` would record, storing only a few batches of it.
 
     Raises:
         InputError: as `record_steps` and `streamed_statistics`.
@@ -135,7 +128,6 @@ def record_statistics(
     name, times = model.sites.resolve(site), timesteps(model, steps)
 
     def recorded() -> Iterator[StepActivations]:
-        """The batches of `record_steps`, one after the other."""
         for batch in batches(count, seed, labels, batch_size):
             keeper = Keeper(chosen)
             images = sample_batch(model, batch, steps, {name: keeper.hook})
@@ -156,8 +148,8 @@ def record_statistics(
 def _gathered(
     parts: Iterable[StepActivations], least: int
 ) -> Iterator[tuple[StepActivations, Float[Tensor, "sample d"]]]:
-    """Rows of at least so many samples at once (fewer at the end): the first decomposition cannot
-    find more components than samples.
+    """Rows of at least `least` samples at once (fewer at the end), as the first decomposition finds
+    no more components than samples.
     """
     first: StepActivations | None = None
     waiting: list[Tensor] = []
@@ -199,7 +191,7 @@ def _statistics(first: StepActivations, fitted: Any, components: int) -> StepSta
             "components"
         )
     unit = torch.from_numpy(fitted.components_[:components].copy())
-    # A sign of its own, whatever the decomposition returned: the largest entry is positive.
+    # The decomposition leaves the sign open: make the largest entry positive.
     signs = unit.gather(1, unit.abs().argmax(dim=1, keepdim=True)).sign()
     found = (unit * signs * sizes[:, None] / (count - 1) ** 0.5).to(first.values.dtype)
     names = [f"component {i}" for i in range(components)]

@@ -1,3 +1,1 @@
-"""Images made with something changed: along directions, along curves, across boundaries, from their
-own code.
-"""
+"""Edits of images: along directions and curves, across boundaries, and from images' own codes."""

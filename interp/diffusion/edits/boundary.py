@@ -1,4 +1,4 @@
-"""Linear boundaries in a site and in the noised image, and edits across them at a single step."""
+"""Linear boundaries in a site or in the noised image, and edits across them at one step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ Space = Literal["site", "image"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Boundary:
-    """A plane between samples with much and with little of a factor at one sampling step:
+    """A plane between samples with much and little of a factor at one sampling step:
     `⟨normal, value⟩ + intercept` is positive above.
 
-    `accuracy` is that on held-out samples, its control that of the larger class. `spread` is the sd
-    of the samples' projections.
+    `accuracy` is on held-out samples, its control the larger class's share. `spread` is the
+    standard deviation of the samples' projections.
     """
 
     normal: Float[Tensor, "channel y x"]
@@ -42,9 +42,7 @@ class Boundary:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Passing:
-    """What passed while images were made: the site's `values` and the noised image at every step,
-    and the images that came out.
-    """
+    """Sampled images, with the site's `values` and the noised image at every step."""
 
     values: Float[Tensor, "image step channel y x"]
     noised: Float[Tensor, "image step channel_in y_in x_in"]
@@ -57,7 +55,7 @@ class Passing:
 def record_passing(
     model: UNetModel, count: int, *, seed: int, steps: int = STEPS, site: str = "mid"
 ) -> Passing:
-    """Sample images deterministically and keep a site and the noised image at every step.
+    """Sample images deterministically and record a site and the noised image at every step.
 
     Raises:
         InputError: an unknown site or number.
@@ -94,10 +92,9 @@ def fit_boundary(
     held_out: float = 0.25,
     seed: int = 0,
 ) -> Boundary:
-    """The linear support vector machine between the upper and the lower half of a factor, at one
-    step.
+    """The linear support vector machine between the upper and lower half of a factor at one step.
 
-    Values are scaled as a whole, not number by number, so that the normal is that of the raw space.
+    Values share one scale, so the normal is that of the raw space.
 
     Raises:
         InputError: a step or space that does not exist, or fewer than 20 labelled samples.
@@ -128,14 +125,11 @@ def fit_boundary(
     length = float(np.linalg.norm(weights))
     normal = torch.from_numpy(weights / length).to(values).reshape(values.shape[2:])
     share = float(above[test].mean())
-    accuracy = bootstrap_mean(right, seed=seed, control=max(share, 1 - share))
-    intercept = float(machine.intercept_[0]) / length
-    spread = float((rows[fit] @ (weights / length)).std())
     return Boundary(
         normal=normal,
-        intercept=intercept,
-        accuracy=accuracy,
-        spread=spread,
+        intercept=float(machine.intercept_[0]) / length,
+        accuracy=bootstrap_mean(right, seed=seed, control=max(share, 1 - share)),
+        spread=float((rows[fit] @ (weights / length)).std()),
         space=space,
         site=passing.site,
         step=step,
@@ -145,10 +139,9 @@ def fit_boundary(
 
 
 def mixing_step(accuracies: Mapping[int, float], *, slack: float = 0.02) -> int:
-    """The first step, from the noise on, at which a boundary's accuracy is within `slack` of the
-    best of all steps.
+    """The first step, from the noise on, whose accuracy is within `slack` of the best.
 
-    The published method finds the step by how long the noised images are; this definition is ours.
+    The published method finds it by the norm of the noised images; this definition is ours.
 
     Raises:
         InputError: no accuracies.
@@ -163,14 +156,14 @@ def mixing_step(accuracies: Mapping[int, float], *, slack: float = 0.02) -> int:
 def cross_boundaries(
     model: UNetModel, count: int, boundaries: list[Boundary], distance: float, *, seed: int
 ) -> Float[Tensor, "image channel y x"]:
-    """Sample images, and at the boundaries' one step move each value to a signed distance from its
-    boundary, in sd of the projections.
+    """Sample images and, at the boundaries' step, move each value to a signed distance from its
+    boundary, in standard deviations of the projections.
 
-    `value + (distance · spread − ⟨normal, value⟩ − intercept) normal`, in the site, in the noised
-    image, or in both.
+    `value + (distance · spread − ⟨normal, value⟩ − intercept) normal`, in the site, the noised
+    image, or both.
 
     Raises:
-        InputError: boundaries of several steps or samplers, or none.
+        InputError: no boundaries, or of several steps or samplers.
 
     Cost: `count × steps` evaluations of the UNet.
 

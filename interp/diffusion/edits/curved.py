@@ -1,6 +1,4 @@
-"""Supervised edits along curves: a site is a bent image of the factors, so that the right direction
-depends on where an image is.
-"""
+"""Supervised edits along curves, where the right direction at a site depends on the image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -21,15 +19,13 @@ HELD_OUT = 0.25
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curves:
-    """What a site holds at every step as a polynomial of the factors, and the factors as read off
-    it linearly.
+    """A site at every step as a polynomial of the factors, and linear probes of the factors on it.
 
-    Factors are in sd of the samples (`spreads`) from their `means`. `coefficients [step, term, d]`
-    belong to all products of up to `degree` factors; `probes [step, d, factor]` read what is left
-    of a value after `centres [step, d]`, where the factors are `middle`; `lowest` and `highest` say
-    which factors the samples had: beyond them nothing is read. `explained [step]` is the share of
-    the site's variance that the polynomial predicts in held-out samples, `readable [step, factor]`
-    the held-out R² of the probes: where they are low, the curves are not those of the network.
+    Factors are in standard deviations (sd) of the samples, `spreads`, from their `means`.
+    `coefficients` belong to all products of up to `degree` factors; `probes` read a value minus
+    `centres`, where the factors are `middle`, clipped to the samples' range, `lowest` to `highest`.
+    `explained` is the share of the site's held-out variance that the polynomial predicts,
+    `readable` the probes' held-out R²: where they are low, the curves are not the network's.
     """
 
     factors: tuple[str, ...]
@@ -50,15 +46,15 @@ class Curves:
     total: int
 
     def read(self, values: Float[Tensor, "image d"], place: int) -> Float[Tensor, "image factor"]:
-        """The factors that values hold, within what the samples had."""
+        """The factors of values, clipped to the samples' range."""
         found = self.middle + (values - self.centres[place]) @ self.probes[place]
         return torch.minimum(torch.maximum(found, self.lowest), self.highest)
 
     def change(
         self, values: Float[Tensor, "image d"], place: int, shift: Float[Tensor, " factor"]
     ) -> Float[Tensor, "image d"]:
-        """What is to be added to values so that their factors move by a shift:
-        `p(f + shift) − p(f)` with p the polynomial.
+        """What to add to values to move their factors by a shift: `p(f + shift) − p(f)` with p the
+        polynomial.
         """
         here = self.read(values, place)
         return self._way(here, here + shift, place)
@@ -66,14 +62,14 @@ class Curves:
     def settled(
         self, values: Float[Tensor, "image d"], place: int, wanted: Float[Tensor, " factor"]
     ) -> Float[Tensor, "image d"]:
-        """What is to be added to values so that factors become what is wanted; those wanted to be
-        NaN stay.
+        """What to add to values to set their factors to those wanted; NaN leaves a factor as it
+        is.
         """
         here = self.read(values, place)
         return self._way(here, torch.where(wanted.isnan(), here, wanted), place)
 
     def units(self, factor: str, value: float) -> float:
-        """A value of a factor in sd of the samples from their mean, as edits take it.
+        """A factor's value in sd of the samples from their mean, as edits take it.
 
         Raises:
             InputError: an unknown factor.
@@ -99,17 +95,17 @@ def fit_curves(
     """Fit, at every step, the site as a polynomial of the factors (least squares) and the factors
     as linear in the site (ridge regression).
 
-    With degree 1 the change is the same for all images, that of `regression_directions`. A small
-    UNet's bottleneck codes a position by a bent surface: a straight direction then moves other
-    images than those in the middle the wrong way.
+    With degree 1 all images change alike, as by `regression_directions`. A small UNet's bottleneck
+    codes position on a bent surface: a straight direction moves images away from the middle the
+    wrong way.
 
     Args:
         labels: each factor's value per sample; samples with a NaN are left out.
         ridge: in units of the site's mean variance.
 
     Raises:
-        InputError: another number of labels than samples, fewer samples than terms of the
-            polynomial, or a factor that does not vary.
+        InputError: labels and samples differ in number, fewer samples than terms of the polynomial,
+            or a factor that does not vary.
 
     Cost: two least-squares problems per step. Source: ours; polynomials instead of the differences
     of means of Haas et al. (2024).
@@ -172,15 +168,14 @@ class CurvedEdit:
     """A shift of factors along fitted curves, `strengths` in sd of the samples, one per factor;
     used wherever an `Edit` is.
 
-    The change is made at every step of the window (all if left out), so that together they may do
-    more than the shift says: late windows do what is asked, early ones more, and less surely. With
-    `settle` strengths are instead what factors are to become (in sd from the samples' mean,
-    `Curves.units`), NaN for those that stay: doing so again changes nothing, so that every step of
-    a window may. `random` makes it its own control: each image is changed by as much, in one random
-    direction per step.
+    The change is made at every step of the window (all if left out), so together they may exceed
+    the shift: late windows do what they should, early ones more, and less surely. With `settle`,
+    strengths are instead the factors' new values (`Curves.units`), NaN for those that stay:
+    repeating that changes nothing, so any window may. `random`, a seed, makes it its own control:
+    each image changes by as much, in one random direction per step.
 
     Raises:
-        InputError: another number of strengths than factors, an unknown rule, or a window that the
+        InputError: strengths and factors differ in number, an unknown rule, or a window that the
             curves do not cover.
 
     Example:
@@ -202,16 +197,10 @@ class CurvedEdit:
                 f"{len(self.strengths)} strengths for the factors "
                 f"{', '.join(self.curves.factors)}; give one each, 0 for none"
             )
-        missing = (
-            []
-            if self.window is None
-            else [
-                s
-                for s in checked_window(self.window, self.curves.total)
-                if s not in self.curves.steps
-            ]
-        )
-        if missing:
+        if self.window is None:
+            return
+        window = checked_window(self.window, self.curves.total)
+        if missing := [step for step in window if step not in self.curves.steps]:
             raise InputError(
                 f"the curves have nothing for step {missing[0]}; they were fitted at "
                 f"{list(self.curves.steps)}"
@@ -223,7 +212,7 @@ class CurvedEdit:
         return self.curves.site
 
     def require_sampler(self, timesteps: Sequence[int]) -> None:
-        """See that the sampler visits the noise levels of the curves.
+        """Require that the sampler visits the noise levels of the curves.
 
         Raises:
             InputError: it does not.
@@ -252,9 +241,8 @@ class CurvedEdit:
                 flat, place, shift
             )
             if self.random is not None:
-                change = change.norm(dim=1, keepdim=True) * _unit(
-                    change.shape[1], self.random, step
-                )
+                unit = _unit(change.shape[1], self.random, step)
+                change = change.norm(dim=1, keepdim=True) * unit
             return value + change.reshape(value.shape).to(value)
 
         return hook
@@ -268,9 +256,7 @@ def _fit_step(
     test: Tensor,
     ridge: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The polynomial and the probes of one step, and how good they are on samples they were not
-    fitted on.
-    """
+    """One step's polynomial and probes, and their R² on held-out samples."""
     weights = torch.linalg.lstsq(terms[fit], rows[fit]).solution
     centre = rows[fit].mean(dim=0)
     centred = rows[fit] - centre
@@ -286,7 +272,7 @@ def _fit_step(
 def _squares(
     values: Float[Tensor, "image column"], predicted: Float[Tensor, "image column"]
 ) -> tuple[Tensor, Tensor]:
-    """Per column what is missed, and what varies."""
+    """Per column the sums of squares of the residual and about the mean."""
     varies = (values - values.mean(dim=0)).square().sum(dim=0).clamp(min=1e-12)
     return (values - predicted).square().sum(dim=0), varies
 
@@ -295,15 +281,12 @@ def _terms(units: Float[Tensor, "image factor"], degree: int) -> Float[Tensor, "
     """All products of up to `degree` factors, the constant first."""
     columns = [torch.ones(len(units), dtype=units.dtype, device=units.device)]
     for power in range(1, degree + 1):
-        columns += [
-            units[:, chosen].prod(dim=1)
-            for chosen in map(list, combinations_with_replacement(range(units.shape[1]), power))
-        ]
+        chosen = combinations_with_replacement(range(units.shape[1]), power)
+        columns += [units[:, list(factors)].prod(dim=1) for factors in chosen]
     return torch.stack(columns, dim=1)
 
 
 def _unit(width: int, seed: int, step: int) -> Float[Tensor, " d"]:
-    drawn = torch.randn(
-        width, generator=torch.Generator().manual_seed(seed * 100_003 + step), dtype=torch.double
-    )
+    generator = torch.Generator().manual_seed(seed * 100_003 + step)
+    drawn = torch.randn(width, generator=generator, dtype=torch.double)
     return drawn / drawn.norm()

@@ -1,5 +1,5 @@
-"""DPM-Encoder: an image as the noise of every step of a noisy sampler, exact by construction; and
-translation with it.
+"""DPM-Encoder: images as the noise of each step of a noisy sampler, exact by construction; and
+translation by it.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.diffusion.edits.inversion import require_images
-from interp.diffusion.edits.straight import AnyEdit, answer, answers, edited_step
+from interp.diffusion.edits.straight import AnyEdit, Rule, answer, answers, edited_step
 from interp.diffusion.sampling.ddim import STEPS
 from interp.diffusion.sampling.labels import Labels, checked_labels, labelled
 from interp.diffusion.sampling.levels import MOST_ETA, ddim
@@ -19,12 +19,11 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Encoded:
-    """The code of images: the `start` at step `first` (noise, if that is 0), the noise of every
-    later step but the last, and what is left.
+    """The code of images: the `start` at step `first` (noise, if that is 0), the `noises` of the
+    steps from there but the last, and the `rest`.
 
-    The last step of DDIM adds no noise, so that what the network's last answer misses of the image
-    is kept in `rest`: with it decoding is exact. `noise_sd [step]` is the sd of each step's noise:
-    near 1 where steps are small and the network denoises as the data asks.
+    DDIM's last step adds no noise, so `rest` keeps what the network's last answer misses of the
+    image, which makes decoding exact.
     """
 
     start: Float[Tensor, "image channel y x"]
@@ -36,7 +35,9 @@ class Encoded:
 
     @property
     def noise_sd(self) -> Float[Tensor, " step"]:
-        """The sd of each step's noise over images and pixels."""
+        """The standard deviation of each step's noise over images and pixels: near 1 where steps
+        are small and the network fits the data.
+        """
         return self.noises.flatten(1).std(dim=1)
 
 
@@ -53,20 +54,20 @@ def encode(
 ) -> Encoded:
     """Encode images as the noise that a sampler with `eta > 0` must draw to make exactly them.
 
-    A way from noise to the image is drawn from the posterior,
-    `x' = √ᾱ' x₀ + √(1−ᾱ'−σ²) (x − √ᾱ x₀)/√(1−ᾱ) + σ n`; the noise of a step is what the network's
-    own step to x' lacks, divided by σ.
+    A path from noise to the image is drawn from the posterior,
+    `x' = √ᾱ' x₀ + √(1−ᾱ'−σ²) (x − √ᾱ x₀)/√(1−ᾱ) + σ n`; a step's noise is what the network's own
+    step to x' lacks, divided by σ.
 
     Args:
-        first: the step to begin at. Later ones leave in the code's start what earlier steps decide
-            (a translation then keeps it).
+        first: the step to begin at. A later one leaves what earlier steps decide in `start`, where
+            a translation keeps it.
 
     Raises:
         InputError: images of another size or range, eta not above 0, a step that the sampler does
             not have, or labels that do not fit.
 
-    Source: Wu & De la Torre 2023 (arXiv 2210.05559), section 3.1; keeping the rest of the last step
-    is ours. Cost: `steps` evaluations of the network; memory for `steps + 1` times the images.
+    Source: Wu & De la Torre 2023 (arXiv 2210.05559), section 3.1; `rest` is ours. Cost: `steps`
+    evaluations of the network; memory for `steps + 1` times the images.
 
     Example:
         >>> code = encode(model, images, labels=red)
@@ -95,11 +96,8 @@ def encode(
     noises = []
     with labelled(model.module, labels):
         for step, time in list(enumerate(levels.timesteps))[first:]:
-            now, after, sigma = (
-                float(levels.now[step]),
-                float(levels.after[step]),
-                float(sigmas[step]),
-            )
+            now, after = float(levels.now[step]), float(levels.after[step])
+            sigma = float(sigmas[step])
             mean = scheduler.step(
                 answer(model, here, time),
                 time,
@@ -135,14 +133,12 @@ def decode_code(
     edit: AnyEdit | None = None,
     with_rest: bool = True,
 ) -> Float[Tensor, "image channel y x"]:
-    """Images from a code: the encoded ones by the same network and labels, their translation by
-    others.
+    """Images from a code: the encoded ones by the same network and labels, a translation by others.
 
-    `with_rest=False` leaves out what the last step cannot say, which belongs to the network that
-    encoded.
+    `with_rest=False` drops `rest`, which belongs to the encoding network.
 
     Args:
-        edit: changes a site meanwhile: an edit of given images.
+        edit: an edit to make on the way.
 
     Raises:
         InputError: labels or an edit that do not fit.
@@ -150,28 +146,25 @@ def decode_code(
     Cost: `steps` evaluations of the network, twice at steps that an asymmetric edit changes.
 
     Example:
-        >>> decode_code(
-        ...     model,
-        ...     encode(model, blues),
-        ...     edit=CurvedEdit(curves, to_red, window=range(14, 20), settle=True),
-        ...     with_rest=False,
-        ... )
+        >>> edit = CurvedEdit(curves, to_red, window=range(14, 20), settle=True)
+        >>> decode_code(model, encode(model, blues), edit=edit, with_rest=False)
     """
     checked_labels(labels, len(code.start))
     scheduler, levels = ddim(model, code.steps)
     images = code.start
     silence = torch.zeros_like(images)
+    rule: Rule = "symmetric" if edit is None else edit.rule
     if edit is not None:
         edit.require_sampler(levels.timesteps)
     with labelled(model.module, labels):
         for place, time in enumerate(levels.timesteps[code.first :]):
+            step = code.first + place
             noise = code.noises[place] if place < len(code.noises) else silence
-            plain, edited = answers(model, images, time, code.first + place, edit)
-            rule = "symmetric" if edit is None else edit.rule
+            plain, edited = answers(model, images, time, step, edit)
             images = edited_step(
                 scheduler,
                 levels,
-                code.first + place,
+                step,
                 images,
                 plain,
                 edited,
@@ -194,14 +187,13 @@ def translate(
     eta: float = 1.0,
     first: int = 0,
 ) -> Float[Tensor, "image channel y x"]:
-    """Images of one condition, or of one network, as another condition or network makes them of the
-    same code (CycleDiffusion).
+    """Images of one condition or network as another condition or network decodes their code
+    (CycleDiffusion).
 
     Args:
-        labels: what the images are; `to` what they are to become.
-        target: the network that decodes; the encoding one if left out.
-        first: the step to begin at: the later, the more of the image is kept, and the less becomes
-            the target's.
+        labels: the images' own labels; `to` the new ones.
+        target: the decoding network; the encoding one if left out.
+        first: the step to begin at: the later, the more of the image is kept.
 
     Raises:
         InputError: as `encode`.

@@ -18,9 +18,9 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
-    """`noise` that the sampler starts from, `path [step, image, …]` the images before every step
-    (the first is the noise), and how far each image is from what the sampler makes of its noise
-    (`error`, the mean squared difference)."""
+    """The `noise` to sample from, the `path` of images before every step (the first is the noise),
+    and the mean squared `error` of each image sampled from its noise.
+    """
 
     noise: Float[Tensor, "image channel y x"]
     path: Float[Tensor, "step image channel y x"]
@@ -37,13 +37,13 @@ def invert(
     refinements: int = 0,
     labels: Labels | None = None,
 ) -> Inverted:
-    """Run deterministic DDIM backwards: from each image the noise that leads to it.
+    """Run deterministic DDIM backwards: from each image to the noise that leads to it.
 
-    A step is undone with the noise that the network sees in the image after it, read as if it were
-    at the level before it; that is only right if the network answers alike at both. Each refinement
-    corrects this: `x ← x + c (x' − step(x))`, with `c = √(ᾱ/ᾱ')` where images outweigh noise (the
-    fixed-point iteration of Pan et al. 2023) and `√((1−ᾱ)/(1−ᾱ'))` where noise does; a correction
-    that makes an image's difference larger is taken back.
+    A step is undone with the noise that the network predicts from the image after it, taken to be
+    at the level before it, which is right only if both answers agree. Each refinement corrects
+    this: `x ← x + c (x' − step(x))`, with `c = √(ᾱ/ᾱ')` where image outweighs noise (the
+    fixed-point iteration of Pan et al. 2023), else `√((1−ᾱ)/(1−ᾱ'))`; a correction that increases
+    an image's error is reverted.
 
     Raises:
         InputError: images of another size or range than the network's, or labels that do not fit.
@@ -75,7 +75,7 @@ def decode(
     steps: int = STEPS,
     labels: Labels | None = None,
 ) -> Float[Tensor, "image channel y x"]:
-    """What deterministic DDIM makes of given noise.
+    """The images that deterministic DDIM makes of noise.
 
     Raises:
         InputError: noise of another size, or labels that do not fit.
@@ -90,7 +90,7 @@ def decode(
 
 
 def require_images(model: UNetModel, images: Float[Tensor, "image channel y x"]) -> None:
-    """See that images are of the network's size and range.
+    """Require that images are of the network's size and range.
 
     Raises:
         InputError: they are not.
@@ -126,7 +126,7 @@ def _undone(
     noise = (after - now**0.5 * seen.pred_original_sample) / (1 - now) ** 0.5
     clean = (after - (1 - later) ** 0.5 * noise) / later**0.5
     found = now**0.5 * clean + (1 - now) ** 0.5 * noise
-    # Where nothing is left of the noise after the step, the way by the noise would divide by zero.
+    # After the last step no noise is left, and the second ratio would divide by zero.
     share = (now / later) ** 0.5 if now > 0.5 or later == 1 else ((1 - now) / (1 - later)) ** 0.5
     best, least = found, None
     for turn in range(refinements + 1 if refinements else 0):

@@ -1,6 +1,4 @@
-"""Edits: images made while directions are added at a site, by the symmetric or the asymmetric
-rule.
-"""
+"""Edits that add directions at a site while sampling, by the symmetric or asymmetric rule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,16 +23,12 @@ from interp.models.adapters.unet import NoisedImages
 Rule = Literal["asymmetric", "symmetric"]
 RULES = ("asymmetric", "symmetric")
 Answers = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-"""Given a step and its noised images: the network's answer as it is, and as changed (the same
-tensor where nothing is).
-"""
+"""From a step and its noised images, the plain and the edited answer (one tensor if equal)."""
 
 
 @runtime_checkable
 class AnyEdit(Protocol):
-    """What `sample_edited` needs of an edit: where, by which rule, and a hook for every step that
-    is changed.
-    """
+    """What `sample_edited` needs of an edit: its site, its rule, and a hook per edited step."""
 
     @property
     def site(self) -> str: ...
@@ -46,30 +40,30 @@ class AnyEdit(Protocol):
     def strengths(self) -> tuple[float, ...]: ...
 
     def hook(self, step: int) -> Hook | None:
-        """What changes the site at a step, None where nothing does."""
+        """What changes the site at a step; None for no change."""
         ...
 
     def require_sampler(self, timesteps: Sequence[int]) -> None:
-        """See that the sampler visits the noise levels of the edit."""
+        """Require that the sampler visits the noise levels of the edit."""
         ...
 
     def randomised(self, seed: int) -> "AnyEdit":
-        """Its control: changes of the same length at every step, in a random direction."""
+        """Its control: changes of equal length at every step, in random directions."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Directions with the strength of each, and how they are applied.
+    """Directions, their strengths, and the rule by which they are added.
 
-    Symmetric: the network's changed answer is used throughout. Asymmetric (Kwon, Jeong & Uh 2023):
-    only for the predicted clean image, not for the way back to the next noise level. The symmetric
-    rule nearly cancels with many steps, so that strengths of the two cannot be compared; compare at
-    equal measured effect. Outside `window` nothing is added.
+    Symmetric: the edited answer is used throughout. Asymmetric (Kwon, Jeong & Uh 2023): only for
+    the predicted clean image, not for the step back to the next noise level. The symmetric rule
+    nearly cancels with many steps, so compare the two at equal measured effect, not strength.
+    Outside `window` nothing is added.
 
     Raises:
-        InputError: another number of strengths than directions, an unknown rule, or a window that
-            the directions do not cover.
+        InputError: strengths and directions differ in number, an unknown rule, or a window that the
+            directions do not cover.
 
     Example:
         >>> Edit(directions["radius"], (0.03,), window=range(0, 10))
@@ -87,20 +81,17 @@ class Edit:
                 f"{len(self.strengths)} strengths were given for {len(self.directions)} "
                 "directions; give one each"
             )
-        if self.window is not None:
-            missing = [
-                step
-                for step in checked_window(self.window, self.directions.total)
-                if step not in self.directions.steps
-            ]
-            if missing:
-                raise InputError(
-                    f"the directions have nothing for step {missing[0]}; they were found at "
-                    f"{list(self.directions.steps)}"
-                )
+        if self.window is None:
+            return
+        window = checked_window(self.window, self.directions.total)
+        if missing := [step for step in window if step not in self.directions.steps]:
+            raise InputError(
+                f"the directions have nothing for step {missing[0]}; they were found at "
+                f"{list(self.directions.steps)}"
+            )
 
     def changes(self) -> dict[int, Float[Tensor, "channel y x"]]:
-        """What is added at each step that is changed."""
+        """What is added at each edited step."""
         chosen = self.directions.steps if self.window is None else tuple(self.window)
         weights = self.directions.values.new_tensor(self.strengths)
         summed = torch.einsum("d,dscyx->scyx", weights, self.directions.values)
@@ -120,7 +111,7 @@ class Edit:
         return self.changes()
 
     def hook(self, step: int) -> Hook | None:
-        """Adds what is added at this step; None outside the window."""
+        """Adds the directions at this step; None outside the window."""
         return _adding(self._changes[step]) if step in self._changes else None
 
     def randomised(self, seed: int) -> "Edit":
@@ -128,7 +119,7 @@ class Edit:
         return replace(self, directions=random_like(self.directions, seed=seed))
 
     def require_sampler(self, timesteps: Sequence[int]) -> None:
-        """See that the sampler visits the noise levels at which the directions were found.
+        """Require that the sampler visits the noise levels at which the directions were found.
 
         Raises:
             InputError: it does not.
@@ -139,11 +130,10 @@ class Edit:
 
 
 def edit_hooks(edit: AnyEdit) -> dict[str, Hook]:
-    """The edit by the symmetric rule as hooks, for `sample`, `record_steps` or `model.hooked`.
+    """A symmetric edit as hooks, for `sample`, `record_steps` or `model.hooked`.
 
     Raises:
-        InputError: the edit is asymmetric: that takes two answers of the network at every step,
-            which `sample_edited` asks for.
+        InputError: the edit is asymmetric, which takes two answers per step: use `sample_edited`.
 
     Example:
         >>> with model.hooked(edit_hooks(edit)):
@@ -178,11 +168,10 @@ def sample_edited(
 ) -> Float[Tensor, "image channel y x"]:
     """Generate the images of `sample` with an edit (None: without, as its control).
 
-    With x₀(h + Δh) the clean image that the changed network predicts, the asymmetric step is
-    `x' = √ᾱ' x₀(h + Δh) + √(1 − ᾱ' − σ²) ε(h) + σ z`; in the symmetric one ε is the changed
-    network's too. Both come from the steps of diffusers' DDIM scheduler, so noise-, v- and
-    image-predicting networks are right alike. The noise of a step (eta > 0) is the image's own,
-    whatever the edit.
+    With x₀(h + Δh) the clean image that the edited network predicts, the asymmetric step is
+    `x' = √ᾱ' x₀(h + Δh) + √(1 − ᾱ' − σ²) ε(h) + σ z`; in the symmetric one ε is the edited
+    network's too. Both use diffusers' DDIM scheduler, so networks may predict noise, v or images.
+    A step's noise (eta > 0) depends on the image's seed, not on the edit.
 
     Args:
         eta: 0 is deterministic, 1 as much noise as DDPM's.
@@ -228,20 +217,15 @@ def edited_step(
     eta: float = 0.0,
     noise: Float[Tensor, "image channel y x"] | None = None,
 ) -> Float[Tensor, "image channel y x"]:
-    """One step of a sampler from the network's answer as it is (`plain`) and as changed
-    (`edited`).
-    """
+    """One step of a sampler from the network's `plain` and `edited` answers."""
     time, eta = levels.timesteps[step], min(eta, MOST_ETA)
     changed = scheduler.step(edited, time, images, eta=eta, variance_noise=noise)
-    moved: Tensor = changed.prev_sample
-    if rule == "symmetric" or edited is plain:
-        return moved
-    kept = scheduler.step(plain, time, images, eta=eta, variance_noise=noise)
-    root = float(levels.after[step]) ** 0.5
-    asymmetric: Tensor = kept.prev_sample + root * (
-        changed.pred_original_sample - kept.pred_original_sample
-    )
-    return asymmetric
+    made: Tensor = changed.prev_sample
+    if rule == "asymmetric" and edited is not plain:
+        kept = scheduler.step(plain, time, images, eta=eta, variance_noise=noise)
+        moved = changed.pred_original_sample - kept.pred_original_sample
+        made = kept.prev_sample + float(levels.after[step]) ** 0.5 * moved
+    return made
 
 
 def answer(
@@ -250,7 +234,7 @@ def answer(
     timestep: int,
     hooks: dict[str, Hook] | None = None,
 ) -> Tensor:
-    """What the network answers to noised images, with hooks in place."""
+    """The network's answer to noised images, with hooks in place."""
     found = model.run(NoisedImages(images, timestep), hooks or {})
     assert found is not None
     return found
@@ -263,9 +247,7 @@ def answers(
     step: int,
     edit: AnyEdit | None,
 ) -> tuple[Tensor, Tensor]:
-    """The network's answer as it is and as an edit changes it; one and the same where only one of
-    them is needed.
-    """
+    """The network's plain and edited answer; the same tensor where only one is needed."""
     hook = None if edit is None else edit.hook(step)
     if edit is None or hook is None:
         plain = answer(model, images, timestep)
@@ -277,7 +259,7 @@ def answers(
 def start_noise(
     model: UNetModel, seeds: Sequence[int], *, stream: int = 0
 ) -> Float[Tensor, "image channel y x"]:
-    """Noise of the images' size, each from its own seed; stream 0 is what sampling starts from."""
+    """Noise of the images' size, each from its own seed; sampling starts from stream 0."""
     size = model.module.config.sample_size
     if size is None:
         raise InputError(
@@ -293,9 +275,9 @@ def start_noise(
 
 
 def _stream_seed(seed: int, stream: int) -> int:
-    """The seed of an image's later noise: the same as at the start would be subtracted again.
+    """The seed of an image's later noise: the start's noise itself would be subtracted again.
 
-    Mixed, not added up: torch's generator looks at the lower 32 bits of a seed only.
+    Mixed, not summed: torch's generator uses only the lower 32 bits of a seed.
     """
     return seed if stream == 0 else int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
 
@@ -309,10 +291,9 @@ def trajectory(
     rule: Rule,
     etas: Sequence[float],
 ) -> Float[Tensor, "image channel y x"]:
-    """One batch from its noise to its images, with the network's answers, as they are and as
-    changed, from a function.
+    """One batch from noise to images, with plain and edited answers from a function.
 
-    `sampler` is a scheduler with its levels (`ddim`), `etas` the noise of every step.
+    `sampler` is a scheduler with its levels (`ddim`), `etas` the eta of every step.
     """
     scheduler, levels = sampler
     images: Tensor = start_noise(model, seeds) * scheduler.init_noise_sigma
@@ -328,7 +309,7 @@ def trajectory(
 def require_same_sampler(
     steps: Sequence[int], found_at: tuple[int, ...], total: int, timesteps: Sequence[int]
 ) -> None:
-    """See that a sampler visits the noise levels at which directions were found.
+    """Require that a sampler visits the noise levels at which directions were found.
 
     Raises:
         InputError: it does not.
@@ -365,5 +346,5 @@ def _etas(steps: int, eta: float, boost: int | None) -> list[float]:
 
 
 def _few(numbers: Sequence[int]) -> str:
-    shown = [str(number) for number in numbers[:3]]
-    return ", ".join([*shown, "…"] if len(numbers) > 3 else shown)
+    first = [str(number) for number in numbers[:3]]
+    return ", ".join([*first, "…"] if len(numbers) > 3 else first)

@@ -1,3 +1,1 @@
-"""What images are and what can be read off them: factors, plain measures, the sanity gate,
-sheets.
-"""
+"""What can be read off images: factors, plain measures, smoothness, the sanity gate; and sheets."""

@@ -1,8 +1,7 @@
-"""What factors of images are to this package: a function from images to numbers, so that no person
-and no classifier has to look.
+"""Factors of images: readers, functions from images to numbers that need neither person nor
+classifier; here the one for handwriting.
 
-Readers of drawn scenes lie beside what draws them (`interp.testbeds.images.shapes`,
-`interp.testbeds.images.pendulum`); here is one for handwriting.
+Readers of drawn scenes are in `interp.testbeds.images`: `shapes` and `pendulum`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,20 +18,21 @@ Reader = Callable[[Tensor], Mapping[str, Tensor]]
 """Images `[image, channel, y, x]` to each factor's value per image, NaN where it cannot be read."""
 
 LEAST = 8
-"""The smallest number of readable images that anything is measured on."""
+"""The fewest readable images on which anything is measured."""
 
 LEAST_INK = 0.005
 
 
 def require_readable(kept: Bool[Tensor | np.ndarray, " image"], what: str, advice: str) -> None:
-    """See that enough images can be read: that `LEAST` of them are `kept`.
+    """Require that at least `LEAST` images are `kept`.
 
     Raises:
         InputError: fewer are; the message counts `what` and ends in `advice`.
     """
-    if int(kept.sum()) < LEAST:
+    count = int(kept.sum())
+    if count < LEAST:
         raise InputError(
-            f"{int(kept.sum())} of {len(kept)} {what} could be read, {LEAST} are needed; {advice}"
+            f"{count} of {len(kept)} {what} could be read, {LEAST} are needed; {advice}"
         )
 
 
@@ -42,8 +42,7 @@ def factor_table(
     """Every factor of every image, in float64.
 
     Raises:
-        InputError: the reader names no factor, or gives another number of values than there are
-            images.
+        InputError: the reader names no factor, or gives more or fewer values than images.
     """
     table = {name: value.detach().cpu().double() for name, value in read(images).items()}
     if not table:
@@ -61,10 +60,10 @@ def read_strokes(images: Float[Tensor, "image 1 y x"]) -> dict[str, Float[Tensor
     """Measures of a bright stroke on black, from −1 (black) to 1: ink, thickness, slant, width and
     height; NaN where there is no ink.
 
-    `ink` is the mean brightness (0 to 1). `thickness` is twice the area by the outline's length
-    (the sum of gradients), which is a long stroke's own. `slant` is the shear `cov(x, y) / var(y)`
-    that would be undone to set it upright, positive where the top leans right; `width` and `height`
-    are four standard deviations of the ink's places, in pixels.
+    `ink` is the mean brightness (0 to 1). `thickness` is twice the area over the outline's length
+    (the sum of gradients), exact for long strokes. `slant` is the shear `cov(x, y) / var(y)`,
+    positive where the top leans right; `width` and `height` are four standard deviations of the
+    ink's position, in pixels.
 
     Cost: a few passes over the images.
 
@@ -89,7 +88,7 @@ def read_strokes(images: Float[Tensor, "image 1 y x"]) -> dict[str, Float[Tensor
 
 
 def _centred(share: Float[Tensor, "image y x"], axis: int) -> Float[Tensor, "image y x"]:
-    """Each pixel's distance from the centre of mass along one axis."""
+    """Each pixel's signed distance from the centre of mass along an axis."""
     shape = "y -> 1 y 1" if axis == 1 else "x -> 1 1 x"
     places = rearrange(torch.arange(share.shape[axis]).to(share), shape).expand_as(share)
     return places - (share * places).sum(dim=(1, 2), keepdim=True)

@@ -1,5 +1,5 @@
-"""The sanity gate: does a generator make images like its data? Where it does not, every later
-number is an artefact.
+"""The sanity gate: does a generator make images like its data? If not, later numbers are
+artefacts.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,9 @@ TOLERANCE = 0.05
 class FactorGate:
     """One factor of generated images against the data.
 
-    `mean` is their mean in units of the data's sd, 0 being the data's mean; `sd` the ratio of the
-    two sds; `ks` the largest distance of the two distribution functions, `p` its probability where
-    nothing differs (Kolmogorov 1933, Smirnov 1948). The controls are those numbers for as many of
-    the data's own images, drawn at random.
+    `mean` is their mean in the data's standard deviations (sd) from its mean, `sd` the ratio of the
+    two sds, `ks` the largest distance between the two distribution functions and `p` its p-value
+    (Kolmogorov 1933, Smirnov 1948). Controls: the same for as many random images of the data.
     """
 
     mean: Score
@@ -39,7 +38,7 @@ class FactorGate:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is outside the bounds, in words."""
+        """What is out of bounds, in words."""
         found = []
         if not abs(self.mean.value) < MEAN:
             found.append(f"mean {self.mean.value:+.2f} sd of the data, allowed ±{MEAN}")
@@ -50,8 +49,8 @@ class FactorGate:
 
 @dataclass(frozen=True)
 class Gate:
-    """Every factor's verdict, the share of pixels off the range −1 to 1 by more than 0.05, and the
-    share of images that cannot be read.
+    """Every factor's verdict, the shares of pixels more than 0.05 outside −1 to 1 and of unreadable
+    images.
     """
 
     factors: Mapping[str, FactorGate]
@@ -61,7 +60,7 @@ class Gate:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Everything that fails, by name; empty where the gate is passed."""
+        """All failures, by name; empty where the gate is passed."""
         found = [
             f"{name}: {problem}" for name, gate in self.factors.items() for problem in gate.problems
         ]
@@ -76,29 +75,25 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing fails."""
+        """Whether there are no failures."""
         return not self.failures
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
-        lines = [
-            (
-                f"sanity gate {verdict} (n={self.n}, off-range {self.off_range:.2%}, unreadable "
-                f"{self.unreadable:.2%})"
-            )
-        ]
-        lines += [
+        head = (
+            f"sanity gate {verdict} (n={self.n}, off-range {self.off_range:.2%}, unreadable "
+            f"{self.unreadable:.2%})"
+        )
+        factors = (
             f"  {name:10} mean {g.mean} sd {g.sd} KS {g.ks:.3f} (p={g.p:.2g})"
             for name, g in self.factors.items()
-        ]
-        return "\n".join([*lines, *(f"  fails: {failure}" for failure in self.failures)])
+        )
+        return "\n".join([head, *factors, *(f"  fails: {failure}" for failure in self.failures)])
 
     def _repr_html_(self) -> str:
-        means, sds = (
-            [gate.mean for gate in self.factors.values()],
-            [gate.sd for gate in self.factors.values()],
-        )
-        tests = [(numeral(gate.ks), numeral(gate.p)) for gate in self.factors.values()]
+        gates = self.factors.values()
+        means, sds = [gate.mean for gate in gates], [gate.sd for gate in gates]
+        tests = [(numeral(gate.ks), numeral(gate.p)) for gate in gates]
         columns = zip(
             map(foreign, self.factors),
             score_cells(means, signed=True),
@@ -137,16 +132,15 @@ def sanity_gate(
 ) -> Gate:
     """Compare generated images with the data, factor by factor.
 
-    Passed if every factor's |mean| < 0.15 in the data's sd and its sd is 0.85 to 1.15 of the
-    data's, less than 1 % of pixels are off the range, and less than 1 % of images cannot be read.
-    KS is shown, not judged: with enough images it finds any difference. Factors that are constant
-    in the data are left out.
+    Passed if every factor's |mean| < 0.15 sd of the data, its sd is 0.85 to 1.15 of the data's, and
+    less than 1 % of pixels are off range and of images unreadable. KS is reported, not judged: with
+    enough images it finds any difference. Factors that are constant in the data are left out.
 
     Raises:
-        InputError: images of another shape than the data's, fewer than 8 of either, or data of
-            which no factor varies.
+        InputError: images and data differ in shape, either has fewer than 8, or no factor of the
+            data varies.
 
-    Cost: reads every image once; no network runs.
+    Cost: reads every image once; runs no network.
 
     Example:
         >>> gate = sanity_gate(sample(model, 512, seed=1), data.images, read_shapes)
@@ -154,8 +148,7 @@ def sanity_gate(
     """
     if images.shape[1:] != data.shape[1:]:
         raise InputError(
-            f"generated images are {tuple(images.shape[1:])}, the data's "
-            f"{tuple(data.shape[1:])}; "
+            f"generated images are {tuple(images.shape[1:])}, the data's {tuple(data.shape[1:])}; "
             "give the network's own data"
         )
     if min(len(images), len(data)) < LEAST:

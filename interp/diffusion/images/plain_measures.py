@@ -1,6 +1,4 @@
-"""What any image can be asked, whatever it shows: where its light is, and of which colour. For
-networks whose factors nobody knows.
-"""
+"""Measures of light and colour of any image, for networks whose factors are unknown."""
 
 import torch
 from jaxtyping import Float
@@ -8,12 +6,11 @@ from torch import Tensor
 
 
 def read_layout(images: Float[Tensor, "image channel y x"]) -> dict[str, Float[Tensor, " image"]]:
-    """`brightness` (the mean), `contrast` (the sd over pixels), `lean right` and `lean down` (the
-    mean of one half less that of the other), and of images in colour `warmth` (the first channel's
-    mean less the last one's).
+    """`brightness` (mean), `contrast` (standard deviation over pixels), `lean right` and `lean
+    down` (the mean of one half minus that of the other), and in colour `warmth` (red minus blue).
 
-    They describe the picture, not what is in it: a direction that moves none of them may still
-    change a face, and one that moves brightness may do so by changing a hat.
+    They describe the picture, not its content: a direction that moves none may still change a face,
+    and one that moves brightness may do so by changing a hat.
 
     Cost: a few passes over the images.
 

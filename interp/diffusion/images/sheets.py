@@ -18,9 +18,7 @@ GAP = 2
 def sheet(
     images: Float[Tensor, "image channel y x"], columns: int = COLUMNS
 ) -> UInt8[np.ndarray, "down across 3"]:
-    """Images from −1 to 1 side by side, enlarged by a whole factor to about 64 pixels, row after
-    row.
-    """
+    """Images from −1 to 1 in rows, each enlarged by a whole factor to about 64 pixels."""
     pixels = ((images.detach().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     down, across = (max(1, SIDE // side) for side in pixels.shape[2:])
@@ -33,7 +31,7 @@ def sheet(
 
 
 def write_png(path: Path, picture: UInt8[np.ndarray, "down across 3"]) -> None:
-    """Write a picture whole or not at all."""
+    """Write a picture atomically."""
     from PIL import Image
 
     with replacing(path) as temporary:

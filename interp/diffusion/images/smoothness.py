@@ -17,13 +17,12 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True)
 class Smoothness:
-    """How uneven the way between images is, on average over pairs.
+    """How uneven the path between images is, on average over pairs.
 
-    With `d_k = ‖image_{k+1} − image_k‖` in pixel values of 0 to 255, `istd` is the sd of d over the
-    steps of a pair, `step` its mean, and `variation` the one by the other. Published numbers of
-    this name come without a formula; this one is ours. `variation` is the one to compare: a
-    generator that hardly changes has a small `istd`. Its control is that of mixing the two images
-    themselves, which is 0.
+    With `d_k = ‖image_{k+1} − image_k‖` in pixel values of 0 to 255, `istd` is the standard
+    deviation of d over a pair's steps, `step` its mean, `variation` their ratio. Published `istd`s
+    come without a formula; this one is ours. Compare `variation`: a generator that hardly changes
+    has a small `istd`. Its control, mixing the two images themselves, is 0.
     """
 
     istd: Score
@@ -35,8 +34,7 @@ class Smoothness:
 def interpolation_smoothness(
     model: UNetModel, pairs: int = 32, *, between: int = 8, seed: int = 0, steps: int = STEPS
 ) -> Smoothness:
-    """Walk from noise to noise on the sphere in `between` even steps, and measure the images'
-    steps.
+    """Walk between two noises on the sphere in `between` even steps; measure the images' steps.
 
     Raises:
         InputError: no pairs, or fewer than two steps between.
@@ -66,8 +64,7 @@ def interpolation_smoothness(
 def spherical(
     start: Float[Tensor, "channel y x"], end: Float[Tensor, "channel y x"], count: int
 ) -> Float[Tensor, "point channel y x"]:
-    """`count` points from one to the other with even angles (Shoemake 1985); straight where the two
-    are parallel.
+    """`count` points from start to end at even angles (Shoemake 1985); a line if they are parallel.
 
     Example:
         >>> spherical(noise[0], noise[1], 9)

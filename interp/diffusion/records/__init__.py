@@ -1,3 +1,1 @@
-"""What a site of a generator held at every sampling step, and both halves of classifier-free
-guidance.
-"""
+"""A generator's activations at every sampling step, and both halves of classifier-free guidance."""

@@ -1,4 +1,4 @@
-"""What a site of a generator held at every sampling step, and which of the steps count."""
+"""Recording a generator's site at every sampling step, or at those of a window."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,9 +17,8 @@ from interp.models import Call, Hook, UNetModel
 class StepActivations:
     """A site over images and sampling steps: `values [image, step, channel, y, x]`.
 
-    `steps` says which sampling steps these are, `timesteps` the network's own time at each,
-    `images` what came out in the end; `total` is the number of steps of the sampler. A direction
-    found in these belongs to this sampler.
+    `steps` are the recorded sampling steps, `timesteps` the network's time at each, `images` the
+    final images, `total` the sampler's number of steps. Directions found here fit this sampler.
     """
 
     values: Float[Tensor, "image step channel y x"]
@@ -37,7 +36,7 @@ class StepActivations:
         """Only the steps of a window.
 
         Raises:
-            InputError: a step of it was not recorded.
+            InputError: one was not recorded.
         """
         chosen = checked_window(window, self.total)
         missing = [step for step in chosen if step not in self.steps]
@@ -56,7 +55,7 @@ class StepActivations:
 
 
 def checked_window(window: range | None, total: int) -> range:
-    """A step window as given (None: every step); step 0 is the noisiest.
+    """The step window (None: every step); step 0 is the noisiest.
 
     Raises:
         InputError: it is empty or reaches beyond the sampler's steps.
@@ -83,9 +82,7 @@ def record_steps(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> StepActivations:
-    """Sample images and keep what a site held at the steps of a window.
-
-    `hooks` change other sites meanwhile.
+    """Sample images and record a site at the steps of a window; `hooks` may change other sites.
 
     Raises:
         InputError: an unknown site, a window beyond the steps, or a hook at the recorded site.
@@ -123,7 +120,7 @@ def record_sites(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> dict[str, StepActivations]:
-    """`record_steps` of several sites in one pass.
+    """`record_steps` for several sites in one pass.
 
     Raises:
         InputError: as `record_steps`, or no site.
@@ -153,12 +150,11 @@ def record_sites(
         progress=progress,
     )
     times = timesteps(model, steps)
-    at = tuple(times[step] for step in chosen)
     return {
         site: StepActivations(
             values=keepers[name].values(),
             steps=tuple(chosen),
-            timesteps=at,
+            timesteps=tuple(times[step] for step in chosen),
             images=images,
             site=name,
             total=steps,
@@ -170,7 +166,7 @@ def record_sites(
 
 @dataclass
 class Keeper:
-    """Gathers one site's values at the steps of a window, step by step and batch by batch."""
+    """Collects a site's values at the steps of a window, batch by batch."""
 
     window: range
     parts: dict[int, list[Tensor]] = field(default_factory=dict)
@@ -181,8 +177,5 @@ class Keeper:
             self.parts.setdefault(call.step, []).append(value.detach().clone())
 
     def values(self) -> Tensor:
-        """`[image, step, channel, y, x]`; every batch's values are dropped as soon as they are
-        placed.
-        """
-        first = [torch.cat(self.parts.pop(step)) for step in self.window]
-        return torch.stack(first, dim=1)
+        """`[image, step, channel, y, x]`; a step's batches are freed once joined."""
+        return torch.stack([torch.cat(self.parts.pop(step)) for step in self.window], dim=1)

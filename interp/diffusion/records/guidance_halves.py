@@ -1,5 +1,5 @@
-"""Classifier-free guidance with both halves at once: recorded side by side, and changed together,
-one alone, or each the opposite way.
+"""Both passes of classifier-free guidance: recorded side by side, and edited together, one alone,
+or in opposite directions.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _SIGNS = {"both": (1, 1), "conditional": (1, 0), "unconditional": (0, 1), "diffe
 
 @dataclass(frozen=True)
 class Halves:
-    """A site in both passes of guidance, along the same guided images."""
+    """A site in both passes of guidance, for the same guided images."""
 
     conditional: StepActivations
     unconditional: StepActivations
@@ -46,7 +46,7 @@ def record_halves(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Halves:
-    """Sample guided images once and keep what a site held in each of the two passes.
+    """Sample guided images once and record a site in both passes.
 
     Args:
         pair: a model made by `guided`.
@@ -54,7 +54,7 @@ def record_halves(
     Raises:
         InputError: a model that is not guided, an unknown site, or a window beyond the steps.
 
-    Cost: `2 × count × steps` evaluations of the UNet; memory for the values, twice.
+    Cost: `2 × count × steps` evaluations of the UNet; memory for twice the values.
 
     Example:
         >>> found = record_halves(guided(model, 3.0), 64, seed=0, labels=labels)
@@ -92,18 +92,17 @@ def sample_guided(
     batch_size: int = BATCH,
     progress: Progress = silent,
 ) -> Float[Tensor, "image channel y x"]:
-    """Generate guided images with an edit in both passes of every step, in one of them, or added to
-    the one and taken from the other.
+    """Generate guided images with an edit in both passes of every step, in one, or added in one
+    and subtracted in the other.
 
     With c the conditional pass, u the unconditional and w the scale, the answer is
     `u(h_u + r Δ) + w (c(h_c + s Δ) − u(h_u + r Δ))`, where (s, r) is (1, 1) for `both`, (1, 0) for
-    `conditional`, (0, 1) for `unconditional` and (1, −1) for `difference`. To first order a change
-    of both weighs 1, of the conditional w, of the unconditional 1 − w, of the difference 2 w − 1:
-    strengths are not to be compared across reaches, only equal measured effects. At w = 1 the
-    unconditional pass has no say, so `both`, `conditional` and `difference` are the plain edit.
+    `conditional`, (0, 1) for `unconditional` and (1, −1) for `difference`. To first order these
+    changes weigh 1, w, 1 − w and 2 w − 1, so compare reaches at equal measured effect, not at equal
+    strength. At w = 1 the unconditional pass drops out: all but `unconditional` are the plain edit.
 
     Args:
-        pair: a model made by `guided`; which half hooks reach does not matter.
+        pair: a model made by `guided`, with hooks in either half.
         edit: None for guided images without an edit.
 
     Raises:
@@ -111,17 +110,11 @@ def sample_guided(
             labels that do not fit.
 
     Source: Ho & Salimans 2022 (arXiv 2207.12598) for guidance. Cost: `2 × count × steps`
-    evaluations of the UNet, twice as many at steps that an asymmetric edit changes.
+    evaluations of the UNet, twice that at steps with an asymmetric edit.
 
     Example:
-        >>> sample_guided(
-        ...     guided(model, 3.0),
-        ...     16,
-        ...     Edit(directions["x"], (0.04,)),
-        ...     reach="difference",
-        ...     seed=7,
-        ...     labels=labels,
-        ... )
+        >>> pair, edit = guided(model, 3.0), Edit(directions["x"], (0.04,))
+        >>> sample_guided(pair, 16, edit, reach="difference", seed=7, labels=labels)
     """
     require_known("reach", reach, _SIGNS)
     halves = _halves_of(pair)
@@ -143,9 +136,7 @@ def sample_guided(
 
 @dataclass(frozen=True)
 class _Pair:
-    """A guided model, and its hidden half as a model of its own: hooks there and hooks of the pair
-    reach one pass each.
-    """
+    """A guided model, and its hidden half as a model, so that hooks reach one pass each."""
 
     pair: UNetModel
     hidden: UNetModel
@@ -157,15 +148,8 @@ def _halves_of(pair: UNetModel) -> _Pair:
     if not hasattr(module, "unconditional") or not hasattr(module, "open"):
         raise InputError(f"{pair.name} is not guided; give guided(model, scale)")
     conditional_is_open = module.open is module.conditional
-    return _Pair(
-        pair,
-        UNetModel(
-            module.unconditional if conditional_is_open else module.conditional,
-            pair.scheduler,
-            name=pair.name,
-        ),
-        conditional_is_open,
-    )
+    hidden = module.unconditional if conditional_is_open else module.conditional
+    return _Pair(pair, UNetModel(hidden, pair.scheduler, name=pair.name), conditional_is_open)
 
 
 def _answers(
@@ -183,13 +167,12 @@ def _answers(
     outer, hidden = signs if halves.conditional_is_open else signs[::-1]
     with halves.hidden.hooked(_signed(edit.site, hook, hidden)):
         edited = answer(halves.pair, images, times[step], _signed(edit.site, hook, outer))
-    return (
-        edited if edit.rule == "symmetric" else answer(halves.pair, images, times[step])
-    ), edited
+    plain = edited if edit.rule == "symmetric" else answer(halves.pair, images, times[step])
+    return plain, edited
 
 
 def _signed(site: str, hook: Hook, sign: int) -> dict[str, Hook]:
-    """The hook, the one that takes away what it adds, or none."""
+    """The hook, one that subtracts what it adds, or none."""
 
     def opposite(value: Tensor, call: Call) -> Tensor | None:
         changed = hook(value, call)
@@ -200,7 +183,7 @@ def _signed(site: str, hook: Hook, sign: int) -> dict[str, Hook]:
 
 @dataclass
 class _InTurn:
-    """Gathers values of calls that come step by step, batch by batch, without their number."""
+    """Collects values of calls that do not carry their step: counts them, batch by batch."""
 
     window: range
     steps: int

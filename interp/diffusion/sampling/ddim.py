@@ -1,6 +1,4 @@
-"""Images from a generator: deterministic DDIM through the scheduler of diffusers, one seed per
-image.
-"""
+"""Images from a generator: deterministic DDIM by diffusers' scheduler, one seed per image."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,20 +16,19 @@ from interp.models import Hook, SamplingPlan, UNetModel
 STEPS = 20
 BATCH = 64
 SEEDS_APART = 1_000_000
-"""Images of one seed; those of the next seed are others."""
+"""The most images of one seed; the next seed's are different."""
 
 
 def image_seeds(count: int, seed: int) -> tuple[int, ...]:
     """The seeds of `count` images: no two seeds share an image.
 
     Raises:
-        InputError: more images than a seed has, or none, or a seed beyond those that torch tells
+        InputError: no images or more than a seed has, or a seed beyond those that torch tells
             apart.
     """
     most = 2**32 // SEEDS_APART - 1
     if not 0 <= seed <= most:
-        # Torch's generator looks at the lower 32 bits only: later seeds would silently repeat
-        # earlier images.
+        # Torch's generator uses the lower 32 bits only: later seeds would repeat earlier images.
         raise InputError(f"seed is {seed}; give 0 to {most}")
     if not 0 < count <= SEEDS_APART:
         raise InputError(f"{count} images were asked for; give 1 to {SEEDS_APART}")
@@ -40,7 +37,7 @@ def image_seeds(count: int, seed: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that are sampled at once: which of all they are, the seed and the label of each."""
+    """Images sampled at once: their rows among all, and the seed and label of each."""
 
     rows: slice
     seeds: tuple[int, ...]
@@ -51,7 +48,7 @@ def batches(count: int, seed: int, labels: Labels | None, size: int) -> Iterator
     """The images of a seed, batch by batch.
 
     Raises:
-        InputError: another number of labels than images, or a number out of range.
+        InputError: labels and images differ in number, or a number is out of range.
     """
     checked_labels(labels, count)
     if size < 1:
@@ -63,21 +60,19 @@ def batches(count: int, seed: int, labels: Labels | None, size: int) -> Iterator
 
 
 def unclipped(model: UNetModel) -> UNetModel:
-    """The model with a scheduler that does not clip predictions (it warns if the scheduler did):
-    clipping hides what an edit does.
+    """The model with a scheduler that does not clip predictions, which would hide what an edit
+    does; warns if it did.
 
     Raises:
-        InputError: the model has no scheduler of its own (the default one need not be what it was
-            trained with, and clips).
+        InputError: the model has no scheduler (the default one clips, and need not be that of its
+            training).
     """
     scheduler = _scheduler(model)
     if not getattr(scheduler.config, "clip_sample", False):
         return model
     warnings.warn(
-        (
-            f"the scheduler of {model.name} clips predictions (clip_sample=True); it is turned off "
-            "here"
-        ),
+        f"the scheduler of {model.name} clips predictions (clip_sample=True); it is turned off "
+        "here",
         stacklevel=3,
     )
     open_ended = type(scheduler).from_config(scheduler.config, clip_sample=False)
@@ -99,8 +94,8 @@ def sample(
     """Generate images, each from its own noise (DDIM, eta 0; Song, Meng & Ermon 2021), with the
     network's own step spacing.
 
-    `hooks` read or change sites while it runs; `call.step` counts the sampling steps from the noise
-    on. The image of a seed does not depend on the batch it is in, up to rounding.
+    `hooks` read or change sites; `call.step` counts sampling steps from the noise on. Up to
+    rounding, a seed's image does not depend on its batch.
 
     Raises:
         InputError: a site, labels or number that does not fit.

@@ -1,6 +1,4 @@
-"""Classifier-free guidance with its two passes kept apart: hooks reach one of them, the other runs
-untouched.
-"""
+"""Classifier-free guidance with its two passes kept apart: hooks reach only one."""
 
 import copy
 from typing import Any, Literal
@@ -22,28 +20,25 @@ def guided(
     """A model that answers `u + scale (c − u)`, c the conditional and u the unconditional answer
     (Ho & Salimans 2022).
 
-    Scale 1 is the conditional answer alone, 0 the unconditional. Sites are those of one `half`:
-    what is recorded or changed there is of that pass only; the other pass has the same weights and
-    no hooks of its own. The rule holds for noise-, v- and image-predicting networks alike, since
-    their answers are affine in one another.
+    Scale 1 is the conditional answer alone, 0 the unconditional. Sites are those of one `half`,
+    whose pass alone is recorded or changed; the other pass shares the weights and has no hooks. The
+    rule holds whether networks predict noise, v or images, as these are affine in one another.
 
     Args:
         model: a text-to-image network with its prompt (`prompted`), or one of labels, which are
             given when images are sampled.
-        against: what is unconditional; for texts the same network with the empty prompt. By default
-            the network itself with the label that says nothing (the class after the last one, or
-            the zero vector), which it must have been trained with.
+        against: the unconditional network; for texts, the same with the empty prompt. By default
+            the model itself with the empty label (the class after the last, or the zero vector),
+            with which it must have been trained.
 
     Raises:
-        InputError: an unknown half, a scale that is no number, `against` of another kind, or none
+        InputError: an unknown half, a scale that is not finite, `against` of another kind, or none
             for a network without labels.
 
-    Cost: two evaluations of the UNet for each one; no memory for weights.
+    Cost: two evaluations of the UNet for each; no extra memory for weights.
 
     Example:
-        >>> empty, cat = (
-        ...     prompted(unet, text_condition(folder, prompt)) for prompt in ("", "a cat")
-        ... )
+        >>> empty, cat = (prompted(unet, text_condition(folder, text)) for text in ("", "a cat"))
         >>> acts = record_steps(guided(cat, 7.5, against=empty), 64, seed=0)
     """
     require_known("half", half, ("conditional", "unconditional"))
@@ -69,7 +64,7 @@ def guided(
 
 
 class _Guided(nn.Module):
-    """Looks like the half that hooks reach; the other is a twin that no hook reaches."""
+    """Looks like the half that hooks reach; no hook reaches the other, a twin."""
 
     def __init__(self, conditional: Any, unconditional: Any, scale: float, half: Half) -> None:
         super().__init__()
@@ -114,6 +109,6 @@ class _Guided(nn.Module):
 
 
 def _twin(module: Any) -> Any:
-    """The same network with the same weights (not copies of them) and hooks of its own."""
+    """The same network with shared weights and separate hooks."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, shared)

@@ -1,4 +1,4 @@
-"""What an image is conditioned on, a class or a vector, and how a `UNet2DModel` gets it."""
+"""Labels that condition images (classes or vectors), and how a `UNet2DModel` gets them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ Labels = Int[Tensor, " labelled"] | Float[Tensor, "labelled width"]
 
 
 def class_count(labels: Labels) -> int:
-    """How many classes labels are from: the largest and one."""
+    """The number of classes: the largest label plus one."""
     return int(labels.max()) + 1
 
 
 def checked_labels(labels: Labels | None, count: int) -> None:
-    """See that there is one label per image.
+    """Require one label per image.
 
     Raises:
-        InputError: another number of labels, or a negative class.
+        InputError: more or fewer labels, or a negative class.
     """
     if labels is None:
         return
@@ -40,15 +40,15 @@ def takes_labels(module: Any) -> bool:
 
 
 def no_label(module: Any, count: int) -> Labels:
-    """The label that says nothing: the class after the last, or the zero vector."""
+    """The empty label: the class after the last, or the zero vector."""
     if module.config.num_class_embeds is not None:
         return torch.full((count,), module.config.num_class_embeds - 1)
     return torch.zeros(count, 1)
 
 
 def prepared_labels(module: Any, labels: Labels) -> Tensor:
-    """Labels as the network takes them: classes as they are, vectors padded with zeros to the width
-    of the time embedding.
+    """Labels as the network takes them: classes, or vectors zero-padded to the time embedding's
+    width.
 
     Raises:
         InputError: vectors for a network of classes or the other way round, an unknown class, or
@@ -76,8 +76,8 @@ def prepared_labels(module: Any, labels: Labels) -> Tensor:
 def without_some(
     labels: Labels | None, module: Any, probability: float, generator: torch.Generator
 ) -> Tensor | None:
-    """Labels of which some, at random, say nothing (as classifier-free guidance needs it; Ho &
-    Salimans 2022).
+    """Labels with some emptied at random, as classifier-free guidance needs (Ho & Salimans
+    2022).
     """
     if labels is None:
         return None
@@ -88,8 +88,7 @@ def without_some(
 
 @contextmanager
 def labelled(module: Any, labels: Labels | None) -> Iterator[None]:
-    """For the length of the block every run of the network is conditioned on `labels`, one per
-    image of its batch.
+    """Condition every run of the network in the block on `labels`, one per image of its batch.
 
     Raises:
         InputError: labels for a network that takes none, or none for one that needs them.

@@ -1,4 +1,4 @@
-"""The noise levels a sampler visits, and by how much symmetric edits cancel there."""
+"""The noise levels that a sampler visits, and how far symmetric edits cancel there."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,7 @@ from interp.diffusion.sampling.ddim import STEPS, unclipped
 from interp.models import UNetModel
 
 MOST_ETA = 1 - 1e-6
-"""What eta 1 is taken as: rounding makes the `1 − ᾱ' − σ²` of which diffusers takes the root
-negative there.
-"""
+"""Used for eta 1, where rounding makes diffusers take the root of a negative `1 − ᾱ' − σ²`."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class NoiseLevels:
 
 
 def ddim(model: UNetModel, steps: int) -> tuple[Any, NoiseLevels]:
-    """A fresh DDIM scheduler of the model's own noise schedule, unclipped (it warns if the model's
-    clipped), and the levels it visits.
+    """A fresh, unclipped DDIM scheduler of the model's own noise schedule (warns if that clipped),
+    and its levels.
 
     Raises:
         InputError: the model has no scheduler, or more steps than it was trained on.
@@ -61,7 +59,7 @@ def ddim(model: UNetModel, steps: int) -> tuple[Any, NoiseLevels]:
 
 
 def noise_levels(model: UNetModel, steps: int = STEPS) -> NoiseLevels:
-    """The levels that the model's sampler visits in so many steps.
+    """The levels that the model's sampler visits in `steps` steps.
 
     Example:
         >>> noise_levels(model, 20).now
@@ -70,12 +68,12 @@ def noise_levels(model: UNetModel, steps: int = STEPS) -> NoiseLevels:
 
 
 def cancellations(levels: NoiseLevels, *, eta: float = 0.0) -> Float[Tensor, " step"]:
-    """What is left of an asymmetric edit when the same change of the prediction is made
-    symmetrically, per step.
+    """What is left, per step, of an asymmetric edit if the same change of the prediction is made
+    symmetrically.
 
-    `κ = 1 − √((1 − ᾱ' − σ²) ᾱ / (ᾱ' (1 − ᾱ)))`: at one step, for the same change of the noise,
-    symmetric minus plain is κ times asymmetric minus plain. Small κ is the destructive interference
-    of Kwon, Jeong & Uh (2023, theorem 1).
+    `κ = 1 − √((1 − ᾱ' − σ²) ᾱ / (ᾱ' (1 − ᾱ)))`: for the same change of the noise, symmetric minus
+    plain is κ times asymmetric minus plain. Small κ is the destructive interference of Kwon, Jeong
+    & Uh (2023, theorem 1).
 
     Example:
         >>> cancellations(noise_levels(model, 20)).mean()

@@ -1,6 +1,4 @@
-"""A text-to-image network with a fixed prompt, which everything takes that is written for a
-generator without conditions.
-"""
+"""A text-to-image network with a fixed prompt, used like a generator without conditions."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from interp.models import UNetModel
 def prompted(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetModel:
     """A `UNet2DConditionModel` with one condition for every image, as a model that needs none.
 
-    Sites, weights and scheduler are its own; the network itself is not changed. The answer is that
-    to the condition alone (for classifier-free guidance there is `guided`), and a site holds one
-    value per image. For a network of latents, images are its latents.
+    Sites, weights and scheduler are the network's, which is not changed. The answer is to the
+    condition alone, without guidance (`guided` adds it), and a site holds one value per image. For
+    a network of latents, images are its latents.
 
     Raises:
         InputError: the network takes no conditions, or ones of another width.
@@ -54,14 +52,14 @@ def prompted(model: UNetModel, condition: Float[Tensor, "token width"]) -> UNetM
 
 @torch.no_grad()
 def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token width"]:
-    """What the text encoder in a folder of a diffusers pipeline makes of a prompt, padded to its
-    full length as the pipelines do.
+    """A prompt as encoded by the text encoder of a diffusers pipeline's folder, padded to full
+    length as pipelines do.
 
-    Only pipelines with one CLIP text encoder are read (those of Stable Diffusion 1 and 2). An empty
-    prompt is the unconditional one.
+    Reads only pipelines with one CLIP text encoder (Stable Diffusion 1 and 2). The empty prompt is
+    the unconditional one.
 
     Raises:
-        UnavailableError: the folder has no `text_encoder` and `tokenizer` that can be loaded.
+        UnavailableError: the folder has no `text_encoder` and `tokenizer` that load.
         InputError: the prompt has more tokens than the encoder takes.
 
     Cost: loading the text encoder, and one pass of it.
@@ -83,7 +81,7 @@ def text_condition(folder: str | Path, prompt: str) -> Float[Tensor, "token widt
 
 
 class _Prompted(nn.Module):
-    """Looks like the network from outside; every call gets the condition."""
+    """Looks like the network; every call gets the condition."""
 
     def __init__(self, network: Any, condition: Tensor) -> None:
         super().__init__()

@@ -1,6 +1,4 @@
-"""Strengths of several directions at once, so that together they move one factor and leave the
-others.
-"""
+"""Joint strengths of several directions that move one factor and leave the others."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ from interp.diffusion.scores.effects import Trial
 
 @dataclass(frozen=True)
 class Decoupled:
-    """The strengths found, what they do to every factor on average, how far that misses what was
-    wanted, and how many were tried.
+    """The best strengths, their mean effect on every factor, its largest miss, and the number
+    tried.
     """
 
     strengths: tuple[float, ...]
@@ -39,16 +37,16 @@ def decoupled_strengths(
     tolerance: float = 0.02,
     iterations: int = 8,
 ) -> Decoupled:
-    """Solve for strengths whose mean changes are `wanted` sd in one factor and 0 in all others, on
-    the trial's images.
+    """Solve for strengths whose mean change on the trial's images is `wanted` standard deviations
+    in one factor and 0 in all others.
 
-    Broyden's method (1965): the effect of each direction alone gives a first Jacobian, which every
-    trial mends by one rank. What is left is what the edit does to single images but not on average.
-    The best strengths tried are returned. Judge the edit on another trial.
+    Broyden's method (1965): each direction alone gives a first Jacobian, which every trial corrects
+    by rank one. Only means are solved for; single images may still change. Returns the best
+    strengths tried; judge them on another trial.
 
     Args:
         make: an edit for `count` strengths, in the order of the directions.
-        start: the strength at which each is tried alone, towards the sign wanted.
+        start: the strength at which each is first tried alone, with the sign of `wanted`.
 
     Raises:
         InputError: an unknown factor, or edits that make most images unreadable at the start.
@@ -56,9 +54,8 @@ def decoupled_strengths(
     Cost: `count + iterations` samplings of the trial's images.
 
     Example:
-        >>> found = decoupled_strengths(
-        ...     trial, lambda s: CurvedEdit(curves, s, window=range(17, 20)), 4, "x"
-        ... )
+        >>> edit = partial(CurvedEdit, curves, window=range(17, 20))
+        >>> decoupled_strengths(trial, edit, 4, "x").strengths
     """
     require_known("factor", factor, trial.judge.factors)
     target = torch.zeros(len(trial.judge.factors), dtype=torch.double)

@@ -1,4 +1,4 @@
-"""Dose and response: does more of a direction do more, and what of the images stays?"""
+"""Dose and response: does more of a direction do more, and how much of the images stays?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from interp.diffusion.scores.effects import Trial, random_edit
 class DoseResponse:
     """A factor at rising strengths of a direction.
 
-    `changes` are its mean changes in sd of the data, those of a random direction of equal norm as
-    control. `monotone` is the mean over images of Spearman's rank correlation of strength and
-    factor (1: more is always more). Its control is the random direction's, which may be large too:
-    a tiny effect can be monotone, so read it beside `changes`. `kept` is, per strength, the share
-    of an image's squared contrast that stays: `1 − ‖edited − plain‖² / ‖plain − mean plain‖²`.
+    `changes` are mean changes in standard deviations of the data, `monotone` the mean over images
+    of Spearman's correlation of strength and factor (1: more is always more). Their controls are a
+    random direction of equal norm; as a tiny effect can be monotone, read it beside `changes`.
+    `kept` is, per strength, the share of an image's squared contrast that stays:
+    `1 − ‖edited − plain‖² / ‖plain − mean plain‖²`.
     """
 
     strengths: tuple[float, ...]
@@ -34,17 +34,15 @@ class DoseResponse:
     dropped: int
 
     def _repr_html_(self) -> str:
-        cells = zip(
-            self.strengths,
-            score_cells(self.changes, signed=True),
-            score_cells(self.kept),
-            self.changes,
-            strict=True,
+        rows = list(
+            zip(
+                (f"{strength:g}" for strength in self.strengths),
+                score_cells(self.changes, signed=True),
+                score_cells(self.kept),
+                (change.n for change in self.changes),
+                strict=True,
+            )
         )
-        rows = [
-            (f"{strength:g}", change, kept, change_score.n)
-            for strength, change, kept, change_score in cells
-        ]
         title = (
             f"Change in sd of the data: {axis_note(self.changes)}; share of an image's "
             f"contrast kept: {axis_note(self.kept)}"
@@ -67,11 +65,10 @@ def dose_response(
     rule: Rule = "asymmetric",
     seed: int = 0,
 ) -> DoseResponse:
-    """Measure a factor at several strengths (0 need not be among them), on images that stay
-    readable at all of them.
+    """Measure a factor at several strengths (0 need not be one), on images readable at all of them.
 
     Raises:
-        InputError: several directions, fewer than three strengths or not rising, an unknown factor,
+        InputError: several directions, fewer than three or unsorted strengths, an unknown factor,
             or too few readable images.
 
     Cost: two samplings of the trial's images per strength.
@@ -93,12 +90,8 @@ def dose_response(
         images = trial.made(edit)
         columns.append((trial.judge.table(images) - trial.base)[:, place].numpy())
         random.append(trial.changes(random_edit(edit, seed=seed))[:, place].numpy())
-        kept.append(
-            (1 - (images - trial.images).square().flatten(1).sum(dim=1) / contrast)
-            .double()
-            .cpu()
-            .numpy()
-        )
+        lost = (images - trial.images).square().flatten(1).sum(dim=1) / contrast
+        kept.append((1 - lost).double().cpu().numpy())
     moved, control = np.stack(columns, axis=1), np.stack(random, axis=1)
     readable = ~(np.isnan(moved).any(axis=1) | np.isnan(control).any(axis=1))
     require_readable(readable, "images, at every strength,", "take smaller ones")
@@ -107,15 +100,12 @@ def dose_response(
         bootstrap_mean(moved[:, i], seed=seed, control=float(control[:, i].mean()))
         for i in range(len(strengths))
     )
-    monotone = bootstrap_mean(
-        _ranks(moved, strengths), seed=seed, control=float(_ranks(control, strengths).mean())
-    )
-    shares = tuple(bootstrap_mean(values[readable], seed=seed) for values in kept)
+    chance = float(_ranks(control, strengths).mean())
     return DoseResponse(
         strengths=tuple(float(s) for s in strengths),
         changes=changes,
-        monotone=monotone,
-        kept=shares,
+        monotone=bootstrap_mean(_ranks(moved, strengths), seed=seed, control=chance),
+        kept=tuple(bootstrap_mean(values[readable], seed=seed) for values in kept),
         dropped=int((~readable).sum()),
     )
 
@@ -123,8 +113,8 @@ def dose_response(
 def _ranks(
     values: Float[np.ndarray, "image strength"], strengths: Sequence[float]
 ) -> Float[np.ndarray, " image"]:
-    """Spearman's correlation of each image's values with the strengths; 0 where the values do not
-    vary.
+    """Spearman's correlation of each image's values with the strengths; 0 where values are
+    constant.
     """
     from scipy.stats import rankdata
 

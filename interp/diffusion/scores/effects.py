@@ -1,4 +1,4 @@
-"""What an edit does to factors: the change of each in fresh images, in units of the data's sd."""
+"""Effects of edits on factors: each factor's change in fresh images, in sd of the data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from interp.models import UNetModel
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """How factors are read, and in which units: `spread` is each factor's sd in the data. Only
-    these factors are judged.
+    """How factors are read, and their units: `spread` holds the standard deviation (sd) in the data
+    of each judged factor.
 
     Example:
         >>> judge = judge_of(read_shapes, data.images)
@@ -38,13 +38,13 @@ class Judge:
         return tuple(self.spread)
 
     def table(self, images: Float[Tensor, "image channel y x"]) -> Float[Tensor, "image factor"]:
-        """Every factor of every image in units of the data's sd, NaN where it cannot be read."""
+        """Every factor of every image in sd of the data, NaN where unreadable."""
         read = factor_table(self.read, images)
         return torch.stack([read[name] / self.spread[name] for name in self.factors], dim=1)
 
 
 def judge_of(read: Reader, data: Float[Tensor, "image channel y x"]) -> Judge:
-    """A judge in units of some data's sd; factors that do not vary there are left out.
+    """A judge in units of the data's sd, without factors that do not vary there.
 
     Raises:
         InputError: none varies.
@@ -64,7 +64,7 @@ def judge_of(read: Reader, data: Float[Tensor, "image channel y x"]) -> Judge:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trial:
-    """Fresh images to try edits on, all from the same seeds, and what they are without an edit.
+    """Fresh images to try edits on, always from the same seeds, and their unedited versions.
 
     Example:
         >>> trial = fresh_trial(model, judge, 200, seed=11)
@@ -95,15 +95,15 @@ class Trial:
         )
 
     def changes(self, edit: AnyEdit) -> Float[Tensor, "image factor"]:
-        """How much each factor of each image changes, in sd of the data; NaN where an image cannot
-        be read before or after.
+        """The change of each factor of each image, in sd of the data; NaN where it is unreadable
+        before or after.
 
         Cost: one sampling of the images.
         """
         return self.judge.table(self.made(edit)) - self.base
 
     def first(self, count: int) -> "Trial":
-        """The first few images: a seed's images are the same, however many there are."""
+        """The first few images, which are the same for any count."""
         labels = None if self.labels is None else self.labels[:count]
         return replace(self, base=self.base[:count], images=self.images[:count], labels=labels)
 
@@ -119,11 +119,10 @@ def fresh_trial(
     labels: Labels | None = None,
     batch_size: int = BATCH,
 ) -> Trial:
-    """Sample images to try edits on; take another seed than the directions and the strengths were
-    chosen with.
+    """Sample images to try edits on; use a seed not used to find directions or choose strengths.
 
     Raises:
-        InputError: fewer than 8 of the images can be read.
+        InputError: fewer than 8 images are readable.
 
     Cost: `count × steps` evaluations of the UNet.
     """
@@ -131,8 +130,7 @@ def fresh_trial(
         model, count, None, seed=seed, steps=steps, eta=eta, labels=labels, batch_size=batch_size
     )
     base = judge.table(images)
-    readable = ~base.isnan().any(dim=1)
-    require_readable(readable, "images", "see whether the network passes its gate")
+    require_readable(~base.isnan().any(dim=1), "images", "see whether the network passes its gate")
     return Trial(
         model=model,
         judge=judge,
@@ -150,12 +148,10 @@ def fresh_trial(
 class EditScore:
     """What an edit did to its target factor and to the others, in sd of the data.
 
-    `change` is the target's mean change, its control that of random directions of equal norm at
-    every step; `right_sign` the share of images that moved the asked way, its control the share
-    under those random directions. `leaks` are the mean absolute changes of every other factor,
-    `leak` of all of them together, each with the random directions' as control. `dropped` counts
-    images that could not be read before or after. `reached` is False where no strength brought the
-    target's change to what was asked.
+    `change` is the target's mean change, `right_sign` the share of images that moved in the wanted
+    direction, `leaks` the mean absolute change of each other factor, `leak` of all together. The
+    control of each is that of random directions of equal norm at every step. `dropped` counts
+    images unreadable before or after. `reached` is False where no strength gave the wanted change.
     """
 
     target: str
@@ -175,7 +171,7 @@ class EditScore:
 
     @property
     def beats_control(self) -> bool:
-        """Whether the change's whole interval lies beyond what random directions do, on either
+        """Whether the change's interval lies wholly beyond that of random directions, either
         side.
         """
         chance = abs(self.change.control or 0.0)
@@ -226,11 +222,11 @@ def score_edit(
     seed: int = 0,
     reached: bool = True,
 ) -> EditScore:
-    """Measure an edit on fresh images, beside edits with random directions of equal norm.
+    """Measure an edit on fresh images, beside random directions of equal norm.
 
     Args:
-        controls: the same edit with random directions (`random_like`); their changes are averaged.
-        sign: 1 where the target should grow, −1 where it should shrink.
+        controls: the same edit with random directions (`random_edit`); their changes are averaged.
+        sign: 1 if the target should grow, −1 if it should shrink.
 
     Raises:
         InputError: an unknown factor, no control, or too few readable images.
@@ -252,26 +248,18 @@ def score_edit(
         return bootstrap_mean(values, seed=seed, control=float(control.mean()))
 
     size, random_size = np.abs(moved), np.abs(random)
-    leaks = {trial.judge.factors[i]: score(size[:, i], random_size[:, i]) for i in others}
-    nothing = Score(0.0, 0.0, 0.0, n=len(moved), seed=seed, control=0.0)
-    leak = (
-        score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1))
-        if others
-        else nothing
-    )
-    right = score(
-        (sign * moved[:, place] > 0).astype(float), (sign * random[:, place] > 0).astype(float)
-    )
-    strength = (
-        edit.strengths[0] if len(edit.strengths) == 1 else float(np.linalg.norm(edit.strengths))
-    )
+    leak = Score(0.0, 0.0, 0.0, n=len(moved), seed=seed, control=0.0)
+    if others:
+        leak = score(size[:, others].mean(axis=1), random_size[:, others].mean(axis=1))
+    right, chance = ((sign * values[:, place] > 0).astype(float) for values in (moved, random))
+    one = len(edit.strengths) == 1
     return EditScore(
         target=target,
-        strength=strength,
+        strength=edit.strengths[0] if one else float(np.linalg.norm(edit.strengths)),
         change=score(moved[:, place], random[:, place]),
-        right_sign=right,
+        right_sign=score(right, chance),
         leak=leak,
-        leaks=leaks,
+        leaks={trial.judge.factors[i]: score(size[:, i], random_size[:, i]) for i in others},
         dropped=dropped,
         reached=reached,
     )
@@ -279,8 +267,8 @@ def score_edit(
 
 @dataclass(frozen=True, eq=False)
 class EffectMatrix:
-    """Directions × factors: what each direction does to every factor, `scores` on average over
-    images and `changes` image by image, both by the direction's name.
+    """The effect of each direction on every factor, by the direction's name: `scores` on average
+    over images, `changes` per image.
 
     Example:
         >>> effect_matrix(trial, pca, strengths).scores["component 0"]["x"]
@@ -299,14 +287,14 @@ def effect_matrix(
     seed: int = 0,
     progress: Progress = silent,
 ) -> EffectMatrix:
-    """Directions × factors: the mean change of every factor under every direction at its strength,
-    less that under its opposite, halved.
+    """Half the difference between the mean changes of every factor under every direction at its
+    strength and under its opposite.
 
-    Halving the difference of the two signs leaves out what any push does. A cell's control is what
-    a random direction of equal norm does at the same strength; every direction has its own.
+    The difference cancels what any push does. Each direction has its own control: a random
+    direction of equal norm at the same strength.
 
     Raises:
-        InputError: another number of strengths than directions, or too few readable images.
+        InputError: strengths and directions differ in number, or too few readable images.
 
     Cost: four samplings of the trial's images per direction.
 
@@ -338,8 +326,8 @@ def odd_changes(
     rule: Rule = "asymmetric",
     window: range | None = None,
 ) -> Float[np.ndarray, "image factor"]:
-    """Half the difference between what a direction and its opposite do to every factor, over images
-    that stay readable.
+    """Half the difference between the changes of every factor under a direction and its opposite,
+    over readable images.
 
     Raises:
         InputError: too few images stay readable.

@@ -1,6 +1,4 @@
-"""Label efficiency: how much of a supervised direction's effect is there with few labelled
-samples.
-"""
+"""Label efficiency: the effect of a supervised direction found from few labelled samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,12 +25,11 @@ COUNTS = (5, 10, 20, 40, 100)
 
 @dataclass(frozen=True)
 class CountEffect:
-    """What directions from `per_side` samples a side do to their factor, `labelled` samples having
-    been looked at to find those.
+    """The effect of directions from `per_side` samples a side, found among `labelled` samples.
 
-    `effect` is the mean change in sd of the data over draws of samples and over images, its control
-    that of a random direction of the same length. `ratio` is the effect by that of the largest
-    count, NaN where the largest count's cannot be told from 0.
+    `effect` is the mean change, in standard deviations of the data, over draws of samples and over
+    images; its control is a random direction of the same length. `ratio` divides it by the largest
+    count's effect, NaN where that cannot be told from 0.
     """
 
     per_side: int
@@ -45,8 +42,8 @@ class CountEffect:
 class LabelEfficiency:
     """A row per number of labelled samples; all directions have the same `length` over all steps.
 
-    `wrong` is the share of labels that were exchanged among samples, `dropped` how many images
-    could not be read under some direction.
+    `wrong` is the share of labels permuted among samples; `dropped` counts images unreadable under
+    some direction.
     """
 
     factor: str
@@ -70,15 +67,8 @@ class LabelEfficiency:
             f"{self.factor}: directions of length {self.length:.3g} from few labels "
             f"({self.draws} draws, {self.wrong:.0%} wrong labels)"
         )
-        return "\n".join(
-            [
-                head,
-                *(
-                    f"  {row.per_side:4} per side: {row.effect}  ratio {row.ratio}"
-                    for row in self.rows
-                ),
-            ]
-        )
+        rows = (f"  {r.per_side:4} per side: {r.effect}  ratio {r.ratio}" for r in self.rows)
+        return "\n".join([head, *rows])
 
     def _repr_html_(self) -> str:
         effects, ratios = [row.effect for row in self.rows], [row.ratio for row in self.rows]
@@ -93,11 +83,10 @@ class LabelEfficiency:
         body = markup.table(
             ("per side", "labelled", "effect", "by that of the most"), rows, caption=caption
         )
-        wrong = f"{self.wrong:.0%}"
         named = [
             ("draws", self.draws),
             ("length", f"{self.length:.3g}"),
-            ("wrong labels", wrong),
+            ("wrong labels", f"{self.wrong:.0%}"),
             ("images dropped", self.dropped),
         ]
         return markup.block("Label efficiency", body, markup.facts(named), name=self.factor)
@@ -119,27 +108,25 @@ def label_efficiency(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LabelEfficiency:
-    """The effect of mean-difference directions from few labelled samples, at one length, by the
-    effect from the most.
+    """The effect of mean-difference directions of one length from few labelled samples, relative
+    to that from the most.
 
-    For each draw `pool × count` of the recorded samples are taken at random and the direction is
-    the mean of their top `count` less that of their bottom `count`. The samples of a smaller count
-    are among those of a larger one, and all directions meet the same images, so that ratios are of
-    pairs. Intervals are of a bootstrap over draws and over images at once; draws of nearly all
-    recorded samples resemble each other, and with few draws the intervals are somewhat narrow.
+    Each draw takes `pool × count` recorded samples at random; the direction is the mean of their
+    top `count` minus that of their bottom `count`. Smaller counts use subsets of the larger ones'
+    samples, on the same images, so ratios are paired. Intervals bootstrap draws and images at
+    once; they are somewhat narrow with few draws, or with draws of nearly all samples.
 
     Args:
         acts: recorded samples, from other seeds than the trial's.
         labels: each factor's value per recorded sample.
         length: the length of what is added over all steps: `strength × norm` of a direction, the
             strength chosen on other seeds.
-        pool: 2 uses every drawn sample (those above and those below the median); 4 the upper and
-            the lower quarter.
-        wrong: the share of labels that are exchanged among each other at random, in each draw anew.
+        pool: 2 uses every drawn sample (split at the median), 4 the upper and lower quarter.
+        wrong: the share of labels permuted at random, anew in each draw.
 
     Raises:
-        InputError: an unknown factor, too few recorded samples, a number out of range, or images
-            that cannot be read.
+        InputError: an unknown factor, too few recorded samples, a number out of range, or
+            unreadable images.
 
     Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the directions. Cost: (counts ×
     draws + 1) samplings of the trial's images.
@@ -194,8 +181,7 @@ def _checked(
     if not sizes or sizes[0] < 1 or draws < 2 or pool < 2 or length <= 0:
         raise InputError(
             f"counts {list(counts)}, {draws} draws, pool {pool}, length {length}: give counts from "
-            "1, 2 draws and a pool of 2 or more, "
-            "and a positive length"
+            "1, 2 draws and a pool of 2 or more, and a positive length"
         )
     if not 0 <= wrong <= 1:
         raise InputError(f"a share of {wrong} wrong labels; give 0 to 1")
@@ -206,17 +192,16 @@ def _direction(
     acts: StepActivations, given: Mapping[str, Tensor], size: int, pool: int, *, seed: int
 ) -> StepDirections:
     kept = ~next(iter(given.values())).isnan()
-    if bool(kept.all()):
-        return mean_difference_directions(acts, given, size, sample=pool * size, seed=seed)
-    part = replace(acts, values=acts.values[kept], images=acts.images[kept])
-    known = {name: values[kept] for name, values in given.items()}
-    return mean_difference_directions(part, known, size, sample=pool * size, seed=seed)
+    if not bool(kept.all()):
+        acts = replace(acts, values=acts.values[kept], images=acts.images[kept])
+        given = {name: values[kept] for name, values in given.items()}
+    return mean_difference_directions(acts, given, size, sample=pool * size, seed=seed)
 
 
 def _exchanged(
     label: Float[Tensor, " image"], share: float, seed: Sequence[int]
 ) -> Float[Tensor, " image"]:
-    """Labels of which a share have changed places among each other."""
+    """Labels of which a share is permuted."""
     generator = np.random.default_rng(seed)
     known = np.flatnonzero((~label.isnan()).cpu().numpy())
     chosen = generator.permutation(known)[: round(share * len(known))]
@@ -228,9 +213,7 @@ def _exchanged(
 def _scores(
     effects: Float[np.ndarray, "count draw image"], control: float, seed: int
 ) -> list[tuple[Score, Score]]:
-    """Effect and ratio to the last of every count, resampling draws and images, the same for all
-    counts.
-    """
+    """Effect of every count and its ratio to the last, over the same resampled draws and images."""
     resampled = _resampled(effects, seed)
     means = effects.mean(axis=(1, 2))
     last = np.quantile(resampled[-1], [0.025, 0.975])
@@ -263,7 +246,7 @@ def _scores(
 def _resampled(
     effects: Float[np.ndarray, "count draw image"], seed: int, resamples: int = 2000
 ) -> Float[np.ndarray, "count resample"]:
-    """Means of resampled draws and, apart from them, resampled images."""
+    """Means over independently resampled draws and images."""
     draws, images = (
         np.concatenate(
             [_tally(indices) for indices in bootstrap_indices(size, resamples, seed + i)]
@@ -276,5 +259,6 @@ def _resampled(
 def _tally(indices: Int[np.ndarray, "resample n"]) -> Float[np.ndarray, "resample n"]:
     """How often each case was drawn, as shares."""
     n = indices.shape[1]
+    # One bincount for all rows: each resample counts in a range of its own.
     offset = indices + n * np.arange(len(indices))[:, None]
     return np.bincount(offset.ravel(), minlength=n * len(indices)).reshape(len(indices), n) / n

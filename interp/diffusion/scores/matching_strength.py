@@ -1,6 +1,4 @@
-"""The strength at which an edit has a wanted effect: edits are compared at equal measured effect,
-never at equal scale.
-"""
+"""The strength at which an edit has a given effect, so that edits compare at equal effect."""
 
 import math
 from collections.abc import Callable
@@ -16,14 +14,12 @@ from interp.diffusion.scores.effects import Trial
 
 TRIES = 5
 NEAR = 0.2
-"""A common strength is reached whose effect is within this share of the wanted one."""
+"""How far, as a share, a common strength's effect may be from the wanted one."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The strength found, the effect measured there, whether the wanted effect was reached, and all
-    that was tried.
-    """
+    """The strength found, its measured effect, whether that is the wanted one, and all tries."""
 
     strength: float
     effect: float
@@ -40,15 +36,15 @@ def match_strength(
     growth: float = 2.0,
     tolerance: float = 0.05,
 ) -> Matched:
-    """The smallest strength whose effect is `wanted` within `tolerance` of it: grow from `start`,
-    then bisect in the logarithm.
+    """The smallest strength whose effect is within a share `tolerance` of `wanted`: grow from
+    `start`, then bisect in the logarithm.
 
-    From below, since at large strengths every direction does the same. Where the effect is not
-    reached, the strength tried that came nearest is returned with `reached=False`. The growth ends
-    where the effect has fallen twice in a row to less than half of its peak.
+    From below, since at large strengths all directions do the same. Growth ends where the effect
+    falls below half its peak twice in a row. If the effect is not reached, the nearest try is
+    returned with `reached=False`.
 
     Args:
-        effect: what a positive strength does, on seeds of its own; `wanted` is positive too.
+        effect: the (positive) effect of a positive strength, on seeds kept for this.
 
     Raises:
         InputError: a number that is not positive.
@@ -100,8 +96,8 @@ def strength_for(
     start: float = 0.01,
     most: float = 100.0,
 ) -> Matched:
-    """The strength at which a direction moves a factor by `wanted` sd of the data, on the trial's
-    images.
+    """The strength at which a direction moves a factor by `wanted` standard deviations of the data
+    on the trial's images.
 
     `sign` −1 moves the factor down, against the direction. Judge the edit on another trial.
 
@@ -120,7 +116,7 @@ def strength_for(
     def effect(strength: float) -> float:
         changes = trial.changes(Edit(direction, (sign * strength,), rule, window))[:, place]
         readable = changes[~changes.isnan()]
-        # Where the edit has made most images unreadable it is no longer an edit.
+        # An edit that makes most images unreadable is no longer an edit.
         return sign * float(readable.mean()) if 2 * len(readable) > len(changes) else -math.inf
 
     return match_strength(effect, wanted, start=start, most=most)
@@ -129,11 +125,11 @@ def strength_for(
 def common_strength(
     trial: Trial, direction: StepDirections, wanted: float, *, start: float, most: float
 ) -> Matched:
-    """The strength at which the factor that a direction moves most moves by `wanted`, either way:
-    in proportion from the last one tried, between those known to be too weak and too strong.
+    """The strength at which the factor that a direction moves most moves by `wanted`, up or down:
+    scaled from the last try, between those too weak and too strong.
 
-    For directions that no factor names. It costs half of what `strength_for` does and is reached
-    within a fifth of `wanted`; else the strength tried that came nearest is returned.
+    For directions not named after a factor. Half the cost of `strength_for`; to within a fifth of
+    `wanted`, else the nearest try is returned.
 
     Cost: at most 5 samplings of the trial's images.
 
@@ -149,16 +145,15 @@ def common_strength(
             return Matched(strength, found, True, tuple(tried))
         low, high = (max(low, strength), high) if found < wanted else (low, min(high, strength))
         guess = min(strength * min(max(wanted / max(found, 1e-3), 0.25), 4.0), most)
-        strength = (
-            guess if low < guess < high else (low * high) ** 0.5 if 0 < low < high < most else guess
-        )
+        between = low < guess < high or not 0 < low < high < most
+        strength = guess if between else (low * high) ** 0.5
     nearest = min(tried, key=lambda pair: (abs(pair[1] - wanted), pair[0]))
     return Matched(*nearest, False, tuple(tried))
 
 
 def _largest(changes: Float[Tensor, "image factor"]) -> float:
-    """The mean change of the factor that moves most; infinite where most images cannot be read: the
-    edit is too strong, whatever the rest of them do.
+    """The largest mean change of a factor; infinite (too strong) where most images are
+    unreadable.
     """
     readable = ~changes.isnan().any(dim=1)
     if 2 * int(readable.sum()) <= len(changes):

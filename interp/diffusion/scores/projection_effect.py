@@ -1,6 +1,4 @@
-"""What taking one direction out of another does: does the edit leave the other factor alone, and
-what of its own effect is left?
-"""
+"""What projecting one direction out of another does to its leak and to its own effect."""
 
 from dataclasses import dataclass
 
@@ -20,15 +18,14 @@ from interp.diffusion.scores.effects import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionScore:
-    """An edit before and after others were projected out of its direction, on the same images, in
-    sd of the data.
+    """An edit before and after others are projected out of its direction, on the same images, in
+    standard deviations of the data.
 
     `target` is the mean change of the target factor, `leak` the mean absolute change of the named
-    one, `drift` its mean signed change: only that can a linear projection be expected to take away,
-    not what differs from image to image. `target_kept`, `leak_left` and `drift_left` are after by
-    before, over the same resampled images; their control is the same with random directions
-    projected out (about 1). A ratio is NaN where there was nothing before. `dropped` images could
-    not be read under every edit.
+    one, `drift` its mean signed change: a linear projection can remove only this, not what differs
+    between images. `target_kept`, `leak_left` and `drift_left` are the ratios after/before over the
+    same resampled images, NaN where nothing was there before; their control projects out random
+    directions (about 1). `dropped` images were not readable under every edit.
     """
 
     target: str
@@ -48,9 +45,8 @@ class ProjectionScore:
     def __str__(self) -> str:
         return (
             f"{self.target} without {self.named}: target {self.target_before.value:+.3f} → "
-            f"{self.target_after.value:+.3f}, "
-            f"kept {self.target_kept}; leak {self.leak_before.value:.3f} → "
-            f"{self.leak_after.value:.3f}, left {self.leak_left}; "
+            f"{self.target_after.value:+.3f}, kept {self.target_kept}; leak "
+            f"{self.leak_before.value:.3f} → {self.leak_after.value:.3f}, left {self.leak_left}; "
             f"drift {self.drift_before.value:+.3f} → {self.drift_after.value:+.3f}, left "
             f"{self.drift_left}"
         )
@@ -89,28 +85,26 @@ def projection_effect(
     window: range | None = None,
     seed: int = 0,
 ) -> ProjectionScore:
-    """Edit with a direction, with the same after `projected_out(direction, others)`, and with
-    random directions projected out instead.
+    """Edit with a direction as it is, after `projected_out(direction, others)`, and with random
+    directions projected out instead.
 
     Args:
-        others: what is taken out, most often the direction of the named factor.
+        others: what is projected out, usually the direction of the named factor.
         named: the factor that should be left alone.
         strength: of both edits, chosen on other seeds.
-        each_step: project at every step on its own.
-        keep_length: bring the projected direction to the length that it had before; by default the
-            edit is shorter after.
+        each_step: project at every step separately.
+        keep_length: scale the projected direction back to its former length.
 
     Raises:
-        InputError: several directions, an unknown or the same factor twice, directions that do not
+        InputError: several directions, an unknown factor or the same twice, directions that do not
             fit, or too few readable images.
 
     Source: Haas et al. 2024 (arXiv 2303.11073), section 4, for the projection. Cost: three
     samplings of the trial's images.
 
     Example:
-        >>> projection_effect(
-        ...     trial, directions["x"], directions["radius"], "x", "radius", 0.04
-        ... ).leak_left
+        >>> x, radius = directions["x"], directions["radius"]
+        >>> projection_effect(trial, x, radius, "x", "radius", 0.04).leak_left
     """
     for factor in (target, named):
         require_known("factor", factor, trial.judge.factors)
@@ -125,12 +119,8 @@ def projection_effect(
     ]
     if keep_length:
         removed = [left.scaled(float(direction.norms)) for left in removed]
-    changes = np.stack(
-        [
-            trial.changes(Edit(used, (strength,), rule, window)).numpy()
-            for used in (direction, *removed)
-        ]
-    )
+    edits = [Edit(used, (strength,), rule, window) for used in (direction, *removed)]
+    changes = np.stack([trial.changes(edit).numpy() for edit in edits])
     places = [trial.judge.factors.index(factor) for factor in (target, named)]
     kept: Bool[np.ndarray, " image"] = ~np.isnan(changes[:, :, places]).any(axis=(0, 2))
     require_readable(kept, "edited images", "take a smaller strength")
@@ -154,9 +144,7 @@ def projection_effect(
 
 
 def _ratio(values: Float[np.ndarray, "edit image"], seed: int) -> Score:
-    """The mean of the second row by that of the first, over the same images; the control is the
-    third row by the first.
-    """
+    """The second row's mean over the first's, on the same images; control: the third's over it."""
     before, after, random = values
 
     def ratio(rows: np.ndarray) -> np.ndarray:
@@ -170,6 +158,7 @@ def _ratio(values: Float[np.ndarray, "edit image"], seed: int) -> Score:
         )
 
     control = float(random.mean() / before.mean()) if abs(before.mean()) > 1e-9 else None
+    # Row numbers are resampled, so that all three edits keep their pairing.
     return bootstrap_statistic(
         np.arange(len(before), dtype=float), ratio, seed=seed, control=control
     )

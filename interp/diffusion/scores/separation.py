@@ -1,6 +1,4 @@
-"""What a table of directions × factors says: does a direction move one factor, and is every factor
-moved by one?
-"""
+"""Separation of factors: does a direction move one factor, and is every factor moved by one?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +13,10 @@ from interp.core import InputError, Score
 class Separation:
     """How well directions separate factors.
 
-    `purity` of a direction is its largest absolute effect over the sum of all (1: it moves one
-    factor; 1/factors: all alike). `coverage` is the share of factors that are the largest effect of
-    some direction. `separation` pairs factors with directions one to one, so that the shares of the
-    paired factors are largest, and averages these over factors: both at once.
+    A direction's `purity` is its largest absolute effect over the sum of all (1: it moves one
+    factor; 1/factors: all alike). `coverage` is the share of factors that are some direction's
+    largest effect. `separation` joins both: factors are paired one to one with directions for the
+    largest shares of effect, averaged over factors.
     """
 
     purity: Mapping[str, float]
@@ -52,11 +50,10 @@ def separation(table: Mapping[str, Mapping[str, Score]]) -> Separation:
 def separation_at(
     effects: Mapping[str, Float[np.ndarray, "image factor"]], *, seed: int, resamples: int = 500
 ) -> Score:
-    """`separation` of per-image effects with a bootstrap interval over images; its control is that
-    of random tables of the same size.
+    """`separation` of per-image effects with a bootstrap interval over images; its control is
+    random tables of the same size.
 
-    Directions may have lost different images; each one's are resampled for itself, and n is the
-    smallest number.
+    Directions may lack different images: each is resampled separately, and n is the smallest.
 
     Raises:
         InputError: no directions, or directions with other factors.
@@ -73,18 +70,14 @@ def separation_at(
         return np.asarray(values[generator.integers(0, len(values), len(values))].mean(axis=0))
 
     draws = [_best(np.stack([drawn(values) for values in measured])) for _ in range(resamples)]
-    control = float(
-        np.mean(
-            [_best(generator.standard_normal((len(measured), *factors))) for _ in range(resamples)]
-        )
-    )
-    value = _best(np.stack([values.mean(axis=0) for values in measured]))
+    size = (len(measured), *factors)
+    chance = [_best(generator.standard_normal(size)) for _ in range(resamples)]
     return Score.of_draws(
-        value,
+        _best(np.stack([values.mean(axis=0) for values in measured])),
         draws,
         n=min(len(values) for values in measured),
         seed=seed,
-        control=control,
+        control=float(np.mean(chance)),
     )
 
 

@@ -1,6 +1,4 @@
-"""Was a translation a translation: did the one factor become the target's, and did the others
-stay?
-"""
+"""Scores of translations: did one factor become the target's, and did the others stay?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ from interp.diffusion.images.factors import Reader, factor_table, require_readab
 
 @dataclass(frozen=True)
 class Translation:
-    """`success` is the share of images whose factor now lies in the target's range, its control the
-    share that lay there before.
+    """`success` is the share of images whose factor is in the target's range after translation;
+    its control is the share before.
 
     `kept` has, per other factor, `R² = 1 − Σ(out − in)² / Σ(in − mean in)²`: 1 where every image
-    keeps its own. Its control is that of the translations permuted among the images, about −1
-    where these vary as much. `dropped` could not be read before or after.
+    keeps its own. Its control permutes the translations among the images (about −1 where these
+    vary as much). `dropped` images were unreadable before or after.
     """
 
     factor: str
@@ -45,29 +43,22 @@ def translation_score(
     *,
     seed: int = 0,
 ) -> Translation:
-    """Judge translations by what a reader reads before and after.
+    """Score translations by a reader's factors before and after.
 
     Args:
         low, high: the target's range of the factor.
 
     Raises:
-        InputError: another number of images than translations, an unknown factor, an empty range,
-            or fewer than 8 readable pairs.
+        InputError: images and translations differ in number, an unknown factor, an empty range, or
+            fewer than 8 readable pairs.
 
     Example:
-        >>> translation_score(
-        ...     blues,
-        ...     translate(model, blues, labels=blue, to=red),
-        ...     read_shapes,
-        ...     "colour",
-        ...     0.75,
-        ...     1.0,
-        ... )
+        >>> reds = translate(model, blues, labels=blue, to=red)
+        >>> translation_score(blues, reds, read_shapes, "colour", 0.75, 1.0)
     """
     if images.shape != translated.shape or not low < high:
         raise InputError(
-            f"{tuple(images.shape)} images, {tuple(translated.shape)} translations, range "
-            f"{low} to "
+            f"{tuple(images.shape)} images, {tuple(translated.shape)} translations, range {low} to "
             f"{high}; give pairs and a range"
         )
     before, after = factor_table(read, images), factor_table(read, translated)
@@ -78,27 +69,24 @@ def translation_score(
     then = {name: value[readable].numpy() for name, value in after.items()}
     was = (first[factor] >= low) & (first[factor] <= high)
     inside = (then[factor] >= low) & (then[factor] <= high)
-    success = bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean()))
     others = [name for name in first if name != factor and float(first[name].std()) > 1e-6]
     return Translation(
         factor,
-        success,
+        bootstrap_mean(inside.astype(float), seed=seed, control=float(was.mean())),
         {name: _kept(first[name], then[name], seed) for name in others},
         int((~readable).sum()),
     )
 
 
 def _kept(before: np.ndarray, after: np.ndarray, seed: int) -> Score:
+    # Row numbers are resampled, so that before and after stay paired.
     permuted = after[np.random.default_rng(seed).permutation(len(after))]
 
     def share(places: np.ndarray) -> np.ndarray:
         rows = places.astype(int)
         x, y = before[rows], after[rows]
-        return np.asarray(
-            1
-            - ((y - x) ** 2).sum(axis=-1)
-            / np.maximum(((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1), 1e-12)
-        )
+        whole = ((x - x.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+        return np.asarray(1 - ((y - x) ** 2).sum(axis=-1) / np.maximum(whole, 1e-12))
 
     control = float(1 - ((permuted - before) ** 2).sum() / ((before - before.mean()) ** 2).sum())
     return bootstrap_statistic(

@@ -1,4 +1,4 @@
-"""What a study makes of a direction to be looked at, and counts of a network's work."""
+"""Contact sheets of directions, and a count of a network's evaluations."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,19 +27,13 @@ def contact_sheet(
     seed: int,
     labels: Labels | None = None,
 ) -> Contact:
-    """Every image in a row, at every strength of a direction in a column; `images` are those of the
-    seed without an edit.
+    """A row per image, a column per strength of a direction; `images` are the seed's, unedited.
 
     Cost: a sampling of the images per strength that is not 0.
 
     Example:
-        >>> contact_sheet(
-        ...     model,
-        ...     trial.images[:6],
-        ...     directions["x"],
-        ...     (-0.08, -0.04, 0.0, 0.04, 0.08),
-        ...     seed=trial.seed,
-        ... )
+        >>> strengths = (-0.08, -0.04, 0.0, 0.04, 0.08)
+        >>> contact_sheet(model, trial.images[:6], directions["x"], strengths, seed=trial.seed)
     """
 
     def made(strength: float) -> Tensor:
@@ -55,7 +49,7 @@ def contact_sheet(
 
 @contextmanager
 def counting(module: Any) -> Iterator[list[int]]:
-    """For the length of the block, count the images that a network is given."""
+    """Count the images given to a network in the block."""
     counted = [0]
 
     def count(part: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

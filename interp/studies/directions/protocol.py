@@ -1,4 +1,4 @@
-"""How a study finds and judges directions."""
+"""How the study finds and scores directions."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,17 @@ from interp.diffusion.sampling.ddim import STEPS
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionsProtocol:
-    """How directions are found and judged.
+    """How directions are found and scored.
 
-    They are found in `samples` images, their strengths chosen on `choose` others (half of them for
-    the table of effects), and reported on others still: `report` for the scores, the first `matrix`
-    of these for the table and the first `curve` for dose and response. `wanted` is the effect in sd
-    of the data at which all are compared. `gate` images go through the sanity gate. The interchange
-    test takes `pairs` pairs, over the whole run and in `windows` equal parts of it. `per_side`
-    labelled samples make a mean difference, `controls` random directions are the control, `shown`
-    samples stand in a contact sheet. Each method gives `count` directions, or as many as there are
-    factors; `iterations` is what training a method's directions takes (`find_directions`). At the
-    last `curved_steps` steps edits along curves of `degree` are scored too
-    (`interp.diffusion.edits.curved`; 0 steps: none).
+    They are found in `samples` images; strengths are chosen on `choose` others (half of them for
+    the table of effects) and reported on `report` others again: all for scores, the first `matrix`
+    for the table, the first `curve` for dose and response. All are compared at an effect of
+    `wanted` standard deviations of the data. `gate` images go through the sanity gate. The
+    interchange test takes `pairs` pairs, over the whole run and `windows` equal parts of it.
+    A mean difference has `per_side` labelled samples a side, a score `controls` random directions,
+    a contact sheet `shown` samples. Each method gives `count` directions, or one per factor, in
+    `iterations` where it trains (`find_directions`). At the last `curved_steps` steps (0: none)
+    edits along curves of `degree` are scored too (`interp.diffusion.edits.curved`).
     """
 
     methods: tuple[Method, ...] = METHODS

@@ -1,6 +1,4 @@
-"""DirectionsResult: everything one study of a generator's directions measured, as the page and the
-command line show it.
-"""
+"""DirectionsResult: everything that a study of a generator's directions measures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from interp.diffusion.scores.effects import EditScore
 
 @dataclass(frozen=True, eq=False)
 class Contact:
-    """A contact sheet: a row per sample, a column per strength (0 is the image as it is)."""
+    """A contact sheet: a row per sample, a column per strength (0: no edit)."""
 
     direction: str
     strengths: tuple[float, ...]
@@ -31,12 +29,12 @@ class Contact:
 class MethodResult:
     """What one method's directions do.
 
-    `directions` have length 1 over all steps. `strengths` bring each to the same measured effect,
-    `wanted` sd of the factor that it moves most (`reached`: whether it came within a fifth of it).
-    `effects` are the mean changes of every factor at that strength, less those at the opposite one,
-    halved; a cell's control is what a random direction of equal norm does at the same strength.
-    `spanned` is, per factor, the share of the supervised direction that lies in the span of these;
-    by chance it would be `chance`.
+    `directions` have length 1 over all steps. `strengths` give each the same measured effect,
+    `wanted` standard deviations of the factor that it moves most (`reached`: to within a fifth).
+    `effects` are half the differences between the mean changes of every factor at that strength and
+    at its opposite; a cell's control is a random direction of equal norm at the same strength.
+    `spanned` is, per factor, the share of the regression direction in the span of these, `chance`
+    what is expected of random ones.
     """
 
     method: str
@@ -58,14 +56,13 @@ class MethodResult:
 class DirectionsResult:
     """What goes through a site of a generator, and what directions there do.
 
-    `gate` is None where no data was given to hold the images against. `known` tells whether the
-    factors were given (else they are plain measures of a picture,
-    `interp.diffusion.images.plain_measures`). `scores` judge the directions of `scored_method` at
-    strengths chosen on other seeds, one per factor, and `curves` are their dose-response curves;
-    both are empty where no supervised method was asked for. `curved` judges edits along curves
-    fitted to the same labels, with strengths of all factors at once that move one of them only.
-    `samples` is a sheet of images without edits, `notes` say what was left out and why. Plain json
-    (`interp.core.plain`) leaves the pictures out.
+    `gate` is None without data to compare the images with. `known` is False where plain measures
+    (`interp.diffusion.images.plain_measures`) stand in for factors. `scores` has, per factor, the
+    direction of `scored_method` at a strength chosen on other seeds, `curves` its dose-response
+    curve; both are empty without a supervised method. `curved` scores edits along curves fitted to
+    the same labels, with joint strengths that move one factor only. `samples` is a sheet of images
+    without edits, `notes` say what was left out and why. Plain json (`interp.core.plain`) leaves
+    the pictures out.
     """
 
     model: str
@@ -148,9 +145,8 @@ class DirectionsResult:
         )
 
     def _edits(self) -> Html:
-        named = [(name, score) for name, score in self.scores.items()] + [
-            (f"{name}, curved", score) for name, score in self.curved.items()
-        ]
+        curved = {f"{name}, curved": score for name, score in self.curved.items()}
+        named = [*self.scores.items(), *curved.items()]
         if not named:
             return Html("")
         changes, leaks = [score.change for _, score in named], [score.leak for _, score in named]

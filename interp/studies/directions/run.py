@@ -1,5 +1,5 @@
-"""A generator's directions from beginning to end: is it sound, what goes through its bottleneck,
-and what do directions there move?
+"""The whole study: is a generator sound, what goes through its bottleneck, what do directions
+there move?
 """
 
 import itertools
@@ -51,9 +51,7 @@ from interp.studies.directions.protocol import DirectionsProtocol
 from interp.studies.directions.result import Contact, DirectionsResult, MethodResult
 
 COLUMNS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-"""Of a contact sheet of a scored direction, in multiples of the strength that has the wanted
-effect.
-"""
+"""A scored direction's contact sheet, in multiples of the strength with the wanted effect."""
 
 DOSES = (-2.0, -1.0, 1.0, 2.0)
 
@@ -67,36 +65,32 @@ def study_directions(
     labels: Labels | None = None,
     progress: Progress = silent,
 ) -> DirectionsResult:
-    """Ask a generator whether it is sound, which factors go through a site, and what every method's
+    """Test whether a generator is sound, which factors go through a site, and what every method's
     directions there move.
 
-    In this order: the sanity gate, the interchange test, recording, each method's directions,
-    strengths of equal measured effect, the table of effects, and the scores and dose-response
-    curves of the first supervised method asked for.
+    In this order: the sanity gate, the interchange test, recording, each method's directions at
+    strengths of equal measured effect with their table of effects, and the scores and dose-response
+    curves of the protocol's first supervised method.
 
     Args:
-        read: what measures the images' factors. None: plain measures of a picture (`read_layout`)
-            take their place, and the result says so.
-        data: the images that the generator was trained on, for the gate and the units. None: no
-            gate, and units are sd of generated images.
-        labels: one per image of the largest number that the protocol asks for, where the network
-            takes them.
+        read: what reads the images' factors. None: plain measures (`read_layout`), as the result
+            then says.
+        data: images that the generator was trained on, for the gate and the units. None: no gate,
+            and units are standard deviations of generated images.
+        labels: for a network that takes them, one per image of the protocol's largest set.
 
     Raises:
-        InputError: a site, number or label that does not fit, or images that cannot be read.
+        InputError: a site, number or label that does not fit, or unreadable images.
 
     Cost: about 430,000 evaluations of the UNet with the protocol's defaults and four factors; 3 to
     5 minutes for the shipped networks.
 
     Example:
-        >>> study_directions(
-        ...     load_generator("data/models/shapes_study"),
-        ...     read_shapes,
-        ...     shape_images(2000, seed=99).images,
-        ... )
+        >>> model = load_generator("data/models/shapes_study")
+        >>> study_directions(model, read_shapes, shape_images(2000, seed=99).images)
     """
     start = time.perf_counter()
-    # Once, so that a scheduler that clips is complained of once.
+    # Once for all, so that a scheduler that clips is warned of only once.
     model = unclipped(model)
     with counting(model.module) as counted:
         result = _Study(
@@ -107,9 +101,7 @@ def study_directions(
 
 
 class _Study:
-    """One run: what is recorded, what judges, and the images that strengths are chosen and reported
-    on.
-    """
+    """One run: its recordings, its judge, and the images to choose strengths and to report on."""
 
     def __init__(
         self,
@@ -170,13 +162,13 @@ class _Study:
     def _gate(self) -> Gate | None:
         if self.data is None:
             return None
-        protocol, labels = self.protocol, self._labels(self.protocol.gate)
+        protocol = self.protocol
         made = sample(
             self.model,
             protocol.gate,
             seed=protocol.gate_seed,
             steps=protocol.steps,
-            labels=labels,
+            labels=self._labels(protocol.gate),
             progress=self.progress,
         )
         return sanity_gate(made, self.data, self.read, seed=protocol.gate_seed)
@@ -196,7 +188,7 @@ class _Study:
         )
 
     def _record(self) -> None:
-        """Images to find directions in, who judges, and other images to choose strengths and to
+        """Images to find directions in, the judge, and other images to choose strengths and to
         report on.
         """
         protocol = self.protocol
@@ -212,15 +204,13 @@ class _Study:
         self.judge = judge_of(self.read, self.acts.images if self.data is None else self.data)
         table = factor_table(self.read, self.acts.images)
         self.values = {name: table[name] for name in self.judge.factors}
-        unreadable = float(
-            torch.stack(list(self.values.values())).isnan().any(dim=0).double().mean()
-        )
+        missing = torch.stack(list(self.values.values())).isnan().any(dim=0)
+        unreadable = float(missing.double().mean())
         if unreadable >= UNREADABLE:
             self.notes.append(
                 f"Of the {protocol.samples} images that directions were found in (seed "
-                f"{protocol.directions_seed}), {100 * unreadable:.1f} "
-                "% have a factor that cannot be read; the gate, on other images, allows less than "
-                f"{100 * UNREADABLE:.0f} %."
+                f"{protocol.directions_seed}), {100 * unreadable:.1f} % have a factor that cannot "
+                f"be read; the gate, on other images, allows less than {100 * UNREADABLE:.0f} %."
             )
         self.truth = regression_directions(self.acts, self.values)
         self.choose = self._trial(protocol.choose, protocol.strengths_seed)
@@ -240,7 +230,7 @@ class _Study:
         )
 
     def _method(self, method: Method) -> MethodResult | None:
-        """One method's directions and their table, or None and a note where it finds none."""
+        """One method's directions and their table, or None and a note if it finds none."""
         start = time.perf_counter()
         if self.labels is not None and method in UNLABELLED:
             self.notes.append(
@@ -306,18 +296,16 @@ class _Study:
     def _strengths(self, directions: StepDirections) -> list[Matched]:
         """The strength of every direction at which it has the wanted effect."""
         choose = self.choose.first(max(LEAST, self.protocol.choose // 2))
-        length, wanted = self._length(), self.protocol.wanted
+        wanted, most = self.protocol.wanted, 4 * self._length()
         found: list[Matched] = []
         for name in directions.names:
-            # Directions of one method are alike: what one needed is where the next begins.
-            start = found[-1].strength if found else 0.1 * length
-            found.append(
-                common_strength(choose, directions[name], wanted, start=start, most=4 * length)
-            )
+            # Directions of one method need similar strengths: start from the last one's.
+            start = found[-1].strength if found else 0.1 * self._length()
+            found.append(common_strength(choose, directions[name], wanted, start=start, most=most))
         return found
 
     def _length(self) -> float:
-        """How far samples are apart: where strengths begin and end."""
+        """The spread of the samples, which sets where strengths begin and end."""
         return float(self.acts.values.std(dim=0).norm())
 
     def _scored(
@@ -338,13 +326,13 @@ class _Study:
         return scores, curves, tuple(sheets)
 
     def _score(self, direction: StepDirections, factor: str, near: float) -> EditScore:
-        """What the direction does to its factor at the strength chosen on other images."""
+        """The direction's effect on its factor at the strength chosen on other images."""
         wanted, most = self.protocol.wanted, 10 * self._length()
         chosen = strength_for(self.choose, direction, factor, wanted, start=near, most=most)
         return self._judged(Edit(direction, (chosen.strength,)), factor, chosen.reached)
 
     def _judged(self, edit: AnyEdit, factor: str, reached: bool) -> EditScore:
-        """What an edit does on the images that are reported, beside random directions."""
+        """An edit's effect on the reported images, beside random directions."""
         seed = self.protocol.report_seed
         controls = [random_edit(edit, seed=seed + i) for i in range(self.protocol.controls)]
         return score_edit(self.report, edit, controls, factor, seed=seed, reached=reached)
@@ -362,9 +350,7 @@ class _Study:
         )
 
     def _curved(self) -> dict[str, EditScore]:
-        """Edits along curves at the last steps, each with strengths of all factors that move its
-        own only.
-        """
+        """Edits along curves at the last steps, each with joint strengths that move one factor."""
         protocol, scores = self.protocol, {}
         if protocol.curved_steps == 0:
             return {}
@@ -396,6 +382,6 @@ class _Study:
 
 
 def _parts(steps: int, count: int) -> tuple[range, ...]:
-    """The steps of a run in equal parts."""
+    """A run's steps in equal parts."""
     ends = [round(steps * i / count) for i in range(count + 1)] if count else [0]
     return tuple(range(low, high) for low, high in itertools.pairwise(ends) if high > low)
