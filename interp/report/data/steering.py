@@ -61,8 +61,7 @@ def feature_steering(
     if not results:
         return None
     return records.FeatureSteering(
-        concept=results[0].target.concept,
-        routes=tuple(_route(result, seed) for result in results),
+        concept=results[0].target.concept, routes=tuple(_route(result, seed) for result in results)
     )
 
 

@@ -73,9 +73,7 @@ def dose_response(data: Report) -> go.Figure:
 
 
 def family_curves(
-    families: Sequence[Family],
-    strengths: Sequence[float],
-    colors: Mapping[str, str] | None = None,
+    families: Sequence[Family], strengths: Sequence[float], colors: Mapping[str, str] | None = None
 ) -> go.Figure:
     """`dose_response` of some families; `colors` of their methods, where other figures have them
     too.

@@ -300,9 +300,8 @@ def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
         shade_lag(figure, group.main.best.value, group.prompted.value, last)
     caption = (
         f"Means over {_runs(len(group.runs))} with bootstrap 95 % bands over runs, seed 0; "
-        "interventions at the best of each grid. Grey dashed: "
-        "random shifts of the same length and grid (control). Shaded: from where the linear shift "
-        "works to where asking does."
+        "interventions at the best of each grid. Grey dashed: random shifts of the same length and "
+        "grid (control). Shaded: from where the linear shift works to where asking does."
     )
     return captioned(over_steps(figure, last, rule, "Right on the held-out class"), caption)
 
@@ -326,9 +325,8 @@ def concept_curves(found: LanguageResult, name: str, rule: LearningRule) -> go.F
         shade_lag(figure, made, prompted, track.steps[-1])
     caption = (
         f"One run, n = {track.concept(name).naive.shape[1]} prompts; bootstrap 95 % bands over "
-        "prompts, seed 0; steered at the best factor. Grey "
-        "dashed: random directions (control). Shaded: from where its own direction works to where "
-        "asking does."
+        "prompts, seed 0; steered at the best factor. Grey dashed: random directions (control). "
+        "Shaded: from where its own direction works to where asking does."
     )
     return captioned(
         over_steps(figure, track.steps[-1], rule, "Share of the right continuation"), caption

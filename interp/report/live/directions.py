@@ -56,8 +56,7 @@ class Directions:
             if method in dictionaries and len(directions) != len(dictionaries[method]):
                 raise InputError(
                     f"{path} has {len(directions)} companions of {method}, its dictionary "
-                    f"{len(dictionaries[method])} features; "
-                    "make the report again"
+                    f"{len(dictionaries[method])} features; make the report again"
                 )
         return cls(data, dictionaries, companions, site)
 
@@ -83,8 +82,7 @@ class Directions:
         if route == "companion" and method not in self.companions:
             raise InputError(
                 f"this report holds no companion of {feature}; steer natively, or make the report "
-                "again (companions are of "
-                f"{', '.join(self.companions) or 'no method'})"
+                f"again (companions are of {', '.join(self.companions) or 'no method'})"
             )
         site, rows = (
             (self.dictionaries[method].site, self.dictionaries[method].directions)

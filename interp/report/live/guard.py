@@ -76,8 +76,7 @@ def require_short_json(headers: Headers) -> None:
     kind = headers.get("Content-Type")
     if kind is None or kind.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(
-            415,
-            f"Content-Type is {kind!a:.80}, expected application/json; send json",
+            415, f"Content-Type is {kind!a:.80}, expected application/json; send json"
         )
     length = headers.get("Content-Length", "")
     if "Transfer-Encoding" in headers or not (length.isascii() and length.isdigit()):

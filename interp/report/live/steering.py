@@ -99,8 +99,7 @@ class LiveSteering:
         tokens, longest = batch.inputs["input_ids"].shape[1], self.model.context_length
         if tokens + request.max_new_tokens > longest:
             raise InputError(
-                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, "
-                "but "
+                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, but "
                 f"the network takes {longest}; shorten it"
             )
 

@@ -78,9 +78,8 @@ def findings(result: ComparisonResult) -> list[str]:
 def _best(best: SteeringRow) -> str:
     return (
         f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best.report)} of 2, "
-        f"{score_cell(best.margin, signed=True)} "
-        f"over the best control, with {best.n} concepts; {best.beat_control} of them beat "
-        "their control on their own."
+        f"{score_cell(best.margin, signed=True)} over the best control, with {best.n} concepts; "
+        f"{best.beat_control} of them beat their control on their own."
     )
 
 

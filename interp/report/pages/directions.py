@@ -136,8 +136,7 @@ def verdict(result: DirectionsResult) -> str:
                 if score.reached and score.right_sign.value >= SURE
             ]
             parts.append(
-                f"{len(good)} of {len(scores)} {how} move as asked in at least "
-                f"{100 * SURE:.0f} % "
+                f"{len(good)} of {len(scores)} {how} move as asked in at least {100 * SURE:.0f} % "
                 "of images"
             )
     return "; ".join(parts) + "."
@@ -149,15 +148,13 @@ def findings(result: DirectionsResult) -> list[str]:
     if result.gate is not None and not result.gate.passed:
         said.append(
             f"The gate fails: {'; '.join(result.gate.failures)}. What follows is about the images "
-            "that this network makes, not about "
-            "its data."
+            "that this network makes, not about its data."
         )
     if not result.known:
         said.append(
             "Nobody said which factors these images have. Plain measures of a picture (brightness, "
-            "contrast, where the light is) stand in "
-            "for them: they tell what a direction does to the picture, not to what is in it. The "
-            "contact sheets are there to be looked at."
+            "contrast, where the light is) stand in for them: they tell what a direction does to "
+            "the picture, not to what is in it. The contact sheets are there to be looked at."
         )
     return [*said, *_scored(result), *_best(result), *_spans(result), *result.notes]
 
@@ -216,10 +213,9 @@ def _curved(result: DirectionsResult) -> list[str]:
         found(abs(score.change.value) for score in result.curved.values()) for found in (min, max)
     )
     return [
-        "Edits along curves (the site as a polynomial of the factors, at the last steps only) "
-        f"move each factor by {low:.2f} to {high:.2f} "
-        f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others "
-        f"change by at most {score_cell(worst.leak)} "
+        "Edits along curves (the site as a polynomial of the factors, at the last steps only) move "
+        f"each factor by {low:.2f} to {high:.2f} {unit_words(result)}, the asked way in at least "
+        f"{100 * sure:.0f} % of images; the others change by at most {score_cell(worst.leak)} "
         f"(under {worst.target})."
     ]
 

@@ -212,9 +212,8 @@ def _carried(judged: Faithfulness) -> str:
 def _areas(judged: Faithfulness) -> str:
     return (
         f"Over all sizes CMD is {score_cell(judged.cmd, 3)} (0 is best) against "
-        f"{score_cell(judged.random_cmd, 3)} of "
-        f"random graphs, and CPR {score_cell(judged.cpr, 3)} against "
-        f"{score_cell(judged.random_cpr, 3)}."
+        f"{score_cell(judged.random_cmd, 3)} of random graphs, and CPR {score_cell(judged.cpr, 3)} "
+        f"against {score_cell(judged.random_cpr, 3)}."
     )
 
 

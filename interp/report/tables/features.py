@@ -179,11 +179,7 @@ def detection_table(data: Report) -> Table:
     titles, controls = method_titles(data), control_methods(data)
     summary = data.detection.summary
     rows = tuple(
-        (
-            titles[item.method],
-            score_cell(item.mean_auroc, 3),
-            f"{item.good} of {item.concepts}",
-        )
+        (titles[item.method], score_cell(item.mean_auroc, 3), f"{item.good} of {item.concepts}")
         for item in summary
     )
     return Table(

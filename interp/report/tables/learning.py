@@ -14,20 +14,9 @@ from interp.dynamics.language.tracking import LanguageTrack
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.tables.features import Table, control_cell, score_cell
-from interp.studies.learning.result import (
-    STEERED,
-    LanguageResult,
-    LearningResult,
-    Onset,
-    is_random,
-)
+from interp.studies.learning.result import STEERED, LanguageResult, LearningResult, Onset, is_random
 
-_MEASURES = {
-    "colour": "Colour",
-    "size": "Size",
-    "joint": "Both (held-out)",
-    "seen": "Seen classes",
-}
+_MEASURES = {"colour": "Colour", "size": "Size", "joint": "Both (held-out)", "seen": "Seen classes"}
 _CAPTION = "Learned at step: median [95 % over runs]"
 _ARMS = {
     "over_prompt": "over-prompting",

@@ -132,9 +132,8 @@ def _language_findings(language: LanguageResult) -> list[str]:
     if history is not None:
         said.append(
             f"{len(history.chains)} features were followed; from one checkpoint to the next "
-            f"{score_cell(history.links)} of them "
-            f"go on (with checkpoints shuffled {control_cell(history.links)}, p = "
-            f"{history.p_value:.3f})."
+            f"{score_cell(history.links)} of them go on (with checkpoints shuffled "
+            f"{control_cell(history.links)}, p = {history.p_value:.3f})."
         )
     return [
         *said,

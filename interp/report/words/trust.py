@@ -45,9 +45,7 @@ def _judge(data: Report) -> Doubt:
     score, refused = data.judge.auroc, data.judge.refused
     if math.isnan(score.value):
         return Doubt(
-            question,
-            "Its accuracy was not measured, so steering scores are only opinions.",
-            "open",
+            question, "Its accuracy was not measured, so steering scores are only opinions.", "open"
         )
     answer = (
         f"AUROC {score_cell(score, 3)} on held-out texts, mean of the {score.n} concepts it "
