@@ -1,4 +1,4 @@
-"""From the results of a run to the record that its page shows."""
+"""The record that a page shows, from the results of a study of features."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +19,7 @@ CONCEPT_LABEL_AUROC = 0.85
 
 
 def report_data(run: Run) -> records.Report:
-    """A run as the record that a page shows and `features.json` holds; coefficients are rounded to
-    four digits.
-    """
+    """A run as the record of its page and of `features.json`; coefficients have four digits."""
     provenance = run.acts.provenance
     return records.Report(
         schema=records.SCHEMA,
@@ -64,18 +62,14 @@ def report_data(run: Run) -> records.Report:
 
 
 def _match(first: str, second: str, matching: Matching, mean: Score) -> records.Match:
-    """Partners of two dictionaries, the nearest first."""
-    pairs = sorted(
-        zip(matching.first, matching.second, matching.cosines, strict=True),
-        key=lambda pair: -abs(pair[2]),
-    )
-    named = tuple(
+    partners = zip(matching.first, matching.second, matching.cosines, strict=True)
+    pairs = tuple(
         records.Pair(
             first=f"{first}-{one}", second=f"{second}-{other}", cosine=rounded(float(cosine))
         )
-        for one, other, cosine in pairs
+        for one, other, cosine in sorted(partners, key=lambda pair: -abs(pair[2]))
     )
-    return records.Match(first=first, second=second, pairs=named, mean_cosine=mean)
+    return records.Match(first=first, second=second, pairs=pairs, mean_cosine=mean)
 
 
 def _hierarchy(run: Run) -> records.Hierarchy | None:
@@ -173,20 +167,17 @@ def _judge(run: Run) -> records.Judge:
 
 
 def _detection_of(feature: Feature, run: Run) -> Detection | None:
-    """The concept that a feature was chosen for, the surest of them if there are several."""
-    detections = [
-        row
-        for row in run.methods[feature.dictionary.method].detections
-        if row.feature == feature.index
-    ]
-    return max(detections, key=lambda row: row.chosen_on, default=None)
+    """The concept that a feature was chosen for; of several, the best on the fit sentences."""
+    rows = run.methods[feature.dictionary.method].detections
+    chosen = [row for row in rows if row.feature == feature.index]
+    return max(chosen, key=lambda row: row.chosen_on, default=None)
 
 
 def _feature(feature: Feature, run: Run) -> records.Feature:
     method = feature.dictionary.method
     detection = _detection_of(feature, run)
     label, source, concept = _label(feature, detection)
-    found_again = run.methods[method].stability
+    stability = run.methods[method].stability
     chance = run.near.control.get(feature.id)
     return records.Feature(
         id=feature.id,
@@ -197,7 +188,7 @@ def _feature(feature: Feature, run: Run) -> records.Feature:
         concept=concept,
         firing_rate=feature.firing_rate,
         nonzero_neurons=feature.nonzero,
-        stability=None if found_again is None else _feature_stability(found_again, feature.index),
+        stability=None if stability is None else _feature_stability(stability, feature.index),
         contexts=tuple(_context(context) for context in feature.contexts[:SHOWN_CONTEXTS]),
         promoted=_effects(feature.promoted),
         suppressed=_effects(feature.suppressed),
@@ -209,16 +200,11 @@ def _feature(feature: Feature, run: Run) -> records.Feature:
 
 
 def _label(feature: Feature, detection: Detection | None) -> tuple[str, str, str | None]:
-    """A feature that detects a concept on the fit sentences is named after it (the held-out score
-    stands beside it); else its own words.
-    """
+    """The label, its source and the concept that a feature detects on the fit sentences, if any."""
     if detection is None or detection.chosen_on < CONCEPT_LABEL_AUROC:
         return feature.label, feature.label_source, None
-    return (
-        f"{detection.concept}: {feature.label}",
-        "concept and distinctive words",
-        detection.concept,
-    )
+    concept = detection.concept
+    return f"{concept}: {feature.label}", "concept and distinctive words", concept
 
 
 def _context(context: FeatureContext) -> FeatureContext:
@@ -239,16 +225,14 @@ def _neighbour(found: Neighbour) -> Neighbour:
 
 
 def _feature_detection(row: Detection, run: Run) -> records.FeatureDetection:
-    random = [
-        other.auroc.value
-        for other in run.methods["random"].detections
-        if other.concept == row.concept
-    ]
+    random = next(
+        other for other in run.methods["random"].detections if other.concept == row.concept
+    )
     return records.FeatureDetection(
         concept=row.concept,
         auroc=row.auroc,
         auroc_other_concepts=row.auroc_others,
         average_precision=row.average_precision,
-        control_random=random[0],
+        control_random=random.auroc.value,
         control_shuffled=float(row.auroc.control or 0.0),
     )

@@ -1,6 +1,4 @@
-"""Tables of learning dynamics: learning times by signal, turns, lags by intervention, and a
-language model's concepts.
-"""
+"""Tables of learning dynamics: learning times, turns, lags, and a language model's concepts."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +30,7 @@ _ARMS = {
 
 
 def arm_title(arm: str) -> str:
-    """An intervention's name as figures and tables say it."""
+    """An intervention's name in figures and tables."""
     return _ARMS.get(arm, arm.replace("_", " "))
 
 
@@ -43,7 +41,7 @@ def times_table(found: LearningResult) -> Table:
 
 
 def variants_table(found: LearningResult) -> Table | None:
-    """Median learning times of runs whose settings differ, beside the experiment's own of the same
+    """Median learning times of runs with other settings, beside the experiment's own of the same
     signal; None without such runs.
     """
     rows = tuple(
@@ -54,7 +52,7 @@ def variants_table(found: LearningResult) -> Table | None:
 
 
 def runs_table(found: LearningResult) -> Table:
-    """Every run's own learning times, with where and how it turned."""
+    """Every run's learning times and turn."""
     rows = tuple(
         (
             str(run),
@@ -68,8 +66,8 @@ def runs_table(found: LearningResult) -> Table:
 
 
 def turns_table(found: LearningResult) -> Table:
-    """By signal how many trajectories turn, between which headings, and how many straight ways with
-    the same noise would.
+    """By signal, how many trajectories turn, their headings, and how many straight ones with the
+    same noise would turn.
     """
     rows = []
     for group in found.signals:
@@ -91,8 +89,8 @@ def turns_table(found: LearningResult) -> Table:
 
 
 def lags_table(found: LearningResult) -> Table | None:
-    """By signal and intervention: when it works, how much earlier than asking, at the best of its
-    grid and at one fixed factor.
+    """By signal and intervention: from when it works, at the best of its grid and at a fixed
+    factor, and by how much prompting lags.
     """
     cases = [(group, arm) for group in found.signals for arm in group.arms]
     rows = tuple(
@@ -117,8 +115,8 @@ def lags_table(found: LearningResult) -> Table | None:
 
 
 def onsets_table(found: LanguageResult, rule: LearningRule, *, right: bool = False) -> Table:
-    """When each concept comes when prompted for, and can be brought about; by its share, or with
-    `right` by being the likelier.
+    """When each concept works prompted and steered, by its share or, with `right`, by being the
+    likelier.
     """
     arms = [arm for arm in STEERED if all(arm in concept.elicited for concept in found.concepts)]
     rows = []
@@ -131,15 +129,14 @@ def onsets_table(found: LanguageResult, rule: LearningRule, *, right: bool = Fal
         if right
         else "the share of the right continuation"
     )
+    caption = f"First step at which {what} is {rule}, best factor at each checkpoint"
     header = ("Concept", "Asked", *(f"Steered: {arm_title(arm)}" for arm in arms))
-    return Table(
-        f"First step at which {what} is {rule}, best factor at each checkpoint", header, tuple(rows)
-    )
+    return Table(caption, header, tuple(rows))
 
 
 def shifts_table(found: LanguageResult) -> Table:
-    """What steering does to the right continuation's log-probability at the last checkpoint, at one
-    fixed factor.
+    """What steering at a fixed factor adds to the right continuation's log-probability at the last
+    checkpoint.
     """
     track = found.run.track
     rows = []
@@ -156,7 +153,7 @@ def shifts_table(found: LanguageResult) -> Table:
 
 
 def births_table(found: LanguageResult) -> Table | None:
-    """When the feature that detects each concept was born, beside when the concept was learned."""
+    """When each concept's detecting feature was born, and when the concept was learned."""
     if found.run.history is None or not found.run.features:
         return None
     rows = tuple(
@@ -178,18 +175,15 @@ def births_table(found: LanguageResult) -> Table | None:
 
 
 def born_cell(born: int | None, detects: Score) -> str:
-    """A birth; in brackets where the feature is not shown to detect the concept, since it then says
-    nothing about it.
-    """
+    """A birth, in brackets where the feature does not clearly detect the concept."""
     text = "lived too short" if born is None else f"{born:,}"
     return text if detects.low > 0.5 else f"({text})"
 
 
 def likeness_table(track: LanguageTrack) -> Table:
-    """How like the last checkpoint's the representations were, at up to ten checkpoints."""
-    places = sorted(
-        {round(place) for place in np.linspace(0, len(track.steps) - 1, min(10, len(track.steps)))}
-    )
+    """Similarity to the last checkpoint's representation, at up to ten checkpoints."""
+    count = len(track.steps)
+    places = sorted({round(place) for place in np.linspace(0, count - 1, min(10, count))})
     rows = tuple(
         (
             f"{track.steps[place]:,}",
@@ -213,7 +207,7 @@ def likeness_table(track: LanguageTrack) -> Table:
 
 
 def time_cell(time: TypicalTime | None) -> str:
-    """A median time over runs as text, `751 [373, > 2,400], 8 of 8`; a dash where none is known."""
+    """A median time over runs as text, `751 [373, > 2,400], 8 of 8`, or a dash."""
     if time is None:
         return MISSING
     value, low, high = (
@@ -224,7 +218,7 @@ def time_cell(time: TypicalTime | None) -> str:
 
 
 def step_cell(time: LearningTime) -> str:
-    """A run's learning time as text: `751`, or `> 2,400`."""
+    """A learning time as text, `751` or `> 2,400`."""
     return f"> {time.last:,.0f}" if time.step is None else f"{time.step:,.0f}"
 
 
@@ -235,9 +229,7 @@ def onset_cell(times: Onset) -> str:
 
 
 def lag_cell(lag: Lag | None) -> str:
-    """A lag as text; “beyond”: asking did not work as long as was watched; “below”: the
-    intervention did not.
-    """
+    """A lag as text; “beyond”: prompting never worked; “below”: the intervention never did."""
     if lag is None:
         return "neither works"
     ends = (lag.median, lag.low, lag.high)
@@ -249,7 +241,7 @@ def lag_cell(lag: Lag | None) -> str:
 
 
 def turn_cell(turn: Turn | None) -> str:
-    """A turn as text; a dash where there were too few checkpoints to tell."""
+    """A turn as text; a dash where checkpoints were too few."""
     if turn is None:
         return MISSING
     if not turn.found:

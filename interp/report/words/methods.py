@@ -1,6 +1,4 @@
-"""A methods paragraph, written from the provenance: what a reader would need to make the numbers
-again.
-"""
+"""The methods paragraphs of a report, written from its provenance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,8 +28,7 @@ TOLD = {
 
 
 def methods_text(data: Report) -> list[str]:
-    """Paragraphs on recording, decomposition, detection and steering, from a report's data; what
-    was not done is not mentioned.
+    """Paragraphs on a report's recording, decomposition, detection and steering, as far as done.
 
     Example:
         >>> methods_text(data)[0]
