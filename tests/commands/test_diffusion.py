@@ -212,7 +212,7 @@ def test_a_report_without_known_factors_says_so(
     )
     page = Path(capsys.readouterr().out.strip())
     assert page == tmp_path / "out" / "index.html"
-    assert "Nobody said which factors these images have" in page.read_text()
+    assert "The factors of these images are unknown" in page.read_text()
     assert json.loads((tmp_path / "out" / "directions.json").read_text())["known"] is False
 
 

@@ -1,6 +1,7 @@
 """Figures of directions in generators: a heat map of effects, dose-response, and separation."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import plotly.graph_objects as go
 
@@ -73,13 +74,8 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     )
     for place, line in enumerate(values):
         for column, value in zip(columns, line, strict=True):
-            figure.add_annotation(
-                x=column,
-                y=place,
-                text=fixed(value, signed=True),
-                showarrow=False,
-                font={"size": 12},
-            )
+            text = fixed(value, signed=True)
+            figure.add_annotation(x=column, y=place, text=text, showarrow=False, font={"size": 12})
     figure = _styled(figure, 80 + ROW * len(rows))
     figure.update_xaxes(side="top", showgrid=False, type="category")
     figure.update_yaxes(
@@ -89,21 +85,10 @@ def effect_map(result: DirectionsResult) -> go.Figure:
         showgrid=False,
     )
     for border in _borders(result.methods):
-        figure.add_shape(
-            type="line",
-            x0=0,
-            x1=1,
-            xref="paper",
-            y0=border,
-            y1=border,
-            line={"color": GREY, "width": 1},
-        )
-    shown = [
-        score
-        for found in result.methods
-        for effects in found.effects.values()
-        for score in effects.values()
-    ]
+        ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": border, "y1": border}
+        figure.add_shape(type="line", **ends, line={"color": GREY, "width": 1})
+    effects = [one for found in result.methods for one in found.effects.values()]
+    shown = [score for one in effects for score in one.values()]
     caption = (
         f"Mean change at equal measured effect, in {unit_words(result)}; hover: "
         f"{interval_words(shown)} (images) and what a random "
@@ -258,9 +243,5 @@ def _hover(found: MethodResult, name: str, factor: str) -> str:
 
 def _borders(methods: Sequence[MethodResult]) -> list[float]:
     """The heights between one method's rows and the next's."""
-    ends: list[float] = []
-    row = 0
-    for found in methods[:-1]:
-        row += len(found.directions)
-        ends.append(row - 0.5)
-    return ends
+    rows = accumulate(len(found.directions) for found in methods[:-1])
+    return [row - 0.5 for row in rows]

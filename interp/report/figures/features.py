@@ -272,15 +272,11 @@ def concept_tree(
     nodes: list[tuple[int, int, float]] = []
     figure = go.Figure()
     leaves = _grow(tree, level, feature, 0, nodes, figure)[1]
-    names = [labels.get((at, number), "") for at, number, _ in nodes]
     figure.add_trace(
         go.Scatter(
             x=[at for at, _, _ in nodes],
             y=[height for _, _, height in nodes],
-            text=[
-                as_label(name) or str(number)
-                for name, (_, number, _) in zip(names, nodes, strict=True)
-            ],
+            text=[as_label(labels.get((at, number), "")) or str(number) for at, number, _ in nodes],
             customdata=[[at, number] for at, number, _ in nodes],
             mode="markers+text",
             textposition="middle right",
@@ -294,16 +290,12 @@ def concept_tree(
     figure.update_xaxes(
         title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False
     )
-    drawn = (
-        _styled(figure, 120 + 26 * max(leaves, 4))
-        .update_layout(showlegend=False)
-        .update_yaxes(visible=False)
-    )
-    return captioned(
-        drawn,
+    figure = _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False)
+    caption = (
         f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one "
-        "factorisation, not scores.",
+        "factorisation, not scores."
     )
+    return captioned(figure.update_yaxes(visible=False), caption)
 
 
 def _grow(

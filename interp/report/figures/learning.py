@@ -174,13 +174,13 @@ def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
 def image_legend(arms: Sequence[str]) -> list[tuple[str, str, str]]:
     """Title, colour and dash of the curves of `elicitation_curves`."""
     own = [(arm_title(arm), *arm_style(arm, arms)) for arm in arms]
-    return [("asked (naive)", EARLY, "solid"), *own, ("seen classes, asked", GREY, "solid")]
+    return [("prompted (naive)", EARLY, "solid"), *own, ("seen classes, prompted", GREY, "solid")]
 
 
 def language_legend() -> list[tuple[str, str, str]]:
     """Title, colour and dash of the curves of `concept_curves`."""
     return [
-        ("asked (naive)", EARLY, "solid"),
+        ("prompted (naive)", EARLY, "solid"),
         *((f"steered: {arm_title(arm)}", *ARM_STYLES[arm]) for arm in STEERED),
     ]
 
@@ -294,14 +294,14 @@ def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
             figure, arm.curve, arm_title(arm.arm), color, dash=dash, bold=arm.arm == main_arm(arms)
         )
     seen = {"color": GREY, "width": 2}
-    figure.add_trace(line(group.seen.steps, group.seen.mean, "seen classes, asked", seen))
-    banded(figure, group.naive, "asked (naive)", EARLY)
+    figure.add_trace(line(group.seen.steps, group.seen.mean, "seen classes, prompted", seen))
+    banded(figure, group.naive, "prompted (naive)", EARLY)
     if group.main is not None:
         shade_lag(figure, group.main.best.value, group.prompted.value, last)
     caption = (
         f"Means over {_runs(len(group.runs))} with bootstrap 95 % bands over runs, seed 0; "
         "interventions at the best of each grid. Grey dashed: random shifts of the same length and "
-        "grid (control). Shaded: from where the linear shift works to where asking does."
+        "grid (control). Shaded: from where the linear shift works to where prompting does."
     )
     return captioned(over_steps(figure, last, rule, "Right on the held-out class"), caption)
 
@@ -320,14 +320,14 @@ def concept_curves(found: LanguageResult, name: str, rule: LearningRule) -> go.F
             color, dash = ARM_STYLES[arm]
             bold = arm in ("own", "random")
             banded(figure, concept.curves[arm], arm_title(arm), color, dash=dash, bold=bold)
-    banded(figure, concept.curves["naive"], "asked (naive)", EARLY)
+    banded(figure, concept.curves["naive"], "prompted (naive)", EARLY)
     if "own" in concept.elicited:
         made, prompted = concept.elicited["own"].at.step, concept.prompted.at.step
         shade_lag(figure, made, prompted, track.steps[-1])
     caption = (
         f"One run, n = {track.concept(name).naive.shape[1]} prompts; bootstrap 95 % bands over "
         "prompts, seed 0; steered at the best factor. Grey dashed: random directions (control). "
-        "Shaded: from where its own direction works to where asking does."
+        "Shaded: from where its own direction works to where prompting does."
     )
     return captioned(
         over_steps(figure, track.steps[-1], rule, "Share of the right continuation"), caption
@@ -378,7 +378,7 @@ def birth_chart(found: LanguageResult) -> go.Figure:
                     mode="markers",
                     showlegend=False,
                     marker={"symbol": "x", "size": 10, "color": color},
-                    text=f"{name}: asked, from step {learned.step:,.0f}",
+                    text=f"{name}: prompted, from step {learned.step:,.0f}",
                     hoverinfo="text",
                 )
             )
@@ -391,7 +391,7 @@ def birth_chart(found: LanguageResult) -> go.Figure:
     return captioned(
         figure,
         f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
-        "it came when asked.",
+        "it came when prompted.",
     )
 
 

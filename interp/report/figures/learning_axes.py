@@ -145,15 +145,8 @@ def over_steps(figure: go.Figure, last: int, rule: LearningRule, title: str) -> 
     legend for all.
     """
     figure = _styled(figure, 320)
-    figure.add_shape(
-        type="line",
-        x0=0,
-        x1=1,
-        xref="paper",
-        y0=rule.threshold,
-        y1=rule.threshold,
-        line={"color": GREY, "width": 1, "dash": "dot"},
-    )
+    ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": rule.threshold, "y1": rule.threshold}
+    figure.add_shape(type="line", **ends, line={"color": GREY, "width": 1, "dash": "dot"})
     step_axis(figure.update_xaxes, last, "Training step")
     figure.update_yaxes(title=title, range=[-0.03, 1.05])
     return figure.update_layout(showlegend=False, margin={"l": 56, "r": 8, "t": 8, "b": 48})

@@ -120,7 +120,7 @@ def verdict(result: DirectionsResult) -> str:
     Example:
         >>> verdict(result)
         'The network passes its sanity gate; all of x go through mid; 1 of 1 straight directions
-        move as asked in at least 95 % of images.'
+        move as requested in at least 95 % of images.'
     """
     parts = [_gate(result), _through(result)]
     for scores, how in (
@@ -130,8 +130,8 @@ def verdict(result: DirectionsResult) -> str:
         if scores:
             good = sum(one.reached and one.right_sign.value >= SURE for one in scores.values())
             parts.append(
-                f"{good} of {len(scores)} {how} move as asked in at least {100 * SURE:.0f} % of "
-                "images"
+                f"{good} of {len(scores)} {how} move as requested in at least {100 * SURE:.0f} % "
+                "of images"
             )
     return "; ".join(parts) + "."
 
@@ -146,7 +146,7 @@ def findings(result: DirectionsResult) -> list[str]:
         )
     if not result.known:
         said.append(
-            "Nobody said which factors these images have. Plain measures of a picture (brightness, "
+            "The factors of these images are unknown. Plain measures of a picture (brightness, "
             "contrast, where the light is) stand in for them: they tell what a direction does to "
             "the picture, not to what is in it. The contact sheets are there to be looked at."
         )

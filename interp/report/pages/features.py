@@ -171,9 +171,9 @@ def policy(*scripts: str, connect: bool = False) -> str:
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
     )
-    asked = " connect-src 'self';" if connect else ""
+    connected = " connect-src 'self';" if connect else ""
     rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    return f"default-src 'none'; script-src {hashes};{asked} {rest}"
+    return f"default-src 'none'; script-src {hashes};{connected} {rest}"
 
 
 def _asset(name: str) -> str:

@@ -12,7 +12,7 @@ SOURCES = {
     "pca": "Pearson 1901",
     "difference_in_means": "Marks & Tegmark 2023",
 }
-TOLD = {
+PARAMETERS = {
     "sparsity",
     "coefficient_sparsity",
     "k",
@@ -73,14 +73,14 @@ def _decomposition(data: Report) -> str:
 
 def _method(item: Method, fit: Mapping[str, Any]) -> str:
     parameters = {
-        name: value for name, value in _mapping(fit.get("parameters")).items() if name in TOLD
+        name: value for name, value in _mapping(fit.get("parameters")).items() if name in PARAMETERS
     }
-    told = [
+    details = [
         f"{item.features:,} features",
         *(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items()),
     ]
-    told += [SOURCES[item.method]] if item.method in SOURCES else []
-    return f"{item.title} ({'; '.join(told)})"
+    details += [SOURCES[item.method]] if item.method in SOURCES else []
+    return f"{item.title} ({'; '.join(details)})"
 
 
 def _detection(data: Report) -> str:

@@ -62,12 +62,12 @@ def _judge(data: Report) -> Doubt:
 
 def _failures(data: Report) -> Doubt:
     question = "How often did the judge fail?"
-    asked, failed = data.judge.asked, data.judge.failed
-    if not asked:
-        return Doubt(question, "It was asked nothing.", "open")
-    share = failed / asked
+    judged, failed = data.judge.asked, data.judge.failed
+    if not judged:
+        return Doubt(question, "It judged nothing.", "open")
+    share = failed / judged
     answer = (
-        f"{failed:,} of {asked:,} judgements ({100 * share:.1f} %). Failures are counted and "
+        f"{failed:,} of {judged:,} judgements ({100 * share:.1f} %). Failures are counted and "
         "left out, never scored as zero."
     )
     state: State = (
