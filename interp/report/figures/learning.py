@@ -58,37 +58,25 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     figure = go.Figure()
     several = len(plane.ways) > 1
     for name, way in zip(plane.names, plane.ways, strict=True) if several else ():
+        x, y = way.T
+        thin = {"color": FAINT, "width": 1}
         figure.add_trace(
-            go.Scatter(
-                x=way[:, 0],
-                y=way[:, 1],
-                mode="lines",
-                name=as_label(name),
-                line={"color": FAINT, "width": 1},
-                hoverinfo="name",
-            )
+            go.Scatter(x=x, y=y, mode="lines", name=as_label(name), line=thin, hoverinfo="name")
         )
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
+    runs = zip(plane.ways, plane.steps, plane.turns, plane.names, strict=True)
     stars = [
-        (way[steps.index(int(turn.step))], turn, name)
-        for way, steps, turn, name in zip(
-            plane.ways, [list(at) for at in plane.steps], plane.turns, plane.names, strict=True
-        )
+        (way[list(steps).index(int(turn.step))], turn, name)
+        for way, steps, turn, name in runs
         if turn is not None and turn.found
     ]
     if stars:
         figure.add_trace(_stars(stars))
     marker = {"size": 15, "symbol": "circle-open", "color": LATE, "line": {"width": 2.5}}
+    x, y = mean[-1:].T
     figure.add_trace(
-        go.Scatter(
-            x=mean[-1:, 0],
-            y=mean[-1:, 1],
-            mode="markers",
-            marker=marker,
-            meta=NOW,
-            hoverinfo="skip",
-        )
+        go.Scatter(x=x, y=y, mode="markers", marker=marker, meta=NOW, hoverinfo="skip")
     )
     figure = _styled(figure, 330)
     figure.update_xaxes(title=as_label(plane.axes[0]), range=[-0.06, 1.06], dtick=0.25)

@@ -71,8 +71,7 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
     Raises:
         UnavailableError: the folder cannot be written.
 
-    Cost: bootstrap intervals of the edges shown; about a second and 2 MB, beside the graph's own
-    size.
+    Cost: bootstrap intervals of the drawn edges; about a second, and 2 MB beside the graph.
 
     Example:
         >>> write_paths(result, Path("paths"))

@@ -121,9 +121,8 @@ def onsets_table(found: LanguageResult, rule: LearningRule, *, right: bool = Fal
     arms = [arm for arm in STEERED if all(arm in concept.elicited for concept in found.concepts)]
     rows = []
     for concept in found.concepts:
-        onsets = {"naive": concept.prompted, **concept.elicited}
-        chosen = concept.likelier if right else onsets
-        rows.append((concept.name, *(onset_cell(chosen[arm]) for arm in ("naive", *arms))))
+        onsets = concept.likelier if right else {"naive": concept.prompted, **concept.elicited}
+        rows.append((concept.name, *(onset_cell(onsets[arm]) for arm in ("naive", *arms))))
     what = (
         "the right continuation is likelier than the foil"
         if right

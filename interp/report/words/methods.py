@@ -35,8 +35,8 @@ def methods_text(data: Report) -> list[str]:
         'Activations of smollm2-135m-instruct (weights, sha256 a672150fb4f9…) at L5.mlp were
         recorded …'
     """
-    written = (_recording(data), _decomposition(data), _detection(data), _steering(data))
-    return [paragraph for paragraph in written if paragraph]
+    paragraphs = (_recording(data), _decomposition(data), _detection(data), _steering(data))
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def _recording(data: Report) -> str:
@@ -45,11 +45,8 @@ def _recording(data: Report) -> str:
     weights = f" (weights, sha256 {model.weight_hash[:12]}…)" if model.weight_hash else ""
     texts = f" (sha256 {source['corpus_hash'][:12]}…)" if source.get("corpus_hash") else ""
     versions = _mapping(source.get("versions") or data.provenance.get("versions"))
-    made = (
-        f" Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}."
-        if versions
-        else ""
-    )
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    made = f" Versions: {named}." if versions else ""
     selection = f"; {corpus.selection}" if corpus.selection else ""
     return (
         f"Activations of {model.name}{weights} at {model.site} were recorded on {corpus.rows:,} "
@@ -59,11 +56,8 @@ def _recording(data: Report) -> str:
 
 def _decomposition(data: Report) -> str:
     controls, fits = control_methods(data), _mapping(data.provenance.get("dictionaries"))
-    parts = [
-        _method(item, _mapping(fits.get(item.method)))
-        for item in data.methods
-        if item.method not in controls
-    ]
+    shown = [item for item in data.methods if item.method not in controls]
+    parts = [_method(item, _mapping(fits.get(item.method))) for item in shown]
     if not parts:
         return ""
     seed = data.provenance.get("seed")
@@ -72,14 +66,12 @@ def _decomposition(data: Report) -> str:
 
 
 def _method(item: Method, fit: Mapping[str, Any]) -> str:
-    parameters = {
-        name: value for name, value in _mapping(fit.get("parameters")).items() if name in PARAMETERS
-    }
-    details = [
-        f"{item.features:,} features",
-        *(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items()),
-    ]
-    details += [SOURCES[item.method]] if item.method in SOURCES else []
+    details = [f"{item.features:,} features"]
+    for name, value in _mapping(fit.get("parameters")).items():
+        if name in PARAMETERS:
+            details.append(f"{name.replace('_', ' ')} {value}")
+    if item.method in SOURCES:
+        details.append(SOURCES[item.method])
     return f"{item.title} ({'; '.join(details)})"
 
 
