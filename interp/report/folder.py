@@ -1,4 +1,4 @@
-"""A report's folder from what a study found."""
+"""The folder of a study of features."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from interp.studies.features.result import FeaturesResult
 
 
 def write_features(result: FeaturesResult, folder: str | Path) -> Path:
-    """Write the page of a layer's features, its data, the dictionaries, companions and hierarchy;
-    returns the page's path.
+    """Write the page of a layer's features with its data, dictionaries, companions and hierarchy,
+    and return its path.
 
     Raises:
         UnavailableError: the folder cannot be written.

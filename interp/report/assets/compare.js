@@ -1,4 +1,4 @@
-// What is near a feature, two features side by side, and two dictionaries; and the addresses of all that the page can show.
+// Neighbours, two features side by side, two dictionaries, and the page's addresses.
 
 function splitPair(text, known) {
   for (let place = text.indexOf("~"); place >= 0; place = text.indexOf("~", place + 1)) {
@@ -127,11 +127,11 @@ function relation(first, second, data) {
   const cosineOf = near?.cosine ?? pair?.cosine;
   if (cosineOf === undefined) return "Neither is among the nearest features of the other, so the cosine of their directions was not kept.";
   const controls = [first.neighbour_control, second.neighbour_control].filter((value) => value !== null);
-  const told = [`The cosine of their directions is ${number(cosineOf, 2)}`];
-  if (controls.length) told.push(` (by chance the nearest reach ${controls.map((value) => number(value, 2)).join(" and ")})`);
-  if (near && near.coactivation !== null) told.push(`, and their coefficients correlate with ${number(near.coactivation, 2)} over all tokens`);
-  if (pair) told.push(". They are partners in the one-to-one pairing of the two dictionaries");
-  return `${told.join("")}.`;
+  const said = [`The cosine of their directions is ${number(cosineOf, 2)}`];
+  if (controls.length) said.push(` (by chance the nearest reach ${controls.map((value) => number(value, 2)).join(" and ")})`);
+  if (near && near.coactivation !== null) said.push(`, and their coefficients correlate with ${number(near.coactivation, 2)} over all tokens`);
+  if (pair) said.push(". They are partners in the one-to-one pairing of the two dictionaries");
+  return `${said.join("")}.`;
 }
 
 const colorOf = (feature, view) => view.colors[feature.method] ?? "var(--accent)";

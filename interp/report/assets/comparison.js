@@ -1,3 +1,3 @@
-// The page of a comparison: nothing but its figures.
+// The page of a comparison: its figures.
 
 showFigures(JSON.parse(document.getElementById("figures").textContent));

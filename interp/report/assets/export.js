@@ -1,4 +1,4 @@
-// What leaves the page: links and text to the clipboard, one feature as a file.
+// Exports: links and text to the clipboard, one feature as a file.
 
 function copyWithoutClipboard(text) {
   const field = el("textarea", { class: "hidden", "aria-hidden": "true", tabindex: "-1" });
@@ -15,7 +15,7 @@ async function copyText(text) {
   return navigator.clipboard.writeText(text).then(() => true, () => copyWithoutClipboard(text));
 }
 
-// The button says whether it worked, and then its own name again; `say` tells those who cannot see it.
+// The button says whether it worked, then its name again; `say` is for screen readers.
 async function copyBy(button, text, say) {
   const name = button.dataset.name ?? button.textContent;
   button.dataset.name = name;

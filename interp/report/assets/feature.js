@@ -1,4 +1,4 @@
-// One feature's entry. Every part that was not measured says so.
+// One feature's entry; parts that were not measured say so.
 
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
@@ -109,7 +109,7 @@ function stabilityPart(feature, color) {
       cosine("By other seeds", found.seeds, found.control, color),
       cosine("On either half of the texts", found.halves, found.control, color)),
     el("p", { class: "note" },
-      `Cosine with its partner in fits that were made anew, 0 to 1. Control, marked in grey: ${number(found.control, 2)}, what matching gives when each neuron's entries are dealt out anew over the features.`),
+      `Cosine with its partner in other fits, 0 to 1. Control, marked in grey: ${number(found.control, 2)}, from matching with each neuron's entries permuted over the features.`),
   ];
 }
 

@@ -68,7 +68,7 @@ function showFigures(figures) {
     if (window.Plotly) plot();
   }
 
-  // On paper: light colours, a page's width, and what lies behind the figures, since nobody can hover there.
+  // On paper: light colours, a page's width, and what lies behind the figures, since paper has no hover.
   const opened = [];
   function beforePrint() {
     document.documentElement.classList.add("printing");
@@ -89,7 +89,7 @@ function showFigures(figures) {
   dark.addEventListener("change", () => setTheme());
   matchMedia("(min-width: 901px)").addEventListener("change", () => window.Plotly && plot());
   setTheme();
-  // After the text is shown: unpacking takes longer than everything else.
+  // After the text: unpacking takes longer than everything else.
   const load = () => ("DecompressionStream" in window ? loadPlotly() : withoutPlotly());
   requestAnimationFrame(() => setTimeout(load));
 }

@@ -1,4 +1,4 @@
-// Live steering: asks the server that this page came from, and nobody else.
+// Live steering through the server that this page came from.
 
 (() => {
   const at = (id) => document.getElementById(`live-${id}`);
@@ -15,7 +15,7 @@
   const kl = () => ladder[Number(at("strength").value)];
   const klText = () => (kl() === 0 ? "0, no steering" : `${kl()} nats`);
 
-  // Writing the same words again would make a screen reader say them again.
+  // A screen reader would repeat words that are written again.
   function say(text) {
     if (at("status").textContent !== text) at("status").textContent = text;
   }
@@ -39,7 +39,7 @@
     at("error").hidden = !text;
   }
 
-  // What is read must be what was asked for: texts of other settings stay, but are marked.
+  // Texts of earlier settings stay, but are marked.
   function markStale() {
     const strength = klText();
     at("kl").textContent = strength;
@@ -113,7 +113,7 @@
     markStale();
   }
 
-  // The latest request wins: the one before is taken back, and the server stops working on it.
+  // The latest request wins: the one before is cancelled, also on the server.
   async function go() {
     clearTimeout(timer);
     if (!feature || !at("form").reportValidity()) return;

@@ -1,4 +1,4 @@
-// The list of features, its filters, what the address says is shown, and the keys.
+// The list of features, its filters, the page's address, and the keys.
 
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);

@@ -1,3 +1,3 @@
-// The page of causal paths: nothing but its figures.
+// The page of causal paths: its figures.
 
 showFigures(JSON.parse(document.getElementById("figures").textContent));

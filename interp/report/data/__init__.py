@@ -1,1 +1,1 @@
-"""A result as the plain values that its page embeds, and the shape they must have."""
+"""The records behind a page, made from results, and their json."""

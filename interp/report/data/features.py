@@ -1,23 +1,13 @@
-"""From the results of a run to the record that its page shows."""
+"""The record that a page shows, from the results of a study of features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
-from interp.decompose import Hierarchy
+from interp.core import Score
+from interp.decompose.matching import Matching
 from interp.decompose.stability import Stability
-from interp.detection import Detection, summarise
-from interp.features import (
-    Feature,
-    FeatureContext,
-    Neighbour,
-    Neighbourhood,
-    TokenEffect,
-    concept_tree,
-    level_labels,
-    neighbourhood,
-    partners,
-)
+from interp.detection import Detection
+from interp.features import Feature, FeatureContext, Neighbour, TokenEffect
 from interp.report.data import records
 from interp.report.data.steering import feature_steering, rounded, steering_data
 from interp.studies.features.result import FeaturesResult as Run
@@ -29,12 +19,8 @@ CONCEPT_LABEL_AUROC = 0.85
 
 
 def report_data(run: Run) -> records.Report:
-    """A run as the record that a page shows and `features.json` holds; coefficients are rounded to
-    four digits.
-    """
+    """A run as the record of its page and of `features.json`; coefficients have four digits."""
     provenance = run.acts.provenance
-    shown = {name: method for name, method in run.methods.items() if method.features}
-    near = _neighbourhood(shown, run.seed)
     return records.Report(
         schema=records.SCHEMA,
         title=f"What {run.acts.site} of {run.model} computes",
@@ -63,71 +49,44 @@ def report_data(run: Run) -> records.Report:
         detection=_detection(run),
         judge=_judge(run),
         steering=steering_data(
-            run.steering,
-            {name: method.title for name, method in run.methods.items()},
-            run.seed,
+            run.steering, {name: method.title for name, method in run.methods.items()}, run.seed
         ),
         features=tuple(
-            _feature(feature, run, near)
-            for method in run.methods.values()
-            for feature in method.features
+            _feature(feature, run) for method in run.methods.values() for feature in method.features
         ),
         matches=tuple(
-            _match(first, second, shown, run.seed) for first, second in combinations(shown, 2)
+            _match(*pair, matching, mean) for pair, (matching, mean) in run.matches.items()
         ),
-        hierarchy=None if run.hierarchy is None else _hierarchy(run.hierarchy, run),
+        hierarchy=_hierarchy(run),
     )
 
 
-def _neighbourhood(shown: Mapping[str, MethodRun], seed: int) -> Neighbourhood:
-    codes = {
-        name: method.coefficients
-        for name, method in shown.items()
-        if method.coefficients is not None
-    }
-    return (
-        neighbourhood({name: method.dictionary for name, method in shown.items()}, codes, seed=seed)
-        if shown
-        else Neighbourhood({})
-    )
-
-
-def _match(first: str, second: str, shown: Mapping[str, MethodRun], seed: int) -> records.Match:
-    """Partners of two dictionaries, the nearest first; a component's sign means nothing."""
-    matching, mean = partners(
-        shown[first].dictionary,
-        shown[second].dictionary,
-        signed="pca" not in (first, second),
-        seed=seed,
-    )
-    pairs = sorted(
-        zip(matching.first, matching.second, matching.cosines, strict=True),
-        key=lambda pair: -abs(pair[2]),
-    )
-    named = tuple(
+def _match(first: str, second: str, matching: Matching, mean: Score) -> records.Match:
+    partners = zip(matching.first, matching.second, matching.cosines, strict=True)
+    pairs = tuple(
         records.Pair(
             first=f"{first}-{one}", second=f"{second}-{other}", cosine=rounded(float(cosine))
         )
-        for one, other, cosine in pairs
+        for one, other, cosine in sorted(partners, key=lambda pair: -abs(pair[2]))
     )
-    return records.Match(first=first, second=second, pairs=named, mean_cosine=mean)
+    return records.Match(first=first, second=second, pairs=pairs, mean_cosine=mean)
 
 
-def _hierarchy(hierarchy: Hierarchy, run: Run) -> records.Hierarchy:
-    method = hierarchy.levels[0].method
+def _hierarchy(run: Run) -> records.Hierarchy | None:
+    if run.hierarchy is None or run.tree is None:
+        return None
+    method = run.hierarchy.levels[0].method
     own = [
         _label(feature, _detection_of(feature, run))[0] for feature in run.methods[method].features
     ]
-    labels = (own, *level_labels(hierarchy, run.acts, run.methods[method].coefficients))
     return records.Hierarchy(
         method=method,
         levels=tuple(
             records.Level(features=tuple(records.LevelFeature(label=label) for label in level))
-            for level in labels
+            for level in (own, *run.level_labels)
         ),
         branches=tuple(
-            replace(branch, share=rounded(branch.share))
-            for branch in concept_tree(hierarchy).branches
+            replace(branch, share=rounded(branch.share)) for branch in run.tree.branches
         ),
     )
 
@@ -173,7 +132,10 @@ def _detection(run: Run) -> records.Detection:
             for number, concept in enumerate(concepts)
         ),
         summary=tuple(
-            _summary(name, method.detections, run.seed) for name, method in run.methods.items()
+            records.Summary(
+                method=name, concepts=len(run.methods[name].detections), good=good, mean_auroc=mean
+            )
+            for name, (good, mean) in run.summaries.items()
         ),
     )
 
@@ -187,11 +149,6 @@ def _best(name: str, row: Detection) -> records.Best:
         average_precision=row.average_precision,
         paper_score=row.paper_score,
     )
-
-
-def _summary(name: str, rows: Sequence[Detection], seed: int) -> records.Summary:
-    good, mean = summarise(rows, seed=seed)
-    return records.Summary(method=name, concepts=len(rows), good=good, mean_auroc=mean)
 
 
 def _judge(run: Run) -> records.Judge:
@@ -210,20 +167,18 @@ def _judge(run: Run) -> records.Judge:
 
 
 def _detection_of(feature: Feature, run: Run) -> Detection | None:
-    """The concept that a feature was chosen for, the surest of them if there are several."""
-    detections = [
-        row
-        for row in run.methods[feature.dictionary.method].detections
-        if row.feature == feature.index
-    ]
-    return max(detections, key=lambda row: row.chosen_on, default=None)
+    """The concept that a feature was chosen for; of several, the best on the fit sentences."""
+    rows = run.methods[feature.dictionary.method].detections
+    chosen = [row for row in rows if row.feature == feature.index]
+    return max(chosen, key=lambda row: row.chosen_on, default=None)
 
 
-def _feature(feature: Feature, run: Run, near: Neighbourhood) -> records.Feature:
+def _feature(feature: Feature, run: Run) -> records.Feature:
     method = feature.dictionary.method
     detection = _detection_of(feature, run)
     label, source, concept = _label(feature, detection)
-    found_again = run.methods[method].stability
+    stability = run.methods[method].stability
+    chance = run.near.control.get(feature.id)
     return records.Feature(
         id=feature.id,
         method=method,
@@ -233,28 +188,23 @@ def _feature(feature: Feature, run: Run, near: Neighbourhood) -> records.Feature
         concept=concept,
         firing_rate=feature.firing_rate,
         nonzero_neurons=feature.nonzero,
-        stability=None if found_again is None else _feature_stability(found_again, feature.index),
+        stability=None if stability is None else _feature_stability(stability, feature.index),
         contexts=tuple(_context(context) for context in feature.contexts[:SHOWN_CONTEXTS]),
         promoted=_effects(feature.promoted),
         suppressed=_effects(feature.suppressed),
         detection=None if detection is None else _feature_detection(detection, run),
         steering=feature_steering(feature.id, run.steering.targets, run.seed),
-        neighbours=tuple(_neighbour(one) for one in near.nearest[feature.id]),
-        neighbour_control=rounded(near.control[feature.id]),
+        neighbours=tuple(_neighbour(one) for one in run.near.nearest.get(feature.id, ())),
+        neighbour_control=None if chance is None else rounded(chance),
     )
 
 
 def _label(feature: Feature, detection: Detection | None) -> tuple[str, str, str | None]:
-    """A feature that detects a concept on the fit sentences is named after it (the held-out score
-    stands beside it); else its own words.
-    """
+    """The label, its source and the concept that a feature detects on the fit sentences, if any."""
     if detection is None or detection.chosen_on < CONCEPT_LABEL_AUROC:
         return feature.label, feature.label_source, None
-    return (
-        f"{detection.concept}: {feature.label}",
-        "concept and distinctive words",
-        detection.concept,
-    )
+    concept = detection.concept
+    return f"{concept}: {feature.label}", "concept and distinctive words", concept
 
 
 def _context(context: FeatureContext) -> FeatureContext:
@@ -275,16 +225,14 @@ def _neighbour(found: Neighbour) -> Neighbour:
 
 
 def _feature_detection(row: Detection, run: Run) -> records.FeatureDetection:
-    random = [
-        other.auroc.value
-        for other in run.methods["random"].detections
-        if other.concept == row.concept
-    ]
+    random = next(
+        other for other in run.methods["random"].detections if other.concept == row.concept
+    )
     return records.FeatureDetection(
         concept=row.concept,
         auroc=row.auroc,
         auroc_other_concepts=row.auroc_others,
         average_precision=row.average_precision,
-        control_random=random[0],
+        control_random=random.auroc.value,
         control_shuffled=float(row.auroc.control or 0.0),
     )

@@ -1,8 +1,7 @@
-"""What the page of features shows, as records: their fields are the keys of features.json, and
-their annotations say what may be there.
+"""The records behind the page of features: fields are the keys of features.json, annotations its
+schema.
 
-A number that was not measured is None; a score that does not exist has the value NaN (null in
-json).
+A number that was not measured is None; an undefined score has the value NaN (null in json).
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,19 +19,19 @@ SCHEMA = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The network and the sites where features are from and where their companions are added."""
+    """The network, the site of its features and the site where companions are added."""
 
     name: str
     weight_hash: str | None
     site: str
     companion_site: str
     source: str | None = None
-    """Where `interp.load_model` finds it, if not by its name; no key where it is not known."""
+    """Where `interp.load_model` finds it, if not by its name; if None, json has no such key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The sizes of what was recorded, and which tokens count."""
+    """The sizes of the recording, and which tokens count."""
 
     texts: int
     rows: int
@@ -42,7 +41,7 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodStability:
-    """How surely a method's features are found again: from other seeds, on halves of the texts."""
+    """How well features are found again from other seeds and on halves of the texts."""
 
     seeds: Score | None
     halves: Score | None
@@ -65,7 +64,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best feature of a method for a concept; a control has no number."""
+    """The best feature of a method for a concept; a control's number is None."""
 
     method: str
     feature: int | None
@@ -77,7 +76,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Concept:
-    """A concept and the best feature of every method for it."""
+    """A concept and each method's best feature for it."""
 
     concept: str
     best: tuple[Best, ...]
@@ -85,9 +84,7 @@ class Concept:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How well a method detects, over all concepts; `good` counts those with an AUROC of at least
-    0.9.
-    """
+    """A method's detection of all concepts; `good` counts those with an AUROC of at least 0.9."""
 
     method: str
     concepts: int
@@ -110,7 +107,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A concept that the judge cannot tell apart well enough."""
+    """A concept that the judge does not tell apart well enough."""
 
     concept: str
     auroc: float
@@ -138,9 +135,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Directions of one method, route and site: their dose-response and their score on the report
-    prompts.
-    """
+    """Directions of one method, route and site: dose-response, and score on the report prompts."""
 
     family: str
     title: str
@@ -157,7 +152,7 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True)
 class Unsteered:
-    """What the model writes by itself, and each concept's score of that."""
+    """What the model writes unsteered, and each concept's score of that."""
 
     score: Mapping[str, Score]
     continuations: tuple[Continuation, ...]
@@ -178,7 +173,7 @@ class Steering:
 
 @dataclass(frozen=True, kw_only=True)
 class Dose:
-    """A feature added at one strength and sign: what it took, the scores and the texts."""
+    """A feature added at one strength and sign, the scores and the texts."""
 
     kl: float
     measured_kl: float
@@ -237,7 +232,7 @@ class FeatureSteering:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureDetection:
-    """A feature as the detector of the concept that it was chosen for."""
+    """A feature as detector of the concept it was chosen for."""
 
     concept: str
     auroc: Score
@@ -258,7 +253,7 @@ class FeatureStability:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """Everything the page tells of one feature."""
+    """Everything on the page about one feature."""
 
     id: str
     method: str
@@ -313,7 +308,7 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Hierarchy:
-    """Which broader features a method's features belong to."""
+    """How a method's features belong to broader ones."""
 
     method: str
     levels: tuple[Level, ...]
@@ -322,7 +317,7 @@ class Hierarchy:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole report; `provenance` says how every number was made, in any json.
+    """A whole report; `provenance` is free json on how every number was made.
 
     Example:
         >>> interp.report.report_data(run).features[0].label

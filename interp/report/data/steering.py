@@ -1,6 +1,5 @@
-"""From the results of steering to the records that pages show."""
+"""The records that pages show of steering, from its results."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from interp.core import Score
@@ -23,8 +22,8 @@ def steering_data(result: SteeringResult, titles: Mapping[str, str], seed: int) 
 
 
 def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) -> records.Family:
-    """A steering family as a page shows it; `titles` name its methods, `seed` is that of a score
-    which does not exist.
+    """A steering family as a page shows it; `titles` name its methods, `seed` is that of undefined
+    scores.
     """
     return records.Family(
         family=family.family.replace(" ", "-"),
@@ -44,25 +43,22 @@ def family_data(family: FamilyResult, titles: Mapping[str, str], seed: int = 0) 
 def _family_title(family: FamilyResult, titles: Mapping[str, str]) -> str:
     if family.method not in titles or family.route not in ("native", "companion"):
         return family.family
-    how = {"native": "own direction", "companion": "companion"}[family.route]
+    how = ", own direction" if family.route == "native" else ", companion"
     supervised = family.method == "difference_in_means"
-    return f"{titles[family.method]}{'' if supervised else ', ' + how} at {family.site}"
+    return f"{titles[family.method]}{'' if supervised else how} at {family.site}"
 
 
 def feature_steering(
     feature: str, targets: Sequence[TargetResult], seed: int
 ) -> records.FeatureSteering | None:
-    """Every route by which a feature was steered, given its id; None where it was not."""
+    """Every route by which the feature of an id was steered; None where it was not."""
     results = [
-        result
-        for result in targets
-        if result.target.feature_id == feature and result.chosen is not None
+        one for one in targets if one.target.feature_id == feature and one.chosen is not None
     ]
     if not results:
         return None
     return records.FeatureSteering(
-        concept=results[0].target.concept,
-        routes=tuple(_route(result, seed) for result in results),
+        concept=results[0].target.concept, routes=tuple(_route(result, seed) for result in results)
     )
 
 
@@ -96,9 +92,9 @@ def _dose(dose: Dose, score: Score) -> records.Dose:
 
 
 def _score(score: Score | None, seed: int) -> Score:
-    return score or Score(math.nan, math.nan, math.nan, n=0, seed=seed)
+    return score or Score.undefined(seed)
 
 
 def rounded(value: float) -> float:
-    """A number with the four digits that a page keeps of it."""
+    """A number to four digits, as pages hold it."""
     return float(f"{value:.4g}")

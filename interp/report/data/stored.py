@@ -1,6 +1,4 @@
-"""A report as the json of its folder, checked both ways: before a page is written, and when it is
-read back.
-"""
+"""A report as json, checked both when it is written and when it is read back."""
 
 import json
 import math
@@ -24,9 +22,9 @@ def report_from(values: Mapping[str, Any]) -> Report:
     """A report from its plain json.
 
     Raises:
-        InputError: a key is missing, a value has another type, a number is not finite, a text is
-            not valid Unicode, the schema is another, a feature's id is used twice, or a context's
-            coefficients do not fit its tokens; the message names the path.
+        InputError: a key is missing, a value has the wrong type, a number is not finite, a text is
+            not valid Unicode, the schema differs, an id is used twice, or a context's coefficients
+            do not fit its tokens; the message names the path.
 
     Example:
         >>> report_from({"schema": 1})
@@ -46,7 +44,7 @@ def report_from(values: Mapping[str, Any]) -> Report:
 
 
 def report_values(report: Report) -> dict[str, Any]:
-    """A report as plain json, checked as `report_from` does: null is an undefined score.
+    """A report as plain json, checked as by `report_from`; null is an undefined score.
 
     Example:
         >>> report_values(report_data(run))["title"]
@@ -59,10 +57,10 @@ def report_values(report: Report) -> dict[str, Any]:
 
 
 def read_report(folder: str | Path) -> Report:
-    """The report that `interp.report.write_report` wrote into a folder.
+    """Read the report of a folder that `interp.report.write_report` wrote.
 
     Raises:
-        InputError: the folder holds no report, or one of another schema.
+        InputError: the folder holds no report, or its schema differs.
         UnavailableError: its `features.json` is damaged.
 
     Example:
@@ -85,9 +83,7 @@ def _is_json(values: Mapping[str, Any]) -> bool:
 
 
 def _find_not_json(value: Any, path: str) -> None:
-    """Json knows no NaN, and UTF-8 no lone surrogate; either would make a file that nobody can
-    read.
-    """
+    """Raise at the first value that json or UTF-8 lacks, such as NaN or a lone surrogate."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             _find_not_json(str(key), path)

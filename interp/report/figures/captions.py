@@ -1,6 +1,4 @@
-"""Captions inside figures, so that n, seed and control go where the figure goes; pages have their
-own and take these off.
-"""
+"""Captions inside figures, so that n, seed and control travel with them; pages replace them."""
 
 import json
 import math
@@ -14,11 +12,11 @@ from interp.core import Score
 
 WIDTH = 92
 LINE = 17
-"""Pixels of a caption's line."""
+"""Pixels of a caption line."""
 
 
 def as_label(text: str) -> str:
-    """Plotly reads a few html tags in labels, and a corpus may hold them."""
+    """Escape a label: plotly reads some html tags, and a corpus may hold them."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -55,7 +53,7 @@ def captioned(figure: go.Figure, caption: str) -> go.Figure:
 
 
 def for_page(figure: go.Figure) -> go.Figure:
-    """A copy without its caption, as tall as it was before."""
+    """A copy without its caption and the room for it."""
     meta = figure.layout.meta
     if not isinstance(meta, dict) or "room" not in meta:
         return go.Figure(figure)
@@ -68,7 +66,7 @@ def for_page(figure: go.Figure) -> go.Figure:
 
 
 def interval_words(scores: Sequence[Score]) -> str:
-    """How the intervals of some scores were made, on how many cases and with which seeds.
+    """The kind of some scores' intervals, their n and seeds.
 
     Example:
         >>> interval_words([Score(0.5, 0.4, 0.6, n=5, seed=0)])
@@ -80,7 +78,7 @@ def interval_words(scores: Sequence[Score]) -> str:
     kinds = sorted({score.interval for score in known})
     seeds = sorted({score.seed for score in known})
     counts = sorted({score.n for score in known})
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
         f"bars: {' or '.join(kinds)} interval, n = {n}, seed{'s' if len(seeds) > 1 else ''} "
         f"{', '.join(map(str, seeds))}"
@@ -97,5 +95,5 @@ def json_for_page(figures: Mapping[str, go.Figure]) -> dict[str, Any]:
 
 
 def page_heights(figures: Mapping[str, go.Figure]) -> dict[str, int]:
-    """How tall each figure is without its caption, in pixels."""
+    """Each figure's height without its caption, in pixels."""
     return {name: for_page(figure).layout.height for name, figure in figures.items()}

@@ -1,15 +1,14 @@
-"""Figures of directions in generators: the table of effects as a heat map, dose and response, and
-how well methods separate factors.
-"""
+"""Figures of directions in generators: a heat map of effects, dose-response, and separation."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import plotly.graph_objects as go
 
-from interp.core import Score
 from interp.core.display.markup import MISSING, fixed
+from interp.diffusion.scores.dose import DoseResponse
 from interp.report.figures.captions import as_label, captioned, interval_words
-from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, score_bars
+from interp.report.figures.features import GREY, PALETTE, SYMBOLS, _styled, clear, score_bars
 from interp.report.tables.features import control_cell, interval_cell
 from interp.studies.directions.result import DirectionsResult, MethodResult
 
@@ -25,23 +24,22 @@ TITLES = {
     "random": "random directions",
 }
 ROW = 24
-"""Pixels of a direction in the heat map."""
+"""Pixels of a row of the heat map."""
 
 STRONGEST = 0.8
-"""How opaque the strongest cell is: text stands on it."""
+"""Opacity of the strongest cell, on which text must be legible."""
 
 
 def method_title(method: str) -> str:
-    """A method's name as figures and tables say it."""
+    """A method's name in figures and tables."""
     return TITLES.get(method, method)
 
 
 def effect_map(result: DirectionsResult) -> go.Figure:
-    """Directions × factors: how much each factor changes at equal effect, in sd of the data; blue
-    grows, orange shrinks.
+    """Directions by factors: the change of each factor at equal effect, in standard deviations of
+    the data; blue grows, orange shrinks.
 
-    Methods stand one under the other; hover tells the interval, n and what a random direction of
-    equal norm does.
+    Rows are grouped by method; hover text has the interval, n and a random direction of equal norm.
 
     Example:
         >>> effect_map(result).show()
@@ -61,9 +59,9 @@ def effect_map(result: DirectionsResult) -> go.Figure:
             zmin=-top,
             zmax=top,
             colorscale=[
-                [0, _clear(PALETTE[1], STRONGEST)],
-                [0.5, _clear(GREY, 0.0)],
-                [1, _clear(PALETTE[0], STRONGEST)],
+                [0, clear(PALETTE[1], STRONGEST)],
+                [0.5, clear(GREY, 0.0)],
+                [1, clear(PALETTE[0], STRONGEST)],
             ],
             customdata=[
                 [_hover(found, name, factor) for factor in result.factors] for found, name in rows
@@ -76,13 +74,8 @@ def effect_map(result: DirectionsResult) -> go.Figure:
     )
     for place, line in enumerate(values):
         for column, value in zip(columns, line, strict=True):
-            figure.add_annotation(
-                x=column,
-                y=place,
-                text=fixed(value, signed=True),
-                showarrow=False,
-                font={"size": 12},
-            )
+            text = fixed(value, signed=True)
+            figure.add_annotation(x=column, y=place, text=text, showarrow=False, font={"size": 12})
     figure = _styled(figure, 80 + ROW * len(rows))
     figure.update_xaxes(side="top", showgrid=False, type="category")
     figure.update_yaxes(
@@ -92,21 +85,10 @@ def effect_map(result: DirectionsResult) -> go.Figure:
         showgrid=False,
     )
     for border in _borders(result.methods):
-        figure.add_shape(
-            type="line",
-            x0=0,
-            x1=1,
-            xref="paper",
-            y0=border,
-            y1=border,
-            line={"color": GREY, "width": 1},
-        )
-    shown = [
-        score
-        for found in result.methods
-        for effects in found.effects.values()
-        for score in effects.values()
-    ]
+        ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": border, "y1": border}
+        figure.add_shape(type="line", **ends, line={"color": GREY, "width": 1})
+    effects = [one for found in result.methods for one in found.effects.values()]
+    shown = [score for one in effects for score in one.values()]
     caption = (
         f"Mean change at equal measured effect, in {unit_words(result)}; hover: "
         f"{interval_words(shown)} (images) and what a random "
@@ -116,8 +98,8 @@ def effect_map(result: DirectionsResult) -> go.Figure:
 
 
 def dose_curves(result: DirectionsResult) -> go.Figure:
-    """Each scored factor's mean change against the strength, in multiples of the one chosen for it;
-    grey: random directions of equal norm.
+    """Each scored factor's mean change against the strength, in multiples of the chosen one; grey:
+    random directions of equal norm.
 
     Example:
         >>> dose_curves(result).show()
@@ -130,9 +112,8 @@ def dose_curves(result: DirectionsResult) -> go.Figure:
         shift = 0.035 * (number - (len(names) - 1) / 2)
         x = [strength / unit + shift for strength in curve.strengths]
         control = [MISSING if score.control is None else score.control for score in curve.changes]
-        color, symbol = PALETTE[number % len(PALETTE)], SYMBOLS[number % len(SYMBOLS)]
         figure.add_trace(_random(x, control, name, number == 0))
-        figure.add_trace(_curve(x, curve.changes, name, color, symbol, curve.strengths))
+        figure.add_trace(_curve(x, curve, name, number))
     figure = _styled(figure, 400)
     figure.update_xaxes(title="Strength, in multiples of the chosen one")
     figure.update_yaxes(
@@ -150,8 +131,8 @@ def dose_curves(result: DirectionsResult) -> go.Figure:
 
 
 def separations(result: DirectionsResult) -> go.Figure:
-    """How well each method's directions separate the factors, with intervals; grey ticks are what
-    random tables reach.
+    """How well each method's directions separate the factors, with intervals; grey ticks: random
+    tables.
 
     Example:
         >>> separations(result).show()
@@ -159,15 +140,13 @@ def separations(result: DirectionsResult) -> go.Figure:
     found = sorted(result.methods, key=lambda method: method.separation.value)
     figure = go.Figure()
     rows = list(range(len(found)))
-    control = [method.separation.control for method in found]
-    line = {"color": GREY, "width": 2}
     figure.add_trace(
         go.Scatter(
-            x=control,
+            x=[method.separation.control for method in found],
             y=rows,
             mode="markers",
             name="random tables",
-            marker={"symbol": "line-ns", "size": 15, "line": line},
+            marker={"symbol": "line-ns", "size": 15, "line": {"color": GREY, "width": 2}},
             hovertemplate="random tables %{x:.2f}<extra></extra>",
         )
     )
@@ -203,22 +182,14 @@ def separations(result: DirectionsResult) -> go.Figure:
     figure.update_layout(legend_traceorder="normal", margin={"l": 150, "r": 16, "t": 16, "b": 76})
     return captioned(
         figure,
-        (
-            f"{words[0].upper()}{words[1:]} (images). Grey ticks: random tables of the same size "
-            "(control)."
-        ),
+        f"{words[0].upper()}{words[1:]} (images). Grey ticks: random tables of the same size "
+        "(control).",
     )
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign as figures and tables write it."""
-    text = f"{value:+.{digits}f}"
-    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "−")
-
-
 def unit_words(result: DirectionsResult) -> str:
-    """What changes are measured in: the data's sd, or that of generated images where no data was
-    given.
+    """The unit of changes: the standard deviation (sd) of the data, or of generated images without
+    data.
     """
     return "sd of the data" if result.gate is not None else "sd of generated images"
 
@@ -237,26 +208,19 @@ def _random(x: Sequence[float], control: Sequence[object], name: str, shown: boo
     )
 
 
-def _curve(
-    x: Sequence[float],
-    scores: Sequence[Score],
-    name: str,
-    color: str,
-    symbol: str,
-    strengths: Sequence[float],
-) -> go.Scatter:
-    title = as_label(name)
+def _curve(x: Sequence[float], curve: DoseResponse, name: str, number: int) -> go.Scatter:
+    title, scores, color = as_label(name), curve.changes, PALETTE[number % len(PALETTE)]
     return go.Scatter(
         x=x,
         y=[score.value for score in scores],
         mode="lines+markers",
         name=title,
         line={"color": color, "width": 1.5},
-        marker={"size": 8, "symbol": symbol, "color": color},
+        marker={"size": 8, "symbol": SYMBOLS[number % len(SYMBOLS)], "color": color},
         error_y=score_bars(scores),
         customdata=[
             [interval_cell(score, signed=True), score.n, f"{strength:.3g}"]
-            for score, strength in zip(scores, strengths, strict=True)
+            for score, strength in zip(scores, curve.strengths, strict=True)
         ],
         hovertemplate=(
             f"{title}, strength %{{customdata[2]}}: %{{y:+.2f}} %{{customdata[0]}}, n = "
@@ -278,16 +242,6 @@ def _hover(found: MethodResult, name: str, factor: str) -> str:
 
 
 def _borders(methods: Sequence[MethodResult]) -> list[float]:
-    """Where one method ends and the next begins."""
-    ends: list[float] = []
-    row = 0
-    for found in methods[:-1]:
-        row += len(found.directions)
-        ends.append(row - 0.5)
-    return ends
-
-
-def _clear(color: str, share: float) -> str:
-    """A colour of `#rrggbb` that lets the page through."""
-    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{share})"
+    """The heights between one method's rows and the next's."""
+    rows = accumulate(len(found.directions) for found in methods[:-1])
+    return [row - 0.5 for row in rows]

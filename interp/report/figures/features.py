@@ -1,6 +1,4 @@
-"""Figures of a report: steering against strength, detection by concept, reconstruction against
-sparsity.
-"""
+"""Figures of the page of features: dose-response, detection, reconstruction, concept trees."""
 
 import math
 from collections.abc import Mapping, Sequence, Set
@@ -16,14 +14,12 @@ from interp.report.data.records import Best, Concept, Family, Point, Report
 from interp.report.figures.captions import as_label, captioned, interval_words
 from interp.report.tables.features import control_methods, interval_cell, method_titles
 
-# Found by search: at least 3:1 on the page's white and near-black alike, and apart under
-# protanopia, deuteranopia and tritanopia.
+# Found by search: contrast of at least 3:1 on white and near-black, and distinct under protanopia,
+# deuteranopia and tritanopia.
 PALETTE = ("#5f8cd6", "#e7632b", "#137f50", "#c02fa6", "#8d55f4")
 GREY = "#868b94"
 INK = "#74787f"
-"""Text that reads on a notebook's white (4.4:1) and near-black (4.2:1) alike; a page puts its own
-in its place.
-"""
+"""Text legible on a notebook's white (4.4:1) and near-black (4.2:1); a page replaces it."""
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 ROUTE_STYLE = {"companion": ("solid", "circle"), "native": ("dash", "diamond-open")}
@@ -34,13 +30,13 @@ FONT = (
 
 
 def plotly_source() -> str:
-    """Plotly's own script, which a page carries so that it needs no network."""
+    """Plotly's script, which pages embed so that they need no network."""
     source: str = get_plotlyjs()
     return source
 
 
 def method_colors(data: Report) -> dict[str, str]:
-    """One colour per method, the same in every figure and in the page; controls are grey."""
+    """One colour per method, the same in every figure and on the page; controls are grey."""
     named = [item.method for item in data.methods]
     named += [item.method for item in data.detection.summary]
     return _colors(named, data.steering.families, control_methods(data))
@@ -62,8 +58,7 @@ def dose_response(data: Report) -> go.Figure:
     grey.
 
     Strength is the KL divergence in nats that steering causes on the next-token distribution, so
-    families are compared where they disturb the model equally. A family without a strength above
-    zero (no steering) is a level line.
+    families are compared at equal disturbance. No steering is a level line.
 
     Example:
         >>> dose_response(data).show()
@@ -73,13 +68,9 @@ def dose_response(data: Report) -> go.Figure:
 
 
 def family_curves(
-    families: Sequence[Family],
-    strengths: Sequence[float],
-    colors: Mapping[str, str] | None = None,
+    families: Sequence[Family], strengths: Sequence[float], colors: Mapping[str, str] | None = None
 ) -> go.Figure:
-    """`dose_response` of some families; `colors` of their methods, where other figures have them
-    too.
-    """
+    """`dose_response` of some families; `colors` by method, to agree with other figures."""
     colors = _colors((), families) if colors is None else colors
     strengths = sorted({kl for kl in strengths if kl > 0})
     families = sorted(families, key=_family_order)
@@ -101,21 +92,18 @@ def family_curves(
     )
     figure.update_yaxes(title="Steering score (0 to 2)", rangemode="tozero")
     shown = [point.score for family in families if not family.control for point in family.curve]
-    about = (
+    caption = (
         "Concept and fluency of steered texts (harmonic mean, mean over concepts) at equal "
-        "measured strength; "
+        f"measured strength; {interval_words(shown)}. Grey: controls (random directions, no "
+        "steering)."
     )
-    return captioned(
-        _styled(figure, 440),
-        about + interval_words(shown) + ". Grey: controls (random directions, no steering).",
-    )
+    return captioned(_styled(figure, 440), caption)
 
 
 def detection(data: Report) -> go.Figure:
-    """AUROC of the best feature of each method for each concept, with intervals; the control in
-    grey.
+    """AUROC of each method's best feature for each concept, with intervals; the control in grey.
 
-    Concepts are sorted by the best AUROC any feature reaches.
+    Concepts are sorted by their best AUROC.
 
     Example:
         >>> detection(data).show()
@@ -148,18 +136,16 @@ def detection(data: Report) -> go.Figure:
     shown = [
         item.auroc for concept in concepts for item in concept.best if item.method not in controls
     ]
-    about = "AUROC of the feature of each method that was chosen on other texts, for each concept; "
     caption = (
-        about
-        + interval_words(shown)
-        + ". Grey: random directions through the same choice (control). Dotted: chance."
+        "AUROC of the feature of each method that was chosen on other texts, for each concept; "
+        f"{interval_words(shown)}. Grey: random directions through the same choice (control). "
+        "Dotted: chance."
     )
     return captioned(_styled(figure, 150 + 24 * max(len(concepts), 4)), caption)
 
 
 def reconstruction(data: Report) -> go.Figure:
-    """Variance explained against how many features are active per token, one point per method, with
-    intervals.
+    """Variance explained, with intervals, against features active per token, by method.
 
     Example:
         >>> reconstruction(data).show()
@@ -200,7 +186,7 @@ def reconstruction(data: Report) -> go.Figure:
 
 @dataclass(frozen=True)
 class Way:
-    """A way of steering: its row's label, its method (a colour each, named `title`) and a score."""
+    """A way of steering: its row's label, its method (named `title`) and a score."""
 
     label: str
     method: str
@@ -209,8 +195,8 @@ class Way:
 
 
 def ways_of_steering(ways: Sequence[Way], title: str, end: float) -> go.Figure:
-    """One number of every way of steering, with its interval: a row for each dictionary, route and
-    place, a colour for each method. `end` is the axis' upper end.
+    """A score of every way of steering: a row for each dictionary, route and place, a colour for
+    each method. `end` is the axis' upper end.
 
     Example:
         >>> ways_of_steering(ways, "Steering score (0 to 2)", 2).show()
@@ -269,11 +255,11 @@ def concept_tree(
     feature: int,
     labels: Mapping[tuple[int, int], str] = MappingProxyType({}),
 ) -> go.Figure:
-    """What a broad feature is made of, level by level: the wider a branch, the larger its share of
-    the parent's largest weight.
+    """The features below a broad one, level by level; a branch's width is its weight as a share of
+    the parent's largest.
 
-    `labels[level, feature]` name features; one without a label shows its number. A feature under
-    several parents is drawn under each.
+    `labels[level, feature]` name features; others show their number. A feature with several parents
+    is drawn under each.
 
     Example:
         >>> concept_tree(interp.features.tree.concept_tree(hierarchy), 3, 12).show()
@@ -286,15 +272,11 @@ def concept_tree(
     nodes: list[tuple[int, int, float]] = []
     figure = go.Figure()
     leaves = _grow(tree, level, feature, 0, nodes, figure)[1]
-    names = [labels.get((at, number), "") for at, number, _ in nodes]
     figure.add_trace(
         go.Scatter(
             x=[at for at, _, _ in nodes],
             y=[height for _, _, height in nodes],
-            text=[
-                as_label(name) or str(number)
-                for name, (_, number, _) in zip(names, nodes, strict=True)
-            ],
+            text=[as_label(labels.get((at, number), "")) or str(number) for at, number, _ in nodes],
             customdata=[[at, number] for at, number, _ in nodes],
             mode="markers+text",
             textposition="middle right",
@@ -308,18 +290,12 @@ def concept_tree(
     figure.update_xaxes(
         title="Level", tickvals=list(range(level + 1)), range=[level + 0.1, -0.9], showgrid=False
     )
-    drawn = (
-        _styled(figure, 120 + 26 * max(leaves, 4))
-        .update_layout(showlegend=False)
-        .update_yaxes(visible=False)
+    figure = _styled(figure, 120 + 26 * max(leaves, 4)).update_layout(showlegend=False)
+    caption = (
+        f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one "
+        "factorisation, not scores."
     )
-    return captioned(
-        drawn,
-        (
-            f"{len(tree.sizes)} levels of {tree.sizes} features. Widths are weights of one "
-            "factorisation, not scores."
-        ),
-    )
+    return captioned(figure.update_yaxes(visible=False), caption)
 
 
 def _grow(
@@ -330,9 +306,7 @@ def _grow(
     nodes: list[tuple[int, int, float]],
     figure: go.Figure,
 ) -> tuple[float, int]:
-    """Place a feature in the middle of its children, which are placed first; gives its height and
-    how many rows are taken.
-    """
+    """Draw a feature amid its children, which come first; gives its height and the rows used."""
     heights, branches = [], tree.branches_of(level, feature)
     for branch in branches:
         height, below = _grow(tree, level - 1, branch.child, below, nodes, figure)
@@ -350,9 +324,7 @@ def _grow(
 
 
 def _family_order(family: Family) -> tuple[bool, float]:
-    """Controls last, the highest score first: the order in which the curves lie above each
-    other.
-    """
+    """Controls last, the highest score first."""
     value = family.report.value
     return family.control, 1.0 if math.isnan(value) else -value
 
@@ -412,7 +384,7 @@ def _dots(
 
 
 def score_bars(scores: Sequence[Score]) -> dict[str, object]:
-    """Error bars from scores' intervals; none where a score has no interval."""
+    """Error bars of scores' intervals, of length 0 where there is none."""
 
     def reach(score: Score, end: float) -> float:
         return abs(end - score.value) if math.isfinite(end) else 0.0
@@ -425,6 +397,12 @@ def score_bars(scores: Sequence[Score]) -> dict[str, object]:
         "thickness": 1,
         "width": 0,
     }
+
+
+def clear(color: str, opacity: float) -> str:
+    """A colour `#rrggbb` made translucent."""
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def _best_auroc(concept: Concept) -> float:

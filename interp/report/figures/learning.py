@@ -1,5 +1,5 @@
-"""Figures of learning dynamics: ways through concept space, learning times, lags, births of
-features, and how representations moved.
+"""Figures of learning dynamics: trajectories in concept space, learning times, lags, births of
+features and similarity of representations.
 """
 
 import math
@@ -35,7 +35,7 @@ from interp.studies.learning.result import (
 )
 
 EARLY, MIDDLE, LATE = PALETTE[0], PALETTE[3], PALETTE[1]
-"""Time as colour: each at least 3:1 on the page's light and dark ground."""
+"""Time as colour, with a contrast of at least 3:1 on light and dark pages."""
 
 FAINT = "rgba(134,139,148,.45)"
 ARM_STYLES: dict[Arm, tuple[str, str]] = {
@@ -45,12 +45,12 @@ ARM_STYLES: dict[Arm, tuple[str, str]] = {
     "random": (GREY, "dash"),
 }
 NOW = "now"
-"""The mark of the trace that the page's slider moves."""
+"""Marks the trace that the page's slider moves."""
 
 
 def concept_space(plane: Plane, last: int) -> go.Figure:
-    """A plane of concept space: single runs faint, their mean with time as colour (up to step
-    `last`), turns as stars.
+    """A plane of concept space: runs faint, their mean coloured by step (up to `last`), turns as
+    stars.
 
     Example:
         >>> concept_space(plane, 2400).show()
@@ -58,37 +58,25 @@ def concept_space(plane: Plane, last: int) -> go.Figure:
     figure = go.Figure()
     several = len(plane.ways) > 1
     for name, way in zip(plane.names, plane.ways, strict=True) if several else ():
+        x, y = way.T
+        thin = {"color": FAINT, "width": 1}
         figure.add_trace(
-            go.Scatter(
-                x=way[:, 0],
-                y=way[:, 1],
-                mode="lines",
-                name=as_label(name),
-                line={"color": FAINT, "width": 1},
-                hoverinfo="name",
-            )
+            go.Scatter(x=x, y=y, mode="lines", name=as_label(name), line=thin, hoverinfo="name")
         )
     mean, grid = plane.mean, plane.grid
     figure.add_trace(_timed(mean, grid, last))
+    runs = zip(plane.ways, plane.steps, plane.turns, plane.names, strict=True)
     stars = [
-        (way[steps.index(int(turn.step))], turn, name)
-        for way, steps, turn, name in zip(
-            plane.ways, [list(at) for at in plane.steps], plane.turns, plane.names, strict=True
-        )
+        (way[list(steps).index(int(turn.step))], turn, name)
+        for way, steps, turn, name in runs
         if turn is not None and turn.found
     ]
     if stars:
         figure.add_trace(_stars(stars))
     marker = {"size": 15, "symbol": "circle-open", "color": LATE, "line": {"width": 2.5}}
+    x, y = mean[-1:].T
     figure.add_trace(
-        go.Scatter(
-            x=mean[-1:, 0],
-            y=mean[-1:, 1],
-            mode="markers",
-            marker=marker,
-            meta=NOW,
-            hoverinfo="skip",
-        )
+        go.Scatter(x=x, y=y, mode="markers", marker=marker, meta=NOW, hoverinfo="skip")
     )
     figure = _styled(figure, 330)
     figure.update_xaxes(title=as_label(plane.axes[0]), range=[-0.06, 1.06], dtick=0.25)
@@ -161,7 +149,7 @@ def _corner(place: int, text: str) -> dict[str, object]:
 
 
 def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
-    """Colour and dash of an intervention among those of its figure; controls are grey."""
+    """Colour and dash of an intervention among a figure's; controls are grey."""
     if is_random(arm):
         return GREY, "dash" if arm == "random" else "dot"
     if arm == main_arm(arms):
@@ -172,22 +160,22 @@ def arm_style(arm: str, arms: Sequence[str]) -> tuple[str, str]:
 
 
 def image_legend(arms: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Title, colour and dash of the curves of `elicitation_curves` of these interventions."""
+    """Title, colour and dash of the curves of `elicitation_curves`."""
     own = [(arm_title(arm), *arm_style(arm, arms)) for arm in arms]
-    return [("asked (naive)", EARLY, "solid"), *own, ("seen classes, asked", GREY, "solid")]
+    return [("prompted (naive)", EARLY, "solid"), *own, ("seen classes, prompted", GREY, "solid")]
 
 
 def language_legend() -> list[tuple[str, str, str]]:
     """Title, colour and dash of the curves of `concept_curves`."""
     return [
-        ("asked (naive)", EARLY, "solid"),
+        ("prompted (naive)", EARLY, "solid"),
         *((f"steered: {arm_title(arm)}", *ARM_STYLES[arm]) for arm in STEERED),
     ]
 
 
 def learning_against_signal(found: LearningResult) -> go.Figure:
-    """Learning times of colour, size and both against the signal: medians with intervals, single
-    runs faint, censored ones open.
+    """Learning times of colour, size and both by signal: medians with intervals, runs faint,
+    censored ones open.
 
     Example:
         >>> learning_against_signal(study_learning(runs)).show()
@@ -277,7 +265,7 @@ def _medians(
 
 def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
     """The held-out class over steps, prompted and under interventions (best of each grid); the lag
-    is shaded, random shifts are grey.
+    shaded, random shifts grey.
 
     Example:
         >>> found = study_learning(runs)
@@ -285,8 +273,8 @@ def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
     """
     arms, last = [arm.arm for arm in group.arms], group.last
     figure = go.Figure()
+    thin = {"color": FAINT, "width": 1}
     for run in group.runs:
-        thin = {"color": FAINT, "width": 1}
         figure.add_trace(line(run.steps, run.naive["joint"], "", thin, hover=str(run)))
     for arm in reversed(group.arms):
         color, dash = arm_style(arm.arm, arms)
@@ -294,41 +282,40 @@ def elicitation_curves(group: SignalResult, rule: LearningRule) -> go.Figure:
             figure, arm.curve, arm_title(arm.arm), color, dash=dash, bold=arm.arm == main_arm(arms)
         )
     seen = {"color": GREY, "width": 2}
-    figure.add_trace(line(group.seen.steps, group.seen.mean, "seen classes, asked", seen))
-    banded(figure, group.naive, "asked (naive)", EARLY)
+    figure.add_trace(line(group.seen.steps, group.seen.mean, "seen classes, prompted", seen))
+    banded(figure, group.naive, "prompted (naive)", EARLY)
     if group.main is not None:
         shade_lag(figure, group.main.best.value, group.prompted.value, last)
     caption = (
         f"Means over {_runs(len(group.runs))} with bootstrap 95 % bands over runs, seed 0; "
-        "interventions at the best of each grid. Grey dashed: "
-        "random shifts of the same length and grid (control). Shaded: from where the linear shift "
-        "works to where asking does."
+        "interventions at the best of each grid. Grey dashed: random shifts of the same length and "
+        "grid (control). Shaded: from where the linear shift works to where prompting does."
     )
     return captioned(over_steps(figure, last, rule, "Right on the held-out class"), caption)
 
 
 def concept_curves(found: LanguageResult, name: str, rule: LearningRule) -> go.Figure:
-    """A language model's concept over steps: prompted, and steered with four kinds of directions
-    (best factor); the lag is shaded.
+    """A language model's concept over steps, prompted and steered with four kinds of directions
+    (best factor); the lag shaded.
 
     Example:
         >>> concept_curves(study_language(run, LearningRule()), "place", LearningRule()).show()
     """
     track, concept = found.run.track, found.concept(name)
     figure = go.Figure()
-    for arm in (arm for arm in reversed(STEERED) if arm in concept.elicited):
-        color, dash = ARM_STYLES[arm]
-        bold = arm in ("own", "random")
-        banded(figure, concept.curves[arm], arm_title(arm), color, dash=dash, bold=bold)
-    banded(figure, concept.curves["naive"], "asked (naive)", EARLY)
+    for arm in reversed(STEERED):
+        if arm in concept.elicited:
+            color, dash = ARM_STYLES[arm]
+            bold = arm in ("own", "random")
+            banded(figure, concept.curves[arm], arm_title(arm), color, dash=dash, bold=bold)
+    banded(figure, concept.curves["naive"], "prompted (naive)", EARLY)
     if "own" in concept.elicited:
         made, prompted = concept.elicited["own"].at.step, concept.prompted.at.step
         shade_lag(figure, made, prompted, track.steps[-1])
     caption = (
         f"One run, n = {track.concept(name).naive.shape[1]} prompts; bootstrap 95 % bands over "
-        "prompts, seed 0; steered at the best factor. Grey "
-        "dashed: random directions (control). Shaded: from where its own direction works to where "
-        "asking does."
+        "prompts, seed 0; steered at the best factor. Grey dashed: random directions (control). "
+        "Shaded: from where its own direction works to where prompting does."
     )
     return captioned(
         over_steps(figure, track.steps[-1], rule, "Share of the right continuation"), caption
@@ -336,8 +323,8 @@ def concept_curves(found: LanguageResult, name: str, rule: LearningRule) -> go.F
 
 
 def birth_chart(found: LanguageResult) -> go.Figure:
-    """Features as bars from birth to death, the earliest first; those that detect a concept in
-    colour, with a cross where it was learned.
+    """Features as bars from birth to death, the earliest first; detectors of concepts in colour,
+    with a cross where the concept was learned.
 
     Example:
         >>> birth_chart(study_language(run, LearningRule())).show()
@@ -379,7 +366,7 @@ def birth_chart(found: LanguageResult) -> go.Figure:
                     mode="markers",
                     showlegend=False,
                     marker={"symbol": "x", "size": 10, "color": color},
-                    text=f"{name}: asked, from step {learned.step:,.0f}",
+                    text=f"{name}: prompted, from step {learned.step:,.0f}",
                     hoverinfo="text",
                 )
             )
@@ -392,12 +379,12 @@ def birth_chart(found: LanguageResult) -> go.Figure:
     return captioned(
         figure,
         f"One run, {len(order)} features; in colour those that detect a concept; cross: where "
-        "it came when asked.",
+        "it came when prompted.",
     )
 
 
 def _bars(rows: Sequence[tuple[int, int, int]]) -> go.Scatter:
-    """Lines `(row, first step, last step)`, all one trace."""
+    """Lines `(row, first step, last step)` as one trace."""
     x = [value for _, start, end in rows for value in (math.sqrt(start), math.sqrt(end), None)]
     return go.Scatter(
         x=x,
@@ -411,8 +398,8 @@ def _bars(rows: Sequence[tuple[int, int, int]]) -> go.Scatter:
 
 
 def representation(track: LanguageTrack) -> go.Figure:
-    """How like the last checkpoint's every representation is: CKA, relative, and what a rotation
-    explains, with none and a random one.
+    """Similarity to the last checkpoint's representation: CKA, relative, and variance explained
+    with a rotation, without, and with a random one.
 
     Example:
         >>> representation(run.track).show()
@@ -425,20 +412,11 @@ def representation(track: LanguageTrack) -> go.Figure:
     }
     figure = go.Figure()
     for number, (title, values) in enumerate(curves.items()):
-        figure.add_trace(
-            line(track.steps, np.array(values), title, {"color": PALETTE[number], "width": 2.25})
-        )
-    control = np.array(
-        [0.0 if score.control is None else score.control for score in track.transport]
-    )
-    figure.add_trace(
-        line(
-            track.steps,
-            control,
-            "explained by a random rotation",
-            {"color": GREY, "width": 1.5, "dash": "dash"},
-        )
-    )
+        style: dict[str, object] = {"color": PALETTE[number], "width": 2.25}
+        figure.add_trace(line(track.steps, np.array(values), title, style))
+    control = np.array([score.control or 0.0 for score in track.transport])
+    dashed = {"color": GREY, "width": 1.5, "dash": "dash"}
+    figure.add_trace(line(track.steps, control, "explained by a random rotation", dashed))
     figure = _styled(figure, 380)
     step_axis(figure.update_xaxes, track.steps[-1], "Training step")
     figure.update_yaxes(

@@ -1,6 +1,4 @@
-"""What the figures of learning dynamics share: an axis of training steps, lines with bands, a
-shaded lag.
-"""
+"""Parts of figures of learning dynamics: an axis of steps, lines with bands, a shaded lag."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,24 +10,24 @@ from jaxtyping import Float
 
 from interp.dynamics.learning_times import LearningRule
 from interp.report.figures.captions import as_label
-from interp.report.figures.features import GREY, _styled
+from interp.report.figures.features import GREY, _styled, clear
 from interp.studies.learning.result import Band
 
 SHADE = "rgba(134,139,148,.22)"
 BEYOND = 1.06
-"""Where what was not reached is drawn, in multiples of the last step's place."""
+"""Where times not reached are drawn, in multiples of the last step's place."""
 
 ROOM = 0.11
-"""Least distance of two ticks, as a share of the axis."""
+"""Least distance between ticks, as a share of the axis."""
 
 
 def height(step: float | None, last: int) -> float:
-    """A step's place on an axis of square roots; past its end for what was not reached."""
+    """A step's place on an axis of square roots; past its end for None."""
     return BEYOND * math.sqrt(last) if step is None else math.sqrt(step)
 
 
 def step_ticks(last: int) -> list[int]:
-    """Round steps from 0 to the last that do not crowd on an axis of square roots.
+    """Round steps from 0 to the last that stand apart on an axis of square roots.
 
     Example:
         >>> step_ticks(2400)
@@ -40,19 +38,17 @@ def step_ticks(last: int) -> list[int]:
         150 * size
     ]
     ticks = [0]
+    end = math.sqrt(last)
     for step in sorted(step for step in round_steps if step < last):
-        if (
-            math.sqrt(step) - math.sqrt(ticks[-1])
-            >= ROOM * math.sqrt(last)
-            <= math.sqrt(last) - math.sqrt(step)
-        ):
+        place = math.sqrt(step)
+        if min(place - math.sqrt(ticks[-1]), end - place) >= ROOM * end:
             ticks.append(step)
     return [*ticks, last]
 
 
 def step_axis(update: Callable[..., Any], last: int, title: str, *, beyond: bool = False) -> None:
-    """Give an axis (`figure.update_xaxes`, …) steps spaced by their square roots, as checkpoints
-    are; `beyond` adds “> last”.
+    """Space an axis (`figure.update_xaxes`, …) by square roots of steps, as checkpoints are;
+    `beyond` adds “> last”.
     """
     ticks = step_ticks(last)
     places, words = [math.sqrt(step) for step in ticks], [f"{step:,}" for step in ticks]
@@ -75,7 +71,7 @@ def line(
     *,
     hover: str | None = None,
 ) -> go.Scatter:
-    """A curve over steps; one without a title is not in the legend."""
+    """A curve over steps; without a title it is not in the legend."""
     return go.Scatter(
         x=np.sqrt(steps),
         y=values,
@@ -97,7 +93,7 @@ def banded(
     dash: str = "solid",
     bold: bool = True,
 ) -> None:
-    """Add a mean over steps, with its band where it has one."""
+    """Add a mean over steps, and its band if it has one."""
     if curve.ends is not None:
         edge = {"color": color, "width": 0}
         plain = {
@@ -108,7 +104,7 @@ def banded(
             "showlegend": False,
         }
         low, high = curve.ends
-        filled = {"fill": "tonexty", "fillcolor": _clear(color, 0.16)}
+        filled = {"fill": "tonexty", "fillcolor": clear(color, 0.16)}
         figure.add_trace(go.Scatter(y=low, **plain))
         figure.add_trace(go.Scatter(y=high, **filled, **plain))
     style = {"color": color, "width": 2.25 if bold else 1.75, "dash": dash}
@@ -116,8 +112,8 @@ def banded(
 
 
 def shade_lag(figure: go.Figure, made: float | None, prompted: float | None, last: int) -> None:
-    """Shade from where an intervention works to where prompting does, to the right end if it does
-    not; nothing if prompting came first.
+    """Shade from where an intervention works to where prompting does, or to the right end; nothing
+    if prompting works first.
     """
     if made is None or (prompted is not None and prompted <= made):
         return
@@ -133,37 +129,24 @@ def shade_lag(figure: go.Figure, made: float | None, prompted: float | None, las
         line={"width": 0},
         layer="below",
     )
-    text = "lag, open" if prompted is None else "lag"
     figure.add_annotation(
         x=(math.sqrt(made) + math.sqrt(end)) / 2,
         y=1,
         yref="paper",
         yanchor="top",
-        text=text,
+        text="lag, open" if prompted is None else "lag",
         showarrow=False,
         font={"size": 11},
     )
 
 
 def over_steps(figure: go.Figure, last: int, rule: LearningRule, title: str) -> go.Figure:
-    """Style a figure of shares over steps, the rule's threshold dotted; the page has one legend for
-    all of its kind.
+    """Style a figure of shares over steps, with the rule's threshold dotted; the page has one
+    legend for all.
     """
     figure = _styled(figure, 320)
-    figure.add_shape(
-        type="line",
-        x0=0,
-        x1=1,
-        xref="paper",
-        y0=rule.threshold,
-        y1=rule.threshold,
-        line={"color": GREY, "width": 1, "dash": "dot"},
-    )
+    ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": rule.threshold, "y1": rule.threshold}
+    figure.add_shape(type="line", **ends, line={"color": GREY, "width": 1, "dash": "dot"})
     step_axis(figure.update_xaxes, last, "Training step")
     figure.update_yaxes(title=title, range=[-0.03, 1.05])
     return figure.update_layout(showlegend=False, margin={"l": 56, "r": 8, "t": 8, "b": 48})
-
-
-def _clear(color: str, opacity: float) -> str:
-    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

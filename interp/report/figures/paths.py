@@ -1,6 +1,4 @@
-"""Figures of causal graphs: the graph itself, how faithful it is, and what was predicted against
-what was measured.
-"""
+"""Figures of causal graphs: the graph, its faithfulness, and predicted against measured effects."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,17 +21,17 @@ ROW = 34
 
 THINNEST, WIDEST = 0.7, 9.0
 BOW = 0.45
-"""Rows between edges of the same two parts."""
+"""Distance, in rows, of edges between the same two parts."""
 
 
 def path_graph(
     graph: CausalGraph, count: int = 60, *, measured: PredictionCheck | None = None, seed: int = 0
 ) -> go.Figure:
-    """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover
-    tells effect, interval, n and value.
+    """The strongest edges: layers from left to right, width by |effect|, colour by sign; hover text
+    has effect, interval, n and value.
 
-    Where a method decides which edges it keeps, only these are drawn. `measured` adds to the hover
-    what exact patching found.
+    Where a method chooses edges, only these are drawn. `measured` adds the effects by exact
+    patching to the hover text.
 
     Example:
         >>> path_graph(graph, 40).show()
@@ -71,9 +69,7 @@ def path_graph(
 
 
 def shown_edges(graph: CausalGraph, count: int) -> Int[np.ndarray, " edge"]:
-    """The numbers of the strongest edges, of those the method kept; edges without any effect are
-    not drawn.
-    """
+    """The numbers of the strongest edges, of those the method kept, with an effect."""
     order = graph.strongest(len(graph.edges))
     drawn = np.abs(graph.effects[order]) > 0
     if graph.kept is not None:
@@ -82,8 +78,7 @@ def shown_edges(graph: CausalGraph, count: int) -> Int[np.ndarray, " edge"]:
 
 
 def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
-    """What is left with only the strongest edges, method by method, and the band of random graphs
-    (those of the first) in grey.
+    """Faithfulness of the strongest edges by method; random graphs (the first's) as a grey band.
 
     Example:
         >>> faithfulness_curve([faithfulness(wiring, examples, metric, graph)]).show()
@@ -91,22 +86,15 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
     figure = go.Figure()
     first = judged[0]
     x = 100 * first.fractions[first.fractions > 0]
-    chance = [
-        score for share, score in zip(first.fractions, first.random_curve, strict=True) if share > 0
-    ]
-    _band(figure, x, chance)
+    _band(figure, x, _above_zero(first, first.random_curve))
     for number, item in enumerate(judged):
-        points = [
-            (100 * share, score)
-            for share, score in zip(item.fractions, item.curve, strict=True)
-            if share > 0
-        ]
+        scores = _above_zero(item, item.curve)
         figure.add_trace(
             go.Scatter(
-                x=[share for share, _ in points],
-                y=[score.value for _, score in points],
-                error_y=score_bars([score for _, score in points]),
-                customdata=[_interval(score) for _, score in points],
+                x=(100 * item.fractions[item.fractions > 0]).tolist(),
+                y=[score.value for score in scores],
+                error_y=score_bars(scores),
+                customdata=[_interval(score) for score in scores],
                 mode="lines+markers",
                 name=as_label(item.method),
                 line={"color": PALETTE[number % len(PALETTE)], "width": 2.25},
@@ -132,9 +120,13 @@ def faithfulness_curve(judged: Sequence[Faithfulness]) -> go.Figure:
     return captioned(_styled(figure, 420).update_layout(legend_traceorder="normal"), caption)
 
 
+def _above_zero(judged: Faithfulness, curve: Sequence[Score]) -> list[Score]:
+    """A curve without its start, where no edge is kept: the axis is logarithmic."""
+    return [score for share, score in zip(judged.fractions, curve, strict=True) if share > 0]
+
+
 def predicted_measured(found: PredictionCheck) -> go.Figure:
-    """Each edge's effect as predicted and as exact patching measured it, with intervals; on the
-    dotted line both are equal.
+    """Each edge's predicted effect against that by exact patching, with intervals; dotted: equal.
 
     Example:
         >>> predicted_measured(prediction_check(wiring, examples, metric, graph)).show()
@@ -168,10 +160,7 @@ def predicted_measured(found: PredictionCheck) -> go.Figure:
                 ),
             )
         )
-    ends = [
-        float(min(found.predicted.min(initial=0), 0)),
-        float(max(found.predicted.max(initial=0), 0)),
-    ]
+    ends = [float(found.predicted.min(initial=0)), float(found.predicted.max(initial=0))]
     line = {"color": GREY, "width": 1, "dash": "dot"}
     figure.add_trace(
         go.Scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False)
@@ -189,11 +178,9 @@ def predicted_measured(found: PredictionCheck) -> go.Figure:
 def _parts(
     graph: CausalGraph, numbers: Int[np.ndarray, " edge"]
 ) -> tuple[dict[str, int], list[list[tuple[str, str]]]]:
-    """The layer of every part that is drawn, and for every edge the pairs of parts it leads
-    between.
+    """The layer of every part drawn, and each edge's pairs of parts.
 
-    A key that several heads share leads to those of them from which a drawn edge goes on; where
-    there is none, to the key itself.
+    A key shared by heads leads to those of them that send a drawn edge, or else to the key itself.
     """
     own = {node.name: node.layer for node in graph.nodes}
     sending = {graph.nodes[source].name for source in graph.edges[numbers, 0]}
@@ -209,15 +196,15 @@ def _parts(
 
 
 def _carries(graph: CausalGraph, number: int) -> bool:
-    """Whether replacing the edge moves the metric the way that replacing everything does."""
+    """Whether replacing the edge moves the metric as replacing everything does."""
     return bool(graph.effects[number] * (graph.replaced.mean() - graph.clean.mean()) > 0)
 
 
 def _lines(
     ways: Sequence[Sequence[tuple[str, str]]], places: dict[str, tuple[float, float]]
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Every line with the place of its edge; edges between the same two parts (query, key, value)
-    are bowed apart.
+    """Every line with the place of its edge; edges between the same parts (query, key, value) are
+    bowed apart.
     """
     flat = [(place, way) for place, group in enumerate(ways) for way in group]
     count = Counter(way for _, way in flat)
@@ -236,28 +223,26 @@ def _hover_texts(
     measured: PredictionCheck | None,
     seed: int,
 ) -> list[str]:
-    found = (
-        {}
-        if measured is None
-        else dict(zip(measured.numbers.tolist(), measured.measured, strict=True))
-    )
+    found = measured_effects(measured)
     texts = []
     for number, score in zip(numbers.tolist(), graph.scores(numbers, seed=seed), strict=True):
         text = (
             f"<b>{as_label(str(graph.edge(number)))}</b><br>effect {score.value:+.4g} "
-            f"{_interval(score)}, n = {score.n}"
+            f"{_interval(score)}, n = {score.n}<br>{graph.method}, value {graph.value}"
         )
-        text += f"<br>{graph.method}, value {graph.value}"
         if number in found:
             text += f"<br>measured {found[number].value:+.4g} {_interval(found[number])}"
         texts.append(text)
     return texts
 
 
+def measured_effects(check: PredictionCheck | None) -> dict[int, Score]:
+    """Measured effects by the edge's number."""
+    return {} if check is None else dict(zip(check.numbers.tolist(), check.measured, strict=True))
+
+
 def _hover(lines: Sequence[tuple[int, np.ndarray, np.ndarray]], texts: Sequence[str]) -> go.Scatter:
-    """Unseen points along every edge that say what it carries: a line itself can be hovered only at
-    its ends.
-    """
+    """Invisible points along every edge: a line itself reacts to hovering only at its ends."""
     inner = slice(2, -2)
     return go.Scatter(
         x=np.concatenate([x[inner] for _, x, _ in lines]) if lines else [],
@@ -289,10 +274,8 @@ def _framed(figure: go.Figure, lowest: int, highest: int, top: float) -> go.Figu
     styled.update_yaxes(visible=False, range=[lowest - 0.6, highest + 0.9], automargin=False)
     swatch = "<span style='color:{}'>━━</span> {}"
     text = (
-        swatch.format(CARRIES, "carries the behaviour")
-        + "   "
-        + swatch.format(AGAINST, "works against it")
-        + f"   widest: |effect| {top:.3g}"
+        f"{swatch.format(CARRIES, 'carries the behaviour')}   "
+        f"{swatch.format(AGAINST, 'works against it')}   widest: |effect| {top:.3g}"
     )
     styled.add_annotation(
         text=text,
@@ -311,23 +294,16 @@ def _framed(figure: go.Figure, lowest: int, highest: int, top: float) -> go.Figu
 
 
 def _band(figure: go.Figure, x: np.ndarray, scores: Sequence[Score]) -> None:
-    edge = {"color": GREY, "width": 0}
     low, high = [score.low for score in scores], [score.high for score in scores]
-    figure.add_trace(
-        go.Scatter(x=x, y=low, mode="lines", line=edge, hoverinfo="skip", showlegend=False)
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=high,
-            mode="lines",
-            line=edge,
-            fill="tonexty",
-            fillcolor="rgba(134,139,148,.22)",
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    plain = {
+        "x": x,
+        "mode": "lines",
+        "line": {"color": GREY, "width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    figure.add_trace(go.Scatter(y=low, **plain))
+    figure.add_trace(go.Scatter(y=high, fill="tonexty", fillcolor="rgba(134,139,148,.22)", **plain))
     figure.add_trace(
         go.Scatter(
             x=x,

@@ -1,4 +1,4 @@
-"""The figure of a steering evaluation by itself, without a report around it."""
+"""The figure of a steering evaluation, without a report."""
 
 import plotly.graph_objects as go
 
@@ -12,10 +12,9 @@ def steering_curves(result: SteeringResult) -> go.Figure:
     """Mean steering score of each family against the measured strength, with intervals; controls in
     grey.
 
-    The figure of a report's page (`interp.report.figures.features.dose_response`), from what
-    `interp.evaluate_steering` gives: the score, 0 to 2, is the mean over concepts of the harmonic
-    mean of concept and fluency (Wu et al. 2025), the strength the KL divergence in nats. The
-    caption says n, seed and controls.
+    The page's figure (`interp.report.figures.features.dose_response`), from a result of
+    `interp.evaluate_steering`: the score, 0 to 2, is the mean over concepts of the harmonic mean of
+    concept and fluency (Wu et al. 2025), the strength the KL divergence in nats.
 
     Example:
         >>> steering_curves(interp.evaluate_steering(model, targets, judge=judge)).show()

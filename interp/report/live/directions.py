@@ -1,4 +1,4 @@
-"""The directions of a report folder: what live steering adds, looked up by a feature's id."""
+"""The directions of a report folder by feature id, for live steering."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ Route = Literal["native", "companion"]
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """Every direction that a report folder holds, by feature id and route.
+    """Every direction of a report folder, by feature id and route.
 
-    `data` is the report's own (`features.json`), `dictionaries` are its dictionaries by method,
-    `companions` the directions `[feature, d_site]` by method at `companion_site`; a report without
-    the file has none.
+    `data` is the report (`features.json`), `dictionaries` are by method, `companions` are
+    directions `[feature, d_site]` by method at `companion_site`, if the folder has them.
 
     Example:
         >>> site, direction = Directions.read(Path("report")).of("snmf-12", "native")
@@ -41,8 +40,7 @@ class Directions:
         """Read a report folder.
 
         Raises:
-            InputError: it is no report folder, the report is of another schema, or a dictionary is
-                missing.
+            InputError: it is no report folder, its schema differs, or a dictionary is missing.
             UnavailableError: a file is damaged.
         """
         data = read_report(folder)
@@ -56,14 +54,13 @@ class Directions:
             if method in dictionaries and len(directions) != len(dictionaries[method]):
                 raise InputError(
                     f"{path} has {len(directions)} companions of {method}, its dictionary "
-                    f"{len(dictionaries[method])} features; "
-                    "make the report again"
+                    f"{len(dictionaries[method])} features; make the report again"
                 )
         return cls(data, dictionaries, companions, site)
 
     @property
     def routes(self) -> dict[str, list[Route]]:
-        """Which routes each method's features can be steered by."""
+        """The routes of each method's features."""
         return {
             method: ["native", "companion"] if method in self.companions else ["native"]
             for method in self.dictionaries
@@ -73,8 +70,7 @@ class Directions:
         """The site and the unit direction of a feature.
 
         Raises:
-            InputError: the report has no such feature, no such route for it, or its direction has
-                no length.
+            InputError: an unknown feature or route, or a direction without length.
         """
         require_known("route", route, get_args(Route))
         features = {item.id: item for item in self.data.features}
@@ -83,8 +79,7 @@ class Directions:
         if route == "companion" and method not in self.companions:
             raise InputError(
                 f"this report holds no companion of {feature}; steer natively, or make the report "
-                "again (companions are of "
-                f"{', '.join(self.companions) or 'no method'})"
+                f"again (companions are of {', '.join(self.companions) or 'no method'})"
             )
         site, rows = (
             (self.dictionaries[method].site, self.dictionaries[method].directions)
@@ -95,7 +90,7 @@ class Directions:
 
 
 def _dictionary(folder: Path, method: str) -> Dictionary:
-    # A name is looked for among the folders that are there: none is made into a path.
+    # The name is only compared with existing folders, never made into a path.
     found = (
         {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
     )

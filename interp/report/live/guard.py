@@ -1,6 +1,4 @@
-"""Who may ask: this machine's own reader, and no page of another origin that the reader's browser
-has open.
-"""
+"""Checks of requests: only this machine's reader may call, and no page of another origin."""
 
 from collections.abc import Mapping
 
@@ -22,7 +20,7 @@ NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
 class RefusedError(Exception):
-    """A refusal: its status, one line, and the headers that go with it."""
+    """A refusal: its status, a line of text and headers."""
 
     def __init__(self, status: int, line: str, headers: Mapping[str, str] = {}) -> None:
         super().__init__(line)
@@ -30,16 +28,14 @@ class RefusedError(Exception):
 
 
 def require_own(headers: Headers, port: int, *, page: bool = False) -> None:
-    """Check that a request was addressed to this server by its own name and does not come from a
-    page of another origin.
+    """Check that a request names this server as its host and comes from no page of another origin.
 
-    A name that somebody else's DNS resolves to this machine (DNS rebinding) shows in `Host`, a form
-    or script of another page in `Origin` or, in browsers of our time, in `Sec-Fetch-Site`. A link
-    to the `page` itself, followed in a tab of its own (from a notebook, say), is no such request:
-    the page that holds the link sees nothing of what is opened.
+    DNS rebinding shows in `Host`; a form or script of another page shows in `Origin` or, in modern
+    browsers, `Sec-Fetch-Site`. A link to the `page` itself, followed in a new tab (from a notebook,
+    say), is allowed: the page with the link sees nothing of it.
 
     Raises:
-        RefusedError: it was not, or does; 403.
+        RefusedError: otherwise; 403.
     """
     own = (f"{HOST}:{port}", f"localhost:{port}")
     hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
@@ -59,34 +55,28 @@ def require_own(headers: Headers, port: int, *, page: bool = False) -> None:
         if site.strip().lower() not in ("same-origin", "none"):
             raise RefusedError(
                 403,
-                (
-                    f"another page asked ({site!a:.40}); paste http://{own[0]}/ into the browser's "
-                    "address bar"
-                ),
+                f"another page asked ({site!a:.40}); paste http://{own[0]}/ into the browser's "
+                "address bar",
             )
 
 
 def require_short_json(headers: Headers) -> None:
-    """Check that a body is json and short, by its headers alone.
+    """Check by its headers that a body is json and short.
 
     Raises:
-        RefusedError: 415 if it is not json, 411 if no length is given, 413 if it is longer than 64
-            kB.
+        RefusedError: 415 if it is not json, 411 without a length, 413 beyond 64 kB.
     """
     kind = headers.get("Content-Type")
     if kind is None or kind.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(
-            415,
-            f"Content-Type is {kind!a:.80}, expected application/json; send json",
+            415, f"Content-Type is {kind!a:.80}, expected application/json; send json"
         )
     length = headers.get("Content-Length", "")
     if "Transfer-Encoding" in headers or not (length.isascii() and length.isdigit()):
         raise RefusedError(
             411,
-            (
-                f"Content-Length is {length!a:.40}, expected a number of bytes; send the body in "
-                "one piece"
-            ),
+            f"Content-Length is {length!a:.40}, expected a number of bytes; send the body in one "
+            "piece",
         )
     if len(length) > 12 or int(length) > MAX_BODY:
         raise RefusedError(

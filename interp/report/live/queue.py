@@ -1,6 +1,4 @@
-"""One thread that runs a model for many: a bounded queue, whose jobs can be given up while they
-wait and while they run.
-"""
+"""A bounded queue of jobs on one thread, which can be given up waiting or running."""
 
 import asyncio
 import threading
@@ -15,20 +13,16 @@ LIMIT = 16
 POLL_SECONDS = 0.05
 
 Check = Callable[[], None]
-"""What a running job calls between its steps; it raises CancelledError once nobody waits for the
-result any more.
-"""
+"""Called by a running job between its steps; raises CancelledError once the job is given up."""
 
 
 class QueueFullError(InterpError):
-    """As many requests wait as may."""
+    """The queue is full."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A job in the queue: its name, the number of jobs that were before it, and its result to
-    come.
-    """
+    """A job in the queue: its name, the number of jobs ahead when it came, and its result."""
 
     name: str
     ahead: int
@@ -36,16 +30,16 @@ class Ticket:
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def give_up(self) -> None:
-        """A job that waits leaves the queue at once; one that runs stops at its next step."""
+        """Remove a waiting job at once; stop a running one at its next step."""
         self.given_up.set()
         self.future.cancel()
 
     async def result(self, gone: Callable[[], Awaitable[bool]]) -> Any:
-        """Wait for the job; once `gone` says that whoever wanted it has left, it is given up.
+        """Wait for the job, and give it up once its client is `gone`.
 
         Raises:
-            CancelledError: the job was given up, or the queue was closed.
-            Exception: whatever the job raised.
+            CancelledError: the job was given up, or the queue closed.
+            Exception: any that the job raised.
         """
         while not self.future.done():
             if await gone():
@@ -55,8 +49,7 @@ class Ticket:
 
 
 class ModelQueue:
-    """Jobs one after another in the order they came, on a thread of their own; at most `limit`
-    wait.
+    """Runs jobs one at a time, in order, on a thread; at most `limit` wait.
 
     Example:
         >>> with closing(ModelQueue()) as queue:
@@ -73,16 +66,15 @@ class ModelQueue:
 
     @property
     def names(self) -> list[str]:
-        """The names of the jobs that are not done, the one that runs first."""
+        """The names of unfinished jobs, the running one first."""
         with self._lock:
             return [ticket.name for ticket in self._tickets]
 
     def submit(self, job: Callable[[Check], Any], name: str = "") -> Ticket:
-        """Put a job at the end of the queue; it is called with what it is to call between its
-        steps.
+        """Put a job at the end of the queue; it is called with a `Check`.
 
         Raises:
-            QueueFullError: `limit` jobs wait already.
+            QueueFullError: `limit` jobs are waiting.
             CancelledError: the queue is closed.
         """
         with self._lock:
@@ -101,9 +93,7 @@ class ModelQueue:
         return ticket
 
     def close(self) -> None:
-        """Give every job up and wait for the thread to end: the length of one step of the job that
-        runs.
-        """
+        """Give every job up and wait for the thread to end, one step of the running job."""
         with self._lock:
             self._closed, tickets = True, list(self._tickets)
         for ticket in tickets:

@@ -1,4 +1,4 @@
-"""What a live request may say: json of exactly the known keys, each in its range."""
+"""Live requests: json with known keys, each in its range."""
 
 import json
 import math
@@ -18,11 +18,11 @@ MAX_TOKENS, MAX_PROMPT, MAX_ALPHA, MAX_SEED = 200, 4000, 1e6, 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class SteerRequest:
-    """One thing to try: a feature, how strongly it is added, and the text to continue.
+    """A feature to add, its strength, and the text to continue.
 
-    Either `kl`, a value of the ladder, or `alpha`, a multiple of the unit direction, is the
-    strength. Temperature 0 is greedy decoding. `ticket` is a name the client may give, to find its
-    place in the queue.
+    The strength is either `kl`, a value of the ladder, or `alpha`, a multiple of the unit
+    direction. Temperature 0 is greedy decoding. With a `ticket`, any name, a client finds its place
+    in the queue.
     """
 
     feature: str
@@ -42,8 +42,8 @@ class SteerRequest:
         """Read a request.
 
         Raises:
-            InputError: it is not json, a key is missing or unknown, a value is of another type or
-                out of range, or the strength is given twice or not at all.
+            InputError: not json, a missing or unknown key, a value of the wrong type or range, or
+                not exactly one strength.
 
         Example:
             >>> SteerRequest.parse(
@@ -63,10 +63,11 @@ class SteerRequest:
                 f"give either kl or alpha, got kl={given.get('kl')!r:.40} and "
                 f"alpha={given.get('alpha')!r:.40}"
             )
+        # Either strength may be null.
         values = {
             key: value
             for key, value in given.items()
-            if not (key in ("kl", "alpha") and value is None)
+            if value is not None or key not in ("kl", "alpha")
         }
         for key, value in values.items():
             expected, fits = RULES[key]
@@ -96,7 +97,7 @@ def _is_whole(value: Any) -> bool:
 
 
 NUMBERS = ("kl", "alpha", "temperature", "top_p")
-"""Keys whose values json may write without a point."""
+"""Keys whose values json may write as integers."""
 
 RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "feature": ("the id of a feature", lambda value: _is_text(value, 200)),

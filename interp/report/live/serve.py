@@ -1,6 +1,4 @@
-"""A report served on this machine with live steering: type a prompt, move a slider, read the
-continuation.
-"""
+"""Serves a report on this machine with live steering."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,19 +24,17 @@ def serve(
 ) -> None:
     """Serve a report's page on this machine, with live steering, until Ctrl-C.
 
-    The page is made anew from `features.json`; its panel continues any prompt with and without a
-    feature, at a strength of the reader's choice. Nothing but this machine can reach it, and no
-    page of another origin that a browser has open.
+    The page is rebuilt from `features.json`; its panel continues any prompt with and without a
+    feature at any strength. Only this machine can reach it, and no page of another origin.
 
     Args:
-        folder: what `interp report` wrote.
-        model: the model the report is about; by default it is loaded from where the report says it
-            was, or by its name.
-        port: 0 takes any that is free.
-        ready: called with the page's address once it can be opened; it is printed by default.
+        folder: written by `interp report`.
+        model: the report's model; by default loaded from its source or by its name.
+        port: 0 takes any free one.
+        ready: called with the page's address once it can be opened; by default `print`.
 
     Raises:
-        InputError: the folder holds no report, or the model is another than the report's.
+        InputError: the folder holds no report, or the model is not the report's.
         UnavailableError: the port is taken, the weights cannot be had, or starlette and uvicorn
             are missing (they come with `interp[serve]`).
 
@@ -62,14 +58,14 @@ def serving(
     *,
     queue: ModelQueue | None = None,
 ) -> Iterator[str]:
-    """`serve` for the length of a `with` block, beside the program; gives the page's address.
+    """`serve` during a `with` block; gives the page's address.
 
-    At the block's end the model is stopped at its next token, and no thread, hook or open port is
-    left. Until then the model is the server's: hooks that another thread puts on it would act on
-    the texts. `queue` is one of another length.
+    At its end the model stops at its next token, and no thread, hook or open port is left. Until
+    then leave the model to the server: hooks by other threads would change its texts. `queue` may
+    have another length.
 
     Raises:
-        InputError: the folder holds no report, or the model is another than the report's.
+        InputError: the folder holds no report, or the model is not the report's.
         UnavailableError: the port is taken, the weights cannot be had, or starlette and uvicorn
             are missing (they come with `interp[serve]`).
 
@@ -82,10 +78,10 @@ def serving(
 
 
 def require_installed() -> None:
-    """Check that what serves is there, before anything that takes long.
+    """Check that starlette and uvicorn are installed, before slow work.
 
     Raises:
-        UnavailableError: it is not.
+        UnavailableError: they are not.
     """
     if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise UnavailableError(
@@ -108,13 +104,8 @@ def _opened(
         raise InputError(f"port is {port}, expected 0 (any free one) to 65535; choose another")
     directions = Directions.read(Path(folder))
     described = directions.data.model
-    found = (
-        model
-        if model is not None
-        else load_model(described.source or described.name, progress=progress)
-    )
+    found = model or load_model(described.source or described.name, progress=progress)
     if not isinstance(found, TransformerModel):
         raise InputError(f"{found.name} is not a language model; live steering continues texts")
-    steering = LiveSteering(directions, found)
-    with listening(port, steering, queue or ModelQueue()) as url:
+    with listening(port, LiveSteering(directions, found), queue or ModelQueue()) as url:
         yield url

@@ -1,4 +1,4 @@
-"""The loopback server behind a live report: which requests are answered, and how."""
+"""The loopback server of a live report."""
 
 import asyncio
 import json
@@ -45,9 +45,9 @@ RETRY_SECONDS = "5"
 
 @contextmanager
 def listening(port: int, steering: LiveSteering, queue: ModelQueue) -> Iterator[str]:
-    """A server on a thread of its own, on this machine's own address only; gives its url.
+    """A server on a thread, at the loopback address only; gives its url.
 
-    At the end the queue is closed first, so that whoever still waits is told why.
+    At the end the queue closes first, so that waiting clients learn why.
 
     Raises:
         UnavailableError: the port is taken.
@@ -89,14 +89,14 @@ def listening(port: int, steering: LiveSteering, queue: ModelQueue) -> Iterator[
 
 async def _run(server: uvicorn.Server, listener: socket.socket) -> None:
     await server.serve([listener])
-    # Clients that neither send nor read any more; closing waits for them, aborting does not.
+    # Closing waits for clients that neither send nor read; aborting does not.
     for connection in list(server.server_state.connections):
         connection.transport.abort()
     await asyncio.sleep(0)
 
 
 class _Connection(H11Protocol):
-    """uvicorn's, with a limit for clients that send nothing and refusals in our form."""
+    """uvicorn's, with a time limit for idle clients and our form of refusals."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -107,9 +107,9 @@ class _Connection(H11Protocol):
             self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what h11 cannot read, before any application has seen it."""
+        """Refuse what h11 cannot read."""
         if self.cycle is not None:
-            # The request has been read and is answered; only its body is none.
+            # The request was read and is being answered; only its body is malformed.
             self.shutdown()
             return
         found = str(sys.exc_info()[1])
@@ -140,7 +140,7 @@ def _application(answers: "_Answers", port: int) -> Starlette:
 
 
 class _Guard:
-    """Refuses by headers, path and method, before anything else looks at a request."""
+    """Refuses by headers, path and method, before routing."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self.app, self.port = app, port
@@ -154,7 +154,7 @@ class _Guard:
             await self.app(scope, receive, send)
 
     def _require_known_place(self, scope: Scope) -> None:
-        # As it was sent: an escaped path is another one here.
+        # As sent: an escaped path is another one here.
         method, path = scope["method"], scope["raw_path"].decode("ascii")
         page = (method, path) == ("GET", "/")
         require_own(Headers(scope=scope), self.port, page=page)
@@ -166,7 +166,7 @@ class _Guard:
 
 
 class _Answers:
-    """What there is: the page, its data, the state of the queue, and steered texts."""
+    """The page, its data, the state of the queue, and steered texts."""
 
     def __init__(self, steering: LiveSteering, queue: ModelQueue) -> None:
         self.steering, self.queue = steering, queue

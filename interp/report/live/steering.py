@@ -1,6 +1,4 @@
-"""Steering on request: a report's directions, a loaded model, and the strengths that were found so
-far.
-"""
+"""Steering on request: a report's directions, a loaded model, and the strengths found so far."""
 
 import math
 import time
@@ -27,9 +25,7 @@ from interp.steering.strengths import calibrate, steering_kl
 
 @dataclass(frozen=True)
 class Strength:
-    """How much of a direction is added, the divergence that was measured for it, and whether that
-    is the one asked for.
-    """
+    """A multiple of a direction, its measured divergence, and whether that is the requested one."""
 
     alpha: float
     kl: float
@@ -40,14 +36,14 @@ class LiveSteering:
     """Continues prompts with and without a feature of a report; only one thread may use it.
 
     Strength in KL is that of `interp.steer`: the divergence of the next-token distribution, mean
-    over the prompts on which the report chose its strengths. It is found once for every feature,
-    route and sign, for all values of the ladder together, and kept.
+    over the report's selection prompts. It is calibrated once per feature, route and sign, for the
+    whole ladder.
 
     Raises:
         InputError: the report is of another model's weights, or the model has no tokenizer.
 
-    Cost: a request costs one cached forward call of two rows per new token; the first for a
-    feature, route and sign besides up to about 30 short forward calls from the site on.
+    Cost: one cached forward call of two rows per new token; the first request for a feature, route
+    and sign also up to about 30 short forward calls from the site on.
     """
 
     def __init__(self, directions: Directions, model: TransformerModel) -> None:
@@ -63,14 +59,12 @@ class LiveSteering:
 
     @torch.no_grad()
     def __call__(self, request: SteerRequest, check: Check) -> dict[str, Any]:
-        """The continuation with and without the feature, from the same random numbers, as plain
-        values.
+        """The continuations with and without the feature, from the same random numbers.
 
         `check` is called at every step and may raise to stop.
 
         Raises:
-            InputError: the report has no such feature or route, or the prompt is too long for the
-                network.
+            InputError: an unknown feature or route, or a prompt too long for the network.
         """
         start = time.perf_counter()
         site, direction = self.directions.of(request.feature, request.route)
@@ -99,8 +93,7 @@ class LiveSteering:
         tokens, longest = batch.inputs["input_ids"].shape[1], self.model.context_length
         if tokens + request.max_new_tokens > longest:
             raise InputError(
-                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, "
-                "but "
+                f"the prompt has {tokens} tokens and {request.max_new_tokens} are to follow, but "
                 f"the network takes {longest}; shorten it"
             )
 
@@ -130,19 +123,13 @@ class LiveSteering:
         found = calibrate(
             self.model, self.prompts, site, direction[None], targets, progress=lambda *_: check()
         )
-        columns = zip(
-            targets,
-            found.alpha[0].tolist(),
-            found.kl[0].tolist(),
-            found.reached[0].tolist(),
-            strict=True,
-        )
-        return {target: Strength(alpha, kl, reached) for target, alpha, kl, reached in columns}
+        columns = (values[0].tolist() for values in (found.alpha, found.kl, found.reached))
+        return dict(zip(targets, map(Strength, *columns), strict=True))
 
     def _texts(
         self, request: SteerRequest, site: str, vector: Float[Tensor, " d"], check: Check
     ) -> tuple[str, str]:
-        """With the vector and without, as two rows of one batch."""
+        """With the vector and without, in one batch."""
         cells = [_cell(site, one) for one in (vector, torch.zeros_like(vector))]
         with self.model.hooked({site: _watching(check)}):
             steered, plain = continuations(
@@ -165,9 +152,7 @@ def _cell(site: str, vector: Float[Tensor, " d"]) -> Cell:
 
 
 def _watching(check: Check) -> Callable[[Tensor, Call], Tensor]:
-    """A hook that changes nothing: the network is asked at every token whether somebody still
-    waits.
-    """
+    """A hook that changes nothing but checks, at every token, whether to go on."""
 
     def hook(value: Tensor, call: Call) -> Tensor:
         check()

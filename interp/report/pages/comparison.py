@@ -1,6 +1,4 @@
-"""The page of a comparison: what every way of steering scores, beside its controls, and the
-differences in pairs.
-"""
+"""The page of a comparison: every way of steering beside its controls, and paired differences."""
 
 import json
 import math
@@ -23,7 +21,7 @@ FULL_SCORE, PERCENT = 2.0, 102.0
 
 
 def write_comparison(result: ComparisonResult, folder: Path) -> Path:
-    """Write `index.html`, a self-contained page about a comparison's result, and return its path.
+    """Write a comparison's self-contained page, `index.html`, and return its path.
 
     Raises:
         UnavailableError: the folder cannot be written.
@@ -44,7 +42,6 @@ def write_comparison(result: ComparisonResult, folder: Path) -> Path:
             PERCENT,
         ),
     }
-    settings = plain(result.settings)
     values = {
         "title": f"Which features of {result.settings.model} steer?",
         "data": result,
@@ -55,7 +52,7 @@ def write_comparison(result: ComparisonResult, folder: Path) -> Path:
         "differences": differences_table(result),
         "detection": detection_table(result),
         "rows": len({_label(row) for row in result.steering}),
-        "settings": json.dumps(settings, indent=1, ensure_ascii=False),
+        "settings": json.dumps(plain(result.settings), indent=1, ensure_ascii=False),
         "embedded_figures": embed_json(json_for_page(figures_drawn)),
     }
     write_text(folder / "index.html", self_contained("comparison.html.j2", SCRIPTS, values))
@@ -63,7 +60,7 @@ def write_comparison(result: ComparisonResult, folder: Path) -> Path:
 
 
 def findings(result: ComparisonResult) -> list[str]:
-    """What a comparison found, in sentences no stronger than its intervals."""
+    """A comparison's findings, no stronger than their intervals."""
     unsupervised = [
         (row.report.value, row)
         for row in result.steering
@@ -78,9 +75,8 @@ def findings(result: ComparisonResult) -> list[str]:
 def _best(best: SteeringRow) -> str:
     return (
         f"Of the unsupervised ways, {_way(best)} steers best: {score_cell(best.report)} of 2, "
-        f"{score_cell(best.margin, signed=True)} "
-        f"over the best control, with {best.n} concepts; {best.beat_control} of them beat "
-        "their control on their own."
+        f"{score_cell(best.margin, signed=True)} over the best control, with {best.n} concepts; "
+        f"{best.beat_control} of them beat their control on their own."
     )
 
 
@@ -125,9 +121,7 @@ def _controls(result: ComparisonResult) -> str:
 
 
 def steering_table(result: ComparisonResult) -> Table:
-    """Every way of steering: score, margin over the best control, lift percentile, and how many
-    concepts.
-    """
+    """Every way of steering: score, margin over the best control, lift and side effects."""
     rows = tuple(
         (
             _way(row),
@@ -157,7 +151,7 @@ def steering_table(result: ComparisonResult) -> Table:
 
 
 def controls_table(result: ComparisonResult) -> Table:
-    """Random directions and no steering, place by place."""
+    """Random directions and no steering, by place."""
     rows = tuple((f"{row.family} ({row.place})", score_cell(row.report)) for row in result.controls)
     return Table("Controls", ("Control", "Score"), rows, frozenset(range(len(rows))))
 
@@ -182,7 +176,7 @@ def differences_table(result: ComparisonResult) -> Table:
 
 
 def detection_table(result: ComparisonResult) -> Table:
-    """Every dictionary: what it explains and what it detects."""
+    """Every dictionary's detection and reconstruction."""
     rows = tuple(
         (
             f"{METHOD_TITLES[row.method]} at {row.site}",

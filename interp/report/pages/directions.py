@@ -1,6 +1,4 @@
-"""The page of a generator's directions: whether the network is sound, what goes through its
-bottleneck, and what moves what.
-"""
+"""The page of a generator's directions: sanity gate, interchange at the site, and effects."""
 
 import base64
 import io
@@ -29,36 +27,36 @@ from interp.studies.directions.result import Contact, DirectionsResult, MethodRe
 
 SCRIPTS = ("charts.js", "figures.js", "paths.js")
 SURE = 0.95
-"""The share of images that must move the asked way."""
+"""The share of images that must move in the requested direction."""
 
 THROUGH, NOT_THROUGH = 0.5, 0.1
-"""A factor goes through a site where its slope's interval lies above the one, and does not where it
-lies below the other.
+"""A factor goes through a site if its slope's interval lies above the first, and does not if below
+the second.
 """
 
 METHODS = {
     "regression": (
-        "least squares of h on all factors at every step: what changes with one factor "
-        "while the others stay"
+        "least squares of h on all factors at every step: what changes with one factor while the "
+        "others stay"
     ),
     "mean difference": (
-        "the mean h of the samples with most of a factor less that of those with "
-        "least (Haas et al. 2024)"
+        "the mean h of the samples with most of a factor less that of those with least "
+        "(Haas et al. 2024)"
     ),
     "pca": "principal components of h over all steps (Haas et al. 2024)",
     "ica": "independent components within the principal ones (FastICA; Hyvärinen 1999)",
     "snmf": "features of a semi-NMF of h, with sparse directions (Ding, Li & Jordan 2010)",
     "sae": "features of a sparse autoencoder of h (top-k)",
     "noiseclr": (
-        "directions trained to do the same to different images and something else than "
-        "each other (Dalva & Yanardag 2024)"
+        "directions trained to have the same effect on different images, and different effects "
+        "from each other (Dalva & Yanardag 2024)"
     ),
     "jacobian": (
         "singular vectors of the answer's derivative by h, for one image (Haas et al. 2024)"
     ),
     "random": (
-        "normal numbers of equal norm at every step: the control, given a strength of equal "
-        "effect as well"
+        "normal numbers of equal norm at every step: the control, also at a strength of equal "
+        "effect"
     ),
 }
 
@@ -116,30 +114,28 @@ def write_directions(result: DirectionsResult, folder: Path) -> Path:
 
 
 def verdict(result: DirectionsResult) -> str:
-    """Whether the network is sound, which factors go through the site, and how many of them are
-    moved as asked.
+    """Whether the network is sound, which factors go through the site, and how many move as
+    requested.
 
     Example:
         >>> verdict(result)
         'The network passes its sanity gate; all of x go through mid; 1 of 1 straight directions
-        move as asked in at least 95 % of images.'
+        move as requested in at least 95 % of images.'
     """
     parts = [_gate(result), _through(result)]
     named = ((result.scores, "straight directions"), (result.curved, "edits along curves"))
     for scores, how in named:
         if scores:
-            sure = sum(
-                score.reached and score.right_sign.value >= SURE for score in scores.values()
-            )
+            good = sum(one.reached and one.right_sign.value >= SURE for one in scores.values())
             parts.append(
-                f"{sure} of {len(scores)} {how} move as asked in at least {100 * SURE:.0f} % "
+                f"{good} of {len(scores)} {how} move as requested in at least {100 * SURE:.0f} % "
                 "of images"
             )
     return "; ".join(parts) + "."
 
 
 def findings(result: DirectionsResult) -> list[str]:
-    """What the verdict rests on, in sentences no stronger than their intervals."""
+    """What the verdict rests on, no stronger than its intervals."""
     said = []
     if result.gate is not None and not result.gate.passed:
         said.append(
@@ -187,15 +183,16 @@ def _scored(result: DirectionsResult) -> list[str]:
         f"{name} by {score_cell(score.change, signed=True)}"
         for name, score in result.scores.items()
     )
-    worst = max(result.scores.values(), key=lambda score: score.leak.value)
-    random = max(abs(score.change.control or 0.0) for score in result.scores.values())
-    sure = min(score.right_sign.value for score in result.scores.values())
+    scores = result.scores.values()
+    worst = max(scores, key=lambda score: score.leak.value)
+    random = max(abs(score.change.control or 0.0) for score in scores)
+    sure = min(score.right_sign.value for score in scores)
     return [
         f"Directions by {method_title(result.scored_method)}, with strengths chosen on other "
-        f"images, move {moved} ({unit_words(result)}, "
-        f"n = {worst.leak.n}), the asked way in at least {100 * sure:.0f} % of images. The other "
-        f"factors change by at most {score_cell(worst.leak)} on average (under {worst.target}); "
-        f"random directions of equal norm move a target by at most {random:.2f}.",
+        f"images, move {moved} ({unit_words(result)}, n = {worst.leak.n}), in the right direction "
+        f"for at least {100 * sure:.0f} % of images. The other factors change by at most "
+        f"{score_cell(worst.leak)} on average (under {worst.target}); random directions of equal "
+        f"norm move a target by at most {random:.2f}.",
         *_curved(result),
     ]
 
@@ -203,16 +200,20 @@ def _scored(result: DirectionsResult) -> list[str]:
 def _curved(result: DirectionsResult) -> list[str]:
     if not result.curved:
         return []
-    worst = max(result.curved.values(), key=lambda score: score.leak.value)
-    sure = min(score.right_sign.value for score in result.curved.values())
-    moved = [abs(score.change.value) for score in result.curved.values()]
+    scores = result.curved.values()
+    worst = max(scores, key=lambda score: score.leak.value)
+    sure = min(score.right_sign.value for score in scores)
+    changes = [abs(score.change.value) for score in scores]
     return [
-        "Edits along curves (the site as a polynomial of the factors, at the last steps only) "
-        f"move each factor by {min(moved):.2f} to {max(moved):.2f} "
-        f"{unit_words(result)}, the asked way in at least {100 * sure:.0f} % of images; the others "
-        f"change by at most {score_cell(worst.leak)} "
-        f"(under {worst.target})."
+        "Edits along curves (the site as a polynomial of the factors, at the last steps only) move "
+        f"each factor by {min(changes):.2f} to {max(changes):.2f} {unit_words(result)}, "
+        f"in the right direction for at least {100 * sure:.0f} % of images; the others change by "
+        f"at most {score_cell(worst.leak)} (under {worst.target})."
     ]
+
+
+def _unsupervised(result: DirectionsResult) -> list[MethodResult]:
+    return [found for found in result.methods if not found.supervised and found.method != "random"]
 
 
 def _best(result: DirectionsResult) -> list[str]:
@@ -231,12 +232,11 @@ def _best(result: DirectionsResult) -> list[str]:
         if found is not best and found.separation.high > best.separation.low
     ]
     said += f", not clearly better than {', '.join(tied)}" if tied else ""
-    rows = [_pure(best, factor) for factor in result.factors]
-    return [f"{said}. It moves {'; '.join(row for row in rows if row)}."]
+    return [f"{said}. It moves {'; '.join(_pure(best, factor) for factor in result.factors)}."]
 
 
 def _pure(found: MethodResult, factor: str) -> str:
-    """The direction that moves a factor most, and by how much."""
+    """The direction that moves a factor most."""
     name = max(found.effects, key=lambda direction: abs(found.effects[direction][factor].value))
     return f"{factor} by {score_cell(found.effects[name][factor], signed=True)} ({name})"
 
@@ -259,7 +259,7 @@ def _spans(result: DirectionsResult) -> list[str]:
 
 
 def facts(result: DirectionsResult) -> list[tuple[str, str]]:
-    """What was measured, on what, in a few words."""
+    """The model, site, samples and cost."""
     protocol, cost = result.provenance.parameters, result.provenance.cost
     said = [
         ("Model", result.model),
@@ -276,7 +276,7 @@ def facts(result: DirectionsResult) -> list[tuple[str, str]]:
 
 
 def data_uri(picture: UInt8[np.ndarray, "down across 3"]) -> str:
-    """A picture as a PNG inside an address, so that the page needs no other file."""
+    """A picture as the data URI of a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,6 +1,4 @@
-"""A report as one self-contained page: nothing is loaded from anywhere, and no text of a corpus or
-a model can act in it.
-"""
+"""A report as one self-contained page, which loads nothing and in which no text can act."""
 
 import base64
 import functools
@@ -31,18 +29,17 @@ LIVE_SCRIPTS = (*SCRIPTS[:-1], "live.js", SCRIPTS[-1])
 
 
 def write_report(data: Report, folder: Path) -> Path:
-    """Write `features.json` (the data, exactly) and `index.html` (the page that shows it), and
-    return the page's path.
+    """Write `features.json` (the data) and `index.html` (the page), and return the page's path.
 
-    The page works from disk and offline: styles, scripts, data and plotly are inside it, and its
-    content security policy forbids loading anything or running any other script.
+    The page works offline: styles, scripts, data and plotly are inside it, and its content security
+    policy forbids loading anything or running any other script.
 
     Args:
-        data: what `interp.report.report_data` made of a run, or `read_report` of a folder.
-        folder: where to write; it is made if need be.
+        data: from `interp.report.report_data` or `read_report`.
+        folder: where to write; made if missing.
 
     Raises:
-        InputError: the data holds what cannot be written (`interp.report.data.stored`).
+        InputError: the data cannot be written (`interp.report.data.stored`).
         UnavailableError: the folder cannot be written.
 
     Cost: about half a second and 2 MB, most of it plotly, beside twice the size of the data.
@@ -59,9 +56,7 @@ def write_report(data: Report, folder: Path) -> Path:
 
 
 def page(data: Report, *, live: bool = False) -> str:
-    """The page's html; with `live`, also the panel that asks the server it came from
-    (`interp.report.serve`) to steer.
-    """
+    """The page's html; with `live`, also the panel that steers through `interp.report.serve`."""
     return _filled(data, report_values(data), live=live)
 
 
@@ -99,10 +94,8 @@ def self_contained(
     styles: Sequence[str] = ("page.css",),
     connect: bool = False,
 ) -> str:
-    """A template of the package filled in, with the styles, the scripts and plotly inside it, and a
-    policy that lets only these run.
-
-    With `connect` the page may ask the server that it came from, and nobody else.
+    """A template filled in, with styles, scripts and plotly inside it and a policy that lets only
+    these run; with `connect` the page may also call its own server.
     """
     script = "".join(_asset(name) for name in scripts)
     environment = jinja2.Environment(
@@ -125,17 +118,15 @@ def self_contained(
 
 
 def live_policy() -> str:
-    """The content security policy of the page with live steering, for the server to send as a
-    header too.
-    """
+    """The content security policy of the live page, which the server also sends as a header."""
     return policy(
         "".join(_asset(name) for name in LIVE_SCRIPTS), figures.plotly_source(), connect=True
     )
 
 
 def embed_json(value: Any) -> str:
-    r"""Json that can stand inside a script element: no text in it can end the element, open a
-    comment or break a line.
+    r"""Json for a script element: no text in it can end the element, open a comment or break a
+    line.
 
     Example:
         >>> embed_json("</script>")
@@ -148,9 +139,7 @@ def embed_json(value: Any) -> str:
 
 
 def _view(data: Report, drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page's script needs beside the data: titles, colours and figures, so that page and
-    notebook show the same.
-    """
+    """Titles, colours and figures for the page's script, so that page and notebook agree."""
     return {
         "titles": tables.method_titles(data),
         "colors": figures.method_colors(data),
@@ -160,9 +149,7 @@ def _view(data: Report, drawn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score_top(routes: Sequence[Route]) -> float:
-    """One upper end for every feature's steering chart, so that charts can be compared; at least
-    0.5, in steps of 0.5, at most 2.
-    """
+    """A common upper end for features' steering charts, in steps of 0.5 from 0.5 to 2."""
     scores = [dose.score for route in routes for dose in route.dose]
     ends = [
         score.value if math.isnan(score.high) else score.high
@@ -174,21 +161,19 @@ def _score_top(routes: Sequence[Route]) -> float:
 
 @functools.cache
 def _packed_plotly() -> str:
-    """Plotly compressed to a third; the page unpacks it after its text is shown."""
+    """Plotly compressed to a third; the page unpacks it after showing its text."""
     return base64.b64encode(gzip.compress(figures.plotly_source().encode(), mtime=0)).decode()
 
 
 def policy(*scripts: str, connect: bool = False) -> str:
-    """Only these scripts may run; plotly writes style elements and draws its downloads through
-    blobs.
-    """
+    """A policy that lets only these scripts run, and plotly write styles and download by blobs."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
     )
-    asked = " connect-src 'self';" if connect else ""
+    connected = " connect-src 'self';" if connect else ""
     rest = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    return f"default-src 'none'; script-src {hashes};{asked} {rest}"
+    return f"default-src 'none'; script-src {hashes};{connected} {rest}"
 
 
 def _asset(name: str) -> str:

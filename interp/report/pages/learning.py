@@ -1,6 +1,4 @@
-"""The page of learning dynamics: when each concept was learned, how a run turned, and from when on
-it could have been elicited.
-"""
+"""The page of learning dynamics: when concepts were learned, turns, and earlier elicitation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +24,7 @@ def write_dynamics(found: LearningResult, folder: Path) -> Path:
     every number of its tables.
 
     Args:
-        found: what `study_learning` found: of runs of the shapes experiment, of a language model,
-            or of both.
+        found: of runs of the shapes experiment, of a language model, or of both.
 
     Raises:
         UnavailableError: the folder cannot be written.
@@ -127,9 +124,7 @@ def _tables(found: LearningResult) -> dict[str, Table]:
 
 
 def _sliders(found: LearningResult, planes: Mapping[str, Plane]) -> list[dict[str, Any]]:
-    """What each slider of the page moves: points of figures and, where a run has them, generated
-    samples.
-    """
+    """What each slider moves: points of figures and, if a run has them, sheets of samples."""
     sheets = next((run for run in found.runs if run.sheets), None)
     sliders: list[dict[str, Any]] = []
     for kind in ("space", "language"):
@@ -145,7 +140,7 @@ def _sliders(found: LearningResult, planes: Mapping[str, Plane]) -> list[dict[st
                 "steps": steps,
                 "points": {name: _points(plane, steps) for name, plane in own.items()},
                 "sheets": [data_uri(pictured.sheets[step]) for step in kept] if pictured else [],
-                # Between the checkpoints that were kept, and after them, the last one before stays.
+                # A step without a sheet shows the last one before it.
                 "shown": [max(0, sum(one <= step for one in kept) - 1) for step in steps],
                 "run": str(pictured or ""),
                 "shifted": pictured is not None and pictured.checkpoints is not None,

@@ -1,6 +1,4 @@
-"""The page of causal paths: the graph, whether it is right, and every number that says so beside
-its control.
-"""
+"""The page of causal paths: the graph, and the checks on it beside their controls."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from interp.causal.checks.faithfulness import Faithfulness
-from interp.causal.checks.sufficiency import Standing
 from interp.causal.graph.selection import SHARE
 from interp.core import Score
 from interp.core.display.markup import MISSING
@@ -74,8 +71,7 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
     Raises:
         UnavailableError: the folder cannot be written.
 
-    Cost: bootstrap intervals of the edges shown; about a second and 2 MB, beside the graph's own
-    size.
+    Cost: bootstrap intervals of the drawn edges; about a second, and 2 MB beside the graph.
 
     Example:
         >>> write_paths(result, Path("paths"))
@@ -114,7 +110,7 @@ def write_paths(result: PathsResult, folder: Path) -> Path:
 
 
 def findings(result: PathsResult) -> list[str]:
-    """The verdict first, then what it rests on; no sentence is stronger than its interval."""
+    """The verdict and what it rests on, no stronger than its intervals."""
     return [
         verdict(result),
         *_task(result),
@@ -125,62 +121,49 @@ def findings(result: PathsResult) -> list[str]:
 
 
 def verdict(result: PathsResult) -> str:
-    """Whether the graph stands: whether it beats random graphs, its predictions are confirmed, and
-    it is found again on other examples.
+    """Whether the graph beats random graphs, its predictions are confirmed, and other examples give
+    it again.
 
     Example:
         >>> verdict(result)
         'The graph stands every check made: it is more faithful than random graphs, and its
         predictions were confirmed.'
     """
-    passed: list[str] = []
-    failed: list[str] = []
-    for known, holds, good, bad in _tests(result):
-        if known:
-            (passed if holds else failed).append(good if holds else bad)
+    tests = list(_tests(result))
+    passed = [good for holds, good, _ in tests if holds]
+    failed = [bad for holds, _, bad in tests if not holds]
     if not failed:
         return f"The graph stands every check made: {_listed(passed)}."
     start = "The graph does not stand" if not passed else "The graph stands in part"
     return f"{start}: {_listed(failed)}" + (f"; but {_listed(passed)}." if passed else ".")
 
 
-def _tests(result: PathsResult) -> Iterable[tuple[bool, bool, str, str]]:
-    """Was it tested, does it hold, what is said if so, and what if not."""
-    judged, found, again, accuracy = (
-        result.faithfulness,
-        result.checked,
-        result.stability,
-        result.accuracy,
-    )
-    better = judged.beats_random
+def _tests(result: PathsResult) -> Iterable[tuple[bool, str, str]]:
+    """For each test made: whether it holds, the words if so, and those if not."""
     yield (
-        True,
-        better,
+        result.faithfulness.beats_random,
         "it is more faithful than random graphs",
         "it is not clearly more faithful than random graphs",
     )
-    confirmed = found is not None and found.spearman.low > 0
-    yield (
-        found is not None,
-        confirmed,
-        "measured effects rank as predicted",
-        "measured effects do not rank as predicted",
-    )
-    stable = again is not None and again.halves.low > (again.halves.control or 0.0)
-    yield (
-        again is not None,
-        stable,
-        "other examples give it again more than chance",
-        "other examples do not give it again more than chance",
-    )
-    tested = accuracy is not None and accuracy.control is not None
-    able = accuracy is not None and accuracy.low > (accuracy.control or 0.0)
-    yield (
-        tested,
-        able,
-        "the model does the task",
-        "the model does not do the task better than chance",
-    )
+    if result.checked is not None:
+        yield (
+            result.checked.spearman.low > 0,
+            "measured effects rank as predicted",
+            "measured effects do not rank as predicted",
+        )
+    if result.stability is not None:
+        halves = result.stability.halves
+        yield (
+            halves.low > (halves.control or 0.0),
+            "other examples give it again more than chance",
+            "other examples do not give it again more than chance",
+        )
+    if result.accuracy is not None and result.accuracy.control is not None:
+        yield (
+            result.accuracy.low > result.accuracy.control,
+            "the model does the task",
+            "the model does not do the task better than chance",
+        )
 
 
 def _listed(parts: list[str]) -> str:
@@ -192,10 +175,8 @@ def _task(result: PathsResult) -> list[str]:
         return []
     chance = "" if result.accuracy.control is None else f"; chance is {result.accuracy.control:.2f}"
     return [
-        (
-            f"The model itself is right on {score_cell(result.accuracy)} of "
-            f"{result.accuracy.n} examples of the task{chance}."
-        )
+        f"The model itself is right on {score_cell(result.accuracy)} of "
+        f"{result.accuracy.n} examples of the task{chance}."
     ]
 
 
@@ -212,9 +193,8 @@ def _carried(judged: Faithfulness) -> str:
 def _areas(judged: Faithfulness) -> str:
     return (
         f"Over all sizes CMD is {score_cell(judged.cmd, 3)} (0 is best) against "
-        f"{score_cell(judged.random_cmd, 3)} of "
-        f"random graphs, and CPR {score_cell(judged.cpr, 3)} against "
-        f"{score_cell(judged.random_cpr, 3)}."
+        f"{score_cell(judged.random_cmd, 3)} of random graphs, and CPR {score_cell(judged.cpr, 3)} "
+        f"against {score_cell(judged.random_cpr, 3)}."
     )
 
 
@@ -226,15 +206,15 @@ def _checks(result: PathsResult) -> list[str]:
             f"Of {len(found.names)} edges ({int(found.is_top.sum())} strongest, "
             f"{int((~found.is_top).sum())} random others) that were measured, the rank correlation "
             f"with the prediction is {score_cell(found.spearman)}, Pearson's "
-            f"{score_cell(found.pearson)}; predictions dealt at random reach "
+            f"{score_cell(found.pearson)}; permuted predictions reach "
             f"{control_cell(found.spearman)}."
         )
     if result.stability is not None:
         again = result.stability
         seeds = (
-            ""
-            if again.seeds is None
-            else (f"; over seeds {score_cell(again.seeds)}, by chance {control_cell(again.seeds)}")
+            f"; over seeds {score_cell(again.seeds)}, by chance {control_cell(again.seeds)}"
+            if again.seeds
+            else ""
         )
         said.append(
             f"Graphs of two halves of the examples overlap by {score_cell(again.halves)} "
@@ -245,26 +225,18 @@ def _checks(result: PathsResult) -> list[str]:
         both = result.sufficiency
         said.append(
             f"With only the graph ({both.edges:,} of {both.total:,} edges) {both.metric} is "
-            f"{_standing(both.only)}, without it "
-            f"{_standing(both.without)}; it is {_standing(both.whole)} in the whole network, "
-            f"{_standing(both.nothing)} with all replaced."
+            f"{score_cell(both.only.metric)}, without it {score_cell(both.without.metric)}; it is "
+            f"{score_cell(both.whole.metric)} in the whole network, "
+            f"{score_cell(both.nothing.metric)} with all replaced."
         )
     return said
 
 
-def _standing(standing: Standing) -> str:
-    return score_cell(standing.metric)
-
-
 def edges_table(result: PathsResult) -> Table:
-    """The strongest edges in numbers."""
+    """The strongest edges, predicted and measured."""
     graph = result.graph
     numbers = path_figures.shown_edges(graph, LISTED)
-    found = (
-        {}
-        if result.checked is None
-        else dict(zip(result.checked.numbers.tolist(), result.checked.measured, strict=True))
-    )
+    found = path_figures.measured_effects(result.checked)
     rows = tuple(
         (str(graph.edge(number)), _effect(score), _effect(found.get(number)))
         for number, score in zip(numbers.tolist(), graph.scores(numbers), strict=True)
@@ -281,7 +253,7 @@ def _effect(score: Score | None) -> str:
 
 
 def curve_table(result: PathsResult) -> Table:
-    """Faithfulness at every size, the areas below, each beside random graphs."""
+    """Faithfulness at every size, and its areas, beside random graphs."""
     judged = result.faithfulness
     methods = [judged, *result.others]
     header = ("Edges kept", "On paths", *(item.method for item in methods), "Random graphs")
@@ -294,29 +266,15 @@ def curve_table(result: PathsResult) -> Table:
         )
         for place, share in enumerate(judged.fractions)
     ]
-    rows.append(
-        (
-            "CPR",
-            "",
-            *(score_cell(item.cpr, 3) for item in methods),
-            score_cell(judged.random_cpr, 3),
-        )
-    )
-    rows.append(
-        (
-            "CMD",
-            "",
-            *(score_cell(item.cmd, 3) for item in methods),
-            score_cell(judged.random_cmd, 3),
-        )
-    )
+    cpr = [*(item.cpr for item in methods), judged.random_cpr]
+    cmd = [*(item.cmd for item in methods), judged.random_cmd]
+    for name, areas in (("CPR", cpr), ("CMD", cmd)):
+        rows.append((name, "", *(score_cell(area, 3) for area in areas)))
     return Table("Faithfulness f, and the areas under it (CPR) and to 1 (CMD)", header, tuple(rows))
 
 
 def standing_table(result: PathsResult) -> Table | None:
-    """Metric and accuracy of the whole network, only the graph, without it, and nothing; random
-    graphs beside.
-    """
+    """Metric and accuracy with the whole network, only the graph, without it, and all replaced."""
     both = result.sufficiency
     if both is None:
         return None
@@ -342,7 +300,7 @@ def standing_table(result: PathsResult) -> Table | None:
 
 
 def sides_table(result: PathsResult) -> Table | None:
-    """Insertion (only the strongest edges) and deletion (without them) at every size."""
+    """Insertion (only the strongest edges) and deletion (without them) by size."""
     both = result.sufficiency
     if both is None:
         return None
@@ -356,15 +314,12 @@ def sides_table(result: PathsResult) -> Table | None:
         )
         for share, only, without in zip(both.fractions, both.insertion, both.deletion, strict=True)
     )
-    return Table(
-        "f by size",
-        ("Strongest edges", "Only these", "Random graphs", "Without these", "Random graphs"),
-        rows,
-    )
+    header = ("Strongest edges", "Only these", "Random graphs", "Without these", "Random graphs")
+    return Table("f by size", header, rows)
 
 
 def checked_table(result: PathsResult) -> Table | None:
-    """The correlations of predicted with measured effects."""
+    """Correlations of predicted with measured effects."""
     found = result.checked
     if found is None:
         return None
@@ -380,6 +335,4 @@ def checked_table(result: PathsResult) -> Table | None:
         else (title, score_cell(score), str(score.n), control_cell(score))
         for title, score in pairs
     )
-    return Table(
-        "Predicted against measured", ("Correlation", "Value", "Edges", "Dealt at random"), rows
-    )
+    return Table("Predicted against measured", ("Correlation", "Value", "Edges", "Permuted"), rows)

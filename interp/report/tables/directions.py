@@ -1,11 +1,10 @@
 """Tables of the page of directions."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from interp.core import Score
 from interp.core.display.markup import MISSING, fixed
+from interp.diffusion.scores.dose import DoseResponse
 from interp.diffusion.scores.effects import EditScore
 from interp.report.figures.directions import method_title, unit_words
 from interp.report.tables.features import Table, control_cell, score_cell
@@ -13,7 +12,7 @@ from interp.studies.directions.result import DirectionsResult
 
 
 def gate_table(result: DirectionsResult) -> Table | None:
-    """Every factor of generated images against the data."""
+    """Each factor of generated images against the data."""
     gate = result.gate
     if gate is None:
         return None
@@ -46,7 +45,7 @@ def gate_table(result: DirectionsResult) -> Table | None:
 
 
 def interchange_table(result: DirectionsResult) -> Table:
-    """How much of each factor moves with the site, over the whole run and in parts of it."""
+    """How much of each factor moves with the site, over all steps and in parts."""
     test = result.interchange
     windows = list(dict.fromkeys(row.window for row in test.rows))
     slopes = {(row.factor, row.window): row.slope for row in test.rows}
@@ -71,15 +70,16 @@ def interchange_table(result: DirectionsResult) -> Table:
 
 
 def scores_table(result: DirectionsResult) -> Table | None:
-    """Every scored direction: what it changes, how surely, and what else."""
+    """Every scored direction: its change, right signs, leak and monotony."""
     if not result.scores:
         return None
     slopes = {factor: result.interchange[factor] for factor in exchanged(result)}
     straight = tuple(
-        _scored_row(name, name, score, slopes, result) for name, score in result.scores.items()
+        _scored_row(name, score, slopes.get(name), result.curves.get(name))
+        for name, score in result.scores.items()
     )
-    bent = tuple(
-        _scored_row(f"{name}, along curves", name, score, slopes, result)
+    curved = tuple(
+        _scored_row(f"{name}, along curves", score, slopes.get(name), None)
         for name, score in result.curved.items()
     )
     header = (
@@ -94,16 +94,15 @@ def scores_table(result: DirectionsResult) -> Table | None:
         "Random",
         "Monotone",
     )
-    return Table("Scored directions", header, straight + bent)
+    return Table("Scored directions", header, straight + curved)
 
 
 def _scored_row(
-    title: str, name: str, score: EditScore, slopes: Mapping[str, Score], result: DirectionsResult
+    title: str, score: EditScore, slope: Score | None, curve: DoseResponse | None
 ) -> tuple[str, ...]:
-    curve = None if title != name else result.curves.get(name)
     return (
         title,
-        fixed(slopes[name].value) if name in slopes else MISSING,
+        MISSING if slope is None else fixed(slope.value),
         f"{score.strength:.3g}" + ("" if score.reached else " (not reached)"),
         score_cell(score.change, signed=True),
         control_cell(score.change, signed=True),
@@ -116,7 +115,7 @@ def _scored_row(
 
 
 def effects_table(result: DirectionsResult) -> Table:
-    """The heat map in numbers, with intervals and strengths."""
+    """The numbers of the heat map, with intervals and strengths."""
     rows = tuple(
         (
             f"{method_title(found.method)} · {name}",
@@ -135,7 +134,7 @@ def effects_table(result: DirectionsResult) -> Table:
 
 
 def comparison_table(result: DirectionsResult) -> Table:
-    """Every method in one line, the best separation first."""
+    """Every method, the best separation first."""
     found = sorted(result.methods, key=lambda method: -method.separation.value)
     rows = tuple(
         (
@@ -167,5 +166,5 @@ def comparison_table(result: DirectionsResult) -> Table:
 
 
 def exchanged(result: DirectionsResult) -> list[str]:
-    """The factors that the interchange test asked about."""
+    """The factors of the interchange test."""
     return list(dict.fromkeys(row.factor for row in result.interchange.rows))

@@ -1,4 +1,4 @@
-"""Tables of a report: the same rows for the console (markdown), a notebook and the page (html)."""
+"""Tables of a report, for the console (markdown), notebooks and the page (html)."""
 
 import html
 import math
@@ -47,7 +47,7 @@ class Table:
 
 
 def score_cell(score: Score | None, digits: int = 2, *, signed: bool = False) -> str:
-    """A score as text: `0.91 [0.88, 0.94]`, or a dash when it is undefined.
+    """A score as text, `0.91 [0.88, 0.94]`, or a dash if undefined.
 
     Example:
         >>> score_cell(Score(0.912, 0.88, 0.941, n=50, seed=0))
@@ -60,7 +60,7 @@ def score_cell(score: Score | None, digits: int = 2, *, signed: bool = False) ->
 
 
 def interval_cell(score: Score, digits: int = 2, *, signed: bool = False) -> str:
-    """A score's interval as text, `[0.88, 0.94]`; nothing where it has none."""
+    """A score's interval as text, `[0.88, 0.94]`, or nothing."""
     if not (math.isfinite(score.low) and math.isfinite(score.high)):
         return ""
     low, high = (fixed(end, digits, signed=signed) for end in (score.low, score.high))
@@ -68,7 +68,7 @@ def interval_cell(score: Score, digits: int = 2, *, signed: bool = False) -> str
 
 
 def control_cell(score: Score | None, digits: int = 2, *, signed: bool = False) -> str:
-    """A score's control as text, or a dash when it has none."""
+    """A score's control as text, or a dash."""
     return MISSING if score is None else fixed(score.control, digits, signed=signed)
 
 
@@ -97,17 +97,14 @@ def method_titles(data: Report) -> dict[str, str]:
 
 
 def control_methods(data: Report) -> frozenset[str]:
-    """The methods of the detection part that are controls: those that never name a feature."""
+    """The methods of detection that are controls: those without a numbered feature."""
     best = list(data.detection.best)
-    return frozenset(item.method for item in best) - frozenset(
-        item.method for item in best if item.feature is not None
-    )
+    named = {item.method for item in best if item.feature is not None}
+    return frozenset(item.method for item in best) - named
 
 
 def families_table(data: Report) -> Table:
-    """Each steering family at the strength that the selection prompts chose, scored on the report
-    prompts.
-    """
+    """Each steering family's score on the report prompts, at the strength chosen on others."""
     families = data.steering.families
     rows = tuple(
         (
@@ -132,9 +129,7 @@ def _numbers(chosen: Iterable[bool]) -> frozenset[int]:
 
 
 def methods_table(data: Report) -> Table:
-    """Each decomposition: how much it explains, how sparse it is and, where that was measured, how
-    surely its features are found again.
-    """
+    """Each decomposition: variance explained, sparsity and, if measured, stability."""
     measured = any(method.stability for method in data.methods)
     rows = tuple(
         (
@@ -173,17 +168,11 @@ def _stability_cells(found: MethodStability | None) -> tuple[str, str, str]:
 
 
 def detection_table(data: Report) -> Table:
-    """Each method as a detector of concepts: the best feature of each concept, averaged over
-    concepts.
-    """
+    """Each method's detection by the best feature of each concept, averaged over concepts."""
     titles, controls = method_titles(data), control_methods(data)
     summary = data.detection.summary
     rows = tuple(
-        (
-            titles[item.method],
-            score_cell(item.mean_auroc, 3),
-            f"{item.good} of {item.concepts}",
-        )
+        (titles[item.method], score_cell(item.mean_auroc, 3), f"{item.good} of {item.concepts}")
         for item in summary
     )
     return Table(
@@ -195,7 +184,7 @@ def detection_table(data: Report) -> Table:
 
 
 def curve_table(data: Report) -> Table:
-    """The numbers behind the dose-response figure: one row per family, one column per strength."""
+    """The numbers of the dose-response figure: a row per family, a column per strength."""
     families = data.steering.families
     strengths = sorted({point.kl for family in families for point in family.curve})
     rows = []
@@ -208,7 +197,7 @@ def curve_table(data: Report) -> Table:
 
 
 def concepts_table(data: Report) -> Table:
-    """The numbers behind the detection figure: the best feature of each method for each concept."""
+    """The numbers of the detection figure: each method's best feature for each concept."""
     titles, controls = method_titles(data), control_methods(data)
     rows = tuple(
         (

@@ -1,6 +1,4 @@
-"""Tables of learning dynamics: learning times by signal, turns, lags by intervention, and a
-language model's concepts.
-"""
+"""Tables of learning dynamics: learning times, turns, lags, and a language model's concepts."""
 
 import math
 from collections.abc import Mapping
@@ -14,20 +12,9 @@ from interp.dynamics.language.tracking import LanguageTrack
 from interp.dynamics.learning_times import LearningRule, LearningTime, TypicalTime
 from interp.dynamics.turns import Turn
 from interp.report.tables.features import Table, control_cell, score_cell
-from interp.studies.learning.result import (
-    STEERED,
-    LanguageResult,
-    LearningResult,
-    Onset,
-    is_random,
-)
+from interp.studies.learning.result import STEERED, LanguageResult, LearningResult, Onset, is_random
 
-_MEASURES = {
-    "colour": "Colour",
-    "size": "Size",
-    "joint": "Both (held-out)",
-    "seen": "Seen classes",
-}
+_MEASURES = {"colour": "Colour", "size": "Size", "joint": "Both (held-out)", "seen": "Seen classes"}
 _CAPTION = "Learned at step: median [95 % over runs]"
 _ARMS = {
     "over_prompt": "over-prompting",
@@ -43,7 +30,7 @@ _ARMS = {
 
 
 def arm_title(arm: str) -> str:
-    """An intervention's name as figures and tables say it."""
+    """An intervention's name in figures and tables."""
     return _ARMS.get(arm, arm.replace("_", " "))
 
 
@@ -54,7 +41,7 @@ def times_table(found: LearningResult) -> Table:
 
 
 def variants_table(found: LearningResult) -> Table | None:
-    """Median learning times of runs whose settings differ, beside the experiment's own of the same
+    """Median learning times of runs with other settings, beside the experiment's own of the same
     signal; None without such runs.
     """
     rows = tuple(
@@ -65,7 +52,7 @@ def variants_table(found: LearningResult) -> Table | None:
 
 
 def runs_table(found: LearningResult) -> Table:
-    """Every run's own learning times, with where and how it turned."""
+    """Every run's learning times and turn."""
     rows = tuple(
         (
             str(run),
@@ -79,8 +66,8 @@ def runs_table(found: LearningResult) -> Table:
 
 
 def turns_table(found: LearningResult) -> Table:
-    """By signal how many trajectories turn, between which headings, and how many straight ways with
-    the same noise would.
+    """By signal, how many trajectories turn, their headings, and how many straight ones with the
+    same noise would turn.
     """
     rows = []
     for group in found.signals:
@@ -102,8 +89,8 @@ def turns_table(found: LearningResult) -> Table:
 
 
 def lags_table(found: LearningResult) -> Table | None:
-    """By signal and intervention: when it works, how much earlier than asking, at the best of its
-    grid and at one fixed factor.
+    """By signal and intervention: from when it works, at the best of its grid and at a fixed
+    factor, and by how much prompting lags.
     """
     cases = [(group, arm) for group in found.signals for arm in group.arms]
     rows = tuple(
@@ -128,29 +115,27 @@ def lags_table(found: LearningResult) -> Table | None:
 
 
 def onsets_table(found: LanguageResult, rule: LearningRule, *, right: bool = False) -> Table:
-    """When each concept comes when prompted for, and can be brought about; by its share, or with
-    `right` by being the likelier.
+    """When each concept works prompted and steered, by its share or, with `right`, by being the
+    likelier.
     """
     arms = [arm for arm in STEERED if all(arm in concept.elicited for concept in found.concepts)]
     rows = []
     for concept in found.concepts:
-        onsets = {"naive": concept.prompted, **concept.elicited}
-        chosen = concept.likelier if right else onsets
-        rows.append((concept.name, *(onset_cell(chosen[arm]) for arm in ("naive", *arms))))
+        onsets = concept.likelier if right else {"naive": concept.prompted, **concept.elicited}
+        rows.append((concept.name, *(onset_cell(onsets[arm]) for arm in ("naive", *arms))))
     what = (
         "the right continuation is likelier than the foil"
         if right
         else "the share of the right continuation"
     )
+    caption = f"First step at which {what} is {rule}, best factor at each checkpoint"
     header = ("Concept", "Asked", *(f"Steered: {arm_title(arm)}" for arm in arms))
-    return Table(
-        f"First step at which {what} is {rule}, best factor at each checkpoint", header, tuple(rows)
-    )
+    return Table(caption, header, tuple(rows))
 
 
 def shifts_table(found: LanguageResult) -> Table:
-    """What steering does to the right continuation's log-probability at the last checkpoint, at one
-    fixed factor.
+    """What steering at a fixed factor adds to the right continuation's log-probability at the last
+    checkpoint.
     """
     track = found.run.track
     rows = []
@@ -167,7 +152,7 @@ def shifts_table(found: LanguageResult) -> Table:
 
 
 def births_table(found: LanguageResult) -> Table | None:
-    """When the feature that detects each concept was born, beside when the concept was learned."""
+    """When each concept's detecting feature was born, and when the concept was learned."""
     if found.run.history is None or not found.run.features:
         return None
     rows = tuple(
@@ -189,18 +174,15 @@ def births_table(found: LanguageResult) -> Table | None:
 
 
 def born_cell(born: int | None, detects: Score) -> str:
-    """A birth; in brackets where the feature is not shown to detect the concept, since it then says
-    nothing about it.
-    """
+    """A birth, in brackets where the feature does not clearly detect the concept."""
     text = "lived too short" if born is None else f"{born:,}"
     return text if detects.low > 0.5 else f"({text})"
 
 
 def likeness_table(track: LanguageTrack) -> Table:
-    """How like the last checkpoint's the representations were, at up to ten checkpoints."""
-    places = sorted(
-        {round(place) for place in np.linspace(0, len(track.steps) - 1, min(10, len(track.steps)))}
-    )
+    """Similarity to the last checkpoint's representation, at up to ten checkpoints."""
+    count = len(track.steps)
+    places = sorted({round(place) for place in np.linspace(0, count - 1, min(10, count))})
     rows = tuple(
         (
             f"{track.steps[place]:,}",
@@ -224,7 +206,7 @@ def likeness_table(track: LanguageTrack) -> Table:
 
 
 def time_cell(time: TypicalTime | None) -> str:
-    """A median time over runs as text, `751 [373, > 2,400], 8 of 8`; a dash where none is known."""
+    """A median time over runs as text, `751 [373, > 2,400], 8 of 8`, or a dash."""
     if time is None:
         return MISSING
     value, low, high = (
@@ -235,7 +217,7 @@ def time_cell(time: TypicalTime | None) -> str:
 
 
 def step_cell(time: LearningTime) -> str:
-    """A run's learning time as text: `751`, or `> 2,400`."""
+    """A learning time as text, `751` or `> 2,400`."""
     return f"> {time.last:,.0f}" if time.step is None else f"{time.step:,.0f}"
 
 
@@ -246,9 +228,7 @@ def onset_cell(times: Onset) -> str:
 
 
 def lag_cell(lag: Lag | None) -> str:
-    """A lag as text; “beyond”: asking did not work as long as was watched; “below”: the
-    intervention did not.
-    """
+    """A lag as text; “beyond”: prompting never worked; “below”: the intervention never did."""
     if lag is None:
         return "neither works"
     ends = (lag.median, lag.low, lag.high)
@@ -260,7 +240,7 @@ def lag_cell(lag: Lag | None) -> str:
 
 
 def turn_cell(turn: Turn | None) -> str:
-    """A turn as text; a dash where there were too few checkpoints to tell."""
+    """A turn as text; a dash where checkpoints were too few."""
     if turn is None:
         return MISSING
     if not turn.found:

@@ -1,1 +1,1 @@
-"""What is said of a result: verdict, findings, methods, doubts; no stronger than its intervals."""
+"""Sentences about a result, no stronger than its intervals: verdict, findings, methods, doubts."""

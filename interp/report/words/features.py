@@ -1,4 +1,4 @@
-"""What was found, in sentences: computed from the scores, and no stronger than their intervals."""
+"""The findings of the page of features, no stronger than their intervals."""
 
 import math
 
@@ -9,10 +9,10 @@ SUPERVISED = frozenset({"difference_in_means"})
 
 
 def verdict(data: Report) -> str:
-    """The whole report in one sentence: how many features steer beyond the best control, and how
-    many concepts one feature detects.
+    """The report in one sentence: how many features steer beyond the best control, and how many
+    concepts one feature detects.
 
-    Features of supervised methods are not counted: they were told the concept.
+    Supervised methods do not count, as they are given the concept.
 
     Example:
         >>> verdict(data)
@@ -20,11 +20,9 @@ def verdict(data: Report) -> str:
         each of 17 of 28 concepts …'
     """
     parts = [part for part in (_steers(data), _detects(data)) if part]
-    return (
-        f"{', and '.join(parts)}."
-        if parts
-        else "Features were found and described; neither detection nor steering was measured."
-    )
+    if not parts:
+        return "Features were found and described; neither detection nor steering was measured."
+    return f"{', and '.join(parts)}."
 
 
 def _steers(data: Report) -> str:
@@ -51,7 +49,7 @@ def _detects(data: Report) -> str:
 
 
 def _detectors(data: Report) -> list[Summary]:
-    """The methods whose detection was measured, without controls."""
+    """Methods with measured detection, without controls."""
     controls = control_methods(data)
     return [
         item
@@ -61,7 +59,7 @@ def _detectors(data: Report) -> list[Summary]:
 
 
 def findings(data: Report) -> list[str]:
-    """The report's headline sentences; what was not measured is said, not left out.
+    """The report's main findings, including what was not measured.
 
     Example:
         >>> findings(data)[0]

@@ -1,6 +1,4 @@
-"""The findings of the page of learning dynamics: the verdict first, then the numbers it rests
-on.
-"""
+"""The verdict and findings of the page of learning dynamics."""
 
 import math
 
@@ -20,7 +18,7 @@ ENOUGH = 5
 
 
 def verdict(found: LearningResult) -> str:
-    """What was found, in one sentence, no part of it stronger than its interval.
+    """The result in one sentence, no part of it stronger than its interval.
 
     Example:
         >>> verdict(study_learning(runs))
@@ -45,13 +43,9 @@ def _speed(found: LearningResult) -> str:
     if "colour" not in found.correlations:
         return ""
     score = found.correlations["colour"]
-    if score.low > 0:
-        return "colour is learned sooner the stronger its signal"
-    return (
-        "colour is learned later the stronger its signal"
-        if score.high < 0
-        else "colour is not clearly learned sooner with more signal"
-    )
+    if not (score.low > 0 or score.high < 0):
+        return "colour is not clearly learned sooner with more signal"
+    return f"colour is learned {'sooner' if score.low > 0 else 'later'} the stronger its signal"
 
 
 def _turned(group: SignalResult) -> str:
@@ -68,17 +62,16 @@ def _hidden(group: SignalResult) -> str:
     arm = group.main
     if arm is None or arm.lag is None:
         return ""
-    title, earlier, beyond = arm_title(arm.arm), arm.lag.earlier, group.over_random
+    there, earlier, beyond = f"there a {arm_title(arm.arm)}", arm.lag.earlier, group.over_random
     if earlier.n < ENOUGH:
         return (
-            f"there too few runs reach the held-out class to tell whether a {title} "
-            "elicits it early"
+            "there too few runs reach the held-out class to tell whether a "
+            f"{arm_title(arm.arm)} elicits it early"
         )
+    before = "the held-out class before it comes as asked"
     if earlier.low <= 0.5:
-        return (
-            f"there a {title} does not clearly elicit the held-out class before it comes as asked"
-        )
-    said = f"there a {title} elicits the held-out class before it comes as asked"
+        return f"{there} does not clearly elicit {before}"
+    said = f"{there} elicits {before}"
     if beyond is None:
         return said
     sure = beyond.n >= ENOUGH and beyond.low > 0.5
@@ -132,9 +125,8 @@ def _language_findings(language: LanguageResult) -> list[str]:
     if history is not None:
         said.append(
             f"{len(history.chains)} features were followed; from one checkpoint to the next "
-            f"{score_cell(history.links)} of them "
-            f"go on (with checkpoints shuffled {control_cell(history.links)}, p = "
-            f"{history.p_value:.3f})."
+            f"{score_cell(history.links)} of them go on (with checkpoints shuffled "
+            f"{control_cell(history.links)}, p = {history.p_value:.3f})."
         )
     return [
         *said,
@@ -155,7 +147,7 @@ def _concept(concept: ConceptResult) -> str:
 
 
 def facts(found: LearningResult) -> list[tuple[str, str]]:
-    """What was looked at, in a few words."""
+    """The runs, seeds, checkpoints and settings of the study."""
     said, runs = [], found.runs
     if runs:
         signals = ", ".join(f"{group.signal:g}" for group in found.signals)

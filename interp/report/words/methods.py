@@ -1,6 +1,4 @@
-"""A methods paragraph, written from the provenance: what a reader would need to make the numbers
-again.
-"""
+"""The methods paragraphs of a report, written from its provenance."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +12,7 @@ SOURCES = {
     "pca": "Pearson 1901",
     "difference_in_means": "Marks & Tegmark 2023",
 }
-TOLD = {
+PARAMETERS = {
     "sparsity",
     "coefficient_sparsity",
     "k",
@@ -30,16 +28,15 @@ TOLD = {
 
 
 def methods_text(data: Report) -> list[str]:
-    """Paragraphs on recording, decomposition, detection and steering, from a report's data; what
-    was not done is not mentioned.
+    """Paragraphs on a report's recording, decomposition, detection and steering, as far as done.
 
     Example:
         >>> methods_text(data)[0]
         'Activations of smollm2-135m-instruct (weights, sha256 a672150fb4f9…) at L5.mlp were
         recorded …'
     """
-    written = (_recording(data), _decomposition(data), _detection(data), _steering(data))
-    return [paragraph for paragraph in written if paragraph]
+    paragraphs = (_recording(data), _decomposition(data), _detection(data), _steering(data))
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def _recording(data: Report) -> str:
@@ -48,11 +45,8 @@ def _recording(data: Report) -> str:
     weights = f" (weights, sha256 {model.weight_hash[:12]}…)" if model.weight_hash else ""
     texts = f" (sha256 {source['corpus_hash'][:12]}…)" if source.get("corpus_hash") else ""
     versions = _mapping(source.get("versions") or data.provenance.get("versions"))
-    made = (
-        f" Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}."
-        if versions
-        else ""
-    )
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    made = f" Versions: {named}." if versions else ""
     selection = f"; {corpus.selection}" if corpus.selection else ""
     return (
         f"Activations of {model.name}{weights} at {model.site} were recorded on {corpus.rows:,} "
@@ -62,11 +56,8 @@ def _recording(data: Report) -> str:
 
 def _decomposition(data: Report) -> str:
     controls, fits = control_methods(data), _mapping(data.provenance.get("dictionaries"))
-    parts = [
-        _method(item, _mapping(fits.get(item.method)))
-        for item in data.methods
-        if item.method not in controls
-    ]
+    shown = [item for item in data.methods if item.method not in controls]
+    parts = [_method(item, _mapping(fits.get(item.method))) for item in shown]
     if not parts:
         return ""
     seed = data.provenance.get("seed")
@@ -75,15 +66,13 @@ def _decomposition(data: Report) -> str:
 
 
 def _method(item: Method, fit: Mapping[str, Any]) -> str:
-    parameters = {
-        name: value for name, value in _mapping(fit.get("parameters")).items() if name in TOLD
-    }
-    told = [
-        f"{item.features:,} features",
-        *(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items()),
-    ]
-    told += [SOURCES[item.method]] if item.method in SOURCES else []
-    return f"{item.title} ({'; '.join(told)})"
+    details = [f"{item.features:,} features"]
+    for name, value in _mapping(fit.get("parameters")).items():
+        if name in PARAMETERS:
+            details.append(f"{name.replace('_', ' ')} {value}")
+    if item.method in SOURCES:
+        details.append(SOURCES[item.method])
+    return f"{item.title} ({'; '.join(details)})"
 
 
 def _detection(data: Report) -> str:

@@ -1,4 +1,4 @@
-"""Can these numbers be trusted? A report's own weak points, asked and answered from its data."""
+"""A report's weak points: a careful reader's questions, answered from its data."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ State = Literal["good", "caution", "bad", "open"]
 GOOD_JUDGE, USABLE_JUDGE = 0.9, 0.75
 FEW_FAILURES, MANY_FAILURES = 0.01, 0.05
 FEW_CASES = 10
-CHANCE_ABOVE = 0.025  # a 95 % interval lies wholly above zero by chance
+CHANCE_ABOVE = 0.025  # how often a 95 % interval lies above zero by chance
 MANY_DEAD = 0.2
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A question, the answer that the data give, and how that stands."""
+    """A question, its answer and its state."""
 
     question: str
     answer: str
@@ -26,18 +26,17 @@ class Doubt:
 
 
 def trust(data: Report) -> list[Doubt]:
-    """Questions a careful reader asks of a report, the answers that its data gives, and a state for
-    each.
+    """A careful reader's questions, answered from a report's data.
 
     A state is `good`, `caution`, `bad` or `open` (not measured). The thresholds are ours: a judge
-    is good when the lower end of its AUROC is at least .9 and bad below .75; failures are few up to
-    1 % and many above 5 %; fewer than 10 cases call for caution.
+    is good where the lower end of its AUROC is at least 0.9 and bad below 0.75; up to 1 % of
+    failures are few, more than 5 % many; fewer than 10 cases call for caution.
 
     Example:
         >>> trust(data)[0].question, trust(data)[0].state
     """
-    asked = (_judge, _failures, _chance, _cases, _random_detection, _stability, _strengths, _dead)
-    return [ask(data) for ask in asked]
+    doubts = (_judge, _failures, _chance, _cases, _random_detection, _stability, _strengths, _dead)
+    return [doubt(data) for doubt in doubts]
 
 
 def _judge(data: Report) -> Doubt:
@@ -45,9 +44,7 @@ def _judge(data: Report) -> Doubt:
     score, refused = data.judge.auroc, data.judge.refused
     if math.isnan(score.value):
         return Doubt(
-            question,
-            "Its accuracy was not measured, so steering scores are only opinions.",
-            "open",
+            question, "Its accuracy was not measured, so steering scores are only opinions.", "open"
         )
     answer = (
         f"AUROC {score_cell(score, 3)} on held-out texts, mean of the {score.n} concepts it "
@@ -65,12 +62,12 @@ def _judge(data: Report) -> Doubt:
 
 def _failures(data: Report) -> Doubt:
     question = "How often did the judge fail?"
-    asked, failed = data.judge.asked, data.judge.failed
-    if not asked:
-        return Doubt(question, "It was asked nothing.", "open")
-    share = failed / asked
+    judged, failed = data.judge.asked, data.judge.failed
+    if not judged:
+        return Doubt(question, "It judged nothing.", "open")
+    share = failed / judged
     answer = (
-        f"{failed:,} of {asked:,} judgements ({100 * share:.1f} %). Failures are counted and "
+        f"{failed:,} of {judged:,} judgements ({100 * share:.1f} %). Failures are counted and "
         "left out, never scored as zero."
     )
     state: State = (

@@ -7,10 +7,11 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.core import Activations
+from interp.core import Activations, Score
 from interp.decompose import Dictionary, Hierarchy, Reconstruction, Stability, save_dictionary
+from interp.decompose.matching import Matching
 from interp.detection import Detection
-from interp.features import Feature
+from interp.features import ConceptTree, Feature, Neighbourhood
 from interp.steering import Reliability, SteeringResult
 from interp.studies.features.companions import COMPANIONS, save_companions
 
@@ -20,8 +21,8 @@ class MethodRun:
     """One method's part of a study: its dictionary, how it reconstructs, what it detects, its
     described features (none of a control).
 
-    `stability`, where it was asked for, says which features are found again; `coefficients` of the
-    study's activations, where they are known, tell which features fire together.
+    `stability`, where it was measured, says which features are found again; `coefficients`, where
+    they are known, are those of the study's activations.
     """
 
     title: str
@@ -37,10 +38,13 @@ class MethodRun:
 class FeaturesResult:
     """The features of one layer by several methods, what they detect, and how they steer.
 
-    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that
-    name (a folder's path). `acts` are the activations that features were found in, `companions` the
-    directions `[feature, d_site]` by method at `companion_site`; `hierarchy` groups the features of
-    its first level's method. `seconds` is what the study took.
+    `model` is the model's name, `source` where `interp.load_model` finds it if not by that name (a
+    folder's path). `acts` are the activations that features were found in, `companions` the
+    directions `[feature, d_site]` by method at `companion_site`. By method, `summaries` hold how
+    many concepts are detected with AUROC ≥ 0.9 and the mean AUROC; by pair of methods, `matches`
+    hold the partners and their mean cosine; `near` are each feature's neighbours. `hierarchy`
+    groups the features of its first level's method, `tree` holds its branches and `level_labels`
+    the labels of every level above the first. `seconds` is the study's duration.
 
     Example:
         >>> result = study_features(interp.Settings())
@@ -58,7 +62,12 @@ class FeaturesResult:
     seed: int
     seconds: float
     companions: Mapping[str, Float[Tensor, "feature d_site"]] = field(default_factory=dict)
+    summaries: Mapping[str, tuple[int, Score]] = field(default_factory=dict)
+    near: Neighbourhood = field(default_factory=lambda: Neighbourhood({}))
+    matches: Mapping[tuple[str, str], tuple[Matching, Score]] = field(default_factory=dict)
     hierarchy: Hierarchy | None = None
+    tree: ConceptTree | None = None
+    level_labels: tuple[tuple[str, ...], ...] = ()
     source: str | None = None
 
     def __repr__(self) -> str:

@@ -5,13 +5,14 @@ report shows. One function, stage by stage.
 import time
 from collections.abc import Mapping
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from interp.capture import record
-from interp.core import Activations, Progress, silent
+from interp.core import Activations, Progress, Score, silent
 from interp.corpus import load_concepts
 from interp.decompose import (
     Dictionary,
@@ -22,8 +23,18 @@ from interp.decompose import (
     fit_hierarchy,
     stability,
 )
-from interp.detection import LabelledActivations
-from interp.features import companions, concept_means, describe
+from interp.decompose.matching import Matching
+from interp.detection import LabelledActivations, summarise
+from interp.features import (
+    Neighbourhood,
+    companions,
+    concept_means,
+    concept_tree,
+    describe,
+    level_labels,
+    neighbourhood,
+    partners,
+)
 from interp.models import TransformerModel, load_encoder, load_model
 from interp.steering import (
     OfflineJudge,
@@ -100,6 +111,8 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         settings, model, judge, found=found, away=away, there=there, progress=progress
     )
     stabilities = _stabilities(settings, acts[site], found)
+    hierarchy = _hierarchy(settings, acts[site], found)
+    shown = {name: found[name] for name, features in described.items() if features}
     return FeaturesResult(
         model=model.name,
         source=settings.model,
@@ -120,7 +133,16 @@ def study_features(settings: Settings, *, progress: Progress = silent) -> Featur
         reliability=judge.reliability,
         seed=settings.seed,
         companions={**away, SUPERVISED: there.directions},
-        hierarchy=_hierarchy(settings, acts[site], found),
+        summaries={
+            name: summarise(own.detections, seed=settings.seed) for name, own in found.items()
+        },
+        near=_near(shown, settings.seed),
+        matches=_matches(shown, settings.seed),
+        hierarchy=hierarchy,
+        tree=None if hierarchy is None else concept_tree(hierarchy),
+        level_labels=()
+        if hierarchy is None
+        else level_labels(hierarchy, acts[site], found["snmf"].coefficients),
         seconds=time.perf_counter() - start,
     )
 
@@ -175,6 +197,24 @@ def _steered(
         seed=settings.seed,
         progress=progress,
     )
+
+
+def _near(shown: Mapping[str, Measured], seed: int) -> Neighbourhood:
+    dictionaries = {name: own.dictionary for name, own in shown.items()}
+    codes = {name: own.coefficients for name, own in shown.items() if own.coefficients is not None}
+    return neighbourhood(dictionaries, codes, seed=seed)
+
+
+def _matches(
+    shown: Mapping[str, Measured], seed: int
+) -> dict[tuple[str, str], tuple[Matching, Score]]:
+    """Partners of every two methods; the sign of a principal component means nothing."""
+    return {
+        pair: partners(
+            *(shown[name].dictionary for name in pair), signed="pca" not in pair, seed=seed
+        )
+        for pair in combinations(shown, 2)
+    }
 
 
 def _hierarchy(

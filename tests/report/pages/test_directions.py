@@ -172,7 +172,7 @@ def result() -> DirectionsResult:
 def test_the_verdict_says_whether_it_is_sound_what_goes_through_and_what_is_moved(
     result: DirectionsResult,
 ) -> None:
-    moved = "move as asked in at least 95 % of images"
+    moved = "move as requested in at least 95 % of images"
     assert verdict(result) == (
         f"The network passes its sanity gate; all of x, {HOSTILE} go through mid; "
         f"2 of 2 straight directions {moved}; 2 of 2 edits along curves {moved}."
@@ -191,7 +191,7 @@ def test_the_verdict_says_whether_it_is_sound_what_goes_through_and_what_is_move
     assert verdict(replace(result, scores=unsure, curved={})).endswith(
         f"0 of 2 straight directions {moved}."
     )
-    assert "move as asked" not in verdict(
+    assert "move as requested" not in verdict(
         replace(result, scores={}, curved={}, curves={}, scored_method=None)
     )
 

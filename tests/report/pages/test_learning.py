@@ -168,13 +168,13 @@ def test_the_lag_is_shaded_between_the_onsets_and_random_directions_are_grey() -
     named = {trace.name: trace for trace in figure.data if trace.name}
     assert named["random directions"].line.color == GREY
     assert list(named["linear shift of colour"].y) == list(stepping(ARM_STEPS, 900))
-    assert list(named["asked (naive)"].y) == list(stepping(STEPS, 1500))
+    assert list(named["prompted (naive)"].y) == list(stepping(STEPS, 1500))
     legend = dynamics_figures.image_legend(arms_of(group))
     assert [title for title, _, _ in legend] == [
-        "asked (naive)",
+        "prompted (naive)",
         "linear shift of colour",
         "random directions",
-        "seen classes, asked",
+        "seen classes, prompted",
     ]
     late = dynamics_figures.elicitation_curves(
         study_signal([run(0.8, seed, 300, 900, 900) for seed in range(5)], RULE), RULE
