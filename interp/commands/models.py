@@ -1,4 +1,4 @@
-"""`interp models` and `interp sites`: which models there are, and where they can be read."""
+"""`interp models` and `interp sites`: the catalog, and a model's sites."""
 
 import typer
 

@@ -53,7 +53,7 @@ class TransformerModel:
         self._generating: Tensor | None = None
         self._sessions = 0
         self.suffix_agrees: dict[str, bool] = {}
-        """By site, once tried: whether what follows, run alone, gives the same numbers (`Suffix`)."""
+        """By site, once tried: whether running only what follows gives the same numbers."""
 
     @property
     def busy(self) -> bool:

@@ -17,11 +17,10 @@ from interp.studies.features.companions import COMPANIONS, save_companions
 
 @dataclass(frozen=True, kw_only=True)
 class MethodRun:
-    """One method's part of a study: its dictionary, how it reconstructs, what it detects, its
-    described features (none of a control).
+    """One method's dictionary, reconstruction, detections and features (none for a control).
 
-    `stability`, where it was asked for, says which features are found again; `coefficients` of the
-    study's activations, where they are known, tell which features fire together.
+    `stability`, if requested, says which features are found again; `coefficients` of the study's
+    activations, if known, tell which features fire together.
     """
 
     title: str
@@ -37,10 +36,10 @@ class MethodRun:
 class FeaturesResult:
     """The features of one layer by several methods, what they detect, and how they steer.
 
-    `model` is what the model is called, `source` where `interp.load_model` finds it if not by that
-    name (a folder's path). `acts` are the activations that features were found in, `companions` the
+    `model` is the model's name, `source` what `interp.load_model` needs to find it (a name or a
+    folder's path). `acts` are the activations that features were found in, `companions` the
     directions `[feature, d_site]` by method at `companion_site`; `hierarchy` groups the features of
-    its first level's method. `seconds` is what the study took.
+    its first level's method. The study took `seconds`.
 
     Example:
         >>> result = study_features(interp.Settings())
