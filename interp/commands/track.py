@@ -39,8 +39,8 @@ def train(
     keep: Annotated[bool, typer.Option(help="Keep the checkpoints (34 files, 70 kB each).")] = True,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a run of the shapes experiment and measure it as it learns, in about a minute; a finished
-    run is not trained again.
+    """Train a run of the shapes experiment and measure it as it learns, in about a minute; a
+    finished run is not trained again.
     """
     from interp.commands.terminal import progress_display
     from interp.core.names import require_known
