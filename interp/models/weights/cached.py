@@ -128,11 +128,10 @@ def folder_problem(folder: Path) -> str | None:
     files = weight_files(folder)
     if not files:
         pickled = any(folder.rglob("*.bin")) or any(folder.rglob("*.pt"))
-        return (
-            f"{folder} has only pickled weights, which are never loaded"
-            if pickled
-            else f"{folder} has no .safetensors file"
+        found = (
+            "only pickled weights, which are never loaded" if pickled else "no .safetensors file"
         )
+        return f"{folder} has {found}"
     for index in folder.rglob("*.safetensors.index.json"):
         named = sorted(set(read_json(index)["weight_map"].values()))
         missing = [name for name in named if not (index.parent / name).is_file()]

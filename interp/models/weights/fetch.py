@@ -25,6 +25,7 @@ from interp.models.weights.registry import HashMismatchError, from_registry
 __all__ = ["LocatedWeights", "locate"]
 
 LOCAL = "local path"
+REMEDY = "give a folder with config.json and .safetensors, or a .gguf file"
 Way = tuple[str, Callable[[], tuple[Path, str]]]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -109,18 +110,11 @@ def _from_path(path: Path, progress: Progress) -> tuple[Path, str]:
             )
         return convert_gguf(path, progress=progress), f"converted from {path}"
     if not path.is_dir():
-        raise UnavailableError(
-            f"there is no folder {path}; give a folder with config.json and .safetensors, or a "
-            ".gguf file"
-        )
+        raise UnavailableError(f"there is no folder {path}; {REMEDY}")
     problem = folder_problem(path)
     if problem:
         inside = sorted(path.glob("*.gguf"))
-        remedy = (
-            f"give the file {inside[0]} itself"
-            if inside
-            else "give a folder with config.json and .safetensors, or a .gguf file"
-        )
+        remedy = f"give the file {inside[0]} itself" if inside else REMEDY
         raise UnavailableError(f"{problem}; {remedy}")
     return path, "local folder"
 

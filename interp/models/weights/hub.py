@@ -82,15 +82,12 @@ def from_hub(hub_id: str, *, progress: Progress = silent) -> tuple[Path, str]:
 
 
 def _published_hashes(hub_id: str, info: Any) -> dict[str, str]:
-    files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    weights = {name: sibling for name, sibling in files.items() if name.endswith(".safetensors")}
+    weights = [file for file in info.siblings or () if file.rfilename.endswith(".safetensors")]
     if not weights:
         raise UnavailableError(
             f"{hub_id} has no .safetensors file on the hub (pickled weights are never loaded)"
         )
-    return {
-        name: sibling.lfs.sha256 for name, sibling in weights.items() if sibling.lfs is not None
-    }
+    return {file.rfilename: file.lfs.sha256 for file in weights if file.lfs is not None}
 
 
 def _require_published(folder: Path, hashes: dict[str, str]) -> None:
