@@ -15,6 +15,7 @@ from interp.commands.options import (
     SteeredOption,
     methods,
 )
+from interp.commands.terminal import progress_display
 
 
 def compare(
@@ -52,7 +53,6 @@ def compare(
     """Compare methods, layers and sizes: what features detect, and how they steer, natively and by
     companions.
     """
-    from interp.commands.terminal import progress_display
     from interp.report import write_comparison
     from interp.studies.comparison import Comparison, LiftProtocol, compare
 

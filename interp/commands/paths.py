@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from interp.commands.options import NAMED_MODEL, ModelOption, QuietOption, SeedOption
+from interp.commands.terminal import progress_display
 from interp.core.names import require_known
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def paths(
     quiet: QuietOption = False,
 ) -> None:
     """Which heads and MLPs carry a task, through which edges, and is that graph right?"""
-    from interp.commands.terminal import progress_display
     from interp.corpus import read_task
     from interp.corpus import task as task_named
     from interp.models import load_model

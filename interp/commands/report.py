@@ -15,6 +15,7 @@ from interp.commands.options import (
     SteeredOption,
     methods,
 )
+from interp.commands.terminal import progress_display
 from interp.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ def report(
     With --serve the page is served on this machine only, and steers on request: type a prompt, move
     a slider, read the continuation.
     """
-    from interp.commands.terminal import progress_display
     from interp.corpus import read_texts
     from interp.studies.features.protocol import Settings
 
@@ -131,7 +131,6 @@ def report(
 
 def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
     """Serve a report until Ctrl-C; `model` is where its model is, if not found by its name."""
-    from interp.commands.terminal import progress_display
     from interp.models import load_model
     from interp.report.live.serve import serve
     from interp.studies.stages import require_language_model

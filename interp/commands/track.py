@@ -5,6 +5,9 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from interp.commands.terminal import progress_display
+from interp.core.names import require_known
+
 app = typer.Typer(
     help="Learning dynamics: when was a concept learned, and when could it first be elicited?",
     no_args_is_help=True,
@@ -42,8 +45,6 @@ def train(
     """Train a run of the shapes experiment and measure it as it learns, in about a minute; a
     finished run is not trained again.
     """
-    from interp.commands.terminal import progress_display
-    from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
 
@@ -70,7 +71,6 @@ def shapes(
     quiet: QuietOption = False,
 ) -> None:
     """Make the page of the shapes experiment: trajectories, turns, learning times and lags."""
-    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
@@ -106,7 +106,6 @@ def language(
     """Follow a language model's concepts and features over its checkpoints, steer it at each, and
     make the page; two or three minutes.
     """
-    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from interp.core import InputError
+from interp.core import InputError, Sites
 from interp.models.protocol import Call, Frame, Hook
 
 _CHANGES = "_interp_changed_heads"
@@ -40,6 +40,15 @@ class Point:
     module: nn.Module
     where: Literal["input", "output", "head"]
     columns: slice | None = None
+
+
+def by_site(
+    sites: Sites, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None
+) -> tuple[dict[str, Hook], list[str]]:
+    """Hooks, and the sites to stop after, under the sites' resolved names."""
+    stops = [stop_after] if isinstance(stop_after, str) else stop_after or ()
+    resolved = {sites.resolve(site): hook for site, hook in hooks.items()}
+    return resolved, [sites.resolve(site) for site in stops]
 
 
 @contextmanager

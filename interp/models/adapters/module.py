@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from interp.core import InputError, Sites
 from interp.models.adapters.display import model_html, model_text
-from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.hooks import Point, by_site, ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 from interp.models.weights.identity import module_hash
 
@@ -107,14 +107,13 @@ class ModuleModel:
             if isinstance(inputs, Batch)
             else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         )
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
-        with self._session(hooks, stops, batch), ended_early():
+        with self._session(hooks, stop_after, batch), ended_early():
             return self.module(batch.inputs["input"])
         return None
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
-        return self._session(hooks, [], None)
+        return self._session(hooks, None, None)
 
     def __repr__(self) -> str:
         return model_text(self)
@@ -124,10 +123,9 @@ class ModuleModel:
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, batch: Batch | None
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
             stack.enter_context(placed(self._points, resolved, Frame(batch=batch), ends))

@@ -17,7 +17,7 @@ from interp.models.adapters.anatomy import Anatomy, examine
 from interp.models.adapters.decoding import Sampling, cache_name, sample_ids
 from interp.models.adapters.display import model_html, model_text
 from interp.models.adapters.tokens import Padding, batches, positions_of, tokenize
-from interp.models.hooks import Before, ended_early, evaluating, observing, placed
+from interp.models.hooks import Before, by_site, ended_early, evaluating, observing, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.weights.identity import module_hash
 
@@ -128,8 +128,7 @@ class TransformerModel:
             InputError: a site does not exist, or a hook changes the shape.
         """
         batch = inputs if isinstance(inputs, Batch) else self._single(inputs)
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
-        with self._session(hooks, stops, batch), ended_early():
+        with self._session(hooks, stop_after, batch), ended_early():
             logits: Tensor = self.module(
                 **batch.inputs, use_cache=False, logits_to_keep=logits_to_keep
             ).logits
@@ -138,7 +137,7 @@ class TransformerModel:
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for every `run` and `generate` of a `with` block."""
-        return self._session(hooks, [], None)
+        return self._session(hooks, None, None)
 
     def generate(
         self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any
@@ -375,10 +374,9 @@ class TransformerModel:
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, batch: Batch | None
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         frame = Frame(batch=batch)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))

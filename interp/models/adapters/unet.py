@@ -20,7 +20,7 @@ from interp.core import InputError, Sites, UnavailableError
 from interp.core.files import read_json
 from interp.models.adapters.display import model_html, model_text
 from interp.models.adapters.skips import recipe_skips, remove_skips
-from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.hooks import Point, by_site, ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 from interp.models.weights.identity import module_hash
 
@@ -153,10 +153,9 @@ class UNetModel:
             if isinstance(inputs, Batch)
             else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         )
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         part = batch.inputs["part"]
         frame = Frame(batch=batch)
-        with self._session(hooks, stops, frame), ended_early():
+        with self._session(hooks, stop_after, frame), ended_early():
             if isinstance(part, NoisedImages):
                 self._at_step(0, last=True)
                 return self._predict(part.images.to(self.device), part.timestep, part.conditions)
@@ -165,7 +164,7 @@ class UNetModel:
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
-        return self._session(hooks, [], Frame())
+        return self._session(hooks, None, Frame())
 
     def __repr__(self) -> str:
         return model_text(self)
@@ -239,10 +238,9 @@ class UNetModel:
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], frame: Frame
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, frame: Frame
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         with ExitStack() as stack:
             # Hooks of an outer `with` get the step of the sampling inside it too.
             self._frames.append(frame)
