@@ -15,44 +15,44 @@ from interp.commands.options import (
     SteeredOption,
     methods,
 )
+from interp.commands.terminal import progress_display
 
 
 def compare(
     model: ModelOption = NAMED_MODEL,
     site: Annotated[
         list[str] | None,
-        typer.Option(help="Where dictionaries are fitted; several times for several. Three MLPs."),
+        typer.Option(help="Where dictionaries are fitted (repeatable). Three MLPs by default."),
     ] = None,
     place: Annotated[
         list[str] | None,
-        typer.Option(help="Where companions steer; several times for several. Two residual sites."),
+        typer.Option(help="Where companions steer (repeatable). Two residual sites by default."),
     ] = None,
     method: MethodsOption = None,
     features: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Features per dictionary; may be given several times. 100."),
+        typer.Option(min=1, help="Features per dictionary (repeatable). 100 by default."),
     ] = None,
     concepts: SteeredOption = 6,
     sparsity: SparsityOption = 0.01,
     random: Annotated[
-        int, typer.Option(min=1, help="Random directions that a likelihood lift is set against.")
+        int, typer.Option(min=1, help="Random directions that a likelihood lift is compared with.")
     ] = 50,
     sentences: Annotated[
         int,
         typer.Option(
-            min=2, help="Held-out sentences of each concept for the lift; twice as many others."
+            min=2, help="Held-out sentences per concept for the lift; twice as many others."
         ),
     ] = 8,
     seed: SeedOption = 0,
     out: Annotated[
-        Path, typer.Option(help="Folder of the result; a run that was stopped goes on there.")
+        Path, typer.Option(help="Folder of the result; a stopped run resumes there.")
     ] = Path("comparison"),
     quiet: QuietOption = False,
 ) -> None:
-    """Compare methods, layers and sizes: what their features detect, and how they steer, natively
-    and by companions.
+    """Compare methods, layers and sizes: what features detect, and how they steer, natively and by
+    companions.
     """
-    from interp.commands.terminal import progress_display
     from interp.report import write_comparison
     from interp.studies.comparison import Comparison, LiftProtocol, compare
 

@@ -1,11 +1,11 @@
-"""The command line: puts the commands together, and turns every error into one line."""
+"""The command line: all commands, and errors as one line."""
 
 import os
 import sys
 from collections.abc import Sequence
 
-# Threads that wait must not spin: on a busy machine spinning made small products five times slower.
-# Read once, when torch is imported.
+# Spinning threads made small products five times slower on a busy machine. Read once, when torch is
+# imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
@@ -19,8 +19,7 @@ from interp.commands.track import app as track
 from interp.core.errors import InterpError
 
 WRONG, STOPPED = 2, 130
-# Typer's complaints about arguments share this base; where it is defined differs between typer's
-# versions.
+# The base of typer's argument errors; its module depends on typer's version.
 UsageError = next(base for base in typer.BadParameter.__bases__ if issubclass(base, Exception))
 
 app = typer.Typer(
@@ -39,11 +38,10 @@ for command in (report, compare, paths, models, sites):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line on the process's arguments (or some others) and return its exit code;
-    without any, show the help.
+    """Run the command line on arguments (default: the process's) and return its exit code; without
+    any, show the help.
 
-    An error of the package, or of the arguments, is one line and exit code 2; Ctrl-C is exit code
-    130.
+    An error of the package or the arguments is one line and exit code 2; Ctrl-C is exit code 130.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -55,11 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{said} (see `interp COMMAND --help`)", WRONG)
     except (typer.Abort, KeyboardInterrupt):
         code = STOPPED
-    return (
+    if code == STOPPED:
         _complain("stopped; nothing half-written was left", STOPPED)
-        if code == STOPPED
-        else int(code)
-    )
+    return int(code)
 
 
 def _complain(message: str, code: int) -> int:

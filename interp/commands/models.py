@@ -1,15 +1,15 @@
-"""`interp models` and `interp sites`: which models there are, and where they can be read."""
+"""`interp models` and `interp sites`: the catalog, and a model's sites."""
 
 import typer
 
 from interp.commands.options import ModelArgument
+from interp.commands.terminal import progress_display, table
 
 
 def models() -> None:
     """List the models of the catalog, where their weights come from and whether they are on this
     machine.
     """
-    from interp.commands.terminal import table
     from interp.models.weights.catalog import CATALOG, DEFAULT_MODEL
     from interp.models.weights.fetch import is_cached
 
@@ -29,7 +29,6 @@ def models() -> None:
 
 def sites(model: ModelArgument) -> None:
     """List the sites of a model: the places whose activations can be recorded and changed."""
-    from interp.commands.terminal import progress_display, table
     from interp.models import load_model
 
     with progress_display(False) as progress:

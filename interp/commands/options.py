@@ -28,7 +28,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the
 
 
 def methods(names: Sequence[str] | None) -> "tuple[Unsupervised, ...]":
-    """The methods of these names, each once; all if there are none.
+    """The named methods, each once; all without names.
 
     Raises:
         InputError: a name is unknown.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from interp.commands.options import NAMED_MODEL, ModelOption, QuietOption, SeedOption
+from interp.commands.terminal import progress_display
 from interp.core.names import require_known
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ def paths(
     value: Annotated[
         str, typer.Option(help="What takes a contribution's place: resample, mean or zero.")
     ] = "resample",
-    examples: Annotated[int, typer.Option(min=2, help="Examples that the graph is found on.")] = 24,
-    judged: Annotated[int, typer.Option(min=2, help="Other examples that it is judged on.")] = 12,
+    examples: Annotated[int, typer.Option(min=2, help="Examples to find the graph on.")] = 24,
+    judged: Annotated[int, typer.Option(min=2, help="Other examples to judge it on.")] = 12,
     steps: Annotated[int, typer.Option(min=1, help="Steps of integrated gradients.")] = 5,
     measured: Annotated[
         int,
-        typer.Option(min=2, help="Strongest edges, and as many random ones, that are measured."),
+        typer.Option(min=2, help="Strongest edges to measure, and as many random ones."),
     ] = 50,
     seed: SeedOption = 0,
     out: Annotated[
@@ -40,10 +41,7 @@ def paths(
     ] = Path("paths"),
     quiet: QuietOption = False,
 ) -> None:
-    """Which heads and MLPs carry a task, through which edges, and is that graph right? A page with
-    every check.
-    """
-    from interp.commands.terminal import progress_display
+    """Which heads and MLPs carry a task, through which edges, and is that graph right?"""
     from interp.corpus import read_task
     from interp.corpus import task as task_named
     from interp.models import load_model
@@ -69,12 +67,9 @@ def paths(
         random=measured,
         seed=seed,
     )
-    found = (
-        read_task(Path(task)) if Path(task).suffix else task_named(task, examples + judged, seed)
-    )
+    file, count = Path(task), examples + judged
+    found = read_task(file) if file.suffix else task_named(task, count, seed)
     with progress_display(quiet) as progress:
-        traced = trace_task(
-            load_model(model, progress=progress), found, protocol, progress=progress
-        )
-        page = write_paths(traced, out)
+        network = load_model(model, progress=progress)
+        page = write_paths(trace_task(network, found, protocol, progress=progress), out)
     typer.echo(str(page))

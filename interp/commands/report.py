@@ -1,4 +1,4 @@
-"""`interp report`: the features of one layer, as a page; and the server of that page."""
+"""`interp report`: a page on the features of one layer, and its server."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,7 @@ from interp.commands.options import (
     SteeredOption,
     methods,
 )
+from interp.commands.terminal import progress_display
 from interp.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def main_job(settings: "Settings", folder: str | Path, *, progress: Progress = silent) -> Path:
-    """Find, describe and score the features of one layer of a language model, and write a page
-    about them; returns the page's path.
+    """Find, describe and score the features of one layer of a language model; returns the path of a
+    page about them.
 
-    It is `study_features`, whose result is written to a folder: the page, its data
-    (`features.json`), the dictionaries, the companions and the hierarchy.
+    It runs `study_features` and writes a folder: the page, its data (`features.json`), the
+    dictionaries, the companions and the hierarchy.
 
     Raises:
         InputError: a setting does not fit the model or the texts.
@@ -63,12 +64,7 @@ def report(
     sparsity: SparsityOption = 0.01,
     texts: Annotated[
         Path | None,
-        typer.Option(
-            help=(
-                "Text file, one text per line, to find features on; the shipped sentences if left "
-                "out."
-            )
-        ),
+        typer.Option(help="Text file, one per line, to find features on; else shipped sentences."),
     ] = None,
     steered: SteeredOption = 5,
     stability: Annotated[
@@ -98,11 +94,10 @@ def report(
 ) -> None:
     """Find, describe and score the features of one layer, and write a page about them.
 
-    With no arguments: the embedded default model and corpus, in a few minutes on two CPU cores. The
-    page is report/index.html. With --serve the page is served on this machine only, and steers on
-    request: type a prompt, move a slider, read the continuation.
+    By default: the embedded model and corpus, a few minutes on two CPU cores, report/index.html.
+    With --serve the page is served on this machine only, and steers on request: type a prompt, move
+    a slider, read the continuation.
     """
-    from interp.commands.terminal import progress_display
     from interp.corpus import read_texts
     from interp.studies.features.protocol import Settings
 
@@ -124,11 +119,7 @@ def report(
         require_installed()
     if serve and (out / "features.json").is_file():
         if not quiet:
-            typer.echo(
-                f"serving the report that is in {out} as it is; to make another, give another "
-                "--out",
-                err=True,
-            )
+            typer.echo(f"serving the report in {out} as it is; use --out for a new one", err=True)
     else:
         with progress_display(quiet) as progress:
             page = main_job(settings, out, progress=progress)
@@ -139,8 +130,7 @@ def report(
 
 
 def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
-    """Serve a report until Ctrl-C; `model` is where its model is, if not where its name says."""
-    from interp.commands.terminal import progress_display
+    """Serve a report until Ctrl-C; `model` is where its model is, if not found by its name."""
     from interp.models import load_model
     from interp.report.live.serve import serve
     from interp.studies.stages import require_language_model
@@ -153,7 +143,6 @@ def _serve(folder: Path, model: str | None, port: int, quiet: bool) -> None:
     with progress_display(quiet) as progress:
         found = None
         if model:
-            found = require_language_model(
-                load_model(model, progress=progress), model, "live steering continues texts"
-            )
+            loaded = load_model(model, progress=progress)
+            found = require_language_model(loaded, model, "live steering continues texts")
         serve(folder, found, port, ready=ready, progress=progress)

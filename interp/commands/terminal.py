@@ -1,4 +1,4 @@
-"""What a terminal shows: progress and tables."""
+"""Progress and tables in a terminal."""
 
 import sys
 import time
@@ -12,10 +12,9 @@ from interp.core.progress import Progress, silent
 
 @contextmanager
 def progress_display(quiet: bool) -> Iterator[Progress]:
-    """A progress display for the length of a block: bars with rate and estimate in a terminal,
-    plain lines elsewhere, nothing with `quiet`.
+    """A progress display during a block: bars in a terminal, lines elsewhere, nothing if `quiet`.
 
-    Warnings of the package take one line each, with and without `quiet`.
+    Warnings take one line each, also if `quiet`.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _warning_line
@@ -49,7 +48,7 @@ def _warning_line(
 
 
 def _ends(done: int, total: int) -> bool:
-    # A download whose size is not known has a total of 0 from beginning to end.
+    # A download of unknown size has a total of 0.
     return 0 < total <= done
 
 
@@ -67,7 +66,7 @@ def _bars() -> Iterator[Progress]:
         def render(self, task: rich.Task) -> Text:
             return Text(_rate(task.finished_speed or task.speed), style="progress.data.speed")
 
-    # Narrow enough for 80 columns with the longest stage's name.
+    # Fits 80 columns with the longest stage's name.
     columns = (
         rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(bar_width=12),
@@ -85,8 +84,7 @@ def _bars() -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total or None, unit=unit)
             bars.update(tasks[stage], completed=done, total=total or None)
             if _ends(done, total):
-                # The same stage may run again, for another site or method: it gets a bar of its
-                # own.
+                # The same stage may run again, for another site or method, with a new bar.
                 del tasks[stage]
 
         yield progress
@@ -94,18 +92,14 @@ def _bars() -> Iterator[Progress]:
 
 
 def _stop(bars: Any, tasks: dict[Any, Any]) -> None:
-    """Stages come one after another: what is open when the next one begins has met its tolerance
-    before its last step.
-    """
+    """End open stages: when the next one begins, they have converged before their last step."""
     for task in tasks.values():
         bars.update(task, total=bars.tasks[task].completed)
     tasks.clear()
 
 
 class _Lines:
-    """One line when a stage begins, at most one every ten seconds while it runs, one when it
-    ends.
-    """
+    """A line when a stage begins and ends, and at most one every ten seconds between."""
 
     def __init__(self) -> None:
         self._stage: str | None = None

@@ -1,11 +1,12 @@
-"""The command line's part for learning dynamics: train a run of the shapes experiment, and show
-what runs and language models did.
-"""
+"""`interp track`: train a run of the shapes experiment, and make pages of learning dynamics."""
 
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
+
+from interp.commands.terminal import progress_display
+from interp.core.names import require_known
 
 app = typer.Typer(
     help="Learning dynamics: when was a concept learned, and when could it first be elicited?",
@@ -28,12 +29,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of data, weights and training.")] = 0,
     out: Annotated[
         Path,
-        typer.Option(
-            help=(
-                "Folder of the runs; this one becomes a json file and a folder of checkpoints "
-                "there."
-            )
-        ),
+        typer.Option(help="Folder for the run's json file and its folder of checkpoints."),
     ] = Path("runs"),
     size: Annotated[float, typer.Option(help="Δsize: up to 0.4.")] = 0.4,
     hidden: Annotated[
@@ -46,11 +42,9 @@ def train(
     keep: Annotated[bool, typer.Option(help="Keep the checkpoints (34 files, 70 kB each).")] = True,
     quiet: QuietOption = False,
 ) -> None:
-    """Train one run of the shapes experiment and measure it as it learns, in about a minute; a
-    finished one is not trained again.
+    """Train a run of the shapes experiment and measure it as it learns, in about a minute; a
+    finished run is not trained again.
     """
-    from interp.commands.terminal import progress_display
-    from interp.core.names import require_known
     from interp.testbeds.concepts.run import ConceptTrainingSettings, Hidden, run_name
     from interp.testbeds.concepts.training import train_concepts
 
@@ -76,10 +70,7 @@ def shapes(
     out: OutOption = Path("dynamics"),
     quiet: QuietOption = False,
 ) -> None:
-    """Make the page of the shapes experiment: trajectories, turns, learning times by signal, and
-    lags behind interventions.
-    """
-    from interp.commands.terminal import progress_display
+    """Make the page of the shapes experiment: trajectories, turns, learning times and lags."""
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics
@@ -115,7 +106,6 @@ def language(
     """Follow a language model's concepts and features over its checkpoints, steer it at each, and
     make the page; two or three minutes.
     """
-    from interp.commands.terminal import progress_display
     from interp.core.files import require_writable
     from interp.dynamics import LearningRule
     from interp.report import write_dynamics

@@ -1,6 +1,4 @@
-"""Placing hooks on torch modules and taking them away again, whatever happens: the only code that
-does so.
-"""
+"""Hooks on torch modules, removed whatever happens."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,44 +8,47 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from interp.core import InputError
+from interp.core import InputError, Sites
 from interp.models.protocol import Call, Frame, Hook
 
 _CHANGES = "_interp_changed_heads"
-"""Attribute of an output projection's result: what hooks that ran before added to each head, so
-that later hooks see the changed head.
-"""
-
+"""Attribute of an output projection's result: what earlier hooks added to each head."""
 
 Before = Callable[
     [nn.Module, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]] | None
 ]
-"""Gets a module and the arguments it is called with; returns those that take their place, or
-None.
-"""
+"""Gets a module and its arguments; returns their replacement, or None."""
 
 After = Callable[[nn.Module, tuple[Any, ...], Any], Any]
-"""Gets a module, its arguments without a name and its result; returns what takes the result's
-place, or None.
+"""Gets a module, its positional arguments and its result; returns the result's replacement, or
+None.
 """
 
 
 class _Stopped(Exception):
-    """Ends a forward call once everything that was asked for has been computed."""
+    """Ends a forward call once every requested site has been computed."""
 
 
 @dataclass(frozen=True)
 class Point:
     """Where in a module a site lives.
 
-    `input` is the first argument of the module, `output` its (first) result, `head` what one
-    attention head adds to the result of an output projection: the input's columns `columns` times
-    the matching rows of the weight.
+    `input` is the module's first argument, `output` its (first) result, `head` what one attention
+    head adds to an output projection's result: the input's `columns` times those weight rows.
     """
 
     module: nn.Module
     where: Literal["input", "output", "head"]
     columns: slice | None = None
+
+
+def by_site(
+    sites: Sites, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None
+) -> tuple[dict[str, Hook], list[str]]:
+    """Hooks, and the sites to stop after, under the sites' resolved names."""
+    stops = [stop_after] if isinstance(stop_after, str) else stop_after or ()
+    resolved = {sites.resolve(site): hook for site, hook in hooks.items()}
+    return resolved, [sites.resolve(site) for site in stops]
 
 
 @contextmanager
@@ -57,11 +58,10 @@ def placed(
     frame: Frame,
     stop_after: Iterable[str] = (),
 ) -> Iterator[None]:
-    """Place `hooks` at the points of their sites for the length of the block; leave none behind,
-    whatever happens.
+    """Place `hooks` at the points of their sites for the length of the block.
 
-    With `stop_after`, the forward call ends (silently, inside `ended_early`) as soon as each of
-    those sites has been seen.
+    With `stop_after`, the forward call ends (silently, inside `ended_early`) once each of those
+    sites has been seen.
     """
     waiting = set(stop_after)
     with ExitStack() as stack:
@@ -75,9 +75,9 @@ def placed(
 def observing(
     *modules: nn.Module, before: Before | None = None, after: After | None = None
 ) -> Iterator[None]:
-    """Call `before` and `after` around every call of some modules for the length of the block.
+    """Run `before` and `after` around every call of some modules for the length of the block.
 
-    Unlike `placed` these see calls as torch makes them: all arguments, and results of any kind.
+    Unlike hooks that are `placed`, these see all arguments, and results of any kind.
     """
     handles = []
     try:
@@ -92,10 +92,8 @@ def observing(
             handle.remove()
 
 
-def changed_for_good(module: nn.Module, before: Before) -> None:
-    """Put `before` ahead of every call of a module from now on: for a change that is part of the
-    network itself.
-    """
+def add_permanent_hook(module: nn.Module, before: Before) -> None:
+    """Run `before` ahead of every call from now on: for a change that is part of the network."""
     module.register_forward_pre_hook(before, with_kwargs=True)
 
 
@@ -110,9 +108,7 @@ def ended_early() -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of the block (dropout would make every number random); each
-    submodule's own flag comes back.
-    """
+    """Evaluation mode (no dropout) during the block; each submodule's flag is restored."""
     training = [part for part in module.modules() if part.training]
     for part in training:
         part.training = False
@@ -129,13 +125,13 @@ def _reaction(
     stops = bool(waiting)
 
     def react(value: Tensor) -> Tensor:
-        shown = frame.shaped(value)
-        new = shown if hook is None else _call_hook(hook, shown, frame.call(site, shown))
+        shaped = frame.shaped(value)
+        new = shaped if hook is None else _call_hook(hook, shaped, frame.call(site, shaped))
         if stops and frame.armed:
             waiting.discard(site)
             if not waiting:
                 raise _Stopped
-        return value if new is shown else new.reshape(value.shape)
+        return value if new is shaped else new.reshape(value.shape)
 
     return react
 
@@ -183,7 +179,7 @@ def _on_output(react: Callable[[Tensor], Tensor]) -> After:
             return react(output)
         if isinstance(output, tuple):
             return (react(output[0]), *output[1:])
-        # ModelOutput and its like: ordered mappings whose first value is the result.
+        # ModelOutput and the like: ordered mappings whose first value is the result.
         first = next(iter(output.keys()))
         output[first] = react(output[first])
         return output
@@ -210,9 +206,7 @@ def _on_head(point: Point, react: Callable[[Tensor], Tensor]) -> After:
 
 
 def projection_rows(module: nn.Module, columns: slice | None = None) -> Tensor:
-    """The weight of a linear map as `[input, output]`, some rows of it (GPT-2's Conv1D stores it
-    so; nn.Linear the other way).
-    """
+    """Rows of a linear map's weight as `[input, output]` (nn.Linear stores the transpose)."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(

@@ -1,4 +1,4 @@
-"""From a name, a folder, a file or a module in memory to a Model."""
+"""Models from a name, a folder, a file or a module in memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,17 +31,14 @@ def load_model(
 ) -> TransformerModel | UNetModel:
     """A pretrained network by catalog name, hub id, local folder or `.gguf` file.
 
-    Where the weights come from: a local folder, this package's cache, the hub's cache, a package of
-    the registry, the hub; in that order, each checked by hash. `dtype` is float32 (default),
-    bfloat16 or float16.
+    Sources in order: a local folder, this package's cache, the hub's cache, a package of the
+    registry, the hub; each checked by hash. `dtype` is float32, bfloat16 or float16.
 
     Raises:
-        UnavailableError: no way led to the weights; the message lists the ways tried and what to
-            do.
-        InputError: the name looks like a slip of a known one.
+        UnavailableError: no source has the weights; the message lists those tried and what to do.
+        InputError: the name looks like a misspelt one.
 
-    Cost: about a second once the weights are in the cache; the first time a download and, for
-    `.gguf`, a conversion.
+    Cost: about a second from the cache; before that a download and, for `.gguf`, a conversion.
 
     Example:
         >>> model = interp.load_model("smollm2-135m-instruct")
@@ -50,10 +47,10 @@ def load_model(
     located = locate(name, progress=progress)
     if is_unet_folder(located.folder):
         unet = load_unet(located.folder, name=located.name, weight_hash=located.weight_hash)
-        # Only what changes: diffusers warns of every cast, also of one to what the weights are.
-        unet.module.to(device) if unet.module.dtype == DTYPES[dtype] else unet.module.to(
-            device, DTYPES[dtype]
-        )
+        unet.module.to(device)
+        # diffusers warns of every cast, even of one that changes nothing.
+        if unet.module.dtype != DTYPES[dtype]:
+            unet.module.to(DTYPES[dtype])
         return unet
     return _load_language_model(located, device, DTYPES[dtype], trust_remote_code)
 
@@ -64,7 +61,7 @@ def load_encoder(
     """A sentence encoder by catalog name, hub id or local folder.
 
     Raises:
-        UnavailableError: no way led to the weights.
+        UnavailableError: no source has the weights.
     """
     from transformers import AutoModel, AutoTokenizer
 
@@ -86,11 +83,11 @@ def wrap(
     name: str | None = None,
     example: torch.Tensor | None = None,
 ) -> AnyModel:
-    """A Model around a network that is already in memory; the network is not touched.
+    """A Model around a network in memory, which is not changed.
 
-    A causal language model of transformers gets the sites of a language model (give its tokenizer
-    to use texts), a UNet of diffusers those of a UNet, anything else one site per submodule
-    (`example`, one input batch, makes their shapes exact).
+    A transformers causal language model gets a language model's sites (give its tokenizer to use
+    texts), a diffusers UNet those of a UNet, anything else one site per submodule (`example`, one
+    input batch, makes their shapes exact).
 
     Raises:
         InputError: `module` is not a torch module.
@@ -134,9 +131,7 @@ def _load_language_model(
 
 
 def _require_all_weights(folder: Path, missing: Sequence[str]) -> None:
-    """Weights that a file lacks would be filled with random numbers, and every score would be about
-    those.
-    """
+    """Missing weights would be filled with random numbers."""
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UnavailableError(
@@ -147,13 +142,11 @@ def _require_all_weights(folder: Path, missing: Sequence[str]) -> None:
 
 @contextmanager
 def _quiet_loading(folder: Path, kind: str) -> Iterator[None]:
-    """Transformers' own bars would break ours (its setting comes back afterwards), and its errors
-    fill pages.
-    """
+    """Transformers without its bars, which would break ours, and with one-line errors."""
     from safetensors import SafetensorError
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
@@ -164,5 +157,5 @@ def _quiet_loading(folder: Path, kind: str) -> Iterator[None]:
             ".safetensors are whole"
         ) from error
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()

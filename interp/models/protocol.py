@@ -1,7 +1,6 @@
 """The one door into a network: `run(inputs, hooks, stop_after)`.
 
-Recording, steering, patching and attribution are hook functions over `run`; nothing else of a
-network is needed.
+Recording, steering, patching and attribution are hook functions over `run`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,10 +19,9 @@ from interp.core import InputError, Sites
 class Batch:
     """Inputs of one forward call, ready for the network.
 
-    `inputs` are the arguments of the network's forward; `items [batch]` numbers the input each
-    element came from, `offsets [batch]` the position of its first token there.
-    `keep [batch, position]` is False on padding, `special` True on tokens the tokenizer added
-    (BOS).
+    `inputs` are the arguments of the network's forward; `items [batch]` numbers each element's
+    input, `offsets [batch]` the position of its first token there. `keep [batch, position]` is
+    False on padding, `special` True on tokens the tokenizer added (BOS).
     """
 
     inputs: Mapping[str, Any]
@@ -35,9 +33,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A whole set of inputs: the name of each (its text), its tokens, and the batches that run
-    them, longest first.
-    """
+    """Inputs: each one's name (its text) and tokens, and the batches, longest first."""
 
     items: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]
@@ -46,11 +42,10 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What a hook is told besides the value.
+    """What a hook gets besides the value.
 
-    `positions [batch, position]` are token positions in each sequence, -1 on padding (None for
-    networks without tokens); `prompt_length [batch]` is set while generating; `step` is the
-    sampling step of a diffusion network.
+    `positions [batch, position]` are token positions, -1 on padding (None without tokens);
+    `prompt_length [batch]` is set while generating; `step` is a diffusion network's sampling step.
     """
 
     site: str
@@ -61,8 +56,8 @@ class Call:
 
 
 Hook = Callable[[Tensor, Call], Tensor | None]
-"""Gets the value at a site; returns a new tensor of the same shape to replace it, or None to leave
-it. Never writes in place.
+"""Gets the value at a site; returns a new tensor of its shape, or None to leave it. Never writes in
+place.
 """
 
 
@@ -70,8 +65,8 @@ it. Never writes in place.
 class Model(Protocol):
     """Any network: a language model, a UNet, a classifier.
 
-    `weight_hash` identifies the weights in provenance. `run` returns what the network returns, or
-    None when `stop_after` ended it early.
+    `weight_hash` identifies the weights in provenance. `run` returns the network's output, or None
+    when `stop_after` ended it early.
     """
 
     name: str
@@ -96,7 +91,7 @@ class Model(Protocol):
 
 
 def checked_batch_size(size: int | None) -> int | None:
-    """A batch size as given (None: to be chosen).
+    """A batch size (None: the adapter chooses).
 
     Raises:
         InputError: it is less than 1.
@@ -117,19 +112,16 @@ class Frame:
     armed: bool = field(default=True)
 
     def shaped(self, value: Tensor) -> Tensor:
-        """A value with its token axis: OPT's layers put all tokens of a batch in one row after the
-        other.
-        """
+        """A value with its token axis: OPT's layers flatten a batch's tokens into rows."""
         if self.positions is None or value.ndim != 2 or len(value) != self.positions.numel():
             return value
         return value.reshape(*self.positions.shape, -1)
 
     def call(self, site: str, value: Tensor) -> Call:
-        """The frame as seen from one site."""
+        """The frame seen from one site."""
         positions = self.positions
         if positions is not None and value.ndim == 3:
-            # Where only the last positions are unembedded (every step of generation), the logits
-            # are those of the last positions.
+            # In generation only the last positions are unembedded.
             positions = positions[:, positions.shape[1] - value.shape[1] :]
         return Call(
             site=site,

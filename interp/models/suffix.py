@@ -1,9 +1,8 @@
-"""The rest of a language model: what comes before a site is computed once for a batch, what comes
-after it once per change of the site.
+"""The rest of a language model after a site, run once per change of the site; what comes before it
+runs once per batch.
 
-The layers are called one by one with the arguments that the network itself gave them. Architectures
-differ in more than that, so nothing is taken for granted: the result is compared with the whole
-network's, and where they differ the whole network runs instead.
+The layers are called one by one with the arguments the network gave them. The result is compared
+with the whole network's, which runs instead where they differ.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ _TIMES = "row ... -> (times row) ..."
 
 @dataclass(frozen=True)
 class LayerCall:
-    """A layer and the arguments it was called with besides the hidden states (the first of all)."""
+    """A layer and the arguments it was called with after the hidden states."""
 
     module: nn.Module
     others: tuple[Any, ...]
@@ -48,9 +47,7 @@ class LayerCall:
 
 @contextmanager
 def layer_calls(modules: Iterable[nn.Module]) -> Iterator[list[tuple[LayerCall, Tensor]]]:
-    """Every call of some layers for the length of the block, in order, with the hidden states it
-    was made with.
-    """
+    """Every call of some layers during the block, in order, with its hidden states."""
     seen: list[tuple[LayerCall, Tensor]] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -67,19 +64,19 @@ def layer_calls(modules: Iterable[nn.Module]) -> Iterator[list[tuple[LayerCall, 
 
 @dataclass(frozen=True)
 class _Entry:
-    """The first layer that a change of the site reaches, and where the change is made."""
+    """The first layer that a change of the site reaches, and the point of the change."""
 
     first: int
     point: Point
 
 
 class Suffix:
-    """A language model from a site on, over one batch: `plain [row, position, vocabulary]` are its
-    logits with nothing changed.
+    """A language model from a site on, over one batch; `plain [row, position, vocabulary]` are its
+    unchanged logits.
 
-    `reused` tells whether what comes before the site is spared. Otherwise (hooks of another session
-    are in place, the site is not of a layer, or the architecture does more than call its layers one
-    after another) the whole network runs, to the same numbers.
+    `reused` tells whether the layers before the site are skipped. Otherwise (other hooks are in
+    place, the site is not of a layer, or the architecture does more than call its layers in turn)
+    the whole network runs, to the same numbers.
 
     Example:
         >>> rest = Suffix(model, model.prepare(texts).batches[0], "L15.resid_post")
@@ -103,15 +100,15 @@ class Suffix:
 
     @torch.no_grad()
     def logits(self, hook: Hook, times: int) -> Float[Tensor, "row position vocabulary"]:
-        """The logits of the batch `times` over, copy after copy, with a hook at the site.
+        """Logits of `times` copies of the batch, copy after copy, with a hook at the site.
 
         Raises:
             InputError: the hook changes the shape, or its vectors do not fit the batch.
 
-        Cost: the layers after the site, or all of them where they cannot be told apart.
+        Cost: the layers after the site, or all of them unless `reused`.
         """
-        spared = self.reused and not self._model.busy
-        return self._rest(hook, times) if spared else self._whole(hook, times)
+        reused = self.reused and not self._model.busy
+        return self._rest(hook, times) if reused else self._whole(hook, times)
 
     @torch.no_grad()
     def _whole(self, hook: Hook | None, times: int) -> Tensor:
@@ -129,10 +126,8 @@ class Suffix:
         )
 
     def _trusted(self) -> bool:
-        """Whether the site is where it should be in the rest: one changed run of both, once per
-        model and site.
-        """
-        known = self._model.spared
+        """Whether the rest agrees on one changed run too; tried once per model and site."""
+        known = self._model.suffix_agrees
         if self.site not in known:
             vector = self._model.sites.width(self.site) or 1
             known[self.site] = self._agrees(
@@ -169,9 +164,7 @@ class Suffix:
 
 
 class Repeats:
-    """Arguments of a layer for the batch `times` over; what is shared by layers is repeated
-    once.
-    """
+    """A layer's arguments for `times` copies of the batch; what layers share is repeated once."""
 
     def __init__(self, rows: int, times: int) -> None:
         self._rows, self._times = rows, times
@@ -182,8 +175,7 @@ class Repeats:
             return tuple(self(item) for item in value)
         if isinstance(value, Mapping):
             return {key: self(item) for key, item in value.items()}
-        # Masks and positions of one row serve all rows; a batch's own (or one per row and head, as
-        # BLOOM's) are repeated.
+        # What has one row serves all; what has one per row (BLOOM: per row and head) is repeated.
         if (
             not isinstance(value, Tensor)
             or self._times == 1
@@ -197,7 +189,7 @@ class Repeats:
 
 
 def repeated(batch: Batch, times: int) -> Batch:
-    """A batch `times` over, copy after copy: element `cell · n + prompt`."""
+    """`times` copies of a batch: element `copy · n + prompt`."""
     inputs = {key: repeat(value, _TIMES, times=times) for key, value in batch.inputs.items()}
     return Batch(
         inputs=inputs, items=np.tile(batch.items, times), offsets=np.tile(batch.offsets, times)
@@ -205,13 +197,13 @@ def repeated(batch: Batch, times: int) -> Batch:
 
 
 def _entry(model: TransformerModel, site: str) -> _Entry | None:
-    """Where the rest begins; None where the site is not of a layer."""
+    """Where the rest begins; None for a site outside the layers."""
     layer, _, kind = site.partition(".")
     if not kind or not layer[1:].isdigit():
         return None
     index, anatomy = int(layer[1:]), model.anatomy
     if kind != "resid_post":
         return _Entry(index, anatomy.points[site])
-    # The layer itself need not run again: its output is the input of what follows.
+    # The layer need not run again: its output is the input of what follows.
     following: Sequence[nn.Module] = (*anatomy.blocks[index + 1 :], anatomy.final_norm)
     return _Entry(index + 1, Point(following[0], "input"))

@@ -1,3 +1,1 @@
-"""Whole jobs: each has a protocol (what is done), a run (the stages, one after the other) and a
-frozen result.
-"""
+"""Whole jobs: each has a protocol, a run (the stages in order) and a frozen result."""

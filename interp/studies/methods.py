@@ -1,4 +1,4 @@
-"""The methods that studies set side by side, and what tables call them."""
+"""The methods that studies compare, and their titles in tables."""
 
 from interp.decompose import Unsupervised
 

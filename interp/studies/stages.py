@@ -1,6 +1,4 @@
-"""Steps that studies of language models share: record labelled sentences, fit any method, see what
-it detects.
-"""
+"""Steps that studies share: record labelled sentences, fit any method, measure what it detects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,10 +26,10 @@ from interp.studies.methods import RANDOM, SUPERVISED
 
 
 def require_language_model(model: Model, name: str, purpose: str) -> TransformerModel:
-    """The model, if it is one of language.
+    """The model, if it is a language model.
 
     Raises:
-        InputError: it is not; the message names it and says what it was needed for.
+        InputError: it is not; the message gives its name and the purpose.
     """
     if not isinstance(model, TransformerModel):
         raise InputError(f"{name!r} is not a language model; {purpose}")
@@ -40,7 +38,7 @@ def require_language_model(model: Model, name: str, purpose: str) -> Transformer
 
 @dataclass(frozen=True)
 class Recorded:
-    """What sites held on the labelled sentences of one split; `labels [item]` are None for neutral
+    """Activations of sites on a split's labelled sentences; `labels [item]` are None for neutral
     ones.
     """
 
@@ -106,8 +104,8 @@ class Fitting:
         size: int | None,
         progress: Progress = silent,
     ) -> Dictionary:
-        """A dictionary by any method: the unsupervised ones and random directions have `size`
-        features of `acts`, the supervised one a direction per concept of the labelled `known`.
+        """A dictionary by any method: with `size` features of `acts`, or for the supervised one a
+        direction per concept of the labelled `known`.
         """
         if method == SUPERVISED:
             return concept_means(known.acts, known.labels)
@@ -119,9 +117,7 @@ class Fitting:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A dictionary, the coefficients of the rows it describes, and what held-out sentences say of
-    it.
-    """
+    """A dictionary, its rows' coefficients, and its scores on held-out sentences."""
 
     dictionary: Dictionary
     coefficients: Float[Tensor, "row feature"]
@@ -137,11 +133,10 @@ def measure(
     *,
     seed: int,
 ) -> Measured:
-    """Choose each concept's feature on the fit sentences; score it, and the reconstruction, on
+    """Choose each concept's feature on the fit sentences; score it and the reconstruction on
     held-out ones.
 
-    Cost: an encoding of `acts`, of the held-out sentences, and of the fit sentences where `acts`
-    are others.
+    Cost: encodings of `acts`, of the held-out and, unless they are `acts`, of the fit sentences.
     """
     codes, unseen = dictionary.encode(acts), dictionary.encode(held_out.acts)
     on_fit = codes if acts is fit.acts else dictionary.encode(fit.acts)

@@ -46,10 +46,7 @@ def test_a_report_that_is_there_is_served_as_it_is(
     assert (served, made) == ([(folder, None, 8123)], [])
     shown = capsys.readouterr()
     assert shown.out == "http://127.0.0.1:1/\n"
-    assert (
-        f"serving the report that is in {folder} as it is; to make another, give another --out"
-        in shown.err
-    )
+    assert f"serving the report in {folder} as it is; use --out for a new one" in shown.err
 
 
 def test_without_one_it_is_made_first(

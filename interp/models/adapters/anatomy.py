@@ -1,8 +1,8 @@
 """Where a language model keeps its parts, as TransformerLens' architecture adapters know it.
 
 TransformerLens' own bridge replaces submodules, which changes state_dict keys and the attention
-implementation. Only its knowledge of architectures is used here: the adapter maps
-`blocks.3.mlp.out` to `model.layers.3.mlp.down_proj`, and plain torch hooks do the rest.
+implementation. Here its adapters only map names (`blocks.3.mlp.out` to
+`model.layers.3.mlp.down_proj`), and plain torch hooks do the rest.
 """
 
 import inspect
@@ -18,8 +18,8 @@ from interp.models.hooks import Point
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """The parts of a language model: hook points of every site, and the modules that write to the
-    residual stream and the vocabulary.
+    """A language model's sites with their hook points, and the modules that write to the residual
+    stream and the vocabulary.
     """
 
     n_layers: int
@@ -34,7 +34,7 @@ class Anatomy:
 
 
 class Finder:
-    """Paths of TransformerLens to modules; a part that an architecture lacks is None."""
+    """Finds modules by TransformerLens' paths; None for a part that an architecture lacks."""
 
     def __init__(self, adapter: Any, module: nn.Module) -> None:
         self._adapter = adapter
@@ -65,7 +65,7 @@ def supported(module: nn.Module) -> bool:
 
 
 def examine(module: Any) -> Anatomy:
-    """Find every site of a language model; the module is only looked at."""
+    """Find every site of a language model; the module is not changed."""
     config, adapter = adapter_of(module)
     finder = Finder(adapter, module)
     n_layers, d_model, n_heads = int(config.n_layers), int(config.d_model), int(config.n_heads)
@@ -105,8 +105,7 @@ def _layer(
 ) -> Iterator[tuple[str, Point, int]]:
     block = finder.need(f"blocks.{layer}")
     yield f"L{layer}.resid_pre", Point(block, "input"), d_model
-    # What is added to the residual stream: after the extra norm where an architecture (Gemma) has
-    # one.
+    # What is added to the residual stream: in Gemma, after an extra norm.
     projection = finder.find(f"blocks.{layer}.attn.o")
     attention = finder.find(f"blocks.{layer}.ln1_post") or _added(
         finder.find(f"blocks.{layer}.attn"), projection
@@ -131,8 +130,8 @@ def _layer(
 
 
 def _added(part: nn.Module | None, projection: nn.Module | None) -> nn.Module | None:
-    """The module whose output is added to the residual stream: the part, or its projection where
-    the part does the adding (BLOOM).
+    """The module whose output is added to the residual stream: the part, or its projection if the
+    part does the adding itself (BLOOM).
     """
     adds = part is not None and "residual" in inspect.signature(part.forward).parameters
     return projection if adds else part
@@ -145,11 +144,8 @@ def _heads(
         return
     width = _input_width(projection) // n_heads
     for head in range(n_heads):
-        yield (
-            f"L{layer}.head{head}",
-            Point(projection, "head", slice(head * width, (head + 1) * width)),
-            d_model,
-        )
+        columns = slice(head * width, (head + 1) * width)
+        yield f"L{layer}.head{head}", Point(projection, "head", columns), d_model
 
 
 def _input_width(projection: nn.Module) -> int:
@@ -161,8 +157,7 @@ def _weight(part: nn.Module) -> Tensor:
     weight = getattr(part, "weight", None)
     if not isinstance(weight, Tensor):
         raise InputError(
-            f"{type(part).__name__} has no weight matrix; this architecture's sites cannot be "
-            "listed"
+            f"{type(part).__name__} has no weight matrix; its architecture's sites cannot be listed"
         )
     return weight
 

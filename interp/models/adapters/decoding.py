@@ -1,5 +1,5 @@
-"""Sampling continuations of many rows at once, each row with a seed of its own, so that a text does
-not depend on what shares its batch.
+"""Samples continuations of a batch, each row by its own seed, so that its text does not depend on
+the others.
 """
 
 import inspect
@@ -17,10 +17,10 @@ from interp.models.protocol import Batch
 
 @dataclass(frozen=True)
 class Sampling:
-    """How continuations are drawn: `top_k` most likely tokens, of those the smallest set holding
-    `top_p` of the mass, at `temperature`.
+    """How tokens are drawn: from the `top_k` likeliest, of those the smallest set with `top_p` of
+    the mass, at `temperature`.
 
-    The defaults are those of Shafran et al. (2025). `top_k=1` is greedy decoding.
+    The defaults are Shafran et al.'s (2025). `top_k=1` is greedy decoding.
     """
 
     max_new_tokens: int = 50
@@ -29,12 +29,8 @@ class Sampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if (
-            self.max_new_tokens < 1
-            or self.top_k < 1
-            or not 0 < self.top_p <= 1
-            or self.temperature <= 0
-        ):
+        counts = min(self.max_new_tokens, self.top_k)
+        if counts < 1 or not 0 < self.top_p <= 1 or self.temperature <= 0:
             raise InputError(
                 f"{self} cannot be sampled; max_new_tokens and top_k ≥ 1, 0 < top_p ≤ 1, "
                 "temperature > 0 are needed"
@@ -45,21 +41,17 @@ class Sampling:
 def sample_ids(
     module: Any, batch: Batch, sampling: Sampling, seeds: Sequence[int], stop_ids: Sequence[int]
 ) -> Int[Tensor, "batch step"]:
-    """New token ids of every row of a left-padded batch; after a row's stop token its ids are -1.
+    """New token ids of the rows of a left-padded batch, -1 from a row's stop token on.
 
-    Each step is one cached forward call; the hooks that are in place apply to prefill and decoding
-    alike.
+    Each step is one cached forward call; hooks apply to prefill and decoding alike.
     """
     ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
-    uniform = torch.stack(
-        [
-            torch.rand(sampling.max_new_tokens, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-    ).to(ids.device)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    drawn = [torch.rand(sampling.max_new_tokens, generator=one) for one in generators]
+    uniform = torch.stack(drawn).to(ids.device)
     stops = torch.tensor(list(stop_ids), device=ids.device, dtype=torch.long)
     done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    name, cache, drawn, current = cache_name(module), None, [], ids
+    name, cache, tokens, current = cache_name(module), None, [], ids
     for step in range(sampling.max_new_tokens):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -current.shape[1] :]
         output = module(
@@ -74,27 +66,23 @@ def sample_ids(
         token = _draw(output.logits[:, -1].float(), uniform[:, step], sampling)
         token = torch.where(done, -1, token)
         done = done | torch.isin(token, stops)
-        drawn.append(torch.where(torch.isin(token, stops), -1, token))
+        tokens.append(torch.where(torch.isin(token, stops), -1, token))
         if bool(done.all()):
             break
         current = token.clamp(min=0)[:, None]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    return torch.stack(drawn, dim=1)
+    return torch.stack(tokens, dim=1)
 
 
 def cache_name(module: Any) -> str:
-    """What the forward of a language model calls its key-value cache (transformers renamed it in
-    version 5).
-    """
+    """The name of the key-value cache in a model's forward (transformers 5 renamed it)."""
     return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def _draw(
     logits: Float[Tensor, "batch vocabulary"], uniform: Float[Tensor, " batch"], sampling: Sampling
 ) -> Int[Tensor, " batch"]:
-    """One token per row by inverting the cumulative distribution at the row's own uniform
-    number.
-    """
+    """One token per row: the inverse cumulative distribution at its uniform number."""
     values, tokens = torch.topk(
         logits / sampling.temperature, min(sampling.top_k, logits.shape[1]), dim=1
     )
@@ -102,9 +90,6 @@ def _draw(
     before = probability.cumsum(dim=1) - probability
     kept = torch.where(before < sampling.top_p, probability, 0.0)
     cumulative = kept.cumsum(dim=1)
-    choice = (
-        (cumulative <= uniform[:, None] * cumulative[:, -1:])
-        .sum(dim=1)
-        .clamp(max=tokens.shape[1] - 1)
-    )
+    below = cumulative <= uniform[:, None] * cumulative[:, -1:]
+    choice = below.sum(dim=1).clamp(max=tokens.shape[1] - 1)
     return tokens.gather(1, choice[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""What every wrapped network says of itself in a notebook."""
+"""How a wrapped network is displayed in consoles and notebooks."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from interp.core import Sites
 from interp.core.display.markup import Html, block, facts
 
 
-def plain_model(model: Any) -> str:
+def model_text(model: Any) -> str:
     """One line on a model, for consoles."""
     return (
         f"{type(model).__name__}({model.name}: {type(model.module).__name__}, "
@@ -16,10 +16,8 @@ def plain_model(model: Any) -> str:
     )
 
 
-def shown_model(kind: str, name: str, module: nn.Module, sites: Sites, about: str = "") -> Html:
-    """A network's name, the module's class, its parameters with their type and device, and its
-    sites with shapes.
-    """
+def model_html(kind: str, name: str, module: nn.Module, sites: Sites, about: str = "") -> Html:
+    """A network's name, class, parameters with type and device, and sites with shapes."""
     parameters = list(module.parameters())
     types = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters})
     devices = sorted({str(parameter.device) for parameter in parameters})

@@ -14,8 +14,8 @@ TOKEN_BUDGET = 2048
 
 
 class SentenceEncoder:
-    """Texts to unit vectors: the mean of a transformer encoder's last hidden states over tokens
-    (Reimers & Gurevych 2019).
+    """Texts to unit vectors: the mean of an encoder's last hidden states over tokens (Reimers &
+    Gurevych 2019).
 
     Example:
         >>> encoder = interp.models.load_encoder("all-minilm-l6-v2")
@@ -30,9 +30,7 @@ class SentenceEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "text d"]:
-        """Unit vectors, in the order of the texts; a text longer than 256 tokens is cut there, as
-        the network was trained.
-        """
+        """Unit vectors in the order of the texts, each cut to 256 tokens as in training."""
         tokenized = tokenize(list(texts), self.tokenizer)
         cut = [type(t)(t.text, t.ids[:256], t.tokens[:256], t.special[:256]) for t in tokenized]
         prepared = batches(

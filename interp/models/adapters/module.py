@@ -1,6 +1,4 @@
-"""Any torch module as a Model: a classifier, an encoder, something home-made. Its sites are its
-submodules' outputs.
-"""
+"""Any torch module as a Model whose sites are its submodules' outputs."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from interp.core import InputError, Sites
-from interp.models.adapters.display import plain_model, shown_model
-from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.adapters.display import model_html, model_text
+from interp.models.hooks import Point, by_site, ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 from interp.models.weights.identity import module_hash
 
@@ -24,11 +22,10 @@ DEFAULT_BATCH = 64
 class ModuleModel:
     """A torch module whose forward takes one tensor with a batch axis.
 
-    Sites are `module:dotted.name` (the plain dotted name is accepted too). Channels come first in
-    images `[batch, channel, y, x]`, last in sequences `[batch, position, width]`. Shapes are known
-    for layers that state them; `example` (one input batch) makes them exact. Of a submodule that
-    runs several times in one forward call, the first run is recorded; an intervention changes every
-    run.
+    Sites are `module:dotted.name`, or just the dotted name. Channels come first in images
+    `[batch, channel, y, x]`, last in sequences `[batch, position, width]`. Shapes are those that
+    layers state; `example` (one input batch) makes them exact. Of a submodule that runs several
+    times in a forward call, the first run is recorded; an intervention changes every run.
 
     Example:
         >>> model = interp.wrap(torchvision_resnet)
@@ -52,7 +49,7 @@ class ModuleModel:
 
     @cached_property
     def sites(self) -> Sites:
-        """Every submodule's output, with what is known of its shape."""
+        """Every submodule's output, with its shape as far as known."""
         shapes = {site: _stated_shape(point.module) for site, point in self._points.items()}
         if self._example is not None:
             shapes |= self._measured_shapes(self._example)
@@ -71,10 +68,10 @@ class ModuleModel:
         )
 
     def prepare(self, inputs: Any, batch_size: int | None = None) -> Prepared:
-        """One tensor with a batch axis, or a sequence of tensors of one shape, as batches.
+        """A tensor with a batch axis, or tensors of one shape, as batches.
 
         Raises:
-            InputError: there is nothing, or the tensors differ in shape.
+            InputError: there are no inputs, or they differ in shape.
         """
         stacked = inputs if isinstance(inputs, Tensor) else _stack(inputs)
         if stacked.ndim < 2 or len(stacked) == 0:
@@ -110,27 +107,25 @@ class ModuleModel:
             if isinstance(inputs, Batch)
             else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         )
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
-        with self._session(hooks, stops, batch), ended_early():
+        with self._session(hooks, stop_after, batch), ended_early():
             return self.module(batch.inputs["input"])
         return None
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
-        return self._session(hooks, [], None)
+        return self._session(hooks, None, None)
 
     def __repr__(self) -> str:
-        return plain_model(self)
+        return model_text(self)
 
     def _repr_html_(self) -> str:
-        return shown_model("Module", self.name, self.module, self.sites)
+        return model_html("Module", self.name, self.module, self.sites)
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, batch: Batch | None
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
             stack.enter_context(placed(self._points, resolved, Frame(batch=batch), ends))
@@ -158,20 +153,20 @@ def _stack(inputs: Any) -> Tensor:
     if not isinstance(inputs, Sequence) or not all(isinstance(value, Tensor) for value in inputs):
         raise InputError(
             "a plain module takes a tensor with a batch axis or a sequence of tensors, not "
-            f"{type(inputs).__name__}; "
-            "texts need a causal language model of transformers that TransformerLens knows"
+            f"{type(inputs).__name__}; texts need a transformers causal language model that "
+            "TransformerLens knows"
         )
     shapes = sorted({tuple(value.shape) for value in inputs})
     if len(shapes) != 1:
         raise InputError(
-            f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors of one shape, "
-            "or none were given"
+            f"inputs have {len(shapes)} different shapes {shapes[:3]}; give tensors, all of one "
+            "shape"
         )
     return torch.stack(list(inputs))
 
 
 def _stated_shape(part: nn.Module) -> tuple[int | None, ...]:
-    """The shape a layer states in its own attributes; all axes open where it states none."""
+    """The shape by a layer's attributes; open axes where it states none."""
     if isinstance(part, nn.Conv2d):
         return (part.out_channels, None, None)
     if isinstance(part, nn.Linear):

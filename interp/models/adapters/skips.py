@@ -1,7 +1,7 @@
-"""A UNet's skip connections: left out for good, or dropped at random while it is trained.
+"""A UNet's skip connections: removed for good, or dropped for some images while it is trained.
 
-In an ordinary UNet the skips carry everything, so that nothing of an image goes through the
-bottleneck. A network that was trained without some of them must also be run without them.
+In an ordinary UNet the skips carry everything and the bottleneck nothing of an image. A network
+trained without some of them must also be run without them.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,28 +16,25 @@ from torch import Tensor
 
 from interp.core import InputError
 from interp.core.files import read_json
-from interp.models.hooks import Before, changed_for_good, observing
+from interp.models.hooks import Before, add_permanent_hook, observing
 
 RECIPE = "recipe.json"
 _MARK = "_interp_removed_skips"
 
 Masks = Callable[[int, Tensor], Tensor]
-"""Given a skip's number (0 is the one from the first convolution) and its value, what takes its
-place.
-"""
+"""From a skip's number (0 is that of the first convolution) and value to its replacement."""
 
 
 def skip_count(module: Any) -> int:
-    """How many skip connections a UNet of diffusers has."""
+    """How many skip connections a diffusers UNet has."""
     return sum(len(block.resnets) for block in module.up_blocks)
 
 
 def remove_skips(module: Any, removed: int) -> Any:
-    """Leave out a network's `removed` highest-resolution skip connections, for good: they hold
-    zeros whenever it runs.
+    """Replace a network's `removed` highest-resolution skip connections by zeros for good.
 
-    Skips are counted from the first convolution on, in the order in which the way down makes them.
-    The module itself is returned; its weights and their names stay as they are.
+    Skips count from the first convolution, in the order of the way down. The module itself is
+    returned, with the same weights and names.
 
     Raises:
         InputError: it has fewer skips, or others were removed before.
@@ -61,19 +58,18 @@ def remove_skips(module: Any, removed: int) -> Any:
 
     if removed and not before:
         for block, first in _first_skips(module):
-            changed_for_good(block, _on_skips(zeros, first))
+            add_permanent_hook(block, _on_skips(zeros, first))
         setattr(module, _MARK, removed)
     return module
 
 
 def removed_skips(module: Any) -> int:
-    """How many of a network's skips `remove_skips` left out."""
+    """How many of a network's skips `remove_skips` removed."""
     return int(getattr(module, _MARK, 0))
 
 
 def recipe_skips(folder: Path) -> int:
-    """How many skips the network of a folder was trained without: `removed_skips` in its
-    `recipe.json`, 0 where there is none.
+    """How many skips a folder's network was trained without, by its `recipe.json` (0 without one).
 
     Raises:
         UnavailableError: the recipe cannot be read.
@@ -85,8 +81,8 @@ def recipe_skips(folder: Path) -> int:
 
 @contextmanager
 def dropped_skips(module: Any, images: Bool[Tensor, " image"]) -> Iterator[None]:
-    """For the length of the block the marked images of the batch are run without any skip, so that
-    all must go through the bottleneck.
+    """Run the marked images of the batch without any skip for the length of the block, so that
+    everything must go through the bottleneck.
     """
 
     def drop(number: int, value: Tensor) -> Tensor:
@@ -99,7 +95,7 @@ def dropped_skips(module: Any, images: Bool[Tensor, " image"]) -> Iterator[None]
 
 
 def _first_skips(module: Any) -> Iterator[tuple[Any, int]]:
-    """The blocks of the way up, each with the number of its first skip."""
+    """The up blocks, each with the number of its first skip."""
     above = skip_count(module)
     for block in module.up_blocks:
         above -= len(block.resnets)

@@ -1,6 +1,4 @@
-"""The residual stream of a transformer: who reads it (queries, keys, values, MLPs, the unembedding)
-and who adds to it.
-"""
+"""The parts of a transformer that read the residual stream or add to it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +14,7 @@ from interp.models.hooks import Point
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map of the normed stream; `columns[h]` are the columns of its output that belong to
-    head h.
-    """
+    """A linear map of the normed stream; `columns[h]` are head h's columns of its output."""
 
     module: nn.Module
     columns: tuple[Int[Tensor, " c"], ...]
@@ -26,11 +22,11 @@ class Projection:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionParts:
-    """An attention layer: the norm through which it reads the stream, the module, its projections.
+    """An attention layer: the norm it reads the stream through, the module, its projections.
 
     Head h's columns of the output projection's input are the h-th of equal consecutive blocks.
-    Where what the heads add together passes through a norm of its own (Gemma), `added` is that
-    norm: then heads have no contributions of their own, the layer has.
+    `added` is the norm of the heads' sum where there is one (Gemma): then only the layer has a
+    contribution, not each head.
     """
 
     norm: nn.Module
@@ -44,9 +40,7 @@ class AttentionParts:
 
 @dataclass(frozen=True)
 class MlpParts:
-    """An MLP: the norm through which it reads the stream, and the module whose output is added to
-    it.
-    """
+    """An MLP: the norm it reads the stream through, and the module whose output is added to it."""
 
     norm: nn.Module
     module: nn.Module
@@ -54,7 +48,7 @@ class MlpParts:
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualParts:
-    """A residual network as its blocks, and what of each reads and writes the stream.
+    """A residual network's blocks, and the parts of each that read and write the stream.
 
     `parallel` MLPs do not see their own block's attention.
     """
@@ -70,11 +64,11 @@ class ResidualParts:
 
 
 def residual_parts(module: Any, anatomy: Anatomy) -> ResidualParts:
-    """The stream of a language model of transformers.
+    """The parts of a transformers language model.
 
     Raises:
-        InputError: the architecture keeps queries, keys and values, or the norms before them, where
-            they cannot be told apart.
+        InputError: the architecture's queries, keys and values, or the norms before them, cannot be
+            told apart.
     """
     config, adapter = adapter_of(module)
     finder = Finder(adapter, module)
@@ -106,7 +100,7 @@ def _attention(finder: Finder, config: Any, layer: int) -> AttentionParts:
 
 
 def _separate(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...] | None:
-    """Three maps; a grouped-query model has fewer keys and values than queries."""
+    """Three maps; with grouped queries there are fewer keys and values than queries."""
     found = [finder.find(f"blocks.{layer}.attn.{kind}") for kind in "qkv"]
     if any(part is None for part in found):
         return None
@@ -120,9 +114,7 @@ def _separate(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...]
 
 
 def _joint(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...]:
-    """One map for all three: queries, keys, values one after the other (GPT-2), or head by head
-    (GPT-NeoX, BLOOM).
-    """
+    """One map: queries, keys, values in turn (GPT-2), or head by head (GPT-NeoX, BLOOM)."""
     joint = finder.need(f"blocks.{layer}.attn.qkv")
     heads, width = int(config.n_heads), int(config.d_head)
     if getattr(config, "n_key_value_heads", None) not in (None, heads):
@@ -132,19 +124,15 @@ def _joint(finder: Finder, config: Any, layer: int) -> tuple[Projection, ...]:
         )
     if isinstance(joint, nn.Linear):
         return tuple(
-            Projection(
-                joint,
-                tuple(torch.arange(width) + (3 * head + kind) * width for head in range(heads)),
-            )
-            for kind in range(3)
+            Projection(joint, _blocks(kind * width, heads, width, apart=3)) for kind in range(3)
         )
     return tuple(
         Projection(joint, _blocks(kind * heads * width, heads, width)) for kind in range(3)
     )
 
 
-def _blocks(start: int, count: int, width: int) -> tuple[Int[Tensor, " c"], ...]:
-    return tuple(torch.arange(width) + start + number * width for number in range(count))
+def _blocks(start: int, count: int, width: int, *, apart: int = 1) -> tuple[Int[Tensor, " c"], ...]:
+    return tuple(torch.arange(width) + start + apart * i * width for i in range(count))
 
 
 def _mlp(finder: Finder, anatomy: Anatomy, layer: int) -> MlpParts | None:

@@ -1,6 +1,4 @@
-"""From texts, chat messages or token ids to padded batches, longest first, with each token's own
-text kept.
-"""
+"""Turns texts, chat messages or token ids into padded batches, longest first."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ Padding = Literal["right", "left"]
 
 @dataclass(frozen=True)
 class _Sequence:
-    """One run of token ids that fits the network; a long text makes several."""
+    """Token ids that fit the network; a long text makes several sequences."""
 
     item: int
     offset: int
@@ -29,7 +27,7 @@ class _Sequence:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """One input as tokens: ids, the text of each, and which are special (BOS and its like)."""
+    """An input's token ids, the text of each token, and which are special (BOS and the like)."""
 
     text: str
     ids: tuple[int, ...]
@@ -38,13 +36,11 @@ class Tokenized:
 
 
 def tokenize(inputs: Any, tokenizer: Any | None) -> list[Tokenized]:
-    """Inputs of every accepted kind as tokens.
-
-    Accepts one text or several, chats (lists of `{"role", "content"}`), and token ids (a list of
-    lists or an integer tensor).
+    """Inputs as tokens: one text or several, chats (lists of `{"role", "content"}`), or token ids
+    (a list of lists or an integer tensor).
 
     Raises:
-        InputError: there is nothing, or not something that can be read as one of these.
+        InputError: there are no inputs, or inputs of another kind.
     """
     if isinstance(inputs, str | Mapping):
         inputs = [inputs]
@@ -102,9 +98,7 @@ def _from_ids(ids: tuple[int, ...], tokenizer: Any | None) -> Tokenized:
 
 
 def _special_ids(tokenizer: Any) -> set[int]:
-    """The ids that stand for no text: all special ones but the unknown word, unless it serves as
-    one of the others too.
-    """
+    """Ids without text: the special ones, the unknown word only if it doubles as another."""
     others = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     return {
         token
@@ -125,13 +119,12 @@ def _from_text(text: str, tokenizer: Any, *, add_special_tokens: bool) -> Tokeni
         add_special_tokens=add_special_tokens,
         return_offsets_mapping=offsets_known,
         return_special_tokens_mask=True,
-        # the network's limit is met by cutting into pieces, not by the tokenizer
+        # Long texts are cut into pieces later, so the tokenizer need not warn.
         verbose=False,
     )
     ids = tuple(encoded["input_ids"])
     added = [bool(flag) for flag in encoded["special_tokens_mask"]]
-    # A chat template writes its special tokens into the text; they count no more than those the
-    # tokenizer adds itself.
+    # Special tokens that a chat template writes into the text count like added ones.
     known = _special_ids(tokenizer)
     special = tuple(flag or token in known for flag, token in zip(added, ids, strict=True))
     if not offsets_known:
@@ -148,8 +141,8 @@ def _spans(
     added: Sequence[bool],
     tokenizer: Any,
 ) -> tuple[str, ...]:
-    """Every token with the text since the token before it (the last one to the end), so that the
-    tokens of a text join to the text.
+    """Each token's text since the token before it (the last to the end), so that they join to the
+    whole text.
     """
     tokens, end = [], 0
     last = max((number for number, flag in enumerate(added) if not flag), default=-1)
@@ -173,12 +166,12 @@ def batches(
     device: torch.device,
     padding: Padding = "right",
 ) -> Prepared:
-    """Padded batches, longest sequences first (a batch wastes little padding, and running out of
-    memory shows at once).
+    """Padded batches, longest first (little padding is wasted, and running out of memory shows at
+    once).
 
-    A text of more than `segment` tokens is cut into pieces; `batch_size` sequences, or as many as
-    `token_budget` tokens hold. With left padding the last column is every sequence's last token,
-    and explicit position ids keep the padding from shifting positions.
+    A text of more than `segment` tokens is cut into pieces; a batch has `batch_size` sequences, or
+    as many as fit `token_budget` tokens. With left padding the last column is every sequence's last
+    token, and explicit position ids keep the padding from shifting positions.
     """
     pieces = [
         piece for item, text in enumerate(tokenized) for piece in _pieces(item, text, segment)
@@ -235,11 +228,11 @@ def _batch(
 
 
 def last_positions(attention_mask: Int[Tensor, "batch position"]) -> Int[Tensor, " batch"]:
-    """The place of each sequence's last token, whichever side is padded."""
+    """The column of each sequence's last token, whichever side is padded."""
     return attention_mask.shape[1] - 1 - attention_mask.long().flip(1).argmax(dim=1)
 
 
 def positions_of(attention_mask: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:
-    """Each token's position in its own sequence, -1 on padding."""
+    """Each token's position in its sequence, -1 on padding."""
     mask = attention_mask.long()
     return torch.where(mask > 0, mask.cumsum(dim=1) - 1, -1)

@@ -1,8 +1,4 @@
-"""Language models of transformers, seen through TransformerLens' knowledge of architectures (only
-import of transformer_lens: see anatomy).
-
-The wrapped module is never changed: hooks are torch's own and live inside a `with`.
-"""
+"""Transformers language models as Models; the wrapped module is never changed."""
 
 import copy
 import sys
@@ -19,25 +15,22 @@ from interp.core import InputError, Sites
 from interp.core.names import require_known
 from interp.models.adapters.anatomy import Anatomy, examine
 from interp.models.adapters.decoding import Sampling, cache_name, sample_ids
-from interp.models.adapters.display import plain_model, shown_model
+from interp.models.adapters.display import model_html, model_text
 from interp.models.adapters.tokens import Padding, batches, positions_of, tokenize
-from interp.models.hooks import Before, ended_early, evaluating, observing, placed
+from interp.models.hooks import Before, by_site, ended_early, evaluating, observing, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared
 from interp.models.weights.identity import module_hash
 
 DEFAULT_SEGMENT = 512
 TOKEN_BUDGET = 1024
-"""Tokens of a default batch: on two CPU cores larger batches are not faster, and this bounds
-memory.
-"""
+"""Tokens of a default batch: larger ones are not faster on two CPU cores, but take memory."""
 
 CALLABLE_OPTIONS = ("logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "streamer")
 """Options of transformers' generate that its GenerationConfig does not list."""
 
 
 class TransformerModel:
-    """A causal language model: sites, `run`, `generate`, and what its vocabulary makes of a
-    direction.
+    """A causal language model: sites, `run`, `generate`, and effects on the vocabulary.
 
     Example:
         >>> model = interp.load_model("smollm2-135m-instruct")
@@ -59,19 +52,17 @@ class TransformerModel:
         self._weight_hash = weight_hash
         self._generating: Tensor | None = None
         self._sessions = 0
-        self.spared: dict[str, bool] = {}
-        """By site: whether running only what comes after it gives the whole network's numbers, once
-        that was tried (see `Suffix`).
-        """
+        self.suffix_agrees: dict[str, bool] = {}
+        """By site, once tried: whether running only what follows gives the same numbers."""
 
     @property
     def busy(self) -> bool:
-        """Whether hooks are in place (`hooked`, or a run under way)."""
+        """Whether hooks are in place."""
         return self._sessions > 0
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Where the parts are."""
+        """The network's parts and sites."""
         return examine(self.module)
 
     @property
@@ -108,8 +99,8 @@ class TransformerModel:
         padding: Padding = "right",
         token_budget: int = TOKEN_BUDGET,
     ) -> Prepared:
-        """Texts, chats or token ids as batches; a text longer than the network takes (or 512
-        tokens) becomes several sequences.
+        """Texts, chats or token ids as batches; a text longer than the context (or 512 tokens)
+        becomes several sequences.
 
         With left padding, which serves to continue texts, none is cut.
 
@@ -117,8 +108,7 @@ class TransformerModel:
             InputError: there are no inputs, a token id is unknown to the network, or with left
                 padding a text is empty or too long.
         """
-        whole = padding == "left"
-        return self._batched(inputs, batch_size, padding, token_budget, whole=whole)
+        return self._batched(inputs, batch_size, padding, token_budget, whole=padding == "left")
 
     def run(
         self,
@@ -131,15 +121,14 @@ class TransformerModel:
         """One forward call with hooks; gradients follow torch's own setting.
 
         With `stop_after` nothing after the last of those sites is computed and None is returned;
-        `logits_to_keep` unembeds only the last positions (0: all). Inputs that do not fit one batch
-        belong in `prepare`.
+        `logits_to_keep` unembeds only that many last positions (0: all). Use `prepare` for inputs
+        that do not fit one batch.
 
         Raises:
             InputError: a site does not exist, or a hook changes the shape.
         """
         batch = inputs if isinstance(inputs, Batch) else self._single(inputs)
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
-        with self._session(hooks, stops, batch), ended_early():
+        with self._session(hooks, stop_after, batch), ended_early():
             logits: Tensor = self.module(
                 **batch.inputs, use_cache=False, logits_to_keep=logits_to_keep
             ).logits
@@ -147,43 +136,35 @@ class TransformerModel:
         return None
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
-        """Keep hooks in place for the length of a `with` block: every `run` and `generate` inside
-        it is subject to them.
-        """
-        return self._session(hooks, [], None)
+        """Keep hooks in place for every `run` and `generate` of a `with` block."""
+        return self._session(hooks, None, None)
 
     def generate(
         self, prompts: Any, *, max_new_tokens: int = 50, seed: int = 0, **options: Any
     ) -> Any:
-        """Continue prompts; `options` are transformers' own generation options, by their names
-        there (`do_sample`, `top_k`, …).
+        """Continue prompts; `options` are transformers' generation options (`do_sample`, …).
 
-        One text gives one string, several give a list; `num_return_sequences` gives that many per
-        prompt, prompt by prompt. Sampling draws from `seed` and leaves torch's global generator as
-        it was. Without `do_sample` decoding is greedy.
+        One text gives a string, several a list; `num_return_sequences` gives that many per prompt,
+        prompt by prompt. Sampling draws from `seed` and leaves torch's global generator as it was.
+        Without `do_sample` decoding is greedy.
 
         Raises:
             InputError: an option does not exist (the message names the nearest), or a prompt is
-                empty or longer than the network takes.
+                empty or too long.
         """
-        options = {"do_sample": False, **options}
+        tokenizer, options = self._required_tokenizer, {"do_sample": False, **options}
         self._check_options(options)
         batch = self._single(prompts, padding="left")
         ids = self._sampled(batch, max_new_tokens, seed, options)
         width = batch.inputs["input_ids"].shape[1]
-        texts = [
-            self.tokenizer.decode(row[width:], skip_special_tokens=True)  # type: ignore[union-attr]
-            for row in ids
-        ]
+        texts = [tokenizer.decode(row[width:], skip_special_tokens=True) for row in ids]
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def sample(self, batch: Batch, sampling: Sampling, seeds: Sequence[int]) -> list[str]:
-        """Continuations of a left-padded batch, drawn with a seed per row: a row's text does not
-        depend on what shares its batch.
+        """Continuations of a left-padded batch; a row's text depends on its seed, not other rows.
 
         Raises:
-            InputError: the batch is not padded on the left, or the number of seeds is not that of
-                the rows.
+            InputError: the batch is not padded on the left, or there is not one seed per row.
 
         Cost: one cached forward call per new token for the whole batch.
         """
@@ -191,19 +172,14 @@ class TransformerModel:
             raise InputError(
                 f"{len(seeds)} seeds were given for {len(batch.items)} rows; give one per row"
             )
-        if self.tokenizer is None:
-            raise InputError(
-                "this model was wrapped without a tokenizer and cannot give texts; use "
-                "wrap(module, tokenizer)"
-            )
+        tokenizer = self._required_tokenizer
         with self._continuing(batch), evaluating(self.module):
             ids = sample_ids(self.module, batch, sampling, seeds, self._stop_ids)
-        return [self.tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]
+        return [tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in ids]
 
     @torch.no_grad()
     def next_token_logprobs(self, batch: Batch) -> Float[Tensor, "batch vocabulary"]:
-        """Log-probabilities of the token after each row of a left-padded batch; hooks that are in
-        place apply.
+        """Log-probabilities of the token after each row of a left-padded batch; hooks apply.
 
         Raises:
             InputError: the batch is not padded on the left.
@@ -215,8 +191,8 @@ class TransformerModel:
 
     @torch.no_grad()
     def token_logprobs(self, batch: Batch, *, start: int = 1) -> Float[Tensor, "batch position"]:
-        """Log-probability of every token given those before it; 0 at the first position, on
-        padding, and before `start`.
+        """Log-probability of every token given those before it; 0 at the first position, on padding
+        and before `start`.
         """
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
         start = min(max(start, 1), ids.shape[1])
@@ -231,11 +207,10 @@ class TransformerModel:
     def residual_effect(
         self, site: str, directions: Float[Tensor, "feature d"]
     ) -> Float[Tensor, "feature d_model"]:
-        """What a direction at a site adds to the residual stream: at an MLP's neurons its image
-        under the down projection.
+        """What a direction at a site adds to the residual stream: at residual sites itself, at an
+        MLP's neurons its image under the down projection.
 
-        Where an extra norm follows (Gemma), the image with the bias is passed through it. At
-        residual sites it is the direction itself.
+        Where an extra norm follows (Gemma), the image with the bias passes through it.
 
         Raises:
             InputError: the site does not write to the residual stream directly.
@@ -262,19 +237,19 @@ class TransformerModel:
     def vocabulary_effect(
         self, residual: Float[Tensor, "feature d_model"]
     ) -> Float[Tensor, "feature vocabulary"]:
-        """Logits a residual vector promotes when read on its own: `unembed(ln_final(vector))` (the
-        logit lens, nostalgebraist 2020).
+        """Logits of a residual vector alone: `unembed(ln_final(vector))` (the logit lens,
+        nostalgebraist 2020).
         """
         normed = self.anatomy.final_norm(residual.to(self.module.dtype).to(self.device))
         logits: Tensor = self.anatomy.unembed(normed)
         return logits.float()
 
     def bridge(self) -> Any:
-        """A TransformerLens `TransformerBridge` of this network for tools that need one.
+        """A TransformerLens `TransformerBridge` of this network.
 
-        It is built on a structural copy that shares the parameters, because building a bridge
-        changes the module it is built on. A tokenizer that was not loaded from a name or folder is
-        left out: TransformerLens loads it anew from there.
+        It is built on a copy that shares the parameters, because building it changes the module. A
+        tokenizer that was not loaded from a name or folder is left out: TransformerLens loads it
+        anew from there.
         """
         from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
@@ -288,20 +263,26 @@ class TransformerModel:
         )
 
     def __repr__(self) -> str:
-        return plain_model(self)
+        return model_text(self)
 
     def _repr_html_(self) -> str:
         about = f"{self.n_layers} layers, {self.anatomy.d_model:,} wide"
-        return shown_model("Language model", self.name, self.module, self.sites, about)
+        return model_html("Language model", self.name, self.module, self.sites, about)
 
     @property
     def _pad_id(self) -> int:
-        # Masked positions never count, so any valid id will do where a tokenizer names none.
-        candidates = (
-            getattr(self.tokenizer, "pad_token_id", None),
-            getattr(self.tokenizer, "eos_token_id", None),
-        )
+        # Masked positions never count, so any valid id will do.
+        candidates = (getattr(self.tokenizer, f"{kind}_token_id", None) for kind in ("pad", "eos"))
         return next((token for token in candidates if token is not None), 0)
+
+    @property
+    def _required_tokenizer(self) -> Any:
+        if self.tokenizer is None:
+            raise InputError(
+                "this model was wrapped without a tokenizer and cannot give texts; use "
+                "wrap(module, tokenizer)"
+            )
+        return self.tokenizer
 
     @property
     def _stop_ids(self) -> list[int]:
@@ -353,22 +334,11 @@ class TransformerModel:
         )
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
-        if self.tokenizer is None:
-            raise InputError(
-                "this model was wrapped without a tokenizer and cannot give texts; use "
-                "wrap(module, tokenizer)"
-            )
-        known = [
-            *CALLABLE_OPTIONS,
-            *(name for name in self.module.generation_config.to_dict() if not name.startswith("_")),
-        ]
+        listed = self.module.generation_config.to_dict()
+        known = [*CALLABLE_OPTIONS, *(name for name in listed if not name.startswith("_"))]
+        hint = "the names are those of transformers' GenerationConfig"
         for name in options:
-            require_known(
-                "generation option",
-                name,
-                known,
-                "the names are those of transformers' GenerationConfig",
-            )
+            require_known("generation option", name, known, hint)
 
     @torch.no_grad()
     def _sampled(
@@ -382,7 +352,7 @@ class TransformerModel:
 
     @contextmanager
     def _continuing(self, batch: Batch) -> Iterator[None]:
-        """Hooks are told which tokens are the prompt's for the length of the block."""
+        """Tell hooks the length of the prompts during the block."""
         _require_left(batch)
         self._generating = batch.inputs["attention_mask"].sum(dim=1)
         try:
@@ -391,12 +361,8 @@ class TransformerModel:
             self._generating = None
 
     def _generation(self, max_new_tokens: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Transformers' options; the sampling defaults of a model's own file are silenced in greedy
-        decoding (they would only warn).
-        """
-        neutral = (
-            {} if options["do_sample"] else {"temperature": None, "top_p": None, "top_k": None}
-        )
+        """Transformers' options; in greedy decoding a model's sampling defaults would only warn."""
+        neutral = {} if options["do_sample"] else dict.fromkeys(("temperature", "top_p", "top_k"))
         reader = {"tokenizer": self.tokenizer} if options.get("stop_strings") else {}
         return {
             "pad_token_id": self._pad_id,
@@ -408,10 +374,9 @@ class TransformerModel:
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], batch: Batch | None
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, batch: Batch | None
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         frame = Frame(batch=batch)
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.module))
@@ -430,11 +395,9 @@ class TransformerModel:
 
     def _tracker(self, frame: Frame) -> Before:
         def track(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            ids = (
-                kwargs["input_ids"]
-                if kwargs.get("input_ids") is not None
-                else kwargs.get("inputs_embeds", args[0] if args else None)
-            )
+            ids = kwargs.get("input_ids")
+            if ids is None:
+                ids = kwargs.get("inputs_embeds", args[0] if args else None)
             frame.positions = _positions(module, ids, kwargs)
             frame.prompt_length = self._prompt_length(len(frame.positions))
 
@@ -443,7 +406,7 @@ class TransformerModel:
     def _prompt_length(self, rows: int) -> Tensor | None:
         if self._generating is None:
             return None
-        # Several returned sequences per prompt, or beams: each prompt's row is repeated in place.
+        # With several sequences or beams per prompt, each prompt's row is repeated in place.
         return self._generating.repeat_interleave(rows // len(self._generating))
 
 
@@ -457,9 +420,7 @@ def _require_left(batch: Batch) -> None:
 
 @contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's generators of the CPU and of one device start from a seed for the length of the
-    block, and come back.
-    """
+    """Seed torch's generators of the CPU and of a device for the block, then restore them."""
     kind = device.type if device.type != "cpu" and hasattr(torch, device.type) else None
     with torch.random.fork_rng(devices=[device] if kind else [], device_type=kind or "cuda"):
         torch.default_generator.manual_seed(seed)
@@ -472,7 +433,7 @@ def _positions(module: nn.Module, ids: Any, kwargs: Mapping[str, Any]) -> Tensor
     rows, length = ids.shape[:2]
     mask = kwargs.get("attention_mask")
     if isinstance(mask, Tensor) and mask.ndim == 2:
-        # With a cache the mask covers past and present; the present is its end.
+        # With a cache the mask covers past and present tokens.
         return positions_of(mask)[:, -length:]
     if kwargs.get("position_ids") is not None:
         given: Tensor = kwargs["position_ids"]

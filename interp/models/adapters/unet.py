@@ -1,4 +1,4 @@
-"""Diffusion UNets of diffusers as Models (only import of diffusers).
+"""Diffusers UNets as Models.
 
 Sites: `mid` (the bottleneck, "h-space"), `down{i}`, `up{i}`, `eps`.
 """
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from interp.core import InputError, Sites, UnavailableError
 from interp.core.files import read_json
-from interp.models.adapters.display import plain_model, shown_model
+from interp.models.adapters.display import model_html, model_text
 from interp.models.adapters.skips import recipe_skips, remove_skips
-from interp.models.hooks import Point, ended_early, evaluating, placed
+from interp.models.hooks import Point, by_site, ended_early, evaluating, placed
 from interp.models.protocol import Batch, Frame, Hook, Prepared, checked_batch_size
 from interp.models.weights.identity import module_hash
 
@@ -29,11 +29,10 @@ DEFAULT_BATCH = 16
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Images to sample: one per seed, deterministically (DDIM, eta 0; Song, Meng & Ermon 2021) in
-    `steps` steps.
+    """Images to sample, one per seed, in `steps` deterministic steps (DDIM, eta 0; Song, Meng &
+    Ermon 2021).
 
-    `conditions [image, token, width]` are the text embeddings of a conditional UNet, in the order
-    of the seeds.
+    `conditions [image, token, width]` are a conditional UNet's text embeddings, one per seed.
 
     Example:
         >>> interp.record(unet, SamplingPlan(seeds=(0, 1), steps=20), "mid")
@@ -45,13 +44,13 @@ class SamplingPlan:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise InputError(f"{self.steps} sampling steps were asked for; give at least 1")
+            raise InputError(f"{self.steps} sampling steps; give at least 1")
 
 
 @dataclass(frozen=True)
 class NoisedImages:
-    """Images looked at once, at one noise level: `images [image, channel, y, x]` are given to the
-    UNet as they are at `timestep`.
+    """Images at one noise level: `images [image, channel, y, x]` go to the UNet as they are, at
+    `timestep`.
     """
 
     images: Float[Tensor, "image channel y x"]
@@ -62,9 +61,9 @@ class NoisedImages:
 class UNetModel:
     """A `UNet2DModel` or `UNet2DConditionModel`.
 
-    A hook is called once per sampling step, with the step's number in `call.step`. A change at
-    `down{i}` goes on to the next level, not into the skip connections. `scheduler` is the network's
-    own (diffusers); without one a DDIM scheduler with its defaults is used.
+    A hook is called once per sampling step, with its number in `call.step`. A change at `down{i}`
+    goes on to the next level, not into the skip connections. `scheduler` is the network's own
+    (diffusers), by default a DDIM scheduler.
 
     Example:
         >>> unet = interp.load_model("path/to/diffusers/folder")
@@ -118,20 +117,15 @@ class UNetModel:
         """A plan or images as batches.
 
         Raises:
-            InputError: neither a plan nor noised images, none of them, or conditions of another
-                number.
+            InputError: no plan or noised images, no image in them, or not one condition per image.
         """
         size = checked_batch_size(batch_size) or DEFAULT_BATCH
         count = self._checked_count(inputs)
-        items = np.arange(count)
-        batches = [
-            Batch(
-                inputs={"part": _part(inputs, start, start + size)},
-                items=items[start : start + size],
-                offsets=np.zeros(len(items[start : start + size]), int),
-            )
-            for start in range(0, count, size)
-        ]
+        batches = []
+        for start in range(0, count, size):
+            items = np.arange(start, min(start + size, count))
+            part = _part(inputs, start, start + size)
+            batches.append(Batch(inputs={"part": part}, items=items, offsets=np.zeros_like(items)))
         names = (
             [f"seed {seed}" for seed in inputs.seeds]
             if isinstance(inputs, SamplingPlan)
@@ -146,10 +140,9 @@ class UNetModel:
         *,
         stop_after: str | Iterable[str] | None = None,
     ) -> Tensor | None:
-        """Sample the plan (the images are returned) or look at noised images once (the predicted
-        noise is returned).
+        """The images of a plan, or the predicted noise of noised images.
 
-        With `stop_after` the last step ends after those sites and None is returned: earlier steps
+        With `stop_after` the last step ends after those sites and None is returned; earlier steps
         are needed to reach it.
 
         Raises:
@@ -160,10 +153,9 @@ class UNetModel:
             if isinstance(inputs, Batch)
             else self.prepare(inputs, batch_size=sys.maxsize).batches[0]
         )
-        stops = [stop_after] if isinstance(stop_after, str) else list(stop_after or ())
         part = batch.inputs["part"]
         frame = Frame(batch=batch)
-        with self._session(hooks, stops, frame), ended_early():
+        with self._session(hooks, stop_after, frame), ended_early():
             if isinstance(part, NoisedImages):
                 self._at_step(0, last=True)
                 return self._predict(part.images.to(self.device), part.timestep, part.conditions)
@@ -172,15 +164,14 @@ class UNetModel:
 
     def hooked(self, hooks: Mapping[str, Hook]) -> Any:
         """Keep hooks in place for the length of a `with` block."""
-        return self._session(hooks, [], Frame())
+        return self._session(hooks, None, Frame())
 
     def __repr__(self) -> str:
-        return plain_model(self)
+        return model_text(self)
 
     def _repr_html_(self) -> str:
-        return shown_model(
-            "UNet", self.name, self.module, self.sites, f"{len(self.module.down_blocks)} levels"
-        )
+        about = f"{len(self.module.down_blocks)} levels"
+        return model_html("UNet", self.name, self.module, self.sites, about)
 
     def _at_step(self, step: int, *, last: bool) -> None:
         for frame in self._frames:
@@ -217,17 +208,16 @@ class UNetModel:
     def _scheduler(self, steps: int) -> Any:
         from diffusers import DDIMScheduler
 
-        # A fresh one each time: schedulers carry state, and DDIM reads the noise schedule of any
-        # other kind.
+        # A fresh one each time, as schedulers carry state; DDIM reads any kind's noise schedule.
         scheduler = (
-            DDIMScheduler.from_config(self.scheduler.config)
-            if self.scheduler is not None
-            else DDIMScheduler()
+            DDIMScheduler()
+            if self.scheduler is None
+            else DDIMScheduler.from_config(self.scheduler.config)
         )
-        if steps > scheduler.config.num_train_timesteps:
+        most = scheduler.config.num_train_timesteps
+        if steps > most:
             raise InputError(
-                f"{steps} sampling steps were asked for, the network was trained on "
-                f"{scheduler.config.num_train_timesteps}; give fewer"
+                f"{steps} sampling steps, but the network was trained on {most}; give fewer"
             )
         scheduler.set_timesteps(steps)
         return scheduler
@@ -248,12 +238,11 @@ class UNetModel:
 
     @contextmanager
     def _session(
-        self, hooks: Mapping[str, Hook], stops: Iterable[str], frame: Frame
+        self, hooks: Mapping[str, Hook], stop_after: str | Iterable[str] | None, frame: Frame
     ) -> Iterator[None]:
-        resolved = {self.sites.resolve(site): hook for site, hook in hooks.items()}
-        ends = [self.sites.resolve(site) for site in stops]
+        resolved, ends = by_site(self.sites, hooks, stop_after)
         with ExitStack() as stack:
-            # Hooks of an outer `with` are told the step of the sampling inside it too.
+            # Hooks of an outer `with` get the step of the sampling inside it too.
             self._frames.append(frame)
             stack.callback(self._frames.remove, frame)
             stack.enter_context(evaluating(self.module))
@@ -262,7 +251,7 @@ class UNetModel:
 
 
 def is_unet(module: nn.Module) -> bool:
-    """Whether a module is one of diffusers' UNets (asked without importing diffusers)."""
+    """Whether a module is a diffusers UNet (without importing diffusers)."""
     return type(module).__name__ in ("UNet2DModel", "UNet2DConditionModel")
 
 
@@ -276,7 +265,7 @@ def is_unet_folder(folder: Path) -> bool:
 def load_unet(
     folder: Path, *, name: str | None = None, weight_hash: str | None = None
 ) -> UNetModel:
-    """A UNet from a folder of diffusers (a pipeline or a bare network); only safetensors are read.
+    """A UNet from a diffusers folder (a pipeline or a bare network); only safetensors are read.
 
     Raises:
         UnavailableError: the folder cannot be read as a UNet.
@@ -296,18 +285,13 @@ def load_unet(
             f"cannot load a UNet from {folder}: {str(error).splitlines()[0]}; check that its files "
             "are whole"
         ) from error
-    # A network that was trained without some of its skip connections is only right without them.
+    # A network trained without some of its skip connections is only right without them.
     remove_skips(module, recipe_skips(folder))
     return UNetModel(module.eval(), scheduler, name=name or folder.name, weight_hash=weight_hash)
 
 
 def _scheduler(folder: Path) -> Any:
-    """A DDIM scheduler of the noise schedule that a folder describes, whichever sampler it is for;
-    None where there is none.
-
-    Raises:
-        UnavailableError: it describes something else than a noise schedule with ᾱ.
-    """
+    """A DDIM scheduler with a folder's noise schedule, whichever sampler it is for, or None."""
     import diffusers
 
     config = folder / "scheduler_config.json"
@@ -319,13 +303,9 @@ def _scheduler(folder: Path) -> Any:
             f"{folder} holds a {kind}: flow matching has no noise schedule for DDIM; give a "
             "diffusion model"
         )
-    # Only these clip unless told otherwise; DDIM's own default would clip the latents of all
-    # others.
-    extra = (
-        {}
-        if "clip_sample" in stated or kind in ("DDIMScheduler", "DDPMScheduler")
-        else {"clip_sample": False}
-    )
+    # Only these clip by default; DDIM's own default would clip the latents of all others.
+    clips = "clip_sample" in stated or kind in ("DDIMScheduler", "DDPMScheduler")
+    extra = {} if clips else {"clip_sample": False}
     return diffusers.DDIMScheduler.from_pretrained(folder, **extra)
 
 

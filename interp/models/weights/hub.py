@@ -1,6 +1,4 @@
-"""Weights from the model hub: what an earlier download left on this machine, or a download now;
-safetensors only, no remote code.
-"""
+"""Weights from the model hub or its local cache: safetensors only, no remote code."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,15 @@ from interp.models.weights.cached import file_sha256, folder_problem
 from interp.models.weights.registry import HashMismatchError
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-# Without a network the first question to the hub must fail within seconds.
+# Without a network the first request must fail within seconds.
 HUB_SECONDS = 5.0
 
 
 def from_hub_cache(hub_ids: tuple[str, ...]) -> tuple[Path, str]:
-    """The folder that an earlier download of one of these hub ids left in the hub's own cache, and
-    how it was found.
+    """The folder of one of these hub ids in the hub's own cache, and the source in words.
 
     Raises:
-        UnavailableError: there is none, or it is not complete.
+        UnavailableError: there is none, or it is incomplete.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -38,11 +35,10 @@ def from_hub_cache(hub_ids: tuple[str, ...]) -> tuple[Path, str]:
 
 
 def from_hub(hub_id: str, *, progress: Progress = silent) -> tuple[Path, str]:
-    """Download a model into the hub's own cache and check each weight file against the hub's
-    sha256.
+    """Download a model into the hub's own cache and check each weight file's sha256.
 
     Raises:
-        HashMismatchError: a file is not what the hub says; it is removed.
+        HashMismatchError: a file has another hash than the hub says; it is removed.
         UnavailableError: no network, offline mode (`HF_HUB_OFFLINE`), no such model, no access, or
             only pickled weights.
     Cost: the download, and one pass over the weights.
@@ -86,15 +82,12 @@ def from_hub(hub_id: str, *, progress: Progress = silent) -> tuple[Path, str]:
 
 
 def _published_hashes(hub_id: str, info: Any) -> dict[str, str]:
-    files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    weights = {name: sibling for name, sibling in files.items() if name.endswith(".safetensors")}
+    weights = [file for file in info.siblings or () if file.rfilename.endswith(".safetensors")]
     if not weights:
         raise UnavailableError(
             f"{hub_id} has no .safetensors file on the hub (pickled weights are never loaded)"
         )
-    return {
-        name: sibling.lfs.sha256 for name, sibling in weights.items() if sibling.lfs is not None
-    }
+    return {file.rfilename: file.lfs.sha256 for file in weights if file.lfs is not None}
 
 
 def _require_published(folder: Path, hashes: dict[str, str]) -> None:
@@ -110,13 +103,13 @@ def _require_published(folder: Path, hashes: dict[str, str]) -> None:
 
 
 def _bar(stage: str, progress: Progress) -> type:
-    """A bar for the hub's downloader that reports to `progress` and draws nothing."""
+    """A bar class for the hub's downloader that reports to `progress` and draws nothing."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
-            # Of the two byte counters only the one that counts what reached the disk is shown.
-            self._shown = options.get("unit") == "B" and not str(options.get("name")).endswith(
+            # Of the two byte counters only that of bytes on disk is reported.
+            self._reported = options.get("unit") == "B" and not str(options.get("name")).endswith(
                 ".transfer"
             )
             self._done = 0
@@ -124,7 +117,7 @@ def _bar(stage: str, progress: Progress) -> type:
 
         def update(self, n: int | float | None = 1) -> bool | None:
             self._done += int(n or 0)
-            if self._shown:
+            if self._reported:
                 progress(stage, self._done, int(self.total or 0), "byte")
             return None
 

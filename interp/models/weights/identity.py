@@ -7,7 +7,7 @@ from torch import nn
 
 
 def module_hash(module: nn.Module) -> str:
-    """sha256 over names, shapes and bytes of a module's state; it does not depend on the device.
+    """sha256 over names, shapes and bytes of a module's state, on any device.
 
     Cost: one pass over the weights (about a second per gigabyte).
     """

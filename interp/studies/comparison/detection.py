@@ -1,9 +1,7 @@
-"""The first half of a comparison: fit every method at every site, and find each concept's feature
-and its directions.
-"""
+"""Fits every method of a comparison at every site, and finds each concept's directions."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -24,9 +22,7 @@ from interp.studies.stages import Recorded, measure, record_split
 
 @dataclass(frozen=True)
 class Fit:
-    """One dictionary of a comparison; `size` is None for the supervised one, which has a direction
-    per concept.
-    """
+    """A dictionary; `size` is None for the supervised one, which has a direction per concept."""
 
     site: str
     method: str
@@ -34,15 +30,13 @@ class Fit:
 
     @property
     def name(self) -> str:
-        """How its files are called."""
+        """The stem of its files' names."""
         return f"{self.site}-{self.method}" + (f"-{self.size}" if self.size else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A network, labelled sentences, and what the sites held on them; recorded when it is first
-    needed.
-    """
+    """A network, labelled sentences, and the sites' activations on them, recorded when needed."""
 
     model: TransformerModel
     concepts: ConceptSet
@@ -51,7 +45,7 @@ class Bench:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Wherever something is recorded or steered: the sites, then the places of companions."""
+        """Where activations are recorded and steered: the sites, then the companions' places."""
         return tuple(dict.fromkeys((*self.settings.sites, *self.settings.places)))
 
     @cached_property
@@ -66,8 +60,8 @@ class Bench:
 
 
 def fits_of(settings: Comparison) -> list[Fit]:
-    """Every dictionary of a comparison, the random control of each site and the supervised one of
-    each site and place included.
+    """Every dictionary of a comparison, with each site's random control and the supervised one of
+    each site and place.
     """
     fits, sites = [], settings.sites
     for site in sites:
@@ -77,21 +71,16 @@ def fits_of(settings: Comparison) -> list[Fit]:
 
 
 def detection_part(bench: Bench, fit: Fit, parts: Parts) -> DetectionPart:
-    """One dictionary's part: how it reconstructs and detects; its directions go to files beside
-    it.
-    """
-    return parts.get(
-        f"found-{fit.name}", DetectionPart, lambda: _measured(bench, fit, parts.folder)
-    )
+    """One dictionary's part: its reconstruction and detection; directions go to files beside it."""
+    make = partial(_measured, bench, fit, parts.folder)
+    return parts.get(f"found-{fit.name}", DetectionPart, make)
 
 
 def directions_of(fit: Fit, folder: Path) -> dict[str, Tensor]:
-    """The directions of a dictionary's chosen features `[concept, d]`, its own under its site's
-    name and the companions under theirs.
-    """
+    """Directions of a dictionary's chosen features `[concept, d]`, own and companions, by site."""
     from safetensors.torch import load_file
 
-    return {name: tensor.clone() for name, tensor in load_file(_steering_file(folder, fit)).items()}
+    return {site: tensor.clone() for site, tensor in load_file(_steering_file(folder, fit)).items()}
 
 
 def _measured(bench: Bench, fit: Fit, folder: Path) -> DetectionPart:
@@ -100,16 +89,15 @@ def _measured(bench: Bench, fit: Fit, folder: Path) -> DetectionPart:
     found = measure(dictionary, known.acts, known, bench.held_out.at(fit.site), seed=settings.seed)
     save_dictionary(dictionary, folder / "dictionaries" / fit.name)
     chosen = [row.feature for row in found.detections]
-    away = {
+    elsewhere = {
         place: companions(
             dictionary, known.acts, bench.fit.acts[place], coefficients=found.coefficients
         )[chosen]
         for place in settings.places
         if place != fit.site and fit.site in settings.sites and fit.method != RANDOM
     }
-    _write_directions(
-        _steering_file(folder, fit), {fit.site: dictionary.directions[chosen].float().cpu(), **away}
-    )
+    own = dictionary.directions[chosen].float().cpu()
+    _write_directions(_steering_file(folder, fit), {fit.site: own, **elsewhere})
     return DetectionPart(
         site=fit.site,
         method=fit.method,

@@ -1,6 +1,4 @@
-"""What the entries of a comparison do to texts that are given: the likelihood lift of the concept's
-sentences, and the side effects on ordinary ones.
-"""
+"""A comparison's likelihood lifts of concept sentences, and side effects on ordinary text."""
 
 from collections.abc import Sequence
 
@@ -23,7 +21,7 @@ from interp.studies.comparison.steering import Entry
 def lift_part(
     bench: Bench, place: str, entries: Sequence[Entry], concepts: Sequence[str], parts: Parts
 ) -> LiftPart:
-    """One place's part: every entry's likelihood lift beside random directions."""
+    """One place's part: every entry's likelihood lift against random directions."""
     how, known = bench.settings.lift, bench.concepts
 
     def make() -> LiftPart:
@@ -58,9 +56,7 @@ def _lifted(entry: Entry, lift: Lift) -> Lifted:
 def side_effects_part(
     bench: Bench, place: str, entries: Sequence[Entry], steered: SteeringPart, parts: Parts
 ) -> SideEffectsPart:
-    """One place's part: what each entry does to ordinary text at the strength that was chosen for
-    it; entries without one are left out.
-    """
+    """One place's part: what each entry does to ordinary text at its chosen strength, if any."""
     chosen = [
         (entry, vector)
         for entry, row in zip(entries, steered.targets, strict=True)
@@ -78,19 +74,17 @@ def side_effects_part(
             seed=bench.settings.seed,
             progress=bench.progress,
         )
-        return SideEffectsPart(
-            place,
-            tuple(
-                Disturbed(**vars(entry.case), **vars(effect))
-                for (entry, _), effect in zip(chosen, effects, strict=True)
-            ),
+        rows = (
+            Disturbed(**vars(entry.case), **vars(effect))
+            for (entry, _), effect in zip(chosen, effects, strict=True)
         )
+        return SideEffectsPart(place, tuple(rows))
 
     return parts.get(f"side-effects-{place}", SideEffectsPart, make)
 
 
 def _vector(entry: Entry, row: Steered) -> torch.Tensor | None:
-    """What is added at the chosen strength `[d]`."""
+    """The shift at the chosen strength `[d]`."""
     if row.alpha is None or row.sign is None:
         return None
     return row.sign * row.alpha * torch.nn.functional.normalize(entry.target.direction, dim=0)

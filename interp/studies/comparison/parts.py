@@ -1,6 +1,4 @@
-"""Parts of a long computation on disk: each is computed once, so that a run that was stopped goes
-on where it was.
-"""
+"""Parts of a long computation on disk, each computed once, so that a stopped run can resume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +16,13 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Parts:
-    """A folder of json parts that belong to one set of settings."""
+    """A folder of json parts of one set of settings."""
 
     folder: Path
 
     @classmethod
     def of(cls, folder: str | Path, settings: Any) -> "Parts":
-        """The parts in a folder, which is made for these settings if it is new.
+        """The parts in a folder, made for these settings if new.
 
         Raises:
             InputError: the folder holds parts of other settings.
@@ -39,7 +37,7 @@ class Parts:
         return cls(target)
 
     def path(self, name: str) -> Path:
-        """Where a part is, or will be."""
+        """The path of a part."""
         return self.folder / "parts" / f"{name}.json"
 
     def has(self, name: str) -> bool:
@@ -47,8 +45,8 @@ class Parts:
         return self.path(name).exists()
 
     def get(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
-        """A part of a kind: made and written whole if it has not been computed before; then read,
-        so that a run in one go and one that was stopped have the same numbers.
+        """A part, made and written if missing, then read: a resumed run has the same numbers as one
+        in one go.
         """
         if not self.has(name):
             write_json(self.path(name), plain(make()))

@@ -1,6 +1,4 @@
-"""What is compared: every method at every layer and size, by its own directions and by companions
-at every place.
-"""
+"""Settings of a comparison."""
 
 from dataclasses import dataclass, field
 from typing import get_args
@@ -16,8 +14,8 @@ from interp.studies.stages import Fitting
 
 @dataclass(frozen=True, kw_only=True)
 class LiftProtocol:
-    """How likelihood lift is measured: at `kl` nats, against `n_random` random directions, on that
-    many held-out sentences cut to `tokens` tokens."""
+    """How likelihood lift is measured: at `kl` nats, against `n_random` random directions, on
+    numbers of held-out sentences cut to `tokens` tokens."""
 
     kl: float = 0.5
     n_random: int = 50
@@ -28,16 +26,15 @@ class LiftProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A comparison of decompositions, beside supervised difference in means and random directions.
+    """A comparison of decompositions, with difference in means and random directions.
 
-    `sites` are where dictionaries are fitted and steered by their own directions, `places` where
-    they are steered by companions; left empty they are the MLPs at a sixth, a half and five sixths
-    of the depth, and the residual stream at a third and a half. `sizes` are numbers of features.
-    All methods steer with the same `concepts` concepts, those that all dictionaries together tell
-    apart best on the fit sentences.
+    Dictionaries are fitted and steer by their own directions at `sites`, by companions at `places`;
+    by default these are the MLPs at a sixth, a half and five sixths of the depth, and the residual
+    stream at a third and a half. `sizes` are numbers of features. All methods steer with the same
+    `concepts` concepts: those the dictionaries together detect best on the fit sentences.
 
     Raises:
-        InputError: a part is empty or out of range, or a method is not known.
+        InputError: a part is empty or out of range, or a method is unknown.
     """
 
     model: str = DEFAULT_MODEL
@@ -65,7 +62,7 @@ class Comparison:
 
     @property
     def fitting(self) -> Fitting:
-        """What all fits of the comparison have in common."""
+        """Settings shared by all fits."""
         return Fitting(
             sparsity=self.sparsity,
             coefficient_sparsity=self.coefficient_sparsity,
@@ -76,7 +73,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedComparison(Comparison):
-    """A comparison with the sites and places of its network, whose weights the hash names."""
+    """A comparison with its network's sites, places and hash."""
 
     weight_hash: str
 

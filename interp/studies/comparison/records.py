@@ -1,6 +1,4 @@
-"""What the parts of a comparison hold on disk: a record for each kind of part, whose fields are the
-keys of its json.
-"""
+"""Records of a comparison's parts on disk; their fields are the keys of the json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,9 +10,8 @@ from interp.steering import Route
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """A way of steering: the dictionary (where it was fitted, by which method, its number of
-    features, None for the supervised one), its own directions or companions, and the place where
-    they are added.
+    """A way of steering: a dictionary (site, method, number of features, None for the supervised
+    one), its own directions or companions, and the place they are added at.
     """
 
     site: str
@@ -25,7 +22,7 @@ class Way:
 
     @property
     def way(self) -> "Way":
-        """The way alone, without what was measured for it."""
+        """The way alone, without measurements."""
         return Way(**{field.name: getattr(self, field.name) for field in fields(Way)})
 
 
@@ -38,8 +35,8 @@ class Case(Way):
 
 @dataclass(frozen=True, kw_only=True)
 class Detected:
-    """A concept's feature of a dictionary: its AUROC on the fit sentences, where it was chosen, and
-    on held-out ones against neutral sentences and against those of other concepts.
+    """A concept's feature: its AUROC on the fit sentences, where it was chosen, and on held-out
+    ones against neutral sentences and other concepts'.
     """
 
     concept: str
@@ -51,7 +48,7 @@ class Detected:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionPart:
-    """One dictionary: how it reconstructs, and what it detects."""
+    """One dictionary's reconstruction and detections."""
 
     site: str
     method: str
@@ -63,8 +60,8 @@ class DetectionPart:
 
 @dataclass(frozen=True, kw_only=True)
 class DoseScores:
-    """One strength and sign of a case: the mean on the report prompts (None where the strength was
-    not reached), and each text's score, None where the judge failed.
+    """A strength and sign of a case: the mean on the report prompts (None: not reached), and each
+    text's score (None: the judge failed).
     """
 
     kl: float
@@ -75,8 +72,8 @@ class DoseScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Steered(Case):
-    """A case at the strength that was chosen for it (None where none was reached): its score, the
-    best control's and the margin; `texts` are pairs of prompt and continuation.
+    """A case at its chosen strength (None: none was reached): its score, the best control's and the
+    margin; `texts` are pairs of prompt and continuation.
     """
 
     feature: int
@@ -103,7 +100,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class SteeringPart:
-    """Everything that was steered with at one place, and its controls."""
+    """All cases and controls at one place."""
 
     place: str
     targets: tuple[Steered, ...]
@@ -115,9 +112,7 @@ class SteeringPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Lifted(Case):
-    """A case's likelihood lift and its percentile among random directions; None where the strength
-    was not reached.
-    """
+    """A case's likelihood lift and its percentile among random directions (None: not reached)."""
 
     lift: Score | None
     percentile: float | None
@@ -134,7 +129,7 @@ class LiftPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbed(Case):
-    """What a case does to ordinary text at the strength that was chosen for it."""
+    """What a case does to ordinary text at its chosen strength."""
 
     kl: Score
     perplexity_ratio: Score

@@ -1,6 +1,4 @@
-"""A comparison's result: one row per dictionary, per way of steering, per control and per question;
-written to disk as json, and shown in a notebook.
-"""
+"""A comparison's result: rows of dictionaries, ways of steering, controls and differences."""
 
 import math
 from collections.abc import Mapping
@@ -13,14 +11,12 @@ from interp.studies.comparison.protocol import ResolvedComparison
 from interp.studies.comparison.records import Way
 
 COMPANION_OR_OWN = "companion minus own direction"
-"""The question of differences between the two routes of the same features."""
+"""The question of differences between two routes of the same features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeRow:
-    """The judge: its name, its mean AUROC over the accepted concepts, and the AUROC of each that it
-    refused.
-    """
+    """The judge's name, mean AUROC over the accepted concepts, and AUROC of each refused one."""
 
     name: str
     auroc: Score
@@ -30,8 +26,8 @@ class JudgeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionRow:
-    """A dictionary: what it reconstructs, and how many concepts one of its features detects with an
-    AUROC of at least 0.9; `auroc` is the mean over concepts.
+    """A dictionary: its reconstruction, and how many concepts a feature detects with an AUROC of at
+    least 0.9; `auroc` is the mean over concepts.
     """
 
     site: str
@@ -47,7 +43,7 @@ class DetectionRow:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The mean score over concepts at one strength (nats); None where no concept reached it."""
+    """The mean score over concepts at a strength (nats); None where no concept reached it."""
 
     kl: float
     score: Score | None
@@ -58,8 +54,8 @@ class SteeringRow(Way):
     """A way of steering: means over `n` concepts, None where there is nothing to average.
 
     `report` is the score (0 to 2) at strengths chosen on other prompts, `margin` that minus the
-    best control's; `benign_kl` and `perplexity_ratio` are its side effects on ordinary text,
-    `lift` is in nats a token.
+    best control's; `benign_kl` and `perplexity_ratio` are side effects on ordinary text, `lift` is
+    in nats a token.
     """
 
     n: int
@@ -86,7 +82,7 @@ class ControlRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The paired difference of two ways of steering at one strength (nats), first minus second."""
+    """The paired difference of two ways of steering at a strength (nats), first minus second."""
 
     question: str
     first: Way
@@ -98,7 +94,7 @@ class Difference:
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ComparisonResult:
     """What `compare` found; its fields are the keys of `comparison.json`. `judged` counts
-    judgements, `failed` those of them that the judge failed on.
+    judgements, `failed` those that failed.
 
     Example:
         >>> result = interp.compare(interp.Comparison(sites=("L5.mlp",)), "comparison")

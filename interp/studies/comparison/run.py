@@ -1,4 +1,4 @@
-"""compare(): methods by layers by sizes, resumable, into one table and one page's data."""
+"""compare(): the stages of a comparison, each resumable."""
 
 from pathlib import Path
 
@@ -36,12 +36,12 @@ def compare(
     """Compare decompositions of a language model: what they detect, and how they steer by their own
     directions and by companions.
 
-    Every dictionary is fitted on the fit sentences; each concept's feature is chosen there;
-    detection is scored on held-out sentences. Then, place by place, all dictionaries steer with the
-    same concepts at the same measured strengths, beside random directions and no steering, and the
-    likelihood lift of every direction is set against random directions. The result is written to
-    `folder/comparison.json` and returned. Every part is kept in the folder: a run that was stopped
-    goes on where it was, with the same numbers.
+    Dictionaries are fitted, and each concept's feature chosen, on the fit sentences; detection is
+    scored on held-out ones. Then, place by place, all dictionaries steer with the same concepts at
+    the same measured strengths, beside random directions and no steering; every direction's
+    likelihood lift is compared with random directions'. The result goes to
+    `folder/comparison.json`. The folder keeps every part: a stopped run resumes, with the same
+    numbers.
 
     Raises:
         InputError: a setting does not fit the model, the folder holds another comparison, or the
@@ -56,11 +56,8 @@ def compare(
         >>> result = interp.compare(interp.Comparison(sites=("L5.mlp",)), "comparison")
         >>> [(row.method, row.route, row.report) for row in result.steering]
     """
-    model = require_language_model(
-        load_model(settings.model, progress=progress),
-        settings.model,
-        "comparisons steer language models",
-    )
+    loaded = load_model(settings.model, progress=progress)
+    model = require_language_model(loaded, settings.model, "comparisons steer language models")
     known = _resolved(settings, model)
     parts = Parts.of(folder, known)
     concepts = load_concepts().only(settings.concept_names)
@@ -99,14 +96,11 @@ def compare(
 def _resolved(settings: Comparison, model: TransformerModel) -> ResolvedComparison:
     sites = settings.sites or default_sites(model.n_layers)
     places = settings.places or default_places(model.n_layers)
-    return ResolvedComparison(
-        **vars(settings)
-        | {
-            "sites": tuple(map(model.sites.resolve, sites)),
-            "places": tuple(map(model.sites.resolve, places)),
-            "weight_hash": model.weight_hash,
-        }
-    )
+    resolved = {
+        "sites": tuple(map(model.sites.resolve, sites)),
+        "places": tuple(map(model.sites.resolve, places)),
+    }
+    return ResolvedComparison(**vars(settings) | resolved, weight_hash=model.weight_hash)
 
 
 def _judge(judge: OfflineJudge) -> JudgeRow:
@@ -120,8 +114,6 @@ def _judge(judge: OfflineJudge) -> JudgeRow:
 
 
 def _equal_kl(settings: Comparison) -> float:
-    """The strength at which ways of steering are compared in pairs: the lift's where steering was
-    measured there, else the middle one.
-    """
+    """The strength of paired differences: the lift's if steering used it, else the middle one."""
     strengths = sorted(settings.protocol.strengths)
     return settings.lift.kl if settings.lift.kl in strengths else strengths[len(strengths) // 2]

@@ -1,9 +1,8 @@
-"""The second half of a comparison: steer with every dictionary's features, place by place, natively
-and by companion.
-"""
+"""Steers with every dictionary's features, place by place, natively and by companion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,7 @@ from interp.studies.methods import RANDOM, SUPERVISED
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that is steered with: a concept's feature of a dictionary, natively or by its
-    companion. The case is the key of all its numbers.
-    """
+    """A concept's feature to steer with, natively or by companion; the case is its numbers' key."""
 
     case: Case
     feature: int
@@ -36,11 +33,8 @@ class Entry:
 def choose_concepts(
     found: Sequence[DetectionPart], accepted: Sequence[str], count: int
 ) -> list[str]:
-    """The concepts that the unsupervised dictionaries together tell apart best on the fit
-    sentences, among those the judge accepts.
-
-    One choice for all methods, made without the held-out sentences, so that methods are compared
-    concept by concept.
+    """The accepted concepts that the unsupervised dictionaries together detect best on the fit
+    sentences: one choice for all methods, so that they are compared concept by concept.
     """
     totals: dict[str, list[float]] = {}
     for part in found:
@@ -54,8 +48,7 @@ def choose_concepts(
 def entries_at(
     place: str, found: Mapping[Fit, DetectionPart], concepts: Sequence[str], folder: Path
 ) -> list[Entry]:
-    """What is steered with at a place: dictionaries fitted there by their own directions, those
-    with companions there by these.
+    """Entries at a place: own directions of dictionaries fitted there, companions of others.
 
     A feature that never fires on the fit sentences has no companion and is left out.
     """
@@ -87,9 +80,8 @@ def steering_part(
     bench: Bench, place: str, entries: Sequence[Entry], judge: Judge, parts: Parts
 ) -> SteeringPart:
     """One place's part: every entry's score, margin and texts, and the controls of the place."""
-    return parts.get(
-        f"steering-{place}", SteeringPart, lambda: _steered(bench, place, entries, judge)
-    )
+    make = partial(_steered, bench, place, entries, judge)
+    return parts.get(f"steering-{place}", SteeringPart, make)
 
 
 def _steered(bench: Bench, place: str, entries: Sequence[Entry], judge: Judge) -> SteeringPart:

@@ -1,6 +1,4 @@
-"""From the parts of a comparison to its table: means over concepts with intervals, and paired
-differences at equal strength.
-"""
+"""A comparison's table from its parts: means over concepts, and paired differences at one KL."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -37,9 +35,7 @@ Own = TypeVar("Own", bound=Case)
 
 
 def detection_rows(found: Iterable[DetectionPart], seed: int) -> tuple[DetectionRow, ...]:
-    """One row per dictionary: what it reconstructs and how many concepts one of its features
-    detects.
-    """
+    """One row per dictionary: its reconstruction, and how many concepts a feature detects."""
     return tuple(_detection_row(part, seed) for part in found)
 
 
@@ -84,9 +80,8 @@ def control_rows(places: Iterable[SteeringPart]) -> tuple[ControlRow, ...]:
 
 
 def difference_rows(places: Sequence[SteeringPart], kl: float, seed: int) -> tuple[Difference, ...]:
-    """Paired differences at one KL: companions minus own directions, every unsupervised way minus
-    difference in means at the same place, and semi-NMF minus every other unsupervised method in the
-    same way."""
+    """Paired differences at one KL: companions minus own directions, unsupervised minus difference
+    in means at the same place, and semi-NMF minus other unsupervised methods in the same way."""
     groups = _steered(places)
     return tuple(
         Difference(question=question, first=first, second=second, kl=kl, difference=score)
@@ -96,7 +91,7 @@ def difference_rows(places: Sequence[SteeringPart], kl: float, seed: int) -> tup
 
 
 def _questions(ways: Sequence[Way]) -> Iterator[tuple[Way, Way, str]]:
-    """Which pairs of ways of steering are compared, and what for."""
+    """Pairs of ways of steering, each with its question."""
     for first in ways:
         for second in ways:
             if question := _question(first, second):
@@ -154,7 +149,7 @@ def _steering_row(
 
 
 def _mean(found: Sequence[Score | float | None], seed: int) -> Score | None:
-    """The mean of what is there and finite; None where that is nothing."""
+    """The mean of the finite values; None without any."""
     values = [each.value if isinstance(each, Score) else each for each in found]
     kept = np.array([value for value in values if value is not None], dtype=float)
     kept = kept[np.isfinite(kept)]
@@ -164,9 +159,7 @@ def _mean(found: Sequence[Score | float | None], seed: int) -> Score | None:
 def _difference(
     first: Sequence[Steered], second: Sequence[Steered], kl: float, seed: int
 ) -> Score | None:
-    """The paired difference over the concepts that both have texts for; None where there are
-    none.
-    """
+    """The paired difference over the concepts that both have texts for; None without any."""
     one, other = _by_concept(first, kl), _by_concept(second, kl)
     shared = [concept for concept in one if concept in other]
     if not shared:
@@ -179,9 +172,7 @@ def _difference(
 
 
 def _by_concept(members: Sequence[Steered], kl: float) -> Mapping[str, Float[np.ndarray, " text"]]:
-    """Each concept's text scores at a KL, of the sign that was chosen on the selection prompts; NaN
-    where the judge failed.
-    """
+    """Each concept's text scores at a KL and the chosen sign; NaN where the judge failed."""
     return {
         member.concept: np.array(dose.values, dtype=float)
         for member in members

@@ -1,4 +1,4 @@
-"""The file of companion directions: one matrix per method, and the site where they live."""
+"""The file of companion directions: one matrix per method, and their site."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +17,15 @@ FORMAT = "interp companions 1"
 def save_companions(
     path: str | Path, companions: Mapping[str, Float[Tensor, "feature d_site"]], site: str
 ) -> None:
-    """Write the companion directions of some dictionaries, whole or not at all.
+    """Write companion directions by method, whole or not at all.
 
-    One float32 tensor `[feature, d_site]` per method, under the method's name; the site they live
-    at is in the file's metadata. A row of zeros is a feature without a companion (it never fired).
+    One float32 tensor `[feature, d_site]` per method; the site is in the file's metadata. A row of
+    zeros is a feature without a companion (it never fired).
 
     Args:
-        path: the file; a report folder's is `companions.safetensors`.
+        path: the file; `companions.safetensors` in a report's folder.
         companions: what `interp.companions` gave for each dictionary.
-        site: where all of them live.
+        site: the site of all of them.
 
     Raises:
         InputError: there are none, or a value is not finite.

@@ -1,4 +1,4 @@
-"""What the main job does."""
+"""Settings of the main job."""
 
 from dataclasses import dataclass, field
 from typing import get_args
@@ -13,14 +13,13 @@ from interp.studies.stages import Fitting
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the main job does; the defaults are sized for two CPU cores and five minutes.
+    """Settings of the main job; the defaults take five minutes on two CPU cores.
 
-    `site` and `companion_site` default to a sixth and half of the network's depth, where
-    measurement on the default model put them (benchmarks/layers.py). `texts` are what the
-    dictionaries are fitted on; the shipped concept sentences if left out. `concept_names` restricts
-    the shipped concepts to some of them. With `stability` above 0 every method is fitted again from
-    that many other seeds and on halves of the texts, and every feature says how well it is found
-    again.
+    `site` and `companion_site` default to a sixth and half of the network's depth, measured best on
+    the default model (benchmarks/layers.py). Dictionaries are fitted on `texts`, by default the
+    shipped concept sentences; `concept_names` selects some of the shipped concepts. With
+    `stability` above 0 every method is refitted from that many other seeds and on halves of the
+    texts, to score how well each feature is found again.
     """
 
     model: str = DEFAULT_MODEL
@@ -43,7 +42,7 @@ class Settings:
 
     @property
     def fitting(self) -> Fitting:
-        """What all fits of the job have in common."""
+        """Settings shared by all fits."""
         return Fitting(
             sparsity=self.sparsity,
             coefficient_sparsity=self.coefficient_sparsity,
@@ -52,7 +51,7 @@ class Settings:
 
 
 def default_sites(model: TransformerModel) -> tuple[str, str]:
-    """Where features are found and where companions steer: the MLP at a sixth of the depth, the
-    residual stream at half.
+    """Where features are found (the MLP at a sixth of the depth) and companions steer (the residual
+    stream at half).
     """
     return f"L{model.n_layers // 6}.mlp", f"L{model.n_layers // 2}.resid_post"

@@ -18,8 +18,7 @@ from interp.studies.features.companions import COMPANIONS, save_companions
 
 @dataclass(frozen=True, kw_only=True)
 class MethodRun:
-    """One method's part of a study: its dictionary, how it reconstructs, what it detects, its
-    described features (none of a control).
+    """One method's dictionary, reconstruction, detections and features (none for a control).
 
     `stability`, where it was measured, says which features are found again; `coefficients`, where
     they are known, are those of the study's activations.

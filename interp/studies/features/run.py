@@ -1,6 +1,4 @@
-"""The study of one layer's features: from a pretrained language model to everything a feature
-report shows. One function, stage by stage.
-"""
+"""The study of one layer's features, stage by stage."""
 
 import time
 from collections.abc import Mapping
@@ -220,9 +218,7 @@ def _matches(
 def _hierarchy(
     settings: Settings, acts: Activations, found: Mapping[str, Measured]
 ) -> Hierarchy | None:
-    """The semi-NMF features' directions factored into half as many, and those again: which features
-    belong together.
-    """
+    """The semi-NMF features' directions factored into half as many, and those again."""
     sizes = [settings.features // share for share in (1, 2, 4)]
     sizes = [size for size in sizes if size > 1]
     if "snmf" not in found or len(set(sizes)) < 2:
@@ -239,9 +235,7 @@ def _hierarchy(
 def _stabilities(
     settings: Settings, acts: Activations, found: Mapping[str, Measured]
 ) -> dict[str, Stability]:
-    """How far each method finds its features again, from other seeds and on halves of the texts;
-    empty where that was not asked for.
-    """
+    """How well each method finds its features again; empty unless requested."""
 
     def refit(method: Unsupervised, rows: Any, seed: int) -> Dictionary:
         return settings.fitting.unsupervised(method, rows, settings.features, seed=seed)

@@ -1,4 +1,4 @@
-"""Image runs of the page of learning dynamics, read from the files that training wrote."""
+"""Reads image runs from the files that training wrote."""
 
 import warnings
 from dataclasses import replace
@@ -12,11 +12,10 @@ from interp.testbeds.concepts.run import ConceptRun, load_concept_run
 
 
 def load_image_runs(folder: str | Path) -> list[ConceptRun]:
-    """The runs of a folder, a json file each, by signal and seed; sample sheets `step_*.png` lie in
-    a folder of the file's name.
+    """The runs of a folder (a json file each) by signal and seed, with sample sheets `step_*.png`
+    from the folder of the file's name.
 
-    A run that says it is not finished is left out, with a warning: its last step is no end of
-    watching.
+    An unfinished run is left out, with a warning.
 
     Raises:
         UnavailableError: there is no such folder, or no run in it.

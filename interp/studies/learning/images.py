@@ -1,4 +1,4 @@
-"""The study of image runs: learning times, turns, and lags of prompting behind interventions."""
+"""Image runs: learning times, turns, and lags of prompting behind interventions."""
 
 from collections.abc import Sequence
 
@@ -83,7 +83,7 @@ def correlations(groups: Sequence[SignalResult]) -> dict[str, Score]:
 
 
 def study_variants(runs: Sequence[ConceptRun], rule: LearningRule) -> tuple[VariantResult, ...]:
-    """Runs whose settings differ, each signal's beside the experiment's own."""
+    """Runs with other settings, beside the experiment's own of the same signal."""
     own = main_runs(runs)
     found = []
     for signal, group in by_signal([run for run in runs if run not in own]).items():
@@ -98,12 +98,12 @@ def study_variants(runs: Sequence[ConceptRun], rule: LearningRule) -> tuple[Vari
 def band(
     steps: Sequence[int], rows: Float[np.ndarray, "case step"], *, interval: bool = True
 ) -> Band:
-    """The mean of cases over steps, with its bootstrap 95 % band where there are several."""
+    """The mean of cases over steps, with a bootstrap 95 % band for several."""
     if not interval or len(rows) < 2:
         return Band(tuple(steps), rows.mean(axis=0))
     scores = [bootstrap_mean(column, seed=0, resamples=500) for column in rows.T]
-    low, high = ([score.low for score in scores], [score.high for score in scores])
-    return Band(tuple(steps), rows.mean(axis=0), (np.array(low), np.array(high)))
+    low, high = np.array([(score.low, score.high) for score in scores]).T
+    return Band(tuple(steps), rows.mean(axis=0), (low, high))
 
 
 def _gathered(

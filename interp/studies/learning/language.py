@@ -1,6 +1,4 @@
-"""The study of a language model's run: onsets of its concepts, prompted and steered, with intervals
-over prompts.
-"""
+"""A language model's run: onsets of its concepts, prompted and steered, with intervals."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,13 +19,13 @@ from interp.studies.learning.result import (
 )
 
 BANDED: tuple[Arm, ...] = ("naive", "own", "random")
-"""The curves that have an interval: all of them would hide each other."""
+"""The curves drawn with an interval; more would hide each other."""
 
 
 def study_language(run: LanguageRun, rule: LearningRule) -> LanguageResult:
-    """When each concept comes when prompted for, and when it can be brought about.
+    """When prompting first elicits each concept, and when steering does.
 
-    Cost: 200 resamples of prompts a concept and arm, some seconds.
+    Cost: 200 resamples of prompts per concept and arm, some seconds.
 
     Example:
         >>> study_language(LanguageRun(track), LearningRule()).concept("place").prompted
@@ -45,8 +43,7 @@ def prompt_onset(
     seed: int = 0,
     resamples: int = 200,
 ) -> Onset:
-    """When the mean over questions is learned, with the ends of a 95 % bootstrap interval over
-    questions.
+    """When the mean over questions is learned, with a 95 % bootstrap interval over questions.
 
     Example:
         >>> at, low, high = prompt_onset(track.steps, concept.naive, LearningRule())
@@ -66,10 +63,8 @@ def prompt_onset(
 
 def _concept(track: LanguageTrack, concept: ConceptTrack, rule: LearningRule) -> ConceptResult:
     arms = [arm for arm in STEERED if arm in concept.steered]
-    values: Mapping[Arm, np.ndarray] = {
-        "naive": concept.naive,
-        **{arm: concept.arm(arm) for arm in arms},
-    }
+    values: Mapping[Arm, np.ndarray]
+    values = {"naive": concept.naive, **{arm: concept.arm(arm) for arm in arms}}
     onsets = {arm: prompt_onset(track.steps, one, rule) for arm, one in values.items()}
     likelier = {
         arm: prompt_onset(track.steps, (one > 0.5).astype(float), rule)
@@ -89,11 +84,11 @@ def _concept(track: LanguageTrack, concept: ConceptTrack, rule: LearningRule) ->
 
 
 def _planes(run: LanguageRun) -> tuple[Plane, ...]:
-    """Concepts two by two, as shares of the right continuation."""
+    """Pairs of concepts, as shares of the right continuation."""
     concepts = run.track.concepts
     return tuple(
         Plane(
-            axes=(f"“{first.name}”, asked", f"“{second.name}”, asked"),
+            axes=(f"“{first.name}”, prompted", f"“{second.name}”, prompted"),
             steps=[run.track.steps],
             ways=[np.stack([first.naive.mean(axis=1), second.naive.mean(axis=1)], axis=1)],
             turns=[None],

@@ -1,4 +1,4 @@
-"""What counts as learned, and how a language model is followed over its checkpoints."""
+"""Settings of the studies of learning."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ FOR_GOOD = LearningRule(for_good=True)
 class LearningProtocol:
     """Settings of `study_shapes` and `study_language_model`.
 
-    `site` is where a language model is steered, `feature_site` where its features are followed
-    (neurons), `features` how many at each checkpoint, and `prompts` how many of each concept.
+    A language model is steered at `site`; `features` features per checkpoint are followed at
+    `feature_site` (neurons), with `prompts` prompts per concept.
 
     Raises:
         InputError: a count below 1.

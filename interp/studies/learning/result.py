@@ -1,6 +1,4 @@
-"""What a study of learning dynamics finds: of image runs signal by signal, of a language model
-concept by concept.
-"""
+"""Results of learning dynamics: of image runs by signal, of a language model by concept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ STEERED: tuple[Arm, ...] = ("own", "transported", "final", "random")
 
 
 class Onset(NamedTuple):
-    """When something begins to work, with the ends of its 95 % interval over prompts."""
+    """When something begins to work, with its 95 % interval over prompts."""
 
     at: LearningTime
     low: LearningTime
@@ -34,7 +32,7 @@ class Onset(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A mean over steps, with the ends of its 95 % interval over cases where one was measured."""
+    """A mean over steps, with its 95 % interval over cases if measured."""
 
     steps: tuple[int, ...]
     mean: Float[np.ndarray, " step"]
@@ -43,10 +41,10 @@ class Band:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plane:
-    """Ways of one group of runs through a plane of concept space.
+    """Trajectories of a group of runs through a plane of concept space.
 
-    `ways[run] [checkpoint, 2]` at `steps[run]`; `turns[run]` is a turn that was found, or None.
-    `corners` names the plane's corners, from (0, 0) over (1, 0) and (0, 1) to (1, 1).
+    `ways[run] [checkpoint, 2]` at `steps[run]`; `turns[run]` is the turn found, or None. `corners`
+    names (0, 0), (1, 0), (0, 1) and (1, 1).
     """
 
     axes: tuple[str, str]
@@ -58,12 +56,12 @@ class Plane:
 
     @property
     def grid(self) -> list[int]:
-        """Every step at which some run was looked at."""
+        """Every step at which some run was measured."""
         return sorted({step for steps in self.steps for step in steps})
 
     @cached_property
     def mean(self) -> Float[np.ndarray, "checkpoint 2"]:
-        """The mean way on `grid`; a run that stopped early stays where it was."""
+        """The mean trajectory on `grid`; a run that stopped early keeps its last point."""
         sides = [[way[:, axis] for way in self.ways] for axis in (0, 1)]
         return np.stack([mean_curve(self.grid, self.steps, side) for side in sides], axis=1)
 
@@ -72,9 +70,9 @@ class Plane:
 class ArmResult:
     """An intervention on the runs of one signal.
 
-    It works from `best` on at the best factor of each checkpoint, from `fixed` on at the one
-    `factor` that all runs share (None: there is none). `lag` is by how much prompting is later;
-    None where no run reached either. `curve` is the joint accuracy over steps at the best factor.
+    It works from `best` on at each checkpoint's best factor, from `fixed` on at the one `factor`
+    that all runs share (None: there is none). `lag` is how much later prompting works (None: no run
+    reached either). `curve` is the joint accuracy over steps at the best factor.
     """
 
     arm: str
@@ -87,10 +85,10 @@ class ArmResult:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TurnShare:
-    """How many trajectories turn, of those that are long enough to tell.
+    """How many trajectories turn, of the `n` that are long enough to tell.
 
-    `before` and `after` are the median headings in degrees of those that do, and `by_chance` the
-    mean share of straight ways with a turn as large; None where none does.
+    `before` and `after` are their median headings in degrees, `by_chance` the mean share of
+    straight trajectories with a turn as large; None where none turns.
     """
 
     found: int
@@ -104,10 +102,10 @@ class TurnShare:
 class SignalResult:
     """The runs of one signal.
 
-    `learned[measure]` are the runs' own times, `typical[measure]` their median; `prompted` is when
-    the held-out class comes when prompted for. `naive` is its accuracy over steps, `seen` that of
-    the seen classes. `over_random` says how often the main intervention works before random shifts
-    do; None without either, or where no run reached either.
+    `learned[measure]` are the runs' times, `typical[measure]` their median; from `prompted` on
+    prompting gives the held-out class. `naive` is its accuracy over steps, `seen` that of the seen
+    classes. `over_random` is how often the main intervention works before random shifts do (None
+    without both, or where no run reached either).
     """
 
     signal: float
@@ -129,7 +127,7 @@ class SignalResult:
 
     @property
     def main(self) -> ArmResult | None:
-        """The intervention that verdicts speak of."""
+        """The intervention that verdicts are about."""
         name = main_arm([arm.arm for arm in self.arms])
         return None if name is None else self.arm(name)
 
@@ -140,8 +138,8 @@ class SignalResult:
 
 @dataclass(frozen=True, eq=False)
 class VariantResult:
-    """Runs of one signal whose settings differ, or (`variant` is None) the experiment's own beside
-    them; `typical` is empty where there are none.
+    """Runs of one signal with other settings, or (`variant` None) the experiment's own; `typical`
+    is empty without any.
     """
 
     signal: float
@@ -151,8 +149,8 @@ class VariantResult:
 
 @dataclass(frozen=True, eq=False)
 class LanguageRun:
-    """A language model's run: its concepts' track and, where they were followed, its features and
-    those that detect a concept.
+    """A language model's run: its concepts' track and, if followed, its features and those that
+    detect a concept.
 
     Example:
         >>> LanguageRun(track_language(...), *track_features(...), name="tiny GPT-2")
@@ -168,10 +166,10 @@ class LanguageRun:
 class ConceptResult:
     """One concept of a language model.
 
-    It comes when prompted for from `prompted` on, and when steered from `elicited[arm]` on (at the
-    best factor); `likelier` are the same onsets (of prompting under `naive`) of being likelier than
-    the foil. `curves[arm]` are the shares of the right continuation over steps, that of prompting
-    under `naive`; `shifts[arm]` changes of its log-probability at the last checkpoint.
+    Prompting elicits it from `prompted` on, steering from `elicited[arm]` on (at the best factor);
+    `likelier` are onsets of being likelier than the foil. `curves[arm]` are shares of the right
+    continuation over steps; in both, `naive` is prompting. `shifts[arm]` are changes of its
+    log-probability at the last checkpoint.
     """
 
     name: str
@@ -182,8 +180,8 @@ class ConceptResult:
     shifts: Mapping[Arm, Score]
 
     def sooner(self, arm: Arm) -> bool:
-        """Whether an arm brings the concept about clearly earlier: the interval of its onset ends
-        before that of prompting begins.
+        """Whether an arm elicits the concept clearly earlier: its onset's interval ends before that
+        of prompting begins.
         """
         onset = self.elicited.get(arm)
         return onset is not None and onset.high.ordered < self.prompted.low.ordered
@@ -191,7 +189,7 @@ class ConceptResult:
 
 @dataclass(frozen=True, eq=False)
 class LanguageResult:
-    """A language model's run with its onsets; `planes` are its ways, two concepts at a time."""
+    """A language model's run with its onsets; `planes` has a plane per pair of concepts."""
 
     run: LanguageRun
     concepts: tuple[ConceptResult, ...]
@@ -204,11 +202,11 @@ class LanguageResult:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LearningResult:
-    """When each concept was learned, how runs turned, and from when on it could be elicited.
+    """When each concept was learned, how runs turned, and when it could first be elicited.
 
-    `signals` are of the experiment's own runs, the weakest first; `arms` the interventions that all
-    of them have. `correlations[measure]` say how much sooner a stronger signal is learned (with
-    two signals or more).
+    `signals` are of the experiment's own runs, the weakest first; `arms` are interventions that all
+    have. `correlations[measure]` say how much sooner a stronger signal is learned (for two or
+    more).
     """
 
     rule: LearningRule
@@ -235,7 +233,7 @@ def is_random(arm: str) -> bool:
 
 
 def main_arm(arms: Sequence[str]) -> str | None:
-    """The intervention that verdicts speak of: the linear shift where there is one."""
+    """The intervention that verdicts are about: the linear shift if there is one."""
     real = [arm for arm in arms if not is_random(arm)]
     return "linear" if "linear" in real else next(iter(real), None)
 

@@ -1,4 +1,4 @@
-"""The study of learning dynamics: of runs that are at hand, or of folders of them."""
+"""Studies of learning dynamics, of runs in memory or in folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def study_learning(
     language: LanguageRun | None = None,
     rule: LearningRule = learning.RULE,
 ) -> LearningResult:
-    """Learning times, turns, and from when on each concept could be elicited.
+    """Learning times, turns, and when each concept could first be elicited.
 
     Args:
         runs: of the shapes experiment (`load_image_runs`); none for a language model alone.
@@ -62,7 +62,7 @@ def study_shapes(
     *,
     progress: Progress = silent,
 ) -> LearningResult:
-    """The study of a folder of runs of the shapes experiment, with samples of kept checkpoints.
+    """Study a folder of runs of the shapes experiment, with samples of kept checkpoints.
 
     Args:
         folder: what `train_concepts` wrote; the shipped runs if left out.
@@ -85,16 +85,16 @@ def study_language_model(
     shapes: str | Path | None = None,
     progress: Progress = silent,
 ) -> LearningResult:
-    """The study of a tiny language model's run: its concepts and features are followed over all
-    checkpoints, and it is steered at each.
+    """Follow a tiny language model's concepts and features over its checkpoints, and steer it at
+    each.
 
     Args:
         folder: what `train_tiny_language` wrote; the shipped run if left out.
-        shapes: a folder of runs of the shapes experiment that are studied beside it.
+        shapes: a folder of runs of the shapes experiment to study too.
 
     Raises:
         UnavailableError: a file of the run is missing; the message names it.
-        InputError: a concept that the last checkpoint cannot be seen to know.
+        InputError: the last checkpoint does not show that it knows a concept.
 
     Cost: two or three minutes for 25 checkpoints.
 

@@ -1,6 +1,4 @@
-"""Pictures for the slider of the page of learning dynamics: what a run's kept checkpoints make when
-prompted, and when shifted.
-"""
+"""Sample images of a run's kept checkpoints, prompted and shifted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,13 +23,12 @@ GAP = 1
 def with_samples(
     runs: Sequence[ConceptRun], *, images: int = 8, progress: Progress = silent
 ) -> list[ConceptRun]:
-    """The runs; of those that kept their checkpoints, the one of the strongest signal has a sheet
-    for each: the page's slider shows them.
+    """The runs; of those with checkpoints, the one of the strongest signal gets a sheet for each.
 
     Raises:
         UnavailableError: a checkpoint cannot be read.
 
-    Cost: sampling `2 · images` images a checkpoint; 3 seconds for 34 on a slow core.
+    Cost: `2 · images` images per checkpoint; 3 seconds for 34 on a slow core.
 
     Example:
         >>> study_learning(with_samples(load_image_runs("data/dynamics/shapes")))
@@ -56,8 +53,8 @@ def with_samples(
 def sample_sheet(
     path: Path, signals: ConceptSignals, *, images: int = 8, seed: int = 0
 ) -> UInt8[np.ndarray, "down across 3"]:
-    """Images of a checkpoint from the same noise: prompted for the held-out class above, with the
-    colour's linear shift (2×) below.
+    """Images of a checkpoint from the same noise: prompted for the held-out class above, with twice
+    the colour's linear shift below.
 
     Raises:
         UnavailableError: the checkpoint cannot be read.
@@ -66,10 +63,10 @@ def sample_sheet(
     prompted, red, blue = network.embed(
         torch.stack([signals.prompt(index) for index in (HELD_OUT, RED_LARGE, BLUE_LARGE)])
     )
-    told = torch.stack([prompted, prompted + FACTOR * (blue - red)])
+    conditions = torch.stack([prompted, prompted + FACTOR * (blue - red)])
     made = sample_images(
         network,
-        repeat(told, "row width -> (row image) width", image=images),
+        repeat(conditions, "row width -> (row image) width", image=images),
         repeat(starting_noise(images, seed=seed), "image c y x -> (row image) c y x", row=2),
     )
     pixels = rearrange(((made + 1) * 127.5).round().to(torch.uint8), "image c y x -> image y x c")

@@ -1,4 +1,4 @@
-"""PathsProtocol: how a task's graph is found and judged."""
+"""Settings of the study of a task's paths."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -14,15 +14,15 @@ RANKING: tuple[str, ...] = tuple(name for name in get_args(Method) if name not i
 """Methods that give every edge an effect."""
 
 WHOLE_VALUES = ("resample", "mean", "zero")
-"""Values that replace all of a contribution."""
+"""Replacements for a whole contribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathsProtocol:
     """How a task's graph is found and judged.
 
-    The graph of the first of `methods` is shown and checked; the others' faithfulness is drawn
-    beside it. `examples` serve for finding, `judged` others for judging. `top` strongest and
+    The first method's graph is displayed and checked, the others' faithfulness drawn beside it.
+    The graph is found on `examples` examples, judged on `judged` others. The `top` strongest and
     `random` further edges are measured; `orders` random graphs are the control.
     """
 

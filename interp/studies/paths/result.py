@@ -1,6 +1,4 @@
-"""PathsResult: a graph with everything that was measured to judge it, as the page and the command
-line show it.
-"""
+"""PathsResult: a task's graph and all measurements that judge it."""
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
@@ -21,12 +19,11 @@ from interp.core.display.scores import score_table
 
 @dataclass(frozen=True, kw_only=True)
 class PathsResult:
-    """What one run on one task found: the graph, how well the model does the task, and the graph's
-    judgements.
+    """A task's graph, its checks, and how well the model does the task.
 
-    `task` is the task's name, `accuracy` the model's on it (None where there is no right answer),
-    `items` the examples' texts. `others` are faithfulness curves of other methods on the same
-    examples, drawn beside the graph's own. What was not measured is None.
+    `accuracy` is the model's on `task` (None without a right answer), `items` the examples' texts,
+    `others` faithfulness curves of other methods on the same examples. What was not measured is
+    None.
     """
 
     graph: CausalGraph
@@ -64,30 +61,18 @@ class PathsResult:
         return element("div", shown, Html(self.graph._repr_html_()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the graph's arrays (`interp.causal.graph.export.to_json` holds these) as
+        """Everything but the graph's arrays (for those, `interp.causal.graph.export.to_json`) as
         json-ready values; NaN becomes None.
         """
-        own = (
-            "task",
-            "accuracy",
-            "faithfulness",
-            "others",
-            "checked",
-            "stability",
-            "sufficiency",
-            "items",
-        )
-        about = {
+        own = ["task", "accuracy", "faithfulness", "others"]
+        own += ["checked", "stability", "sufficiency", "items"]
+        return {
             "method": self.graph.method,
             "value": self.graph.value,
             "metric": self.graph.metric,
             "edges": len(self.graph.edges),
-        }
-        return (
-            about
-            | {"provenance": self.graph.provenance.to_dict()}
-            | {name: _plain(getattr(self, name)) for name in own}
-        )
+            "provenance": self.graph.provenance.to_dict(),
+        } | {name: _plain(getattr(self, name)) for name in own}
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,6 @@
-"""A task's graph from beginning to end: found on some examples, judged on others."""
+"""A task's graph, found on some examples and judged on others."""
 
 import warnings
-from collections.abc import Sequence
 
 from interp.causal.checks.faithfulness import faithfulness
 from interp.causal.checks.prediction_check import prediction_check
@@ -18,7 +17,7 @@ from interp.studies.paths.protocol import PathsProtocol
 from interp.studies.paths.result import PathsResult
 
 ABLE = 0.75
-"""The accuracy below which a warning says that the model does not do the task."""
+"""The accuracy below which the model does not do the task, and a warning says so."""
 
 
 def trace_task(
@@ -30,16 +29,16 @@ def trace_task(
 ) -> PathsResult:
     """Which edges of a language model carry a task, and whether that is right.
 
-    The first `protocol.examples` examples serve for finding the graph, the next `protocol.judged`
-    for judging it: faithfulness beside random graphs, with only the graph and without it, predicted
-    against measured effects. A model that cannot do the task warns with its accuracy
-    (`TaskWarning`).
+    The graph is found on the first `protocol.examples` examples and judged on the next
+    `protocol.judged`: faithfulness against random graphs, only the graph and all but the graph,
+    predicted against measured effects. If the model cannot do the task, a `TaskWarning` gives its
+    accuracy.
 
     Raises:
-        InputError: there are too few examples that fit the tokenizer, or the metric is constant.
+        InputError: too few examples fit the tokenizer, or the metric is constant.
 
-    Cost: on SmolLM2-135M with the defaults some minutes on two cores; most of it for faithfulness
-    and for measuring edges.
+    Cost: some minutes on two cores for SmolLM2-135M with the defaults, mostly for faithfulness and
+    for measuring edges.
 
     Example:
         >>> result = trace_task(model, interp.corpus.task("indirect-object", n=40))
@@ -107,15 +106,16 @@ def trace_task(
 
 
 def _parts(ready: Resolved, protocol: PathsProtocol) -> tuple[Resolved, Resolved]:
-    """The examples for finding the graph, and those for judging it."""
+    """The examples to find the graph on, and those to judge it on."""
     needed = protocol.examples + protocol.judged
     if len(ready) < needed:
         raise InputError(
             f"{len(ready)} examples of {ready.task.name} fit this tokenizer ({len(ready.dropped)} "
-            f"do not), {needed} are needed; give more, or ask for fewer examples"
+            f"do not), {needed} are needed; give more, or request fewer"
         )
-    return _some(ready, range(protocol.examples)), _some(ready, range(protocol.examples, needed))
+    rows = list(range(needed))
+    return _some(ready, rows[: protocol.examples]), _some(ready, rows[protocol.examples :])
 
 
-def _some(ready: Resolved, rows: Sequence[int]) -> Resolved:
-    return Resolved(ready.task.take(list(rows)), ready.right[list(rows)], ready.wrong[list(rows)])
+def _some(ready: Resolved, rows: list[int]) -> Resolved:
+    return Resolved(ready.task.take(rows), ready.right[rows], ready.wrong[rows])
