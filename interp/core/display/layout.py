@@ -1,6 +1,4 @@
-"""Where the parts of a graph are drawn, in a notebook as on a page: a column for every layer, rows
-such that no two names overlap and edges run level.
-"""
+"""Layout of a drawn graph: a column per layer, no overlapping names, edges as level as can be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,20 +7,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 LETTER, GAP = 6.6, 14.0
-"""Pixels of a letter of a label, and between two labels of one row."""
+"""Pixels per letter of a label, and between two labels of a row."""
 
 WIDTH = 1060.0
 SWEEPS = 6
 CROSSED = 1.5
-"""What it costs, in rows, that an edge runs through a part that it does not belong to, less than
-`CLOSE` rows from it.
-"""
+"""Cost, in rows, of an edge passing within `CLOSE` rows of a part that is not its own."""
 
 CLOSE = 0.45
 
 
 def columns(layers: Mapping[str, int]) -> dict[str, float]:
-    """The column of every part, 0 to 1: layers of which nothing is drawn take no room."""
+    """The column of every part, 0 to 1; layers with nothing drawn take no room."""
     used = sorted(set(layers.values()))
     return {name: used.index(layer) / max(1, len(used) - 1) for name, layer in layers.items()}
 
@@ -33,11 +29,11 @@ def rows(
     weights: Float[np.ndarray, " edge"],
     across: Mapping[str, float] | None = None,
 ) -> dict[str, int]:
-    """The row of every part, 0 in the middle: as near as possible to the parts it is connected
-    with, beside no overlapping label.
+    """The row of every part, 0 in the middle: as near as possible to its neighbours, with no
+    overlapping labels.
 
-    `across` says where columns stand, in pixels; evenly over `WIDTH` where nothing is given. Parts
-    are placed from left to right and then moved a few times, each to the best free row. Cost:
+    `across` are the parts' x positions in pixels (default: columns evenly over `WIDTH`). Parts are
+    placed from left to right and then moved a few times, each to the best free row. Cost:
     sweeps × parts × rows × edges.
 
     Example:
@@ -73,9 +69,7 @@ def _best_row(
     ends: Int[np.ndarray, "edge 2"],
     heavy: Float[np.ndarray, " edge"],
 ) -> int:
-    """The free row with the least distance to neighbours, edges that run through parts, and
-    distance from the middle.
-    """
+    """The free row with the least cost: distance to neighbours and middle, edges through parts."""
     taken = {
         row for other, row in placed.items() if abs(x[other] - x[part]) < half[other] + half[part]
     }
@@ -115,7 +109,7 @@ def _crossings(
     placed: Mapping[int, int],
     x: Float[np.ndarray, " part"],
 ) -> Float[np.ndarray, " row"]:
-    """How many other parts the edge to a neighbour would run through, from every free row."""
+    """How many other parts the edge to a neighbour would cross, from every free row."""
     between = [
         other
         for other in others
@@ -129,7 +123,7 @@ def _crossings(
 
 
 def _bend(share: Float[np.ndarray, " part"] | float) -> Any:
-    """How far an edge has risen after a share of its way: level at both ends."""
+    """How far an edge has risen after a share of its way (smoothstep: level at both ends)."""
     return share * share * (3 - 2 * share)
 
 
