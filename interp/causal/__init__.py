@@ -1,6 +1,4 @@
-"""Which edges and paths carry an effect: direct path patching, its estimates, and what checks
-them.
-"""
+"""Which edges and paths carry an effect: direct path patching, its estimates and their checks."""
 
 from interp.causal.checks.faithfulness import Faithfulness, faithfulness
 from interp.causal.checks.prediction_check import PredictionCheck, prediction_check
@@ -90,14 +88,5 @@ __all__ = [
 
 __getattr__ = forwarding(
     __name__,
-    {
-        **dict.fromkeys(
-            (
-                "PathsProtocol",
-                "PathsResult",
-                "trace_task",
-            ),
-            "interp.studies.paths",
-        ),
-    },
+    dict.fromkeys(("PathsProtocol", "PathsResult", "trace_task"), "interp.studies.paths"),
 )

@@ -1,6 +1,4 @@
-"""Faithfulness: how much of a behaviour is left when only the strongest edges are, beside random
-edges. MIB's CPR and CMD.
-"""
+"""Faithfulness: how much of a behaviour the strongest edges alone preserve (MIB's CPR and CMD)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +28,9 @@ class Faithfulness:
 
     `curve` holds f with its interval over examples and, as control, the mean of random graphs with
     as many edges per layer; `random_curve` those with their own interval. `cpr = ∫ f` (large is
-    good; not bounded by 1, because leaving out what works against a behaviour lifts it),
-    `cmd = ∫ |1 − f|` (small is good), each with the random graphs' as control. `edges` says how
-    many edges were left of each share after those on no path were taken out. `clean` and `replaced`
-    are m(full) and m(∅).
+    good; it can exceed 1, where edges that work against the behaviour are left out),
+    `cmd = ∫ |1 − f|` (small is good), each with that of random graphs as control. `edges` counts
+    each share's edges after pruning. `clean` and `replaced` are m(full) and m(∅).
     """
 
     fractions: Float[np.ndarray, " k"]
@@ -62,14 +59,12 @@ class Faithfulness:
 
     @property
     def beats_random(self) -> bool:
-        """Whether the CMD's whole interval lies below that of random graphs with as many edges per
-        layer.
-        """
+        """Whether the CMD's whole interval lies below that of random graphs."""
         return self.cmd.high < self.random_cmd.low
 
     @property
     def verdict(self) -> str:
-        """What that says, in words."""
+        """`beats_random` in words."""
         return (
             f"{'' if self.beats_random else 'not clearly '}more faithful than random graphs "
             "with as many edges per layer"
@@ -148,16 +143,16 @@ def faithfulness(
 
     Edges are ordered by |effect|; without `absolute` by how far replacing them moves the metric
     from its clean towards its replaced value, so that edges that work against the behaviour come
-    last (MIB's choice for CPR). `prune` takes out, before each measurement, kept edges on no path
-    from the inputs to the output. `examples` should be others than those the graph was found on, of
-    the same value.
+    last (MIB's choice for CPR). `prune` removes, before each measurement, kept edges on no path
+    from the inputs to the output. `examples` should be held out from the search, with the same
+    value.
 
     Raises:
         InputError: the metric is constant, no path leads from inputs to output, the graph is of
             another network or value, or `random` is 0.
 
-    Cost: `len(fractions) · (1 + random)` forward passes over the examples; shares that hold all
-    edges or none cost one.
+    Cost: `len(fractions) · (1 + random)` forward passes over the examples; the full and the empty
+    graph run once.
 
     Example:
         >>> judged = faithfulness(wiring, examples, metric, graph)
@@ -171,7 +166,7 @@ def faithfulness(
     )
     if prune:
         families = [[on_paths(graph, kept) for kept in family] for family in families]
-    # Measured in one go with their ends: a graph that occurs twice is run once.
+    # One call, with the ends: a graph that occurs twice is run once.
     everything = np.ones(len(graph.edges), dtype=bool)
     masks = [everything, ~everything, *(kept for family in families for kept in family)]
     measured = readings(wiring, examples, masks, [metric], progress=progress)[0]
@@ -203,8 +198,8 @@ def faithfulness(
 
 
 def share_of(graph: CausalGraph, share: float) -> int:
-    """How many edges a share of all is."""
-    # Not one less where a product just misses a whole number, as 0.29 · 100 does.
+    """The number of edges in a share of all."""
+    # 1e-9 because a product may just miss a whole number, as 0.29 · 100 does.
     return int(len(graph.edges) * share + 1e-9)
 
 

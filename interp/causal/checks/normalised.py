@@ -20,12 +20,12 @@ OVER_BOTH = "bootstrap 95% over examples and random graphs"
 
 @dataclass(frozen=True, kw_only=True)
 class Normalised:
-    """`f = (m(graph) − m(∅)) / (m(full) − m(∅))`, a ratio of means over examples, of graphs and of
-    random ones beside them.
+    """`f = (m(graph) − m(∅)) / (m(full) − m(∅))`, a ratio of means over examples, of graphs and
+    random graphs.
 
     `clean [example]` is the metric with nothing replaced, `replaced` with everything;
-    `own [graph, example]` and `random [order, graph, example]` what was measured in between.
-    Intervals resample examples (the same for numerator, denominator and all graphs) and, of random
+    `own [graph, example]` and `random [order, graph, example]` the measurements in between.
+    Intervals resample examples (the same for numerator, denominator and all graphs) and, for random
     graphs, orders too.
 
     Raises:
@@ -49,7 +49,7 @@ class Normalised:
 
     @cached_property
     def _weights(self) -> Float[np.ndarray, "resample example"]:
-        """All examples alike, then resamples of them."""
+        """Equal weights first, then resamples."""
         n = len(self.clean)
         drawn = (
             np.random.default_rng(self.seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
@@ -75,7 +75,7 @@ class Normalised:
 
     @cached_property
     def shares(self) -> Float[np.ndarray, "resample graph"]:
-        """f of every graph: first of all examples, then of resamples."""
+        """f of every graph: first over all examples, then over resamples."""
         return self._shares(self.own)
 
     @cached_property
@@ -99,8 +99,8 @@ class Normalised:
     def area(
         self, fractions: Float[np.ndarray, " graph"], *, distance: bool
     ) -> tuple[Score, Score]:
-        """The area under the curve, or between it and 1 (`distance`): of the graphs and, as the
-        mean over orders, of random ones.
+        """The area under the curve, or between it and 1 (`distance`): of the graphs, and the mean
+        over orders of random ones.
         """
         pick = 1 if distance else 0
         by_order = areas(fractions, self.random_shares)[pick]
@@ -124,8 +124,8 @@ class Normalised:
 def areas(
     fractions: Float[np.ndarray, " graph"], shares: Float[np.ndarray, "*curves graph"]
 ) -> tuple[Float[np.ndarray, "*curves"], Float[np.ndarray, "*curves"]]:
-    """`CPR = ∫ f` and `CMD = ∫ |1 − f|` over the fractions, by linear trapezoids between the points
-    (Mueller et al. 2025, MIB).
+    """`CPR = ∫ f` and `CMD = ∫ |1 − f|` over the fractions, by trapezoids (Mueller et al. 2025,
+    MIB).
 
     Example:
         >>> areas(np.array([0.0, 1.0]), np.array([0.0, 1.0]))

@@ -1,6 +1,4 @@
-"""Predicted against measured: an attribution is believed where the intervention that it predicts
-has been carried out.
-"""
+"""Predicted against measured effects: an attribution checked by the interventions it predicts."""
 
 from dataclasses import dataclass
 
@@ -26,12 +24,12 @@ INTERVAL = "bootstrap 95% over edges"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionCheck:
-    """Edges whose effect was predicted and then measured: the strongest (`is_top`) and a random
-    sample of the rest.
+    """Predicted and measured effects of the strongest edges (`is_top`) and a random sample of the
+    rest.
 
     `spearman` and `pearson` are the correlations of predictions with the measured means over these
     edges, `among_top` and `among_random` the rank correlation within either group (None with fewer
-    than three). Controls are the mean |correlation| of predictions dealt to edges at random.
+    than three). Controls are the mean |correlation| of permuted predictions.
     `names`, `predicted` and `measured` (with intervals over examples) are the table, the strongest
     first.
     """
@@ -72,7 +70,7 @@ class PredictionCheck:
         body = score_table(
             ("", "correlation"),
             groups,
-            about="Predicted with measured effects; control: dealt to edges at random",
+            about="Predicted with measured effects; control: predictions permuted",
         )
         about = [
             ("method", self.method),
@@ -118,17 +116,17 @@ def prediction_check(
     seed: int = 0,
     progress: Progress = silent,
 ) -> PredictionCheck:
-    """Carry out, on its own, the replacement of each of the `top` strongest edges and of `random`
-    others, and compare with the prediction.
+    """Replace each of the `top` strongest edges and of `random` others alone, and compare with the
+    prediction.
 
-    Both numbers are lowered to what the network has. `examples` are of the graph's replacement
+    Both numbers are capped at what the network has. `examples` are of the graph's replacement
     value.
 
     Raises:
         InputError: fewer than three edges are left to compare, or the graph is of another network
             or value.
 
-    Cost: that of exact patching of `top + random` edges.
+    Cost: exact patching of `top + random` edges.
 
     Example:
         >>> print(prediction_check(wiring, examples, metric, graph))
@@ -175,16 +173,17 @@ def correlation(
     """Pearson's correlation, of ranks (Spearman's) or of the values, with a bootstrap interval over
     edges; NaN where one side is constant.
 
-    The control is the mean of |correlation| when predictions are dealt to the edges at random: what
-    chance alone reaches.
+    The control is the mean |correlation| of permuted predictions: what chance alone reaches.
     """
     generator = np.random.default_rng(seed)
     n = len(predicted)
     drawn = generator.integers(0, n, (RESAMPLES, n))
-    dealt = np.argsort(generator.random((RESAMPLES, n)), axis=1)
+    permuted = np.argsort(generator.random((RESAMPLES, n)), axis=1)
     own = float(_correlations(predicted[None], measured[None], ranks)[0])
     draws = _correlations(predicted[drawn], measured[drawn], ranks)
-    chance = np.abs(_correlations(predicted[dealt], np.broadcast_to(measured, dealt.shape), ranks))
+    chance = np.abs(
+        _correlations(predicted[permuted], np.broadcast_to(measured, permuted.shape), ranks)
+    )
     return Score.of_draws(
         own,
         draws[np.isfinite(draws)],
@@ -210,7 +209,7 @@ def _correlations(
 def _sample(
     graph: CausalGraph, top: int, random: int, seed: int
 ) -> tuple[Int[np.ndarray, " edge"], Bool[np.ndarray, " edge"]]:
-    """The strongest edges and some of the others, each group in order of strength."""
+    """The strongest edges and a random sample of the others, each group by strength."""
     if top < 0 or random < 0 or min(top + random, len(graph.edges)) < 3:
         raise InputError(
             f"{top} strongest and {random} random of {len(graph.edges)} edges; at least 3 edges "

@@ -1,6 +1,4 @@
-"""Stability: how much of a graph is found again on other examples and with other seeds, beside what
-chance gives.
-"""
+"""Stability: the overlap of graphs found on other examples or with other seeds, beside chance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +28,8 @@ class Stability:
     many edges per layer.
 
     `halves` compares disjoint halves of the examples, over `splits` random splits; `seeds` graphs
-    of other seeds, where some were given. Splits share examples, so the interval tells how sure the
-    mean is, not how other examples would do. `edges` is the mean size.
+    of other seeds, if given. Splits share examples, so the interval is the mean's, not one for
+    other examples. `edges` is the mean size.
     """
 
     halves: Score
@@ -72,11 +70,10 @@ def stability(
     others: Sequence[CausalGraph] = (),
     seed: int = 0,
 ) -> Stability:
-    """Find the graph on random halves of the examples and compare; `others` are graphs of other
-    seeds, which are compared pair by pair.
+    """Find the graph on random halves of the examples and compare; `others`, graphs of other seeds,
+    are compared pair by pair.
 
-    A graph is its `count` strongest edges; without a count those its method kept, or the strongest
-    5 %.
+    A graph is its `count` strongest edges; by default those its method kept, or the strongest 5 %.
 
     Raises:
         InputError: there are fewer than two examples, no split, or a single other graph.
@@ -99,9 +96,7 @@ def stability(
         first, second = np.sort(order[:half]), np.sort(order[half:])
         pairs.append((find(examples.take(first)), find(examples.take(second))))
     sizes = [chosen(graph, count).sum() for pair in pairs for graph in pair]
-    compared = (
-        None if not others else overlap(list(combinations(others, 2)), count=count, seed=seed)
-    )
+    compared = overlap(list(combinations(others, 2)), count=count, seed=seed) if others else None
     return Stability(
         halves=overlap(pairs, count=count, seed=seed),
         seeds=compared,
@@ -114,8 +109,7 @@ def stability(
 def stability_of(
     graph: CausalGraph, *, count: int | None = None, splits: int = 5, seed: int = 0
 ) -> Stability:
-    """`stability` of a graph whose effects were found example by example: its own halves, without
-    searching again.
+    """`stability` of a graph whose effects are per example: its own halves, without a new search.
 
     Raises:
         InputError: there are fewer than two examples, or the method looks at all examples together
@@ -138,11 +132,10 @@ def stability_of(
     for split in seeds_of(seed, splits):
         order = np.random.default_rng(split).permutation(len(graph.per_example))
         pairs.append((graph.take(order[: len(order) // 2]), graph.take(order[len(order) // 2 :])))
-    size = float(chosen(graph, count).sum())
     return Stability(
         halves=overlap(pairs, count=count, seed=seed),
         seeds=None,
-        edges=size,
+        edges=float(chosen(graph, count).sum()),
         splits=splits,
         seed=seed,
     )
@@ -151,8 +144,8 @@ def stability_of(
 def overlap(
     pairs: Sequence[tuple[CausalGraph, CausalGraph]], *, count: int | None = None, seed: int = 0
 ) -> Score:
-    """The mean Jaccard overlap of pairs of graphs, with a bootstrap interval over pairs; the
-    control is that of random graphs like them.
+    """The mean Jaccard overlap of pairs of graphs, with a bootstrap interval over pairs; control:
+    random graphs like them.
 
     Raises:
         InputError: there is no pair, or two graphs are of different networks.

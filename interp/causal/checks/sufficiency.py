@@ -1,6 +1,4 @@
-"""Sufficiency and necessity: what is left with only the graph, what without it, and how both change
-with its size.
-"""
+"""Sufficiency and necessity: behaviour with only the graph and without it, by its size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +23,8 @@ SIZES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Standing:
-    """The metric and the share of correct answers of one state of the network; controls are random
-    graphs of the same size.
+    """One state of the network: its metric and share of correct answers; controls are random graphs
+    of the same size.
     """
 
     metric: Score
@@ -35,12 +33,12 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Sufficiency:
-    """A graph of `edges` among `total` edges: what the network does as it is (`whole`), with only
-    the graph, without it, with nothing left.
+    """The network as it is (`whole`), with only a graph of `edges` among `total` edges, without it,
+    and with everything replaced.
 
     `insertion` is `f = (m − m(∅)) / (m(full) − m(∅))` with only the strongest shares `fractions`,
-    `deletion` the same without them: a graph that carries a behaviour lifts the first early and
-    lets the second fall early. Controls are the means of `random` graphs with as many edges per
+    `deletion` the same without them: where the graph carries the behaviour the first rises early
+    and the second falls early. Controls are the means of `random` graphs with as many edges per
     layer.
     """
 
@@ -125,11 +123,11 @@ def sufficiency(
     fractions: Sequence[float] = SIZES,
     progress: Progress = silent,
 ) -> Sufficiency:
-    """Run with only the graph (all other edges replaced) and without it (its edges replaced),
-    beside random graphs of the same size.
+    """Run with only the graph (all other edges replaced) and without it, beside random graphs of
+    the same size.
 
-    `correct(output, rows)` says of every case whether the network is right; `count` how many of the
-    strongest edges the graph is (else those the method kept, or the strongest 5 %). Deletion and
+    `correct(output, rows)` says of every case whether the network is right. The graph is the
+    `count` strongest edges (by default those the method kept, or the strongest 5 %). Deletion and
     insertion: Petsiuk, Das & Saenko 2018, over edges.
 
     Raises:
@@ -159,6 +157,8 @@ def sufficiency(
     ends, only, without = _read(
         wiring, examples, families, [metric] if correct is None else [metric, correct], progress
     )
+    # Family 0 is the graph's own, the others random; graph 0 of each is the graph to judge, the
+    # others are its shares.
     curves = [
         Normalised(
             clean=ends[0, 0],
@@ -197,10 +197,9 @@ def _read(
     Float[np.ndarray, "reader family graph example"],
     Float[np.ndarray, "reader family graph example"],
 ]:
-    """What is read with nothing and everything replaced; with only each graph; without each
-    graph.
-    """
-    # One call for all of them: whole and empty graphs occur again among the shares.
+    """Readings with nothing and everything replaced; with only each graph; without each graph."""
+    # One call for all: the whole and the empty graph recur among the shares and are run once. The
+    # second half of the masks are the complements, hence the axis of 2 below.
     everything = np.ones_like(families[0][0])
     masks = [kept for family in families for kept in family]
     read = readings(

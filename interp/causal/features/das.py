@@ -1,6 +1,4 @@
-"""Distributed alignment search: the subspace of a site that holds a variable is learnt by
-interchanging it.
-"""
+"""Distributed alignment search: learn the subspace of a site whose interchange swaps a variable."""
 
 import time
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ from torch import Tensor
 from interp.causal.features.interchange import (
     Interchanges,
     Place,
-    held_values,
     interchange_accuracy,
     interchanged_output,
     random_subspace,
+    values_at,
 )
 from interp.causal.wiring.examples import whole_examples
 from interp.core import InputError, Progress, Provenance, Score, silent, text_hash
@@ -25,11 +23,10 @@ from interp.models.protocol import Model
 
 @dataclass(frozen=True)
 class Alignment:
-    """A subspace that was learnt, and how well it holds its variable on pairs that it was not
-    learnt from.
+    """A learned subspace and how well it holds its variable on held-out pairs.
 
-    `accuracy` is the interchange accuracy on those, its control that of a random subspace of the
-    same size. `losses [step]` is the cross-entropy of every training step, in nats.
+    `accuracy` is the interchange accuracy there, its control that of a random subspace of the same
+    size. `losses [step]` is the training cross-entropy in nats.
     """
 
     place: Place
@@ -57,14 +54,12 @@ def align(
 
     Minimises, over subspaces with orthonormal basis R, the cross-entropy of the network's output
     with `x + RᵀR (x' − x)` at the place against `fit.expected`, by Adam. R is the Q of a QR
-    decomposition, so that it is orthonormal at every step. The network's weights are left alone. An
-    accuracy of 1 is reached before the subspace stands still: for its directions, not only its
-    accuracy, take more epochs.
+    decomposition, so it is orthonormal at every step. The network's weights stay fixed. Accuracy
+    reaches 1 before the subspace converges: if its directions matter, take more epochs.
 
     Args:
-        fit: pairs to learn from; `held_out`: pairs that the accuracy is measured on, which must not
-            be among them.
-        position: the token position that is interchanged, negative from the end; None: all.
+        fit: pairs to learn from; `held_out`: other pairs, to measure the accuracy on.
+        position: the token position to interchange, negative from the end; None: all.
 
     Raises:
         InputError: a number is out of range, or as `interchange_accuracy` raises.
@@ -73,7 +68,7 @@ def align(
     al. 2025).
 
     Cost: `epochs` forward and backward passes over the bases of `fit`, one forward pass over its
-    sources; memory for what the sources hold.
+    sources, whose activations stay in memory.
 
     Example:
         >>> fit, held_out = Interchanges(prompts, others, answers).split(seed=0)
@@ -87,12 +82,12 @@ def align(
             f"learning_rate is {learning_rate}; give a positive number (1e-2 is usual)"
         )
     start = time.perf_counter()
-    held = held_values(model, fit.source, Place(site, None, position))
-    width = held[0].shape[-1]
+    stored = values_at(model, fit.source, Place(site, None, position))
+    width = stored[0].shape[-1]
     search = _Search(
         model,
         fit,
-        held,
+        stored,
         Place(site, random_subspace(min(n_dims, width), width, seed=seed), position),
         learning_rate,
     )
@@ -103,7 +98,7 @@ def align(
         )
         progress("distributed alignment search", epoch + 1, epochs, "epoch")
     place = search.place
-    # Another seed than the start's: the control is to be a subspace that was never near.
+    # Not the seed of the start: the control must be unrelated to where the search began.
     accuracy = interchange_accuracy(model, held_out, place, seed=seed + 1)
     parameters = {
         "n_dims": min(n_dims, width),
@@ -126,21 +121,19 @@ def align(
 
 
 class _Search:
-    """The state of a search: a matrix whose orthonormalised columns span the subspace, and its
-    optimiser.
-    """
+    """A matrix whose orthonormalised columns span the subspace, and its optimiser."""
 
     def __init__(
         self,
         model: Model,
         fit: Interchanges,
-        held: list[Float[Tensor, "_ d"]],
+        stored: list[Float[Tensor, "_ d"]],
         start: Place,
         learning_rate: float,
     ) -> None:
         assert start.subspace is not None
-        self._model, self._fit, self._held, self._start = model, fit, held, start
-        self._matrix = start.subspace.T.clone().to(held[0].device).requires_grad_()
+        self._model, self._fit, self._stored, self._start = model, fit, stored, start
+        self._matrix = start.subspace.T.clone().to(stored[0].device).requires_grad_()
         self._optimiser = torch.optim.Adam([self._matrix], lr=learning_rate)
 
     @property
@@ -154,21 +147,22 @@ class _Search:
         losses = []
         for begin in range(0, len(order), batch_size):
             chosen = order[begin : begin + batch_size]
-            pairs, held = self._fit.take(chosen), [self._held[number] for number in chosen]
-            losses.append(self._step(pairs, held))
+            pairs, stored = self._fit.take(chosen), [self._stored[number] for number in chosen]
+            losses.append(self._step(pairs, stored))
         return losses
 
-    def _step(self, pairs: Interchanges, held: list[Float[Tensor, "_ d"]]) -> float:
-        # Batches add up to one step, however many of them the model makes of the pairs.
+    def _step(self, pairs: Interchanges, stored: list[Float[Tensor, "_ d"]]) -> float:
+        # One step per call, however many batches the model splits the pairs into: each batch's loss
+        # is divided by the number of pairs, and the gradients add up.
         total, gradient = 0.0, torch.zeros_like(self._matrix)
         for batch in whole_examples(self._model.prepare(pairs.base)).batches:
             with torch.enable_grad():
-                output = interchanged_output(self._model, batch, held, self._at(self._basis()))
+                output = interchanged_output(self._model, batch, stored, self._at(self._basis()))
                 expected = pairs.expected[torch.from_numpy(batch.items)].to(output.device)
                 loss = torch.nn.functional.cross_entropy(
                     output.float(), expected, reduction="sum"
                 ) / len(pairs)
-                # Only this: the network's parameters must not collect gradients.
+                # Not backward(): the network's parameters must not collect gradients.
                 gradient += torch.autograd.grad(loss, self._matrix)[0]
             total += loss.item()
         self._matrix.grad = gradient
@@ -176,7 +170,7 @@ class _Search:
         return total
 
     def _basis(self) -> Float[Tensor, "k d"]:
-        # Made anew for every batch, because its graph goes with the batch's gradient.
+        # Recomputed for every batch, because taking its gradient frees the graph.
         basis: Tensor = torch.linalg.qr(self._matrix).Q.T
         return basis
 

@@ -1,6 +1,4 @@
-"""do(coefficient of a feature = c), and what it changes later: another feature's coefficient, or a
-metric of the output.
-"""
+"""do(coefficient = c): what setting a feature changes in a later feature or an output metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +30,9 @@ AFTER_FIRST = Where(first_position=1)
 class SetCoefficient(Intervention):
     """Set a feature's coefficient: `x + (value − coefficient(x)) · along`, token by token.
 
-    `along [d]` is the feature's direction, or another one for a control that is changed by the same
-    amounts. What the dictionary then makes of the new activation need not be `value` where its
-    directions overlap: the edit is what is defined.
+    `along [d]` is the feature's direction, or another one for a control moved by the same amounts.
+    Where directions overlap, encoding the new activation need not give `value`: the edit is what is
+    defined.
 
     Example:
         >>> with interp.intervene(model, {feature.site: SetCoefficient.of(feature, 0.0)}):
@@ -68,13 +66,12 @@ class SetCoefficient(Intervention):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureEffect:
-    """What setting a feature's coefficient to each of `values` changes of what is `read`, mean over
-    examples.
+    """How setting a feature's coefficient to each of `values` changes what is `read`.
 
-    `changes` hold the mean changes with intervals over examples; their controls are the same along
-    random directions of the same length and number of entries, moved by the same amounts.
-    `per_example` and `control` (mean over the random directions) are `[value, example]`; `clean` is
-    what is read without any change.
+    `changes` are means with intervals over examples; their controls are the same along random
+    directions of the same length and number of entries, moved by the same amounts. `per_example`
+    and `control` (mean over the random directions) are `[value, example]`; `clean` is what is read
+    without any change.
     """
 
     cause: str
@@ -123,7 +120,7 @@ def feature_effect(
     batch_size: int | None = None,
     progress: Progress = silent,
 ) -> FeatureEffect:
-    """Set a feature's coefficient and read, example by example, what changes.
+    """Set a feature's coefficient and measure the change in each example.
 
     Args:
         inputs: what the network takes.
@@ -188,7 +185,7 @@ def named(feature: Feature) -> str:
 
 
 def control_directions(feature: Feature, count: int, seed: int) -> Float[Tensor, "control d"]:
-    """Random directions as long as a feature's and with as many entries that are not zero."""
+    """Random directions with a feature's length and number of non-zero entries."""
     direction = feature.direction
     unit = random_dictionary(
         direction[None], count, sparsity=feature.nonzero / len(direction), seed=seed
@@ -204,7 +201,7 @@ def _read(
     hook: Hook | None,
     where: Where,
 ) -> np.ndarray:
-    """What is read of every row of a batch."""
+    """The reader's value for every row of a batch."""
     site, events, kept = model.sites.resolve(cause.site), [], []
 
     def change(value: Tensor, call: Call) -> Tensor | None:
@@ -238,22 +235,22 @@ def _coefficient(
 def _mean_coefficient(
     feature: Feature, value: Tensor, call: Call, where: Where
 ) -> Float[Tensor, " row"]:
-    """A feature's coefficient, mean over the tokens that `where` names, or over a whole image."""
+    """A feature's mean coefficient over the tokens in `where`, or over a whole image."""
     last = rearrange(value, "row d y x -> row y x d") if value.ndim == 4 else value
-    held = _coefficient(feature.dictionary, feature.index, last.float()).reshape(len(value), -1)
+    found = _coefficient(feature.dictionary, feature.index, last.float()).reshape(len(value), -1)
     if call.positions is None:
-        return held.mean(dim=1)
+        return found.mean(dim=1)
     touched = call.positions >= max(where.first_position, 0)
     if not bool(touched.any(dim=1).all()):
         raise InputError(
             f"an input has no token from position {where.first_position} on; give longer inputs, "
             "or where=Where()"
         )
-    return (held * touched).sum(dim=1) / touched.sum(dim=1)
+    return (found * touched).sum(dim=1) / touched.sum(dim=1)
 
 
 def _last(output: Any, batch: Batch) -> Float[Tensor, "row *out"]:
-    """The logits at each example's last token; of other networks the whole output."""
+    """The logits at each example's last token; for other networks the whole output."""
     if batch.keep is None:
         return output
     places = last_positions(batch.keep.long())

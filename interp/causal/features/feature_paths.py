@@ -1,6 +1,4 @@
-"""Along which paths a feature acts: its edges, and the heads and MLPs that pass its effect on to
-the output.
-"""
+"""The paths along which a feature acts: its edges, and the parts that pass its effect on."""
 
 import copy
 import time
@@ -38,12 +36,11 @@ PathMethod = Literal["exact", "eap", "eap-ig-activations", "eap-qk"]
 
 
 class FeatureExamples(Examples):
-    """Examples whose contributions are replaced with what they are when a site is changed, by a
-    feature's coefficient, say.
+    """Examples whose contributions are replaced with those of a run in which a site is changed (a
+    feature's coefficient set, say).
 
-    Replacing everything is the changed run itself; replacing one edge is the part of the change
-    that goes through it. Serves wherever `Examples` do (every method and check); its value is
-    `add`.
+    Replacing everything gives the changed run itself; replacing one edge gives the part of the
+    change that goes through it. Serves wherever `Examples` do; its value is `add`.
 
     Example:
         >>> examples = FeatureExamples(wiring, texts, feature.site, SetCoefficient.of(feature, 4.0))
@@ -75,10 +72,10 @@ class FeaturePaths:
     """How a feature's effect on a metric reaches the output.
 
     `total` is `m(do(coefficient = value)) − m(clean)`; `direct` the part that goes from `source`
-    straight to the output, everything in between as it was; `through` the effect when one later
-    part alone has the output that it has under do(…), for each of `nodes`. Their controls are the
-    same along random directions moved by the same amounts. Parts overlap (what goes through two
-    counts in both), so that shares need not add up to 1.
+    straight to the output, everything in between unchanged; `through` the effect when one later
+    part alone has its output under do(…), for each of `nodes`. Controls are the same along random
+    directions moved by the same amounts. What goes through two parts counts in both, so shares need
+    not add up to 1.
 
     `graph` holds the edges' effects: with method `exact` the edges that leave `source`, otherwise
     all.
@@ -95,7 +92,7 @@ class FeaturePaths:
     graph: CausalGraph
 
     def strongest(self, count: int = 10) -> list[tuple[str, Score]]:
-        """The parts through which most of the effect goes, by |effect|."""
+        """The parts with the largest |effect|."""
         pairs = sorted(
             zip(self.nodes, self.through, strict=True), key=lambda pair: -abs(pair[1].value)
         )
@@ -150,9 +147,9 @@ def feature_paths(
 ) -> FeaturePaths:
     """Trace a feature to the output: set its coefficient to `value` and measure what passes where.
 
-    The feature is one of an MLP's neurons or of its output (`L{i}.mlp`, `L{i}.mlp_out`): then the
-    change enters the stream at one source alone, there as the image under what follows (down
-    projection, norm) of the changed activation minus that of the present one, token by token.
+    The feature is one of an MLP's neurons or of its output (`L{i}.mlp`, `L{i}.mlp_out`), so that
+    the change enters the stream at one source alone: the difference between that source's outputs
+    for the changed and the present activation, token by token.
 
     Args:
         value: of the coefficient; see `SetCoefficient`.
@@ -167,8 +164,8 @@ def feature_paths(
     Source: the effect through one part is the natural indirect effect (Pearl 2001; for networks Vig
     et al. 2020).
 
-    Cost: one forward pass for every later part, batch and direction (`1 + controls` of them), and
-    the method's own.
+    Cost: one forward pass per later part, batch and direction (`1 + controls`), and the method's
+    own.
 
     Example:
         >>> paths = feature_paths(ResidualWiring(model), texts, feature, metric, value=4.0)
@@ -245,7 +242,7 @@ def _source(wiring: Wiring, feature: Feature) -> int:
 def _mediated(
     examples: Examples, metric: Metric, source: int, later: list[int], progress: Progress
 ) -> Float[np.ndarray, "example part"]:
-    """Total effect, direct effect, and the effect through each of the later parts."""
+    """Total effect, direct effect, and the effect through each later part."""
     wiring = examples.wiring
     straight = torch.zeros_like(wiring.connected)
     straight[source, -1] = wiring.connected[source, -1]

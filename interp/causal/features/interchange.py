@@ -1,6 +1,4 @@
-"""Interchange interventions: does a place in a network hold a variable of a high-level model of
-what it computes?
-"""
+"""Interchange interventions: does a place in a network hold a high-level model's variable?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,9 +20,8 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Interchanges:
-    """Pairs of inputs with what the high-level model answers to the base, its variable being the
-    source's: `expected [pair]`, token ids or classes. Inputs are what the model takes, as a
-    sequence or a tensor.
+    """Pairs of inputs with the high-level model's answer to the base when its variable has the
+    source's value: `expected [pair]`, token ids or classes. Inputs are a sequence or a tensor.
 
     Raises:
         InputError: bases, sources and answers differ in number, or there are none.
@@ -116,20 +113,19 @@ def interchange_accuracy(
     answers as the high-level model does.
 
     The answer is the largest logit, at each input's last token for a language model. The value is
-    replaced by `x + P (x' − x)`, with P the projection on the subspace and x' what the place holds
-    on the source. The control is the same share with `control` in place of `place` (an unrelated
-    site, say); by default with a random subspace of the same size, and for a whole site with
-    nothing interchanged. The interval is exact (Clopper & Pearson 1934). `seed` draws the random
-    subspace.
+    replaced by `x + P (x' − x)`, with P the projection on the subspace and x' the source's value.
+    The control is the same share with `control` in place of `place` (an unrelated site, say); by
+    default a random subspace of the same size, drawn with `seed`, and for a whole site no
+    interchange. The interval is exact (Clopper & Pearson 1934).
 
     Raises:
-        InputError: a site or position does not exist, base and source differ in length where all
-            positions are meant, or the subspace is not as wide as the site.
+        InputError: a site or position does not exist, base and source differ in length (all
+            positions), or the subspace is not as wide as the site.
 
     Source: Geiger et al. 2021 (interchange interventions), 2023 (of subspaces).
 
-    Cost: one forward pass over the sources as far as the place, and one over the bases; the same
-    for the control.
+    Cost: one forward pass over the sources up to the place and one over the bases; the same for
+    the control.
 
     Example:
         >>> interchange_accuracy(
@@ -158,7 +154,7 @@ def random_subspace(k: int, d: int, *, seed: int) -> Float[Tensor, "k d"]:
     """Orthonormal rows that span a uniformly random subspace.
 
     Raises:
-        InputError: it would have no dimension, or more than there are.
+        InputError: `k` is not between 1 and `d`.
     """
     if not 1 <= k <= d:
         raise InputError(
@@ -170,10 +166,10 @@ def random_subspace(k: int, d: int, *, seed: int) -> Float[Tensor, "k d"]:
 
 
 @torch.no_grad()
-def held_values(
+def values_at(
     model: Model, inputs: Any, place: Place, batch_size: int | None = None
 ) -> list[Float[Tensor, "_ d"]]:
-    """What the place's site holds on every input, at the place's positions.
+    """The site's value on every input, at the place's positions.
 
     Raises:
         InputError: the site or the position does not exist.
@@ -188,14 +184,14 @@ def held_values(
 
 
 def interchanged_output(
-    model: Model, batch: Batch, held: Sequence[Float[Tensor, "_ d"]], place: Place
+    model: Model, batch: Batch, stored: Sequence[Float[Tensor, "_ d"]], place: Place
 ) -> Float[Tensor, "row out"]:
-    """The network's output on a batch of bases with the sources' values in place; `held` are those
-    of all inputs, by their numbers.
+    """The network's output (for a language model at each input's last token) on a batch of bases
+    with the sources' values in place; `stored` are those of all inputs, by number.
 
-    Gradients reach the subspace. For a language model the logits at each input's last token.
+    Gradients reach the subspace.
     """
-    return answers(model.run(batch, {place.site: _swapping(held, batch, place)}), batch)
+    return answers(model.run(batch, {place.site: _swapping(stored, batch, place)}), batch)
 
 
 def answers(output: Float[Tensor, "row *axes"], batch: Batch) -> Float[Tensor, "row out"]:
@@ -225,11 +221,11 @@ def answers(output: Float[Tensor, "row *axes"], batch: Batch) -> Float[Tensor, "
 def _hits(
     model: Model, pairs: Interchanges, place: Place, batch_size: int | None
 ) -> Bool[Tensor, " pair"]:
-    held = held_values(model, pairs.source, place, batch_size)
+    stored = values_at(model, pairs.source, place, batch_size)
     return _right(
         pairs,
         whole_examples(model.prepare(pairs.base, batch_size)),
-        lambda batch: interchanged_output(model, batch, held, place),
+        lambda batch: interchanged_output(model, batch, stored, place),
     )
 
 
@@ -252,7 +248,7 @@ def _right(
 
 
 def _random_place(place: Place, seed: int) -> Place | None:
-    """A random subspace as large as the place's; None where that is the whole site."""
+    """A random subspace of the same size; None where that is the whole site."""
     if place.subspace is None or place.subspace.shape[0] == place.subspace.shape[1]:
         return None
     return Place(
@@ -273,12 +269,12 @@ def _keeping(found: dict[int, Tensor], batch: Batch, place: Place) -> Hook:
     return hook
 
 
-def _swapping(held: Sequence[Tensor], batch: Batch, place: Place) -> Hook:
+def _swapping(stored: Sequence[Tensor], batch: Batch, place: Place) -> Hook:
     def hook(value: Tensor, call: Call) -> Tensor:
         rows = _as_rows(value)
         chosen = _chosen(value, rows, call, batch, place)
         other = rows.detach().clone()
-        other[chosen] = torch.cat(_fitting(held, batch, chosen)).to(rows)
+        other[chosen] = torch.cat(_fitting(stored, batch, chosen)).to(rows)
         change = other - rows
         if place.subspace is not None:
             change = _projected(change, place)
@@ -301,10 +297,10 @@ def _projected(
 
 
 def _fitting(
-    held: Sequence[Tensor], batch: Batch, chosen: Bool[Tensor, "row position"]
+    stored: Sequence[Tensor], batch: Batch, chosen: Bool[Tensor, "row position"]
 ) -> list[Tensor]:
-    """The sources' values of a batch's inputs, as many positions as the bases have."""
-    values = [held[item] for item in batch.items.tolist()]
+    """The sources' values for a batch, checked to have the bases' number of positions."""
+    values = [stored[item] for item in batch.items.tolist()]
     for item, value, count in zip(
         batch.items.tolist(), values, chosen.sum(dim=1).tolist(), strict=True
     ):
@@ -319,14 +315,14 @@ def _fitting(
 def _chosen(
     value: Tensor, rows: Tensor, call: Call, batch: Batch, place: Place
 ) -> Bool[Tensor, "row position"]:
-    """The positions that the place means."""
+    """Which positions belong to the place."""
     plain = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])
     positions = plain if call.positions is None else call.positions.to(rows.device)
     if place.position is None or value.ndim == 4:
         return positions >= 0
     lengths = positions.amax(dim=1, keepdim=True) + 1
     chosen = positions == (place.position if place.position >= 0 else lengths + place.position)
-    # Padding has position −1, which is what a negative position before the first token may come to.
+    # Padding has position −1, which a negative position before the first token may equal.
     chosen = chosen & (positions >= 0)
     missing = torch.nonzero(~chosen.any(dim=1))[:, 0]
     if len(missing):
@@ -339,7 +335,7 @@ def _chosen(
 
 
 def _as_rows(value: Float[Tensor, "row *axes"]) -> Float[Tensor, "row position d"]:
-    """A site's value with features last and everything between in one axis."""
+    """Features last, everything between rows and features in one axis."""
     return rearrange(
         value, "row d y x -> row (y x) d" if value.ndim == 4 else "row ... d -> row (...) d"
     )

@@ -1,4 +1,4 @@
-"""A graph of causes in a notebook: its strongest edges drawn from left to right, and as a table."""
+"""A causal graph in a notebook: its strongest edges, drawn from left to right and as a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ Place = tuple[float, float, float]
 
 
 def shown_graph(graph: "CausalGraph") -> Html:
-    """The graph's display: what was measured how, a drawing of the strongest edges, and a table
-    with intervals over examples.
+    """How the graph was measured, a drawing of its strongest edges, and a table with intervals over
+    examples.
 
     Cost: a bootstrap of ten edges.
     """
@@ -99,15 +99,15 @@ def _drawn(graph: "CausalGraph") -> Html:
 
 
 def _links(graph: "CausalGraph") -> tuple[list[Link], dict[str, int]]:
-    """The strongest edges from part to part, the weakest first so that the strongest lies on top,
-    and the parts' layers.
+    """The strongest edges, the weakest first so that the strongest lies on top, and the parts'
+    layers.
     """
     depth = {node.name: node.layer for node in graph.nodes}
     links, layers = list[Link](), dict[str, int]()
     for edge in reversed(graph.strongest(DRAWN).tolist()):
         source, port = graph.edges[edge]
         start, ports = graph.nodes[source], graph.ports[port]
-        # A key that a dozen heads share would hide everything else.
+        # Only the first: a key shared by a dozen heads would hide everything else.
         for target in ports.nodes[:1]:
             links.append((start.name, target, float(graph.effects[edge])))
             layers |= {start.name: start.layer, target: depth.get(target, ports.layer)}
@@ -134,9 +134,7 @@ def _places(links: Sequence[Link], layers: Mapping[str, int]) -> dict[str, Place
 
 
 def _line(start: Place, stop: Place, share: float) -> Html:
-    """A curve from name to name; the further it goes, the more it bows, away from the parts
-    between.
-    """
+    """A curve between two names; longer ones bow more, away from the parts between."""
     x1, y1, x2, y2 = start[0] + start[2], start[1], stop[0] - stop[2], stop[1]
     bow = min(1.1 * ROW, max(0.0, x2 - x1 - 1.5 * GAP) / 8) * (-1 if y1 <= y2 else 1)
     path = (

@@ -32,10 +32,9 @@ def to_networkx(
     """Parts as nodes (`layer`), contributions as edges keyed by their port (`effect`, `low`,
     `high`, `port`, `number`).
 
-    `numbers` are the edges to take; without them the graph's own (those its method kept, or the
-    strongest 5 %). A port that several parts read through (a shared key) gives an edge to each.
-    Intervals are bootstrap 95 % over examples. The replacement value, the metric and the method are
-    attributes of the whole.
+    `numbers` are the edges to export (default: those the method kept, or the strongest 5 %). A port
+    of several parts (a shared key) gives an edge to each. Intervals are bootstrap 95 % over
+    examples. Replacement value, metric and method are attributes of the graph.
 
     Raises:
         InputError: a number is not one of an edge.
@@ -98,11 +97,10 @@ def to_graphml(
 
 
 def to_json(graph: "CausalGraph", path: Path) -> Path:
-    """Write everything the graph holds, and return the path; `CausalGraph.load` gives it back bit
-    for bit.
+    """Write the whole graph and return the path; `CausalGraph.load` restores it bit for bit.
 
-    Names and mean effects can be read by anything; the arrays are packed (base64 of little-endian
-    numbers), so a NaN stays one.
+    Names and mean effects are plain json; the arrays are packed (base64 of little-endian numbers),
+    so NaN survives.
 
     Raises:
         UnavailableError: the file cannot be written.

@@ -1,6 +1,4 @@
-"""CausalGraph: the edges of a network with what each carries of a behaviour, and what was measured
-to check it.
-"""
+"""CausalGraph: the edges of a network with the effect of each on a metric."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,12 +38,11 @@ class CausalGraph:
     """Every edge of a network with its effect on a metric, `m(edge replaced) − m(clean)`, measured
     or estimated by `method`.
 
-    `per_example [example, edge]` holds the effects example by example, `effects [edge]` their
-    means; `edges [edge, 2]` the numbers of source and port in `nodes` and `ports`. `value` is what
-    contributions were replaced with: without it an effect means nothing. `clean [example]` is the
-    metric with nothing replaced, `replaced [example]` with everything replaced. `kept [edge]` are
-    the edges that the method itself decides for (ACDC, the interventional graph); None where it
-    only ranks.
+    `per_example [example, edge]` holds the effects, `effects [edge]` their means; `edges [edge, 2]`
+    the numbers of source and port in `nodes` and `ports`. `value` is what contributions were
+    replaced with: without it an effect means nothing. `clean [example]` is the metric with nothing
+    replaced, `replaced [example]` with everything. `kept [edge]` are the edges that the method
+    chose (ACDC, the interventional graph); None where it only ranks.
     """
 
     nodes: tuple[Node, ...]
@@ -60,7 +57,7 @@ class CausalGraph:
     provenance: Provenance
     kept: Bool[np.ndarray, " edge"] | None = None
     details: Mapping[str, Float[np.ndarray, " edge"]] = field(default_factory=dict)
-    """What a method says of every edge besides its effect (p values)."""
+    """What a method reports of every edge besides its effect (p values)."""
 
     @cached_property
     def effects(self) -> Float[np.ndarray, " edge"]:
@@ -74,21 +71,20 @@ class CausalGraph:
         )
 
     def edge(self, number: SupportsIndex) -> Edge:
-        """An edge by its names; `number` is one of those that `strongest` gives."""
+        """The edge of a number (as from `strongest`)."""
         source, port = self.edges[number]
         return Edge(self.nodes[source].name, self.ports[port].name)
 
     def strongest(self, count: int) -> Int[np.ndarray, " count"]:
-        """The numbers of the edges with the largest |effect|, the largest first; ties by their
-        order in the network.
+        """The numbers of the edges with the largest |effect|, largest first; ties in network
+        order.
         """
         return np.argsort(-np.abs(self.effects), kind="stable")[:count]
 
     def scores(
         self, numbers: Int[np.ndarray, " chosen"], *, seed: int = 0, resamples: int = 1000
     ) -> list[Score]:
-        """The mean effects of some edges with bootstrap intervals over the examples, which are
-        resampled for all edges alike.
+        """Mean effects with bootstrap intervals over examples, the same resamples for all edges.
 
         Example:
             >>> graph.scores(graph.strongest(3))

@@ -1,6 +1,4 @@
-"""Random graphs with as many edges per layer as a given one: what every judgement of a graph is
-held against.
-"""
+"""Random graphs with as many edges per layer as a given one, the control of every check."""
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -16,11 +14,10 @@ def port_layers(graph: CausalGraph) -> Int[np.ndarray, " edge"]:
 def random_like(
     graph: CausalGraph, kept: Bool[np.ndarray, " edge"], *, seed: int
 ) -> Bool[np.ndarray, " edge"]:
-    """Random edges of the network, in every layer (of the port) as many as `kept` has there, all
-    equally likely.
+    """Equally likely random edges, in every layer (of the port) as many as `kept` has there.
 
-    One seed is one order of all edges: if `kept` grows, so does the random graph, and the smaller
-    lies within the larger.
+    A seed fixes one order of all edges: as `kept` grows, so does the random graph, each within the
+    next.
 
     Example:
         >>> random_like(graph, chosen(graph, 50), seed=0).sum()
@@ -39,7 +36,7 @@ def random_like(
 def with_random(
     graph: CausalGraph, graphs: list[Bool[np.ndarray, " edge"]], seed: int, orders: int
 ) -> list[list[Bool[np.ndarray, " edge"]]]:
-    """Some graphs, and then their like of each of several random orders."""
+    """The graphs, and for each of several random orders their random counterparts."""
     random = [
         [random_like(graph, kept, seed=order) for kept in graphs]
         for order in seeds_of(seed, orders)
@@ -48,5 +45,5 @@ def with_random(
 
 
 def seeds_of(seed: int, count: int) -> list[int]:
-    """Seeds of several random graphs, none the same for different `seed`."""
+    """Independent seeds of several random graphs."""
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(count)]

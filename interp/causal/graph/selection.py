@@ -1,6 +1,4 @@
-"""Which edges a graph consists of: the kept or the strongest ones, those on a way through the
-network, and what each carries.
-"""
+"""The edges of a graph (kept, strongest, on paths), runs with only those, and their mean scores."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -19,17 +17,15 @@ if TYPE_CHECKING:
     from interp.causal.graph.graph import CausalGraph
 
 SHARE = 0.05
-"""The share of all edges that counts as the graph where neither a method nor a user says how
-many.
-"""
+"""The share of all edges that makes the graph by default."""
 
 Reader = Callable[[Float[Tensor, "case *out"], Int[Tensor, " case"]], Tensor]
-"""A number (or a yes or no) for every case from the network's output and the cases' numbers."""
+"""A number (or a truth value) for every case, from the network's output and the cases' numbers."""
 
 
 def chosen(graph: "CausalGraph", count: int | None = None) -> Bool[np.ndarray, " edge"]:
-    """The edges of the graph: the `count` strongest; without a count those that its method kept, or
-    the strongest 5 % where it only ranks.
+    """The edges of the graph: the `count` strongest; by default those that its method kept, or the
+    strongest 5 % where it only ranks.
 
     Raises:
         InputError: `count` is not between 1 and the number of edges, or the method kept no edge.
@@ -57,13 +53,11 @@ def chosen(graph: "CausalGraph", count: int | None = None) -> Bool[np.ndarray, "
 
 
 def on_paths(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
-    """Those of the kept edges that lie on a way of kept edges from an input to an output.
+    """The kept edges that lie on a path of kept edges from an input to an output.
 
     Inputs are the sources of the first layer (the embedding, an image's channels), outputs the
-    ports of the last (the logits, every class).
-
-    A part is reached if any of its inputs is (a head through its query, key or value). Cost: two
-    sweeps over the ports.
+    ports of the last (the logits, every class). A part is reached if any of its inputs is (a head
+    through its query, key or value). Cost: two sweeps over the ports.
     """
     table = np.zeros((len(graph.nodes), len(graph.ports)), dtype=bool)
     table[tuple(graph.edges[kept].T)] = True
@@ -83,10 +77,10 @@ def on_paths(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> Bool[np.n
 
 
 def require_path(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> None:
-    """See that something gets from the inputs to the output.
+    """Check that a path of kept edges leads from the inputs to the output.
 
     Raises:
-        InputError: no way of kept edges leads from the first source to the last port.
+        InputError: none does.
     """
     if not on_paths(graph, kept).any():
         raise InputError(
@@ -96,10 +90,10 @@ def require_path(graph: "CausalGraph", kept: Bool[np.ndarray, " edge"]) -> None:
 
 
 def require_same(wiring: Wiring, examples: Examples, graph: "CausalGraph") -> None:
-    """See that a graph is one of this network, and of the examples' replacement value.
+    """Check that a graph has this network's edges and the examples' replacement value.
 
     Raises:
-        InputError: its edges are not the network's, or its value is another.
+        InputError: it has not.
     """
     if examples.value != graph.value:
         raise InputError(
@@ -124,10 +118,9 @@ def readings(
     *,
     progress: Progress = silent,
 ) -> Float[np.ndarray, "reader graph example"]:
-    """What readers say of the output with only each graph's edges left as they are and all others
-    replaced.
+    """Readings of the output with all edges but each graph's replaced.
 
-    Cost: one forward pass per batch and graph; a graph that occurs twice is run once.
+    Cost: one forward pass per batch and distinct graph.
     """
     distinct = {graph.tobytes(): graph for graph in graphs}
     places = [list(distinct).index(graph.tobytes()) for graph in graphs]
@@ -148,7 +141,7 @@ def readings(
 def mean_scores(
     values: Float[np.ndarray, "example column"], *, seed: int, resamples: int = 1000
 ) -> list[Score]:
-    """The mean of every column with its 95 % percentile bootstrap interval over the examples.
+    """The mean of every column with its 95 % percentile bootstrap interval over examples.
 
     Raises:
         InputError: there are no examples.
@@ -167,6 +160,5 @@ def mean_scores(
 
 
 def _counts(index: Int[np.ndarray, "resample n"], n: int) -> Float[np.ndarray, "resample n"]:
-    """How often each example was drawn."""
     flat = index + n * np.arange(len(index))[:, None]
     return np.bincount(flat.ravel(), minlength=len(index) * n).reshape(len(index), n).astype(float)

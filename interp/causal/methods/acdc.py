@@ -1,5 +1,5 @@
-"""ACDC: from the output back to the inputs, edges that are not missed are taken out of the graph
-for good.
+"""ACDC: from the output back to the inputs, edges whose removal hardly changes the metric are
+removed for good.
 """
 
 import math
@@ -27,19 +27,19 @@ def acdc(
     threshold: float,
     progress: Progress = silent,
 ) -> CausalGraph:
-    """Try to replace every edge in the graph that is left, and leave it replaced where the metric's
-    mean changes by less than `threshold`.
+    """Remove every edge whose replacement, in the graph left so far, changes the metric's mean by
+    less than `threshold`.
 
-    Ports are visited from the output back to the inputs, an edge's later sources before earlier
-    ones. With `H` the graph so far, edge e is taken out if `|m(H without e) − m(H)| < threshold`,
-    means over the examples, in units of the metric; all edges outside H are replaced, live.
-    `per_example` holds each edge's change at its own removal, so that it depends on what was
-    removed before; `kept` the edges that are left. `details["tried"]` is 0 for edges into parts
-    that nothing of H reads any more: they are taken out without a run, because nothing can change
-    (not so with values `project out` and `add`, which leave the rest of a contribution in place).
+    Ports are visited from the output back to the inputs, later sources before earlier ones. With
+    `H` the graph so far, edge e is removed if `|m(H without e) − m(H)| < threshold`, means over the
+    examples, in units of the metric; all edges outside H are replaced, live. `per_example` holds
+    each edge's change at its own removal, which depends on earlier removals; `kept` the edges that
+    are left. `details["tried"]` is 0 for edges into parts that nothing in H reads any more, removed
+    without a run because nothing can change (except with values `project out` and `add`, which
+    leave the rest of a contribution in place).
 
-    What is decided by means misses effects that cancel over the examples; a metric that cannot be
-    negative (KL) does not cancel.
+    Means miss effects that cancel over the examples; a metric that cannot be negative (KL) does not
+    cancel.
 
     Raises:
         InputError: `threshold` is not a positive number.
@@ -47,9 +47,9 @@ def acdc(
     Source: Conmy et al. 2023, there with the signed change of the KL divergence, which only grows
     where something is lost.
 
-    Cost: one forward pass over the examples for every edge that is tried (at most all), none of
-    them shared: minutes for a hundred examples on networks of a thousand edges, hours on a language
-    model's hundred thousand. All batches' replacement values are held.
+    Cost: one forward pass over the examples for every edge tried, none shared: minutes for 100
+    examples on a network of 1,000 edges, hours on a language model's 100,000. All batches'
+    replacement values are in memory.
 
     Example:
         >>> graph = acdc(wiring, Examples(wiring, prompts, counterfactuals), metric, threshold=0.05)
@@ -94,8 +94,7 @@ def acdc(
 
 
 def auroc_of_edges(scores: Float[np.ndarray, " edge"], truth: Bool[np.ndarray, " edge"]) -> float:
-    """How well |scores| tell the true edges from the others: the probability that a true one scores
-    higher, ties counting half.
+    """The probability that a true edge has a higher |score| than another, ties counting half.
 
     Raises:
         InputError: all edges are true, or none is.
@@ -108,7 +107,7 @@ def auroc_of_edges(scores: Float[np.ndarray, " edge"], truth: Bool[np.ndarray, "
 
 
 def _backwards(wiring: Wiring) -> list[int]:
-    """The numbers of the edges, last port first, and within a port last source first."""
+    """Edge numbers, last port first, and within a port last source first."""
     sources, ports = wiring.edges.T
     return np.lexsort((-sources, -ports)).tolist()
 
@@ -126,7 +125,7 @@ def _unread(wiring: Wiring, kept: Bool[np.ndarray, " edge"], port: int) -> bool:
 def _measured(
     wiring: Wiring, parts: list[Part], metric: Metric, kept: Bool[np.ndarray, " edge"], n: int
 ) -> Float[np.ndarray, " example"]:
-    """The metric of every example with all edges replaced that are not kept."""
+    """The metric of every example with all edges but the kept ones replaced."""
     mask: Bool[Tensor, "source port"] = wiring.mask(wiring.edges[~kept])
     found = np.empty(n)
     for part in parts:

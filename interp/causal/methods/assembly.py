@@ -1,4 +1,4 @@
-"""What every search ends with: its table of effects as a graph that says where it comes from."""
+"""From a search's table of effects to a graph with its provenance."""
 
 import time
 from collections.abc import Mapping
@@ -28,11 +28,10 @@ def assembled(
     kept: Bool[np.ndarray, " edge"] | None = None,
     details: Mapping[str, Float[np.ndarray, " edge"]] | None = None,
 ) -> CausalGraph:
-    """The graph of a search that began at `start` (seconds of `time.perf_counter`); its edges are
-    the wiring's where none are given.
+    """The graph of a search that began at `start` (seconds of `time.perf_counter`), by default of
+    all the wiring's edges.
 
-    `ends` are the metric with nothing and with everything replaced, where the search has measured
-    them already.
+    `ends` are the metric with nothing and with everything replaced, if already measured.
     """
     wiring = examples.wiring
     clean, replaced = clean_and_replaced(examples, metric) if ends is None else ends

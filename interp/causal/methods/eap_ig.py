@@ -1,6 +1,4 @@
-"""EAP with integrated gradients: the gradient averaged along a way from the replacement to the
-clean run.
-"""
+"""EAP with integrated gradients: gradients averaged between the replacement and the clean run."""
 
 import numpy as np
 import torch
@@ -45,10 +43,9 @@ def eap_ig_activations(
     `v + (k/S)(a − v)` (Hanna et al. 2024).
 
     Sources of one part of one layer (an attention layer's heads) are moved together, as in the
-    authors' code; unlike there, an edge gets only the gradients of the runs in which its own source
-    is moved.
+    authors' code; unlike there, an edge gets only gradients of runs that move its own source.
 
-    Cost: `steps` forward and backward passes for every part of the network.
+    Cost: `steps` forward and backward passes per part of the network.
 
     Raises:
         InputError: there are no steps.

@@ -18,11 +18,10 @@ def eap_qk(
     """EAP, with edges into queries and keys measured exactly up to the attention's output and
     linearly after it (Kramár et al. 2024).
 
-    Needed where attention is saturated: there the softmax has no gradient, but a changed query can
-    still move all of the attention.
+    Needed where attention is saturated: there the softmax has almost no gradient, but a changed
+    query can still move all of the attention.
 
-    Cost: EAP, another backward pass, and two attention layers for every pair of source and later
-    layer.
+    Cost: EAP, another backward pass, and two attention layers per source and later layer.
 
     Raises:
         InputError: the network has no attention.

@@ -1,4 +1,4 @@
-"""path_effects(): one call for every network, method and replacement value."""
+"""`path_effects`: one call for every network, method and replacement value."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +29,7 @@ from interp.core.names import require_known
 from interp.models import Model, ModuleModel, UNetModel
 
 DECIDING = ("acdc", "interventional", "regression")
-"""Methods that decide which edges belong to the graph, and say what they found of each
-themselves.
-"""
+"""Methods that choose the graph's edges, and return the graph themselves."""
 
 _METHODS: dict[Method, Callable[..., Any]] = {
     "exact": exact,
@@ -65,8 +63,8 @@ def path_effects(
     or estimated by `method`.
 
     Args:
-        inputs: what the network takes; `counterfactuals` the same with what matters changed (same
-            number of tokens, position by position).
+        inputs: what the network takes; `counterfactuals` the same with what matters changed, token
+            by token.
         metric: a number for every example from the network's output; see
             `interp.causal.wiring.metrics`.
         method: `exact` (every edge measured, or those in `edges`), `eap`, `eap-ig-inputs`,
@@ -134,9 +132,7 @@ def wiring_of(model: Model | Wiring) -> Wiring:
 
 
 def _refuse_constant(graph: CausalGraph) -> None:
-    """With the largest and smallest edge of every example: where these do not move the metric, none
-    does.
-    """
+    # If the largest and smallest effects of every example do not move the metric, no edge does.
     extremes = [
         graph.clean + edge(graph.per_example, axis=1, initial=0) for edge in (np.max, np.min)
     ]

@@ -1,5 +1,5 @@
-"""Exact edge patching: every edge is replaced on its own and the metric measured. The truth that
-estimates are held against.
+"""Exact edge patching, the reference for estimates: each edge is replaced alone and the metric
+measured.
 """
 
 import numpy as np
@@ -24,9 +24,9 @@ def exact(
     """`m(edge replaced) − m(clean)` of every edge, or of some, for every example (path patching;
     Goldowsky-Dill et al. 2023).
 
-    `clean` is the metric with nothing replaced where it is known already.
+    `clean` is the metric with nothing replaced, if known.
 
-    Cost: one run of the layers after the edge's port per edge and batch, many edges in one call.
+    Cost: per edge and batch, one run of the layers after its port, many edges in one call.
     """
     wiring = examples.wiring
     chosen = wiring.edges if edges is None else edges
@@ -35,11 +35,10 @@ def exact(
     for part in examples:
         rows = part.rows.numpy()
         with torch.no_grad():
-            known = None if clean is None else torch.from_numpy(clean[rows]).float()
             base = (
                 metric(wiring.output(part.batch), part.rows).float().cpu()
-                if known is None
-                else known
+                if clean is None
+                else torch.from_numpy(clean[rows]).float()
             )
         for start in range(0, len(chosen), PORTION):
             portion = chosen[start : start + PORTION]

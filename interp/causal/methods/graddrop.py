@@ -1,6 +1,4 @@
-"""GradDrop: effects that cancel in one backward pass show when one layer at a time is left out of
-it.
-"""
+"""GradDrop: EAP with one layer's gradient dropped at a time, so that effects do not cancel."""
 
 import numpy as np
 import torch
@@ -20,10 +18,9 @@ def eap_graddrop(
     sign (Kramár et al. 2024, eq. 13).
 
     A direct and an indirect effect of opposite sign cancel in EAP, a false negative; with a layer's
-    gradient dropped one of them is left. The published score has no sign; here EAP's own is put on
-    it.
+    gradient dropped one of them remains. The published score has no sign; EAP's is added here.
 
-    Cost: one forward and backward pass for every layer.
+    Cost: one forward and backward pass per layer.
 
     Raises:
         InputError: the network has fewer than two layers whose gradients can be dropped.

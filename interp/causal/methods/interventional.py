@@ -1,5 +1,5 @@
-"""The interventional graph of a classifier: from the output back to the image, the edges whose
-removal is felt, example by example.
+"""The interventional graph of a classifier: edges whose replacement significantly changes the
+metric.
 """
 
 import time
@@ -21,10 +21,10 @@ from interp.core.names import require_known
 Test = Literal["wilcoxon", "t"]
 
 FEWEST = 6
-"""Examples below which no two-sided signed-rank test can reach 0.05."""
+"""With fewer examples no two-sided signed-rank test reaches 0.05."""
 
 ROUNDING = 1e-6
-"""An effect smaller than this share of the metric's size is none."""
+"""Effects up to this share of the metric's size count as zero."""
 
 
 def interventional_graph(
@@ -37,23 +37,21 @@ def interventional_graph(
     test: Test = "wilcoxon",
     progress: Progress = silent,
 ) -> CausalGraph:
-    """Keep the edges whose replacement changes the metric of the single examples reliably, and by
-    more than `epsilon` on average.
+    """Keep the edges whose replacement changes the metric reliably across examples, and by more
+    than `epsilon` on average.
 
     From the output back, layer by layer: all edges into the last layer's ports, then only edges
-    into parts that a kept edge leaves. Each is replaced on its own,
-    `e = m(edge replaced) − m(clean)` per example, and the hypothesis that e is symmetric about 0 is
-    tested. An edge is kept where it is rejected and `|mean e| > epsilon`, in units of the metric
-    (for classifiers the probability of the label).
+    into parts that a kept edge leaves. Each is replaced alone, `e = m(edge replaced) − m(clean)`
+    per example, and kept where symmetry of e about 0 is rejected and `|mean e| > epsilon`, in units
+    of the metric (for classifiers the probability of the label).
 
     Tests are paired, two-sided: Wilcoxon's signed ranks (Wilcoxon 1945; ties with 0 as Pratt 1959,
-    normal approximation), or Student's t. The family over which false discoveries are controlled
-    (Benjamini & Hochberg 1995) is the edges tested into one layer: among those kept of a layer at
-    most `alpha` are expected to be false. It is not controlled over all layers together, and later
-    families are chosen by earlier ones.
+    normal approximation), or Student's t. False discoveries are controlled (Benjamini & Hochberg
+    1995) per layer: of the edges kept into one layer an expected share of at most `alpha` is false.
+    They are not controlled over all layers together, and later families are chosen by earlier ones.
 
-    `details` of the graph: `p`, `q` (adjusted p; both 1 where not tested) and `tested` (1 or 0); an
-    edge that was not tested has effect 0.
+    `details` of the graph: `p`, `q` (adjusted p) and `tested` (1 or 0). An edge that was not tested
+    has effect 0 and p = q = 1.
 
     Raises:
         InputError: there are fewer than six examples, or `alpha` or `epsilon` is out of range.
@@ -81,8 +79,8 @@ def interventional_graph(
         here = np.flatnonzero(
             (layers == layer) & _into_kept(wiring, kept, last=layer == int(layers.max()))
         )
-        # A layer is one family: q is known only when all its edges are measured, and what is kept
-        # of it says which edges the next family has.
+        # A layer is one family: q needs the p of all its edges, and the edges it keeps decide which
+        # edges form the next family.
         if len(here):
             table[:, here] = _rounded(
                 exact(examples, metric, clean, wiring.edges[here], progress=progress), clean
@@ -119,7 +117,7 @@ def paired_p_values(
 
     found = np.ones(effects.shape[1])
     moving = np.flatnonzero(effects.any(axis=0))
-    # Values that are all the same have no variance, and are as sure as t can be.
+    # Equal non-zero values have no variance: t is infinite, p is 0.
     varied = moving[np.ptp(effects[:, moving], axis=0) > 0] if test == "t" else moving
     found[np.setdiff1d(moving, varied)] = 0.0
     if len(varied):
@@ -134,7 +132,7 @@ def paired_p_values(
 def _into_kept(
     wiring: Wiring, kept: Bool[np.ndarray, " edge"], *, last: bool
 ) -> Bool[np.ndarray, " edge"]:
-    """Edges into parts that a kept edge leaves; into the last layer all."""
+    """Edges into parts that a kept edge leaves; all edges into the last layer."""
     if last:
         return np.ones(len(kept), dtype=bool)
     leaving = {wiring.sources[source].name for source in np.unique(wiring.edges[kept, 0])}
@@ -145,7 +143,7 @@ def _into_kept(
 def _rounded(
     effects: Float[np.ndarray, "example edge"], clean: Float[np.ndarray, " example"]
 ) -> Float[np.ndarray, "example edge"]:
-    """Rounding errors of a dead edge all have one sign, and would pass any test of signs."""
+    # Rounding errors of a dead edge may all have one sign, which a signed-rank test would reject.
     return np.where(
         np.abs(effects) <= ROUNDING * max(float(np.abs(clean).max()), 1e-30), 0.0, effects
     ).astype(np.float32)

@@ -16,10 +16,10 @@ def node_effects(
     """`m(output of a source replaced) − m(clean)` for every source and example, measured
     (activation patching; Vig et al. 2020).
 
-    Replacing an output is replacing its contribution to every port that reads it.
+    Replacing an output replaces its contribution to every port that reads it.
 
-    Cost: one forward pass for every source and batch; for transformers only of the layers after it,
-    and all heads of a layer at once.
+    Cost: one forward pass per source and batch; for transformers only of the later layers, all
+    heads of a layer at once.
 
     Example:
         >>> effects = node_effects(Examples(wiring, prompts, counterfactuals), metric)

@@ -1,5 +1,5 @@
-"""The correlational baseline that an interventional graph must beat: how strong a child's map is,
-regressed on its parents'.
+"""The correlational baseline for interventional graphs: norms of parts regressed on their parents'
+norms.
 """
 
 import time
@@ -32,20 +32,19 @@ def regression_graph(
     squares, over examples.
 
     `‖a_child‖ = b_0 + Σ_parents b ‖a_parent‖`; an edge's score is its standardised coefficient
-    `b · sd(parent) / sd(child)`. A last layer's child is the output itself (a class logit). No
-    intervention is made: parents that vary together share, swap or split their credit. Every row of
-    `per_example` is the same, because a regression says nothing of single examples. Kept are edges
-    whose coefficient's t test is rejected, false discoveries controlled at `alpha` over the edges
-    into one layer (`details`: `p`, `q`). The metric is only measured, not used.
+    `b · s_parent / s_child` (s: standard deviation). A last layer's child is the output itself (a
+    class logit). Nothing is intervened on: parents that vary together share or swap their credit.
+    All rows of `per_example` are equal. Edges are kept by a t test of the coefficient, false
+    discoveries controlled at `alpha` over the edges into one layer (`details`: `p`, `q`). The
+    metric is measured but not used.
 
     Raises:
-        InputError: the output is not one number per part of the last layer, examples are not more
-            than parents, or `alpha` is out of range.
+        InputError: the output is not one number per part of the last layer, there are not more
+            examples than parents, or `alpha` is out of range.
 
-    Source: Narendra et al. 2018, who fit a linear structural model to the norms of filter
-    responses.
+    Source: Narendra et al. 2018, a linear structural model of the norms of filter responses.
 
-    Cost: one forward pass and a least-squares problem for every part.
+    Cost: one forward pass and one least-squares problem per part.
 
     Example:
         >>> baseline = regression_graph(wiring, Examples(wiring, images, value="mean"), probability)
@@ -79,10 +78,10 @@ def regression_graph(
 def least_squares(
     parents: Float[np.ndarray, "example parent"], child: Float[np.ndarray, " example"]
 ) -> tuple[Float[np.ndarray, " parent"], Float[np.ndarray, " parent"]]:
-    """Standardised coefficients and the p values of their t tests; 0 and 1 for parents that do not
-    vary (all, if the child does not).
+    """Standardised coefficients and the p values of their t tests; 0 and 1 for constant parents
+    (for all, if the child is constant).
 
-    Of parents that are copies of each other the credit is shared (the solution of least norm).
+    Parents that are copies of each other share the credit (the solution of least norm).
 
     Raises:
         InputError: there are not more examples than parents that vary.
@@ -112,7 +111,7 @@ def least_squares(
 def _norms(
     wiring: Wiring, examples: Examples, progress: Progress
 ) -> tuple[Float[np.ndarray, "example source"], Float[np.ndarray, "example out"]]:
-    """The norm of every source's output, and the network's output, example by example."""
+    """The norm of every source's output, and the network's output."""
     norms = np.empty((len(examples), len(wiring.sources)))
     outputs: list[tuple[np.ndarray, Tensor]] = []
     done = 0
@@ -139,7 +138,7 @@ def _children(
     norms: Float[np.ndarray, "example source"],
     outputs: Float[np.ndarray, "example out"],
 ) -> Float[np.ndarray, "example port"]:
-    """What each port's part holds: the norm of its output, or a number of the network's output."""
+    """For each port's part the norm of its output, or its number of the network's output."""
     known = {node.name: number for number, node in enumerate(wiring.sources)}
     last = [number for number, port in enumerate(wiring.ports) if port.nodes[0] not in known]
     if len(last) != outputs.shape[1]:

@@ -1,6 +1,4 @@
-"""What every search method does: go over the examples batch by batch and put the edges' effects in
-one table.
-"""
+"""Shared by the search methods: edges' effects collected by batch, and the metric's two ends."""
 
 from collections.abc import Callable
 
@@ -35,7 +33,7 @@ def over_batches(
 def averaged_over(
     moments: int, effects: Callable[[int], Float[Tensor, "row source port"]]
 ) -> Float[Tensor, "row source port"]:
-    """The mean of several tables, one held at a time."""
+    """The mean of several tables, one in memory at a time."""
     total = effects(0)
     for number in range(1, moments):
         total += effects(number)
@@ -45,7 +43,7 @@ def averaged_over(
 def clean_and_replaced(
     examples: Examples, metric: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Float[np.ndarray, " example"], Float[np.ndarray, " example"]]:
-    """The metric with nothing replaced and with every contribution replaced, example by example."""
+    """Each example's metric with nothing and with every contribution replaced."""
     clean, replaced = np.empty(len(examples)), np.empty(len(examples))
     wiring = examples.wiring
     with torch.no_grad():
@@ -57,7 +55,7 @@ def clean_and_replaced(
 
 
 def _all_replaced(wiring: Wiring, part: Part) -> Tensor:
-    """With every contribution the counterfactual's, the network is the counterfactual's run."""
+    # With every contribution taken from the counterfactual, the run is the counterfactual's.
     if part.changes.name == "resample" and part.other is not None:
         return wiring.output(part.other)
     return wiring.output(part.batch, part.changes, wiring.connected)

@@ -17,7 +17,7 @@ from interp.core import InputError, Score, bootstrap_mean
 
 @dataclass(frozen=True)
 class _Carried(Changes):
-    """One source's change as it was found; no other source changes."""
+    """One source's change as measured; no other source changes."""
 
     source: int
     given: Tensor
@@ -34,10 +34,10 @@ def whole_path_effect(
     """`m − m(clean)` when the first edge's replacement reaches the output along `path` alone
     (Goldowsky-Dill et al. 2023).
 
-    The change that the first edge makes in the next part's output is handed to the port of the
-    second edge and to nothing else, and so on; everything that is not on the path, MLPs in between
-    included, stays at its clean value (frozen). The control is the same path with each example's
-    change dealt to another example, where the replacement would tell nothing of its own.
+    The change that the first edge makes in the next part's output is passed to the port of the
+    second edge only, and so on; everything off the path, MLPs in between included, stays at its
+    clean value (frozen). The control is the same path with the changes permuted over the examples
+    of a batch.
 
     Args:
         path: edges that follow each other; the last ends at the network's last port.
@@ -59,19 +59,19 @@ def whole_path_effect(
     for part in examples:
         rows = part.rows.numpy()
         clean = metric(wiring.output(part.batch), part.rows)
-        dealt = torch.arange(len(rows)).roll(1)
+        permuted = torch.arange(len(rows)).roll(1)
         effects[rows] = (_along(wiring, part, metric, numbers, None) - clean).cpu().numpy()
-        controls[rows] = (_along(wiring, part, metric, numbers, dealt) - clean).cpu().numpy()
+        controls[rows] = (_along(wiring, part, metric, numbers, permuted) - clean).cpu().numpy()
     return bootstrap_mean(effects, seed=seed, control=float(controls.mean()))
 
 
 def _along(
-    wiring: Wiring, part: Part, metric: Metric, path: np.ndarray, dealt: Tensor | None
+    wiring: Wiring, part: Part, metric: Metric, path: np.ndarray, permuted: Tensor | None
 ) -> Float[Tensor, " row"]:
     before = wiring.observe(part.batch)
     source = int(path[0, 0])
     change = part.changes.change(source, before[source])
-    change = change if dealt is None else change[dealt]
+    change = change if permuted is None else change[permuted]
     for step, edge in enumerate(path[:-1]):
         mask = wiring.mask(edge[None])
         source = int(path[step + 1, 0])

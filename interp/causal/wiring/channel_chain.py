@@ -1,6 +1,4 @@
-"""A classifier as a chain of layers: finding its convolutions and linear maps, and refusing what is
-no chain.
-"""
+"""A classifier as a chain of convolutions and linear maps: finding it, refusing other networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +15,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or a linear map whose input is seen as `channels` channels, each a map or a
-    stretch of columns.
-    """
+    """A convolution or linear map of `channels` input channels, each a map or a run of columns."""
 
     name: str
     module: nn.Conv2d | nn.Linear
@@ -62,8 +58,8 @@ class Layer:
 
 
 def chained(model: ModuleModel, example: Tensor | None = None) -> tuple[Layer, ...]:
-    """The convolutions and linear maps of a network in the order in which they run (without an
-    example: are registered).
+    """A network's convolutions and linear maps in order of execution (without an example, of
+    registration).
 
     Raises:
         InputError: there are none, one is grouped or pads in an unusual way, or one does not read
@@ -90,7 +86,7 @@ def chained(model: ModuleModel, example: Tensor | None = None) -> tuple[Layer, .
 
 
 def require_order(called: Sequence[str], expected: Sequence[str]) -> None:
-    """See that every layer ran once, in the order of the chain.
+    """Check that every layer ran once, in the order of the chain.
 
     Raises:
         InputError: a layer ran twice or not at all, or the order is another.
@@ -109,7 +105,7 @@ def require_order(called: Sequence[str], expected: Sequence[str]) -> None:
 
 
 def require_shape(layer: Layer, value: Tensor, image: Tensor, *, first: bool) -> None:
-    """See that a linear map reads one vector per row, and the first layer the image's own channels.
+    """Check that a linear map reads one vector per row, and the first layer the image's channels.
 
     Raises:
         InputError: it reads something else.
@@ -127,10 +123,10 @@ def require_shape(layer: Layer, value: Tensor, image: Tensor, *, first: bool) ->
 
 
 def require_same(layer: Layer, found: Tensor, expected: Tensor) -> None:
-    """See that the network, run on from a layer's output, gives its own output.
+    """Check that the network, resumed from a layer's output, reproduces its own output.
 
     Raises:
-        InputError: it does not, because something later reads what came before the layer.
+        InputError: it does not, because something later bypasses the layer.
     """
     scale = TOLERANCE * float(expected.abs().max())
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=0, atol=scale):
@@ -138,7 +134,7 @@ def require_same(layer: Layer, found: Tensor, expected: Tensor) -> None:
 
 
 def not_a_chain(layer: Layer) -> str:
-    """What to say of a network that is no chain."""
+    """The message for a network that is no chain."""
     return (
         f"what follows {layer.name} reads more than its output (a residual addition, a branch, or "
         "a shape taken from the image); "
@@ -149,8 +145,8 @@ def not_a_chain(layer: Layer) -> str:
 def shaken(
     value: Float[Tensor, "row channel *map"], generator: torch.Generator
 ) -> Float[Tensor, "case channel *map"]:
-    """The value, then copies with noise in half of the channels, so that for any two channels one
-    copy shakes the first only.
+    """The value, then copies with noise in half of the channels; for any two channels some copy has
+    noise in the first only.
     """
     scale = value.abs().max() + 1
     noise = 2 * scale * (torch.rand(value.shape, generator=generator).to(value) - 0.5)
@@ -161,8 +157,7 @@ def shaken(
 
 
 def require_apart(layer: Layer, later: Layer, read: Tensor, rows: int) -> None:
-    """See in what the next layer read of `shaken` values that every channel came from the same
-    channel.
+    """Check, from what the next layer read of `shaken` values, that channels stay apart.
 
     Raises:
         InputError: what lies between the layers mixes channels.

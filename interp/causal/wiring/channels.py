@@ -1,8 +1,8 @@
 """Convolutional classifiers as wiring: every kernel slice is an edge from an input channel to an
 output channel's preactivation.
 
-The layers are found in the network and run by it; nothing is known of what lies between them but
-that it keeps channels apart, and that is tried on the first batch.
+The network itself runs its layers; all that is assumed of what lies between them is that it keeps
+channels apart, which is tested on the first batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,15 @@ from interp.models.hooks import Point, observing, placed
 from interp.models.protocol import Call, Frame, Hook
 
 CELL_NUMBERS = 2**21
-"""Numbers in the changed layer of one forward call that serves many edges."""
+"""Values in the changed layer of one forward call that serves many edges."""
 
 TRIED = 4
-"""Rows of the first batch on which the chain is tried."""
+"""Rows of the first batch on which the chain is tested."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A clean run: what every layer read, by channels, and gave, and the network's output."""
+    """A clean run: every layer's input (by channels) and output, and the network's output."""
 
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
@@ -58,16 +58,16 @@ class ChannelWiring(Wiring):
     the image, `conv2.c3` the third channel of `conv2` as the next layer reads it (after the
     nonlinearity), `[row, 1, y, x]` or, before a linear map, `[row, 1, place]`. Ports are the
     preactivations of output channels, `conv3.c5`; those of the last layer (`fc.c0`, …) are the
-    class logits. The edge from channel i to channel j is the contribution `W_ji * a_i`; replaced by
-    zero it is the kernel slice `W_ji` set to zero.
+    class logits. The edge from channel i to channel j is the contribution `W_ji * a_i`; replacing
+    it by zero sets the kernel slice `W_ji` to zero.
 
-    Without an `example` (one input batch) layers are taken in the order in which the module
-    registers them, and a linear first layer is read column by column.
+    Without an `example` (one input batch) layers are taken in the order of registration, and a
+    linear first layer is read column by column.
 
     Raises:
         InputError: the network is no such chain (a grouped convolution, a layer that runs twice, a
-            residual addition, something that mixes channels). What only a run can show is refused
-            at the first batch.
+            residual addition, something that mixes channels); what only a run reveals, at the first
+            batch.
 
     Example:
         >>> wiring = ChannelWiring(interp.wrap(classifier))
@@ -93,7 +93,7 @@ class ChannelWiring(Wiring):
         self.ports = tuple(Port(name, (name,), place) for name, place in names)
         self._reads = _stretches([layer.channels for layer in self.layers])
         self._writes = _stretches([layer.width for layer in self.layers])
-        self._held: tuple[Batch, _Seen] | None = None
+        self._cached: tuple[Batch, _Seen] | None = None
         self._tried = False
 
     @cached_property
@@ -148,14 +148,14 @@ class ChannelWiring(Wiring):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """Every edge on its own; layers before its port run for one row only, those after it for
-        many edges together.
+        """Layers before an edge's port run for one row only, those after it for many edges at
+        once.
         """
         seen = self._clean(batch)
         result = torch.empty(len(edges), len(rows))
         for place, writes in enumerate(self._writes):
             here = np.flatnonzero((edges[:, 1] >= writes.start) & (edges[:, 1] < writes.stop))
-            # Side by side, edges of one source share a run of the layer.
+            # Sorted by source, edges of one source share a run of the layer.
             here = here[np.argsort(edges[here, 0], kind="stable")]
             change = self._change(place, changes, seen.inputs[place]) if len(here) else None
             size = max(1, CELL_NUMBERS // seen.outputs[place].numel())
@@ -182,7 +182,7 @@ class ChannelWiring(Wiring):
             change = [
                 self._change(place, changes, value) for place, value in enumerate(seen.inputs)
             ]
-        # A zero added to a layer's output gets the gradient of that output and of nothing else.
+        # A zero added to a layer's output gets exactly that output's gradient.
         leaves = [torch.zeros_like(value, requires_grad=True) for value in seen.outputs]
         added: dict[int, Hook] = {
             place: lambda value, call, leaf=leaf: value + leaf  # type: ignore[misc]
@@ -201,16 +201,14 @@ class ChannelWiring(Wiring):
         return effects
 
     def _clean(self, batch: Batch) -> _Seen:
-        """A run with nothing replaced; the last one is held, because several methods ask for the
-        same.
-        """
-        if self._held is None or self._held[0] is not batch:
+        """A run with nothing replaced; the last is cached, as several methods need it."""
+        if self._cached is None or self._cached[0] is not batch:
             seen = self._look(batch)
             if not self._tried:
                 self._try(batch, seen)
                 self._tried = True
-            self._held = (batch, seen)
-        return self._held[1]
+            self._cached = (batch, seen)
+        return self._cached[1]
 
     @torch.no_grad()
     def _look(self, batch: Batch) -> _Seen:
@@ -220,7 +218,7 @@ class ChannelWiring(Wiring):
 
         def keep(place: int, into: dict[int, Tensor]) -> Hook:
             def hook(value: Tensor, call: Call) -> None:
-                # What follows may write into it (nn.ReLU(inplace=True)).
+                # Later modules may overwrite it (nn.ReLU(inplace=True)).
                 into[place] = value.clone()
                 if into is inputs:
                     order.append(place)
@@ -247,7 +245,7 @@ class ChannelWiring(Wiring):
         return _Seen(split, [outputs[place] for place in count], final)
 
     def _run(self, batch: Batch, inputs: Mapping[int, Hook], outputs: Mapping[int, Hook]) -> Any:
-        """The network with hooks at what layers read and give."""
+        """The network with hooks at layers' inputs and outputs."""
         hooks, points = dict[str, Hook](), dict[str, Point]()
         for place, layer in enumerate(self.layers):
             if place in inputs:
@@ -266,9 +264,7 @@ class ChannelWiring(Wiring):
         value: Float[Tensor, "case width *map"],
         inputs: Mapping[int, Hook] = {},
     ) -> Any:
-        """The network from a layer's output on. What comes before runs on one row, and what it
-        gives is thrown away.
-        """
+        """The network from a layer's output on; what comes before runs on one row, to no effect."""
         start = Batch(
             inputs={"input": batch.inputs["input"][:1]},
             items=batch.items[:1],
@@ -280,7 +276,6 @@ class ChannelWiring(Wiring):
     def _change(
         self, place: int, changes: Changes, value: Float[Tensor, "row channel *place"]
     ) -> Float[Tensor, "row channel *place"]:
-        """The changes of all channels that a layer reads."""
         first = self._reads[place].start
         return torch.cat(
             [
@@ -293,9 +288,7 @@ class ChannelWiring(Wiring):
     def _live(
         self, batch: Batch, changes: Changes, replaced: Bool[Tensor, "source port"]
     ) -> tuple[Tensor, list[Tensor]]:
-        """A run in which output channels read their own replacements of what the sources hold then:
-        the output, and what layers read.
-        """
+        """The output, and layers' inputs, of a run whose edges are replaced live."""
         inputs: dict[int, Tensor] = {}
 
         def look(value: Tensor, call: Call, place: int) -> None:
@@ -306,7 +299,7 @@ class ChannelWiring(Wiring):
             if not bool(mask.any()):
                 return value
             weight = layer.weight
-            # One convolution for all edges: those that stay have no weight.
+            # One convolution for all edges: the weights of those not replaced are zero.
             masked = torch.einsum("oc...,oc->oc...", weight, mask.T.to(weight))
             return value + layer.mixed(self._change(place, changes, inputs[place]), masked)
 
@@ -325,7 +318,7 @@ class ChannelWiring(Wiring):
         edges: Int[np.ndarray, "cell 2"],
         clean: Float[Tensor, "row out *map"],
     ) -> Float[Tensor, "cell row out *map"]:
-        """A layer's output once per edge, each with that edge's contribution changed."""
+        """A layer's output, once per edge with that edge changed."""
         layer = self.layers[place]
         cells = clean.expand(len(edges), *clean.shape).clone()
         channels, outs = (
@@ -342,7 +335,7 @@ class ChannelWiring(Wiring):
         return cells
 
     def _moved(self, moment: Moment, seen: _Seen, change: Sequence[Tensor]) -> dict[int, Hook]:
-        """Hooks that put some channels between their value and their replacement."""
+        """Hooks that move some channels towards their replacement."""
         hooks: dict[int, Hook] = {}
         for place, reads in enumerate(self._reads):
             channels = [
@@ -358,11 +351,11 @@ class ChannelWiring(Wiring):
 
     @torch.no_grad()
     def _try(self, batch: Batch, seen: _Seen) -> None:
-        """See on a few rows that what follows a layer depends on its output alone, and each channel
-        of the next one on the same channel.
+        """Check on a few rows that what follows a layer depends on its output alone, and each
+        channel of the next layer's input on the same channel.
         """
         generator = torch.Generator().manual_seed(0)
-        # Whatever still reads the image after a layer is put in, reads noise, and shows.
+        # Anything that bypasses the substituted layer reads noise, and so changes the output.
         noise = torch.rand(batch.inputs["input"][:1].shape, generator=generator).to(
             batch.inputs["input"]
         )
@@ -386,7 +379,7 @@ class ChannelWiring(Wiring):
 
 
 def _twice(value: Float[Tensor, "row *axes"]) -> Float[Tensor, "copy_row *axes"]:
-    """More rows than the image before has, so that a shape taken from it does not fit."""
+    """Two copies, so that a shape taken from the one-row image does not fit."""
     return repeat(value, "row ... -> (copy row) ...", copy=2)
 
 
@@ -402,7 +395,6 @@ def _putting(
 
 
 def _channels(value: Float[Tensor, "row channel *place"]) -> tuple[Tensor, ...]:
-    """Channel by channel, each with its axis kept."""
     return value.chunk(value.shape[1], dim=1)
 
 
@@ -417,7 +409,7 @@ def _products(
     gradient: Float[Tensor, "row out *map"],
 ) -> Float[Tensor, "row channel out"]:
     """Every contribution's change times the gradient, summed over the map; one channel at a time,
-    to hold no `[channel, out, map]`.
+    so that no `[channel, out, map]` is stored.
     """
     parts = zip(_channels(change), _channels(layer.weight), strict=True)
     sums = [

@@ -1,6 +1,4 @@
-"""Inputs beside their counterfactuals, batch by batch, with what takes the place of
-contributions.
-"""
+"""Inputs and their counterfactuals, batch by batch, with the replacements of contributions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,9 +27,7 @@ from interp.models.protocol import Batch, Prepared
 
 @dataclass(frozen=True)
 class Part:
-    """One batch: what runs, what contributions are replaced with, the numbers of its examples, and
-    their counterfactuals.
-    """
+    """One batch, the changes of its contributions, its examples' numbers and counterfactuals."""
 
     batch: Batch
     changes: Changes
@@ -40,17 +36,16 @@ class Part:
 
 
 class Examples:
-    """Examples of a behaviour as batches, each with its replacement values; iterate over it as
-    often as needed.
+    """Examples of a behaviour as batches with replacement values; can be iterated repeatedly.
 
-    `value` says what takes a contribution's place: `resample` the same part's output on the
-    example's counterfactual, `mean` its mean over the counterfactuals (over the inputs where there
-    are none), `zero` nothing, `project out` and `add` what `directions` say, by the names of
-    sources.
+    `value` is what replaces a contribution: `resample` the same part's output on the example's
+    counterfactual, `mean` its mean over the counterfactuals (over the inputs if there are none),
+    `zero` nothing, `project out` and `add` the value without or plus the source's vector in
+    `directions`.
 
     Raises:
-        InputError: a counterfactual is missing, or of another shape or number of tokens than its
-            input (both tokenisations are shown).
+        InputError: a counterfactual is missing, or differs from its input in shape or number of
+            tokens (the message gives both tokenisations).
     """
 
     def __init__(
@@ -99,15 +94,15 @@ class Examples:
             yield self._part(number)
 
     def take(self, rows: Int[np.ndarray, " row"]) -> "Examples":
-        """Some of the examples (for halves and resamples), numbered anew from 0.
+        """Some of the examples (for halves and resamples), renumbered from 0.
 
-        A metric that holds something for every example has to be given for the same examples.
+        A metric with a value per example needs the same selection.
         """
         return _Subset(self, rows)
 
     @cached_property
     def _only(self) -> Part | None:
-        """A single batch is observed once and kept."""
+        """A single batch, observed once and cached."""
         return self._part(0) if len(self._prepared.batches) == 1 else None
 
     def _part(self, number: int) -> Part:
@@ -129,7 +124,7 @@ class Examples:
 
     @cached_property
     def _mean(self) -> list[Tensor]:
-        """Over the reference set, batches weighted by how many rows (or tokens) they have."""
+        """Over the reference set, batches weighted by their number of rows (or tokens)."""
         total: list[Tensor] = []
         weight = 0.0
         for batch in self._others or self._prepared.batches:
@@ -152,7 +147,7 @@ class Examples:
         }
 
     def _aligned(self, others: Prepared) -> list[Batch]:
-        """The counterfactuals' batches, each example beside its own."""
+        """The counterfactuals' batches, checked to match the inputs'."""
         if len(others.items) != len(self._prepared.items):
             raise InputError(
                 f"{len(self._prepared.items)} inputs but {len(others.items)} counterfactuals; give "
@@ -178,10 +173,10 @@ class Examples:
 
 
 def whole_examples(prepared: Prepared) -> Prepared:
-    """See that every input is one sequence.
+    """Check that every input is one sequence.
 
     Raises:
-        InputError: one was cut.
+        InputError: one was split.
     """
     for batch in prepared.batches:
         if batch.offsets.any():
@@ -194,7 +189,7 @@ def whole_examples(prepared: Prepared) -> Prepared:
 
 
 class _Subset(Examples):
-    """Some rows of other examples, prepared once already."""
+    """Some rows of examples already prepared."""
 
     def __init__(self, whole: Examples, rows: Int[np.ndarray, " row"]) -> None:
         self.wiring, self.value, self._size = whole.wiring, whole.value, whole._size
@@ -208,9 +203,7 @@ class _Subset(Examples):
 
 
 def _chosen(prepared: Prepared, batches: Any, rows: Int[np.ndarray, " row"]) -> Prepared:
-    """The given examples out of every batch (one example may be drawn several times); empty batches
-    vanish.
-    """
+    """The given examples of every batch (repeats allowed); empty batches are dropped."""
     found = []
     for batch in batches:
         places = [

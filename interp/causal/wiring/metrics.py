@@ -1,9 +1,8 @@
-"""Metrics: what of a network's output an effect is measured on, and whether the network can do the
-task at all.
+"""Metrics of a network's output to measure effects on, and the network's accuracy at the task.
 
 Each is called with `(output [case, out], rows [case])`, `rows` the numbers of the cases' examples,
-and gives a number per case; all but the counting of right answers can be differentiated. Tables of
-answers hold token ids (or classes), rows filled up with -1.
+and gives a differentiable number per case. Tables of answers hold token ids (or classes), rows
+padded with -1.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ CONSTANT = 1e-9
 
 
 class TaskWarning(UserWarning):
-    """The model cannot do the task whose paths are looked for; the message holds its accuracy."""
+    """The model cannot do the task to be traced; the message gives its accuracy."""
 
 
 @runtime_checkable
@@ -50,7 +49,7 @@ class LogitDifference:
     where it is positive.
 
     Raises:
-        InputError: the tables have not as many examples, or an example has no answer.
+        InputError: the tables differ in length, or an example has no answer.
 
     Source: Wang et al. 2023 (one right and one wrong answer).
 
@@ -85,7 +84,7 @@ class ProbabilityDifference:
     where it is positive.
 
     Raises:
-        InputError: the tables have not as many examples, or an example has no answer.
+        InputError: the tables differ in length, or an example has no answer.
 
     Source: Hanna, Liu & Variengien 2023.
 
@@ -111,7 +110,7 @@ class ProbabilityDifference:
     def correct(
         self, output: Float[Tensor, "case out"], rows: Int[Tensor, " case"]
     ) -> Bool[Tensor, " case"]:
-        """Where the right answers are more probable together."""
+        """Where the right answers are together more probable than the wrong."""
         return self(output, rows) > 0
 
 
@@ -154,9 +153,8 @@ class KlFromClean:
     """Divergence (nats) of the output's distribution from the one with nothing replaced,
     `Σ p_clean (log p_clean − log p)`.
 
-    `reference` holds the clean outputs of the examples (`KlFromClean.of` runs the network for
-    them). At the clean run it is 0 and so is its gradient: methods that go by the gradient there
-    (EAP) find nothing, take those that measure or integrate.
+    `reference` holds the examples' clean outputs (`KlFromClean.of` computes them). At the clean run
+    both it and its gradient are 0, so EAP finds nothing; use methods that measure or integrate.
 
     Source: as ACDC's metric, Conmy et al. 2023.
 
@@ -180,7 +178,7 @@ class KlFromClean:
 
 
 def task_metric(ready: Resolved) -> LogitDifference | ProbabilityDifference:
-    """The metric by which a task is usually measured.
+    """A task's usual metric.
 
     Example:
         >>> ready = resolve(task("greater-than", n=32), model.tokenizer)
@@ -194,9 +192,7 @@ def task_metric(ready: Resolved) -> LogitDifference | ProbabilityDifference:
 
 @torch.no_grad()
 def outputs(wiring: Wiring, examples: Examples) -> Float[Tensor, "example out"]:
-    """The clean output of every example, in their order. Cost: one forward pass over the
-    examples.
-    """
+    """The clean output of every example, in order. Cost: one forward pass over the examples."""
     found: dict[int, Tensor] = {}
     for part in examples:
         found.update(zip(part.rows.tolist(), wiring.output(part.batch), strict=True))
@@ -204,11 +200,11 @@ def outputs(wiring: Wiring, examples: Examples) -> Float[Tensor, "example out"]:
 
 
 def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
-    """The share of examples on which the network is right with nothing replaced; the control judges
+    """The share of examples on which the network is right with nothing replaced; the control scores
     each by the next example's answers.
 
     Raises:
-        InputError: the metric does not know what is right.
+        InputError: the metric does not define right answers.
 
     The interval is exact (Clopper & Pearson 1934). Cost: one forward pass over the examples.
 
@@ -238,8 +234,8 @@ def accuracy(metric: Metric, wiring: Wiring, examples: Examples) -> Score:
 
 
 def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric") -> None:
-    """See that a metric tells states of a network apart: `values` of the examples with nothing
-    replaced, with everything replaced, ….
+    """Check that a metric distinguishes states of a network (nothing replaced, everything replaced,
+    …).
 
     Raises:
         InputError: it is the same in all states for every example, or not finite.
@@ -264,7 +260,7 @@ def check_metric(values: Float[np.ndarray, "state example"], name: str = "metric
 def _chosen(
     output: Float[Tensor, "case out"], table: Int[Tensor, "example k"], rows: Int[Tensor, " case"]
 ) -> tuple[Float[Tensor, "case k"], Bool[Tensor, "case k"]]:
-    """The output at each case's answers, and which of them are answers."""
+    """The output at each case's answers, and which entries are not padding."""
     own = _rows_of(table, rows, output)
     return output.gather(1, own.clamp(min=0)), own >= 0
 

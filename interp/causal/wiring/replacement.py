@@ -1,5 +1,5 @@
-"""What takes the place of a contribution: zero, a mean, the value on a counterfactual, the value
-without or with more of a direction.
+"""What replaces a contribution: zero, a mean, a counterfactual's value, or the value with a
+direction removed or added.
 
 Different values give different true graphs (an edge that carries only positions is invisible to a
 counterfactual of the same length), so every result names its value.
@@ -21,7 +21,7 @@ Value = Literal["zero", "mean", "resample", "project out", "add"]
 class Changes(ABC):
     """For every source, replacement minus value, for the rows of one batch.
 
-    `value [row, …]` is what the source holds; where several copies of the batch run at once,
+    `value [row, …]` is the source's output; where several copies of the batch run at once,
     `[copy · row, …]`, copy after copy.
     """
 
@@ -45,9 +45,7 @@ class Zero(Changes):
 
 @dataclass(frozen=True)
 class Swap(Changes):
-    """Other values in place: the counterfactual's (`resample`, one value a row) or a reference
-    set's (`mean`, one value for all rows).
-    """
+    """Substitute a counterfactual's values (`resample`, one per row) or a mean (one for all)."""
 
     values: Sequence[Tensor]
     name: Value = "resample"
@@ -62,9 +60,7 @@ class Swap(Changes):
 
 @dataclass(frozen=True)
 class ProjectedOut(Changes):
-    """Remove what lies along a direction, `−(value · d̂) d̂`, at the named sources; the others
-    stay.
-    """
+    """Remove the component along a direction at the given sources; the others stay."""
 
     directions: Mapping[int, Float[Tensor, " d"]]
     axis: int = -1
@@ -81,7 +77,7 @@ class ProjectedOut(Changes):
 
 @dataclass(frozen=True)
 class Added(Changes):
-    """Add a vector at the named sources, whatever they hold; the others stay."""
+    """Add a vector at the given sources; the others stay."""
 
     vectors: Mapping[int, Float[Tensor, " d"]]
     axis: int = -1
@@ -102,8 +98,8 @@ class Added(Changes):
 def averaged(
     values: Sequence[Tensor], weights: Float[Tensor, "row position"] | None = None
 ) -> list[Tensor]:
-    """The mean of every source over a reference set, `[1, 1, …]`: over rows and, where `weights`
-    tell which positions count, over those.
+    """The mean of every source over rows, or over rows and positions as `weights` say; kept axes
+    have size 1.
     """
     if weights is None:
         return [value.mean(dim=0, keepdim=True) for value in values]

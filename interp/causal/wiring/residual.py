@@ -1,8 +1,8 @@
 """Transformers as wiring: heads and MLPs add to a residual stream; queries, keys, values, MLPs and
 the logits read it.
 
-Only differences are added to what a port reads (`change of a source`, there and nowhere else), so
-biases, position embeddings and whatever else the stream carries need no accounting.
+A port reads the stream plus its sources' changes, so biases, position embeddings and whatever else
+the stream carries need no accounting.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,12 +38,12 @@ class ResidualWiring(Wiring):
     Sources are `embed`, `L0.head0`, …, `L0.mlp`, …; ports `L0.head0.q`, `L0.head0.k`, `L0.head0.v`,
     …, `L0.mlp.in`, …, `logits`.
 
-    With grouped queries, keys and values are those that exist: `L0.kv0.k` serves several heads. The
-    output is the logits at each example's last token. Where heads' sum passes through a norm of its
-    own (Gemma), the layer is the source: `L0.attn`.
+    With grouped-query attention `L0.kv0.k` serves several heads. The output is the logits at each
+    example's last token. Where the heads' sum is normed before it is added (Gemma), the whole layer
+    is the source: `L0.attn`.
 
     Raises:
-        InputError: the network's logits are not those of its parts (its stream is not a plain sum).
+        InputError: the network's stream is not a plain sum of its parts.
 
     Example:
         >>> wiring = ResidualWiring(model)
@@ -54,16 +54,15 @@ class ResidualWiring(Wiring):
         self.model = model
         self.parts = parts or _parts_of(model)
         self.writers = stream_writers(self.parts)
-        """Where contributions are seen, in order."""
         self.sources = tuple(
             Node(name, writer.layer) for writer in self.writers for name in writer.names
         )
         self.stages = read_stages(self.parts)
         self.ports = stream_ports(self.stages)
-        self._held: tuple[Batch, Changes, Tensor] | None = None
+        self._cached: tuple[Batch, Changes, Tensor] | None = None
         self._ends: list[tuple[Batch, Tensor]] = []
-        """The last clean runs' ends (the normed stream at the last tokens): whoever watched a run
-        need not run it again for its logits.
+        """The final normed stream at the last tokens of recent clean runs, so that a run already
+        observed need not be repeated for its logits.
         """
 
     @cached_property
@@ -125,9 +124,7 @@ class ResidualWiring(Wiring):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """Every edge on its own: layers before its port are computed once, those after it for many
-        edges together.
-        """
+        """Layers before an edge's port are computed once, those after it for many edges at once."""
         rest = Rest(self, batch, self.changes_of(batch, changes))
         return rest.with_edges(edges, metric, rows)
 
@@ -140,9 +137,7 @@ class ResidualWiring(Wiring):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "source row"]:
-        """Every source on its own: layers before it are computed once, those after it for a layer's
-        heads together.
-        """
+        """Layers before a source are computed once, those after it for a layer's heads at once."""
         rest = Rest(self, batch, self.changes_of(batch, changes))
         return rest.with_nodes(np.asarray(sources), metric, rows)
 
@@ -160,41 +155,36 @@ class ResidualWiring(Wiring):
     def softmax_effects(
         self, batch: Batch, changes: Changes, metric: Metric, rows: Int[Tensor, " row"]
     ) -> Float[Tensor, "row source port"]:
-        """Effects of edges into queries and keys with the attention recomputed exactly, linear
-        after it; zero at other ports.
+        """Effects of edges into queries and keys: attention recomputed exactly, linear after it;
+        zero at other ports.
         """
         return softmax_effects(self, batch, changes, metric, rows)
 
     @torch.no_grad()
     def changes_of(self, batch: Batch, changes: Changes) -> Float[Tensor, "row source position d"]:
-        """Every source's change in a clean run; the last ones are held, because several methods ask
-        for the same.
+        """Every source's change in a clean run; the last result is cached, as several methods need
+        it.
         """
         if (
-            self._held is not None
-            and self._held[0] is batch
-            and self._held[1] is changes
+            self._cached is not None
+            and self._cached[0] is batch
+            and self._cached[1] is changes
             and not self._changed
         ):
-            return self._held[2]
+            return self._cached[2]
         kept = _Kept(len(self.sources))
-        self._remember(
-            batch,
-            self._final(
-                batch,
-                self._watching(
-                    lambda source, value: kept.put(source, changes.change(source, value))
-                ),
-            ),
+        hooks = self._watching(
+            lambda source, value: kept.put(source, changes.change(source, value))
         )
+        self._remember(batch, self._final(batch, hooks))
         if not self._changed:
-            self._held = (batch, changes, kept.stacked)
+            self._cached = (batch, changes, kept.stacked)
         return kept.stacked
 
-    # The pieces that the files beside this one share.
+    # Shared with the neighbouring files.
 
     def frame(self, batch: Batch) -> Frame:
-        """What hooks are told of a batch."""
+        """The batch and its token positions, for hooks."""
         mask = batch.inputs.get("attention_mask")
         return Frame(batch=batch, positions=None if mask is None else positions_of(mask))
 
@@ -212,9 +202,7 @@ class ResidualWiring(Wiring):
             yield
 
     def _final(self, batch: Batch, hooks: Mapping[Point, Hook]) -> Float[Tensor, "row position d"]:
-        """Run with hooks as far as the final norm's output: the logits are wanted at one token
-        only.
-        """
+        """Run as far as the final norm: logits are needed at one token only."""
         caught: list[Tensor] = []
         point = Point(self.parts.final_norm, "output")
         with (
@@ -243,13 +231,13 @@ class ResidualWiring(Wiring):
     ) -> Float[Tensor, "row d"]:
         end = _at(final, self._last(batch))
         if not self._changed:
-            # Two are enough: the batch that is being looked at, and its counterfactuals.
+            # Two are enough: the current batch and its counterfactuals.
             self._ends = [*self._ends[-1:], (batch, end)]
         return end
 
     @property
     def _changed(self) -> bool:
-        """Whether somebody else's hooks are in place: then a run is not a clean one."""
+        """Whether other hooks are in place, so that a run is not clean."""
         return bool(getattr(self.model, "busy", False))
 
     def _logits(self, end: Float[Tensor, "row d"]) -> Float[Tensor, "row vocabulary"]:
@@ -258,7 +246,7 @@ class ResidualWiring(Wiring):
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _watching(self, see: Callable[[int, Tensor], Any]) -> dict[Point, Hook]:
-        """Hooks that show every source's contribution as soon as it is there."""
+        """Hooks that pass every source's contribution to `see` as soon as it is computed."""
         return {writer.point: _shown(writer, see) for writer in self.writers}
 
     def check(self, batch: Batch) -> None:
@@ -290,7 +278,6 @@ def _parts_of(model: Model) -> ResidualParts:
 def _at(
     values: Float[Tensor, "row position d"], places: Int[Tensor, " row"]
 ) -> Float[Tensor, "row d"]:
-    """Each row's value at its own position."""
     return values[torch.arange(len(places), device=values.device), places.to(values.device)]
 
 
@@ -308,7 +295,7 @@ def _shown(writer: Writer, see: Callable[[int, Tensor], Any]) -> Hook:
 
 @dataclass
 class _Kept:
-    """Tensors of one shape, put side by side in one place as they come."""
+    """Tensors of one shape, stacked as they come: allocated once, at the first."""
 
     count: int
     filled: list[Tensor] = field(default_factory=list)
@@ -324,8 +311,8 @@ class _Kept:
 
 
 class _Live:
-    """A run in which every port reads the stream plus its own sources' changes, each from the
-    source's present value.
+    """A run in which every port reads the stream plus its sources' changes, each computed from the
+    source's value in this run.
     """
 
     def __init__(
@@ -356,7 +343,7 @@ class _Live:
         self, mask: Float[Tensor, "source port"], stream: Float[Tensor, "row position d"]
     ) -> Float[Tensor, "row port position d"]:
         present = self._kept.stacked[:, : len(mask)]
-        # A product of matrices, because a network has as many masks as ports.
+        # One matrix product for all ports: each has its own mask over the same changes.
         added = mask.T.to(stream) @ rearrange(present, "row source ... -> row source (...)")
         return stream[:, None] + rearrange(
             added, "row port (position d) -> row port position d", d=stream.shape[-1]
@@ -364,7 +351,7 @@ class _Live:
 
 
 def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, Hook]:
-    """Hooks that let every port of a stage read its own stream,
+    """Hooks that give every port of a stage its own stream,
     `read(stream) [row, port, position, d]`.
     """
     if stage.attention is None:
@@ -383,8 +370,10 @@ def stage_hooks(stage: Stage, read: Callable[[Tensor], Tensor]) -> dict[Point, H
 def _projected(
     module: nn.Module, places: tuple[tuple[int, Tensor], ...], kept: dict[str, Tensor]
 ) -> Hook:
-    """Every head's columns from the stream that its port reads."""
+    """Recompute every head's columns from the stream that its port reads."""
 
+    # One projection serves all heads but each port has its own stream, so the map is applied here,
+    # head by head, in place of the module's own output.
     def hook(value: Tensor, call: Call) -> Tensor:
         ports = [port for port, _ in places]
         columns = torch.stack([own for _, own in places])

@@ -1,5 +1,5 @@
-"""First-order effects of every edge of a transformer from one backward pass, and the exact softmax
-beside it.
+"""Effects of all edges of a transformer from one backward pass: linear, or with the softmax
+exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Caught:
-    """The tensors of a run whose gradients are wanted, and the stream that attention layers
-    read.
-    """
+    """A run's tensors whose gradients are needed, and the streams that attention layers read."""
 
     tensors: dict[Point, Tensor] = field(default_factory=dict)
     streams: dict[int, Tensor] = field(default_factory=dict)
 
     def apart(self, point: Point) -> Hook:
-        """A hook that puts a view in the value's place, so that the gradient of this branch alone
-        can be asked for.
-        """
+        """A hook that substitutes a view, so that this branch has a gradient of its own."""
 
         def hook(value: Tensor, call: Call) -> Tensor:
             self.tensors[point] = value.view_as(value)
@@ -44,8 +40,6 @@ class _Caught:
         return hook
 
     def stream(self, port: int) -> Hook:
-        """A hook that keeps what a norm reads."""
-
         def hook(value: Tensor, call: Call) -> None:
             self.streams[port] = value.detach()
 
@@ -83,11 +77,10 @@ def softmax_effects(
     rows: Int[Tensor, " row"],
 ) -> Float[Tensor, "row source port"]:
     """Edges into queries and keys: every source's change goes exactly through norm, projection and
-    softmax; linear from there on.
+    softmax, linearly from there on.
 
-    What a head's changed mixture of values does to the metric is `Δz · ∂metric/∂z`, which is the
-    change of its pattern times the metric's gradient with respect to the pattern (Kramár et al.
-    2024, the QK fix).
+    The effect is `Δz · ∂metric/∂z`: the change of a head's pattern times the metric's gradient with
+    respect to the pattern (Kramár et al. 2024, the QK fix).
 
     Cost: besides a backward pass, two attention layers per layer and source.
     """
@@ -132,7 +125,7 @@ def _backward(
     start = Point(wiring.parts.blocks[0], "input")
     first = changed.get(start)
 
-    # Nothing before the first block wants a gradient, and the weights need none.
+    # The graph starts at the first block: nothing before it needs a gradient, nor do weights.
     def leaf(value: Tensor, call: Call) -> Tensor:
         moved = None if first is None else first(value, call)
         return (value if moved is None else moved).detach().requires_grad_()
@@ -165,9 +158,7 @@ def _backward(
 def _port_gradients(
     stage: Stage, caught: _Caught, gradients: dict[Point, Tensor]
 ) -> Float[Tensor, "row port position d"] | None:
-    """The metric's gradient with respect to what each port of a stage reads; None where nothing
-    depends on it.
-    """
+    """The metric's gradient with respect to each port's input; None where nothing depends on it."""
     if stage.attention is None:
         found = gradients.get(Point(stage.norm, "input"))
         return None if found is None else found[:, None]
@@ -183,7 +174,7 @@ def _port_gradients(
         normed[:, ports] = torch.einsum(
             "rlpc,dpc->rpld", gradient[..., columns], weight[:, columns]
         ).detach()
-    # Back through the norm, of a copy of the stream for every port.
+    # Back through the norm, with a copy of the stream per port so that their gradients stay apart.
     with torch.enable_grad():
         read = stream[:, None].expand_as(normed).clone().requires_grad_()
         return torch.autograd.grad(stage.normed(read), read, normed)[0]
@@ -192,7 +183,7 @@ def _port_gradients(
 def _moved(
     wiring: "ResidualWiring", change: Float[Tensor, "row source position d"], moment: Moment
 ) -> dict[Point, Hook]:
-    """Hooks for sources that are put elsewhere, and for layers that gradients do not pass."""
+    """Hooks that move sources, and that stop gradients at skipped layers."""
     hooks: dict[Point, Hook] = {}
     for writer in wiring.writers:
         chosen = [source for source in moment.moved if source in writer.sources]
@@ -214,9 +205,7 @@ def _put(added: Tensor | None, skipped: bool) -> Hook:
 
 @dataclass(kw_only=True)
 class _Softmax:
-    """One attention layer, run again with the queries (or the keys) of every head as a source's
-    change makes them.
-    """
+    """One attention layer, rerun with every head's queries (or keys) after a source's change."""
 
     wiring: "ResidualWiring"
     batch: Batch
@@ -231,7 +220,7 @@ class _Softmax:
         change: Float[Tensor, "row source position d"],
         stream: Float[Tensor, "row position d"],
     ) -> None:
-        """Write the effects of all earlier sources on this layer's queries and keys."""
+        """Write the effects of all earlier sources through this layer's queries and keys."""
         if self.gradient is None:
             return
         size = max(1, CELL_TOKENS // stream[..., 0].numel())
@@ -255,7 +244,7 @@ class _Softmax:
         moved = self._mixed(projection.module, torch.cat(projection.columns), read, times)
         z = rearrange(moved, "(source row) ... -> source row ...", source=times)
         by_column = ((z - self.z) * self.gradient).sum(dim=2)
-        # A key's head serves several consecutive query heads.
+        # A shared key serves several consecutive query heads.
         served = rearrange(
             by_column, "source row (port c) -> row source port c", port=len(projection.columns)
         )
@@ -264,7 +253,7 @@ class _Softmax:
     def _mixed(
         self, module: nn.Module, columns: Tensor, read: Tensor, times: int
     ) -> Float[Tensor, "copy position c"]:
-        """What the output projection gets when some columns of a map come from another stream."""
+        """The output projection's input when some columns of a map read another stream."""
         assert self.stage.attention is not None
         weight, bias = projection_rows(module), getattr(module, "bias", None)
         own = read @ weight[:, columns] + (0 if bias is None else bias[columns])

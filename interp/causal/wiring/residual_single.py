@@ -1,5 +1,5 @@
-"""Edges of a transformer one by one: what comes before a port is computed once, what comes after it
-for many edges together.
+"""Exact effects of a transformer's single edges: the part before a port runs once, the part after
+it for many edges at once.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ AGREEMENT = 1e-4
 
 @dataclass
 class _Seen:
-    """What a clean run showed: the call of every block, and the stream at every stage."""
+    """A clean run: the call of every block, and the stream at every stage."""
 
     layers: list[tuple[LayerCall, Tensor]]
     streams: dict[int, Tensor]
 
 
 class Rest:
-    """A network from some block on. Where its blocks, called one by one, do not give its own
+    """Runs a network from some block on; where calling the blocks one by one does not reproduce its
     output, the whole network runs.
     """
 
@@ -50,7 +50,7 @@ class Rest:
     def with_edges(
         self, edges: Int[np.ndarray, "edge 2"], metric: Metric, rows: Int[Tensor, " row"]
     ) -> Float[Tensor, "edge row"]:
-        """The metric with each edge's contribution replaced on its own."""
+        """The metric with each edge replaced alone."""
         result = torch.empty(len(edges), len(rows))
         for stage in self._wiring.stages:
             ports = edges[:, 1] - stage.first_port
@@ -62,7 +62,7 @@ class Rest:
     def with_nodes(
         self, sources: Int[np.ndarray, " source"], metric: Metric, rows: Int[Tensor, " row"]
     ) -> Float[Tensor, "source row"]:
-        """The metric with each source changed on its own."""
+        """The metric with each source changed alone."""
         result = torch.empty(len(sources), len(rows))
         for writer in self._wiring.writers:
             for chunk in self._chunks(np.flatnonzero(np.isin(sources, writer.sources))):
@@ -71,9 +71,8 @@ class Rest:
         return result
 
     def _chunks(self, chosen: Int[np.ndarray, " edge"]) -> Iterator[Int[np.ndarray, " edge"]]:
-        """Edges by portions that fit one forward call."""
-        tokens = self._change.shape[0] * self._change.shape[2]
-        size = max(1, CELL_TOKENS // tokens)
+        """Chunks that fit one forward call."""
+        size = max(1, CELL_TOKENS // (self._change.shape[0] * self._change.shape[2]))
         for start in range(0, len(chosen), size):
             yield chosen[start : start + size]
 
@@ -91,8 +90,8 @@ class Rest:
                 Point(stage.norm, "input"): lambda value, call: value + added.flatten(0, 1)
             }
         else:
-            # The other heads read the stream as it was, so the norm must not see the change: what
-            # it would make of it is added behind the map, to one head's columns.
+            # The other heads read the unchanged stream, so the norm must not see the change: its
+            # image under the norm is added after the projection, to one head's columns.
             moved = stage.normed(stream + added) - stage.normed(stream)
             hooks = {
                 Point(module, "output"): hook
@@ -104,8 +103,8 @@ class Rest:
     def _written(
         self, point: Point, block: int, sources: Int[np.ndarray, " cell"]
     ) -> Float[Tensor, "cell_row out"]:
-        """Logits, copy after copy, each with one source of a part changed where the part writes to
-        the stream.
+        """Logits, copy after copy, each with one source changed where its part writes to the
+        stream.
         """
         added = rearrange(self._change[:, sources], "row cell ... -> (cell row) ...")
         return self._run(
@@ -122,7 +121,7 @@ class Rest:
         return self._wiring._unembedded(caught, self._last.repeat(times))
 
     def _logits_edges(self, sources: Int[np.ndarray, " cell"]) -> Tensor:
-        """The last port needs no run at all."""
+        # The last port needs no run: only the final norm and the unembedding follow it.
         parts, here = self._wiring.parts, torch.arange(len(self._last))
         stream = self._seen.streams[self._wiring.stages[-1].first_port][here, self._last]
         added = rearrange(self._change[here, :, self._last][:, sources], "row cell d -> cell row d")
@@ -140,7 +139,7 @@ class Rest:
         return self._wiring._unembedded(chosen[:, None], torch.zeros_like(last))
 
     def _agrees(self, clean: Tensor) -> bool:
-        # Blocks that need more than their own call fail each in its own way.
+        # Blocks that depend on more than their own call can fail in any of these ways.
         try:
             found = self._from(0, 1)
         except (TypeError, RuntimeError, AttributeError, ValueError, IndexError, KeyError):
@@ -178,8 +177,8 @@ def _some_columns(
     moved: Float[Tensor, "cell row position d"],
     ports: Int[np.ndarray, " cell"],
 ) -> Hook | None:
-    """Each copy's own head gets what its change of the normed stream adds to the map's output; None
-    where no copy's port is here.
+    """Add to each copy's own head the projection of its change of the normed stream; None where no
+    copy's port is here.
     """
     cells = torch.tensor(
         [cell for cell, port in enumerate(ports) if port in places], dtype=torch.long

@@ -1,6 +1,4 @@
-"""Where a residual stream is read: the stages of a forward pass, each a norm with one or more ports
-behind it.
-"""
+"""Where a residual stream is written and read: its writers, and its stages of a norm and ports."""
 
 from dataclasses import dataclass
 
@@ -21,9 +19,9 @@ class Stage:
     """A norm that reads the stream, and the ports behind it: an attention layer's, an MLP's, or the
     logits.
 
-    `n_sources` sources have written before it; its ports are numbered from `first_port` on.
-    `projections` holds, for an attention layer's linear maps, which of the stage's ports read
-    through which columns of the output.
+    `n_sources` sources write before it; its ports are numbered from `first_port`. `projections`
+    holds, for an attention layer's linear maps, which of the stage's ports have which columns of
+    the output.
     """
 
     block: int
@@ -41,19 +39,16 @@ class Stage:
         return len(self.names)
 
     def normed(self, stream: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
-        """A stream through the norm; hooks on the norm, which may be what asks, are not called
-        again.
-        """
+        """A stream through the norm without its hooks: one of them may be the caller."""
         result: Tensor = self.norm.forward(stream)
         return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """A part that writes to the stream: where its contribution is seen, and the number of its first
-    source.
+    """A part that writes to the stream: where its contribution is read, and its first source.
 
-    An attention layer's heads are seen at the input of the output projection, whose rows for each
+    An attention layer's heads are read at the input of the output projection, whose rows for each
     head are `matrix [head, c, d]`; other parts have one source and no matrix.
     """
 
@@ -71,7 +66,7 @@ class Writer:
 
     @property
     def changed_at(self) -> Point:
-        """Where what it adds can be changed: heads add at the output of their projection."""
+        """Where its contribution can be changed: for heads, the output of their projection."""
         return self.point if self.matrix is None else Point(self.point.module, "output")
 
 

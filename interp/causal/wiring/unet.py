@@ -1,6 +1,4 @@
-"""Diffusion UNets as wiring: what the way down hands over meets what comes up, half and half, at
-every resnet of the way up.
-"""
+"""Diffusion UNets as wiring: resnets of the way up read a skip connection and the backbone."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,14 +19,12 @@ from interp.models.hooks import Point, observing, placed
 from interp.models.protocol import Call, Frame, Hook
 
 Half = Callable[[int, Tensor], Tensor]
-"""Gets a port's number and what it reads `[row, channel, y, x]`; returns what it is to read."""
+"""From a port's number and input `[row, channel, y, x]` to its new input."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A module of the way up and the ports at its input: which channels each reads, and from which
-    source.
-    """
+    """A module of the way up and its ports: number, source, and channels of the input."""
 
     name: str
     module: nn.Module
@@ -38,16 +34,16 @@ class _Place:
 class UNetWiring(Wiring):
     """A `UNet2DModel` or `UNet2DConditionModel` at one noise level.
 
-    Sources are what is handed over on the way down, `input.skip`, `down0.skip0`, `down0.skip1`, …,
-    the bottleneck `mid`, and every resnet of the way up, `up0.resnet0`, …, as the next one reads it
-    (after attention and upsampling). Ports are the two halves of what a resnet of the way up reads,
-    `up0.resnet0.backbone` and `up0.resnet0.skip`, and `eps`, what the output layers read. Every
-    port reads one source. Values are `[row, channel, y, x]`; directions lie along channels. Inputs
-    are `NoisedImages`; the output is the predicted noise.
+    Sources are the skip connections, `input.skip`, `down0.skip0`, `down0.skip1`, …, the bottleneck
+    `mid`, and every resnet of the way up, `up0.resnet0`, …, as the next one reads it (after
+    attention and upsampling). Ports are the two halves of such a resnet's input,
+    `up0.resnet0.backbone` and `up0.resnet0.skip`, and `eps`, the output layers' input. Every port
+    reads one source. Values are `[row, channel, y, x]`; directions lie along channels. Inputs are
+    `NoisedImages`; the output is the predicted noise.
 
     Raises:
-        InputError: the way up is not one of resnets with skip connections, or sampling plans are
-            given.
+        InputError: the way up does not consist of resnets with skip connections, or sampling plans
+            are given.
 
     Example:
         >>> wiring = UNetWiring(unet)
@@ -148,7 +144,7 @@ class UNetWiring(Wiring):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """Every edge on its own. Cost: a forward pass each; a UNet has few."""
+        """Each edge replaced alone. Cost: a forward pass each; a UNet has few."""
         found = torch.empty(len(edges), len(rows))
         for number, edge in enumerate(edges):
             found[number] = (
@@ -202,7 +198,7 @@ class UNetWiring(Wiring):
         return self._sources_of[port]
 
     def _run(self, batch: Batch, half: Half | None = None) -> Tensor:
-        """The network with what its ports read passed through `half`."""
+        """The network with its ports' inputs passed through `half`."""
         part = batch.inputs["part"]
         if not isinstance(part, NoisedImages) or len(part.images) != len(batch.items):
             raise InputError(
@@ -231,9 +227,7 @@ class UNetWiring(Wiring):
 
     @torch.no_grad()
     def _try(self, batch: Batch) -> None:
-        """See that every resnet runs once, in order, and reads in its skip half what was handed
-        over.
-        """
+        """Check that every resnet runs once, in order, and reads its skip connection unchanged."""
         handed: list[Tensor] = []
         read: list[tuple[str, Tensor]] = []
 
@@ -280,9 +274,7 @@ def _resnets(block: nn.Module) -> list[nn.Module]:
 
 
 def _handed_over(model: UNetModel) -> list[str]:
-    """The skip connections in the order in which they are made: the first convolution's, every
-    resnet's, every downsampler's.
-    """
+    """The skip connections in order: the first convolution's, every resnet's and downsampler's."""
     names = ["input.skip"]
     for level, block in enumerate(model.module.down_blocks):
         count = len(_resnets(block)) + bool(getattr(block, "downsamplers", None))
@@ -293,7 +285,7 @@ def _handed_over(model: UNetModel) -> list[str]:
 def _ports_of(
     model: UNetModel, resnets: list[tuple[str, nn.Module]], handed: int
 ) -> tuple[_Place, ...]:
-    """Every resnet with its two halves, the last handed over first, and the output layers."""
+    """Every resnet with its two halves (last skip connection first), and the output layers."""
     places = []
     backbone, width = handed, int(model.module.config.block_out_channels[-1])
     for number, (name, module) in enumerate(resnets):

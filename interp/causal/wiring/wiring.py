@@ -1,5 +1,5 @@
-"""Wiring: a network as parts whose outputs are summed in the inputs of later parts. The one thing
-that every method here works on.
+"""Wiring: a network as parts whose outputs are summed in the inputs of later parts, which every
+method here works on.
 
 A *source* is a part's output (an attention head, an MLP, a channel), a *port* is one input of a
 later part (a head's query, a channel's preactivation, the logits), an *edge* is a source's
@@ -34,9 +34,7 @@ classifier its logits `[case, class]`, of a UNet its image.
 
 @dataclass(frozen=True)
 class Node:
-    """A part of a network: its name and its column in the picture, from the inputs on the left to
-    the outputs on the right.
-    """
+    """A part of a network: its name and its column in the picture, inputs on the left."""
 
     name: str
     layer: int
@@ -71,9 +69,9 @@ class Edge:
 
 @dataclass(frozen=True)
 class Moment:
-    """At which run of the network gradients are taken; the clean run where nothing is said.
+    """The run at which gradients are taken; by default the clean run.
 
-    The outputs of the sources in `moved` (by number) are put at `value + share · change`, and
+    The outputs of the sources in `moved` (by number) are moved to `value + share · change`, and
     gradients do not pass through the layers in `skipped` (GradDrop; Kramár et al. 2024).
     """
 
@@ -88,7 +86,7 @@ CLEAN = Moment()
 def read_copies(
     metric: Metric, output: Float[Tensor, "cell *out"], rows: Int[Tensor, " row"]
 ) -> Float[Tensor, "copy row"]:
-    """A metric of a batch that ran several times over, copy after copy."""
+    """A metric of a batch repeated copy after copy."""
     found = metric(output, rows.repeat(len(output) // len(rows)))
     return rearrange(found.float().cpu(), "(copy row) -> copy row", row=len(rows))
 
@@ -97,7 +95,7 @@ class Wiring(ABC):
     """A network's sources, ports and edges, and how to run it with some edges' contributions
     replaced.
 
-    Sources and ports are in the order in which the network computes them; source 0 is the input.
+    Sources and ports are in order of computation; source 0 is the input.
     Batches are the model's own (`wiring.model.prepare`).
     """
 
@@ -121,9 +119,8 @@ class Wiring(ABC):
         changes: Changes | None = None,
         replaced: Bool[Tensor, "source port"] | None = None,
     ) -> Float[Tensor, "row *out"]:
-        """The network's output with the contribution of every edge in `replaced` changed, live:
-        what an upstream replacement does to a source counts (its change is from its present value).
-        Without changes, the clean output.
+        """The network's output with every edge in `replaced` changed, live: a source's change is
+        from its value after upstream replacements. Without changes, the clean output.
 
         Cost: one forward pass and the contributions' sums.
         """
@@ -137,10 +134,10 @@ class Wiring(ABC):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "edge row"]:
-        """The metric with each of some edges (source, port) replaced on its own, exactly; many
-        edges share a forward pass.
+        """The metric with each edge (source, port) replaced alone, exactly; many edges share a
+        forward pass.
 
-        `rows` are the numbers of the batch's examples, which the metric is told.
+        `rows` are the numbers of the batch's examples, passed to the metric.
         """
 
     @abstractmethod
@@ -155,8 +152,8 @@ class Wiring(ABC):
         """`Σ change_source · ∂metric/∂port` per example: a first-order estimate of every edge's
         effect at once.
 
-        Cost: one forward and one backward pass (a clean forward pass more where it is taken
-        elsewhere than at the clean run).
+        Cost: one forward and one backward pass (one more forward pass where `moment` is not the
+        clean run).
         """
 
     @abstractmethod
@@ -166,9 +163,7 @@ class Wiring(ABC):
         changes: Changes | None = None,
         replaced: Bool[Tensor, "source port"] | None = None,
     ) -> tuple[Tensor, ...]:
-        """Every source's output, `[row, …]` each: in a clean run, or with edges replaced as in
-        `output`.
-        """
+        """Every source's output, `[row, …]` each, clean or with edges replaced as in `output`."""
 
     def nodes_one_by_one(
         self,
@@ -178,10 +173,9 @@ class Wiring(ABC):
         metric: Metric,
         rows: Int[Tensor, " row"],
     ) -> Float[Tensor, "source row"]:
-        """The metric with each of some sources changed on its own, for everything that reads it.
+        """The metric with each source changed alone, for everything that reads it.
 
-        Cost: one forward pass for every source; transformers run many at once, and only what comes
-        after them.
+        Cost: one forward pass per source; transformers run many at once, and only the later layers.
         """
         found = torch.empty(len(sources), len(rows))
         for number, source in enumerate(sources):
@@ -192,9 +186,7 @@ class Wiring(ABC):
 
     @property
     def source_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Sources that are moved together in EAP-IG over activations: those of one part of one
-        layer.
-        """
+        """Sources that EAP-IG over activations moves together: one part of one layer."""
         return tuple((index,) for index in range(len(self.sources)))
 
     @property
@@ -209,11 +201,11 @@ class Wiring(ABC):
         return pairs
 
     def named(self, edges: Int[np.ndarray, "edge 2"]) -> list[Edge]:
-        """Edges by their names."""
+        """Edges by name."""
         return [Edge(self.sources[source].name, self.ports[port].name) for source, port in edges]
 
     def numbers(self, edges: Sequence[Edge]) -> Int[np.ndarray, "edge 2"]:
-        """Edges by their numbers.
+        """Edges by number.
 
         Raises:
             InputError: a source, a port or an edge does not exist.

@@ -1,6 +1,4 @@
-"""Places the parts of a graph: a column for every layer, rows such that no two names overlap and
-edges run level.
-"""
+"""Layout of a drawn graph: a column per layer, no overlapping names, edges as level as can be."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +12,13 @@ LETTER, GAP = 6.6, 14.0
 WIDTH = 1060.0
 SWEEPS = 6
 CROSSED = 1.5
-"""Cost, in rows, of an edge less than `CLOSE` rows from a part that is not one of its ends."""
+"""Cost, in rows, of an edge passing within `CLOSE` rows of a part that is not its own."""
 
 CLOSE = 0.45
 
 
 def columns(layers: Mapping[str, int]) -> dict[str, float]:
-    """The column of every part, 0 to 1; layers without parts take no room."""
+    """The column of every part, 0 to 1; layers with nothing drawn take no room."""
     used = sorted(set(layers.values()))
     return {name: used.index(layer) / max(1, len(used) - 1) for name, layer in layers.items()}
 
@@ -31,11 +29,11 @@ def rows(
     weights: Float[np.ndarray, " edge"],
     across: Mapping[str, float] | None = None,
 ) -> dict[str, int]:
-    """The row of every part, 0 in the middle: as near as possible to its neighbours without
+    """The row of every part, 0 in the middle: as near as possible to its neighbours, with no
     overlapping labels.
 
-    `across` holds each part's x in pixels (default: columns evenly over `WIDTH`). Parts are placed
-    from left to right and then moved a few times, each to the best free row. Cost:
+    `across` are the parts' x positions in pixels (default: columns evenly over `WIDTH`). Parts are
+    placed from left to right and then moved a few times, each to the best free row. Cost:
     sweeps × parts × rows × edges.
 
     Example:
@@ -50,7 +48,9 @@ def rows(
     x = np.array([across[name] for name in names])
     half = np.array([(LETTER * len(name) + GAP) / 2 for name in names])
     number = {name: place for place, name in enumerate(names)}
-    ends = np.array([[number[name] for name in pair] for pair in edges], dtype=int).reshape(-1, 2)
+    ends = np.array([(number[one], number[other]) for one, other in edges], dtype=int).reshape(
+        -1, 2
+    )
     heavy = weights / weights.max() if len(weights) and weights.max() > 0 else np.ones(len(ends))
     found: dict[int, int] = {}
     for sweep in range(SWEEPS):
@@ -69,7 +69,7 @@ def _best_row(
     ends: Int[np.ndarray, "edge 2"],
     heavy: Float[np.ndarray, " edge"],
 ) -> int:
-    """The free row with the least cost: distances to neighbours and the middle, edges crossed."""
+    """The free row with the least cost: distance to neighbours and middle, edges through parts."""
     taken = {
         row for other, row in placed.items() if abs(x[other] - x[part]) < half[other] + half[part]
     }
@@ -87,11 +87,16 @@ def _best_row(
     for neighbour, weight in near:
         cost += weight * np.abs(free - placed[neighbour]) / total
         cost += CROSSED * _crossings(free, part, neighbour, others, placed, x)
-    for one, other in ends.tolist():
-        # Also rows through which an edge between two other parts runs.
-        if one in placed and other in placed and x[one] < x[part] < x[other]:
-            share = _bend((x[part] - x[one]) / (x[other] - x[one]))
-            level = placed[one] + share * (placed[other] - placed[one])
+    for one, other in ends:
+        if (
+            part not in (one, other)
+            and one in placed
+            and other in placed
+            and x[one] < x[part] < x[other]
+        ):
+            level = placed[int(one)] + _bend((x[part] - x[one]) / (x[other] - x[one])) * (
+                placed[int(other)] - placed[int(one)]
+            )
             cost += CROSSED * (np.abs(free - level) < CLOSE)
     return int(free[np.argmin(cost)])
 
@@ -105,16 +110,20 @@ def _crossings(
     x: Float[np.ndarray, " part"],
 ) -> Float[np.ndarray, " row"]:
     """How many other parts the edge to a neighbour would cross, from every free row."""
-    left, right = sorted((x[part], x[neighbour]))
-    between = [other for other in others if left < x[other] < right]
+    between = [
+        other
+        for other in others
+        if min(x[part], x[neighbour]) < x[other] < max(x[part], x[neighbour])
+    ]
     share = _bend((x[between] - x[part]) / (x[neighbour] - x[part])) if between else np.empty(0)
     levels = free[:, None] + share * (placed[neighbour] - free[:, None])
-    crossed = np.abs(levels - [placed[other] for other in between]) < CLOSE
-    return np.asarray(crossed.sum(axis=1).astype(float))
+    return np.asarray(
+        (np.abs(levels - [placed[other] for other in between]) < CLOSE).sum(axis=1).astype(float)
+    )
 
 
 def _bend(share: Float[np.ndarray, " part"] | float) -> Any:
-    """How far an edge has risen after a share of its way; it is level at both ends."""
+    """How far an edge has risen after a share of its way (smoothstep: level at both ends)."""
     return share * share * (3 - 2 * share)
 
 
@@ -123,5 +132,6 @@ def curve(
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """An edge as a line that leaves and arrives level, `bow` rows higher in the middle."""
     share = np.linspace(0, 1, points)
-    rise = start[1] + _bend(share) * (end[1] - start[1])
-    return start[0] + share * (end[0] - start[0]), rise + 4 * bow * share * (1 - share)
+    return start[0] + share * (end[0] - start[0]), start[1] + _bend(share) * (
+        end[1] - start[1]
+    ) + 4 * bow * share * (1 - share)

@@ -241,10 +241,6 @@ def _pure(found: MethodResult, factor: str) -> str:
     return f"{factor} by {score_cell(found.effects[name][factor], signed=True)} ({name})"
 
 
-def _unsupervised(result: DirectionsResult) -> list[MethodResult]:
-    return [found for found in result.methods if not found.supervised and found.method != "random"]
-
-
 def _spans(result: DirectionsResult) -> list[str]:
     unsupervised = _unsupervised(result)
     if not unsupervised:

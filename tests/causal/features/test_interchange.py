@@ -16,10 +16,10 @@ from interp.causal.features.high_level import HighLevel
 from interp.causal.features.interchange import (
     Interchanges,
     Place,
-    held_values,
     interchange_accuracy,
     interchanged_output,
     random_subspace,
+    values_at,
 )
 from interp.core import InputError
 from interp.models import ModuleModel, wrap
@@ -106,7 +106,7 @@ def test_a_whole_stream_interchanged_is_the_sources_run(name: str) -> None:
         (same, Place("L0.resid_post", None, None)),
         (other, Place("L2.resid_post")),
     ):
-        held = held_values(model, sources, place)
+        held = values_at(model, sources, place)
         expected = last_logits(model, sources)
         for batch in model.prepare(base, 2).batches:
             with torch.no_grad():
@@ -135,10 +135,10 @@ def test_a_subspace_and_its_complement_make_the_whole() -> None:
             seen.append(value[0, -1])
 
         with torch.no_grad(), model.hooked({"L2.resid_pre": look}):
-            interchanged_output(model, batch, held_values(model, source, place), place)
+            interchanged_output(model, batch, values_at(model, source, place), place)
     # Each run of the sources as far as the site ends before the look.
     first, second, all_of_it = seen
-    own = held_values(model, base, Place("L1.resid_post"))[0][0]
+    own = values_at(model, base, Place("L1.resid_post"))[0][0]
     torch.testing.assert_close(first + second - own, all_of_it)
     assert not torch.allclose(first, all_of_it, atol=1e-2)
 
