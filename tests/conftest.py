@@ -27,8 +27,13 @@ import torch
 
 WORKERS = 8
 """At most: each holds a real model of half a gigabyte once a test has asked for it."""
-SET_BY_LIBRARIES = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
-"""Variables of the environment that pytest and torch set themselves, torch when first needed."""
+SET_BY_LIBRARIES = (
+    *("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),
+)
+"""Variables of the environment that pytest, torch and scikit-learn set themselves, the latter two
+when first needed.
+"""
 SEEDED = (
     random.Random(0).getstate(),
     np.random.RandomState(0).get_state(),
