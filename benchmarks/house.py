@@ -13,7 +13,6 @@ import random
 import sys
 import tokenize
 from collections import Counter
-from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -91,35 +90,41 @@ def counted() -> dict[str, float]:
     }
 
 
-def reached() -> dict[str, dict[str, int]]:
-    """Which stages each study goes through: modules of the stage reached from the study's own
-    files, by way of what they import (packages' `__init__` included).
+def reached() -> dict[str, dict[str, list[int]]]:
+    """By study and stage: how many of the stage's modules the study's files import themselves (with
+    what the studies share), and how many more are reached by way of other stages.
     """
     graph = module_imports()
-    return {
-        job: {
-            stage: len({one for one in _reach(graph, job) if one.split(".")[1:2] == [stage]})
-            for stage in STAGES
+    found = {}
+    for job in JOBS:
+        own = {one for one in graph if one.startswith(f"interp.studies.{job}")}
+        own |= {used for one in own for used in graph[one] if used.startswith("interp.studies.")}
+        direct = {used for one in own for used in graph[one]}
+        every = _closure(graph, direct)
+        found[job] = {
+            stage: [len(_of(stage, direct)), len(_of(stage, every - direct))] for stage in STAGES
         }
-        for job in JOBS
-    }
+    return found
 
 
-def _reach(graph: dict[str, set[str]], job: str) -> set[str]:
-    """What a study's own files import, directly."""
-    own = f"interp.studies.{job}"
-    return {
-        used
-        for module, imported in graph.items()
-        if module == own or module.startswith(own + ".")
-        for used in imported
-    }
+def _of(stage: str, modules: set[str]) -> set[str]:
+    return {one for one in modules if one.split(".")[1:2] == [stage]}
 
 
-def picture(found: dict[str, dict[str, int]]) -> str:
-    """Studies by stages: a dot where the study imports the stage, its area by how many modules."""
-    left, top, cell = 120, 92, 62
-    width, height = left + cell * len(STAGES) + 10, top + 44 * len(JOBS) + 14
+def _closure(graph: dict[str, set[str]], modules: set[str]) -> set[str]:
+    found, new = set(modules), set(modules)
+    while new:
+        new = {used for one in new for used in graph.get(one, ())} - found
+        found |= new
+    return found
+
+
+def picture(found: dict[str, dict[str, list[int]]]) -> str:
+    """Studies by stages: a disc where the study imports the stage, a ring where it reaches it by
+    way of another stage only; the number of modules in it.
+    """
+    left, top, cell, row_height = 104, 84, 64, 46
+    width, height = left + cell * len(STAGES) + 24, top + row_height * len(JOBS) + 6
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="ui-sans-serif, system-ui, sans-serif" font-size="13">',
@@ -127,27 +132,28 @@ def picture(found: dict[str, dict[str, int]]) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
     for column, stage in enumerate(STAGES):
-        x = left + cell * column + cell / 2
+        x, y = left + cell * (column + 0.5) - 10, top - 14
         parts.append(
-            f'<text x="{x - 12}" y="{top - 14}" fill="#444" '
-            f'transform="rotate(-35 {x - 12} {top - 14})">{escape(stage)}</text>'
+            f'<text x="{x}" y="{y}" fill="#444" transform="rotate(-35 {x} {y})">{stage}</text>'
         )
     for row, (job, stages) in enumerate(found.items()):
-        y = top + 44 * row + 22
-        parts.append(
-            f'<text x="{left - 14}" y="{y + 4}" text-anchor="end" fill="#222">{job}</text>'
-        )
+        y = top + row_height * (row + 0.5)
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end" fill="#222">{job}</text>')
         parts.append(f'<path d="M{left} {y}H{width - 10}" stroke="#ddd"/>')
-        for column, count in enumerate(stages.values()):
-            if count:
-                x = left + cell * column + cell / 2
-                parts.append(
-                    f'<circle cx="{x}" cy="{y}" r="{8 + 1.1 * min(count, 9):.1f}" fill="#5f8cd6"/>'
-                )
-                parts.append(
-                    f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="#fff">{count}</text>'
-                )
+        for column, (direct, further) in enumerate(stages.values()):
+            if direct or further:
+                parts.append(_mark(left + cell * (column + 0.5), y, direct, further))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _mark(x: float, y: float, direct: int, further: int) -> str:
+    count = direct or further
+    fill, ink = ("#5f8cd6", "#fff") if direct else ("#fff", "#5f8cd6")
+    return (
+        f'<circle cx="{x}" cy="{y}" r="{9 + 0.7 * min(count, 14):.1f}" fill="{fill}" '
+        f'stroke="#5f8cd6"/><text x="{x}" y="{y + 4.5}" text-anchor="middle" '
+        f'fill="{ink}">{count}</text>'
+    )
 
 
 def strangers(count: int, seed: int, answers: bool) -> None:
