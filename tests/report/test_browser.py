@@ -249,7 +249,7 @@ def test_an_entry_says_whether_its_feature_is_found_again(opened: Open) -> None:
     driver = opened("#snmf-12")
     shown = text(driver, "#entry")
     assert "By other seeds\n0.87\nOn either half of the texts\n0.74" in shown
-    assert "Control, marked in grey: 0.31, what matching gives" in shown
+    assert "Control, marked in grey: 0.31, from matching with each neuron" in shown
     driver.get(driver.current_url.split("#")[0] + "#snmf-3")
     wait(driver, "document.querySelector('#entry .meta').innerText.includes('feature 3')")
     assert "By other seeds\n0.87" in text(driver, "#entry")
