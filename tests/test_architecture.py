@@ -187,6 +187,17 @@ def test_a_study_returns_a_frozen_result(path: Path) -> None:
             assert all("frozen=True" in one for one in made), f"{node.name} can be changed"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if room(path) == "commands"], ids=name)
+def test_a_command_calls_one_study_and_writes_one_page(path: Path) -> None:
+    studies = re.compile(r"^(study_\w+|trace_task|compare|main_job)$")
+    pages = re.compile(r"^write_(features|report|comparison|paths|directions|dynamics)$")
+    for node in TREES[path].body:
+        if isinstance(node, ast.FunctionDef):
+            used = [called(call) for call in calls(node)]
+            for what in (studies, pages):
+                assert sum(bool(what.match(one)) for one in used) <= 1, f"{node.name} does more"
+
+
 def test_every_job_has_the_same_rooms() -> None:
     jobs = {"features", "comparison", "paths", "directions", "learning"}
     assert {path.name for path in (ROOT / "studies").iterdir() if path.is_dir()} - {
