@@ -25,6 +25,10 @@ import numpy as np
 import pytest
 import torch
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background has them ignore Ctrl-C, which some tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 WORKERS = 8
 """At most: each holds a real model of half a gigabyte once a test has asked for it."""
 SET_BY_LIBRARIES = (
